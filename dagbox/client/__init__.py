@@ -1,0 +1,1 @@
+"""Clients: one surface, sync and async, embedded and remote."""

@@ -1,0 +1,419 @@
+"""Everything that can go wrong, as one tree.
+
+    DagBoxError
+    ├── InvalidArgument          wrong type, unknown operation, bad key or bucket name
+    │   ├── BadKey
+    │   └── BadBucket
+    ├── NotFound                 no such record
+    │   └── UnknownBucket        no such bucket
+    ├── Conflict                 the record's version is not the one that was asked for
+    ├── Locked                   a lock could not be had in time
+    ├── LeaseLost                the lease has run out or was taken away
+    ├── Fenced                   a write carried an older fencing token than one already seen
+    ├── LimitExceeded            a limit, its value and its maximum
+    ├── DeadlineExceeded         no answer in time
+    ├── Cancelled                the client took the request back
+    ├── Busy                     a queue is full; says when to try again
+    ├── NoService                nobody serves that name
+    ├── WorkerLost               the worker died and the request may not be repeated
+    ├── ServiceFailed            the handler of a service raised
+    ├── TooManyHops              a request was forwarded in a circle
+    ├── Refused                  not allowed for this client
+    ├── CannotConnect            no node answers at that address
+    ├── ProtocolError            a message that does not parse
+    ├── StoreError               the store cannot do it
+    │   ├── StoreFull            no room on the disk; the store is read-only until there is
+    │   ├── StoreUnavailable     the directory cannot be opened, read or written
+    │   ├── StoreCorrupt         what is on disk is not what was written
+    │   └── StoreBroken          the engine must be opened again (the process has to restart)
+    ├── InUse                    another process has the role (a node, the lock authority)
+    └── LogicError               rules, facts and queries (see `dagbox.datalog`)
+
+Each has a stable `code`, a message of one line, and its `fields` as attributes. An error crosses the
+wire as `{"code", "message", "fields"}` and is rebuilt as the same class on the other side; a code that
+this version does not know becomes a plain `DagBoxError` that keeps the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+_BY_CODE: dict[str, type[DagBoxError]] = {}
+
+
+class DagBoxError(Exception):
+    """The root of all errors of DagBox.
+
+    Args:
+        message: one line that names what was wrong and what to do.
+        fields: what was wrong as values that MessagePack can carry; each is an attribute too.
+    """
+
+    code: str = "error"
+    _own_code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+        for name, value in fields.items():
+            if name not in ("code", "message", "fields", "args"):
+                setattr(self, name, value)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "code" in cls.__dict__:
+            _BY_CODE[cls.code] = cls
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Callable[..., DagBoxError], tuple[dict[str, Any]]]:
+        return error_from_wire, (self.to_wire(),)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The error as a map of plain values: `{"code", "message", "fields"}`."""
+        return {"code": self.code, "message": self.message, "fields": self.fields}
+
+
+def error_from_wire(value: object) -> DagBoxError:
+    """Rebuild an error from its map; never raises, whatever the map holds."""
+    if not isinstance(value, Mapping):
+        return DagBoxError("an error that does not parse came back")
+    code, message, fields = value.get("code"), value.get("message"), value.get("fields")
+    known = _BY_CODE.get(code, DagBoxError) if isinstance(code, str) else DagBoxError
+    error = known.__new__(known)
+    clean = {k: v for k, v in fields.items() if isinstance(k, str) and k.isidentifier() and not k.startswith("_")} if (
+        isinstance(fields, Mapping)
+    ) else {}
+    DagBoxError.__init__(error, str(message), **clean)
+    if known is DagBoxError and isinstance(code, str):
+        error.code = code
+    return error
+
+
+class InvalidArgument(DagBoxError):
+    """An argument or operation that is not of the form the contract gives."""
+
+    code = "invalid_argument"
+
+
+class BadKey(InvalidArgument):
+    """A key that is empty, too long or not text. Fields: key, reason."""
+
+    code = "bad_key"
+    key: str
+    reason: str
+
+    def __init__(self, key: object, reason: str) -> None:
+        shown = repr(key) if len(repr(key)) <= 60 else repr(key)[:57] + "..."
+        super().__init__(f"bad key {shown}: {reason}", key=shown, reason=reason)
+
+
+class BadBucket(InvalidArgument):
+    """A bucket name that is empty, too long, not text, or reserved. Fields: bucket, reason."""
+
+    code = "bad_bucket"
+    bucket: str
+    reason: str
+
+    def __init__(self, bucket: object, reason: str) -> None:
+        shown = repr(bucket) if len(repr(bucket)) <= 60 else repr(bucket)[:57] + "..."
+        super().__init__(f"bad bucket name {shown}: {reason}", bucket=shown, reason=reason)
+
+
+class NotFound(DagBoxError):
+    """There is no such record. Fields: bucket, key."""
+
+    code = "not_found"
+    bucket: str
+    key: str
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__(f"no record {bucket}/{key}", bucket=bucket, key=key)
+
+
+class UnknownBucket(NotFound):
+    """There is no such bucket. Fields: bucket, known (some of the names there are)."""
+
+    code = "unknown_bucket"
+    known: list[str]
+
+    def __init__(self, bucket: str, known: list[str]) -> None:
+        names = ", ".join(known) if known else "none yet"
+        DagBoxError.__init__(self, f"no bucket {bucket!r}: the buckets are {names}", bucket=bucket, known=known)
+
+
+class Conflict(DagBoxError):
+    """The record is not at the version that was asked for.
+
+    Fields: bucket, key, expected (0: must not exist), current (0: does not exist).
+    """
+
+    code = "conflict"
+    bucket: str
+    key: str
+    expected: int
+    current: int
+
+    def __init__(self, bucket: str, key: str, expected: int, current: int) -> None:
+        wanted = f"at version {expected}" if expected else "absent"
+        actual = f"at version {current}" if current else "absent"
+        super().__init__(
+            f"{bucket}/{key} should be {wanted} but is {actual}: read it again and retry",
+            bucket=bucket,
+            key=key,
+            expected=expected,
+            current=current,
+        )
+
+
+class Locked(DagBoxError):
+    """A lock was not granted within the wait. Fields: key, owner, left_ms (of the holder's lease)."""
+
+    code = "locked"
+    key: str
+    owner: str
+    left_ms: int
+
+    def __init__(self, key: str, owner: str, left_ms: int) -> None:
+        super().__init__(
+            f"{key} is locked by {owner} for {left_ms / 1000:.1f} s more: wait longer or try later",
+            key=key,
+            owner=owner,
+            left_ms=left_ms,
+        )
+
+
+class LeaseLost(DagBoxError):
+    """The lease is not held any more: it ran out, was released, or was taken by force. Fields: key, token."""
+
+    code = "lease_lost"
+    key: str
+    token: int
+
+    def __init__(self, key: str, token: int) -> None:
+        super().__init__(f"the lease {token} on {key} is not held any more: lock it again", key=key, token=token)
+
+
+class Fenced(DagBoxError):
+    """A write carried a fencing token lower than one already seen. Fields: key, token, highest."""
+
+    code = "fenced"
+    key: str
+    token: int
+    highest: int
+
+    def __init__(self, key: str, token: int, highest: int) -> None:
+        super().__init__(
+            f"fencing token {token} for {key} is older than {highest}, already seen: another holder wrote since",
+            key=key,
+            token=token,
+            highest=highest,
+        )
+
+
+class LimitExceeded(DagBoxError):
+    """A limit was passed. Fields: limit (its name), value, maximum."""
+
+    code = "limit_exceeded"
+    limit: str
+    value: int
+    maximum: int
+
+    def __init__(self, limit: str, value: int, maximum: int) -> None:
+        super().__init__(f"{limit} is {value}, the most allowed is {maximum}", limit=limit, value=value, maximum=maximum)
+
+
+class DeadlineExceeded(DagBoxError):
+    """No answer before the deadline. Fields: service, timeout_ms."""
+
+    code = "deadline"
+    service: str
+    timeout_ms: int
+
+    def __init__(self, service: str, timeout_ms: int) -> None:
+        super().__init__(
+            f"no answer from {service} within {timeout_ms / 1000:g} s", service=service, timeout_ms=timeout_ms
+        )
+
+
+class Cancelled(DagBoxError):
+    """The client cancelled the request. Fields: service."""
+
+    code = "cancelled"
+    service: str
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"the request to {service} was cancelled", service=service)
+
+
+class Busy(DagBoxError):
+    """A queue is full. Fields: service, retry_after_ms."""
+
+    code = "busy"
+    service: str
+    retry_after_ms: int
+
+    def __init__(self, service: str, retry_after_ms: int) -> None:
+        super().__init__(
+            f"{service} is busy: try again in {retry_after_ms} ms", service=service, retry_after_ms=retry_after_ms
+        )
+
+
+class NoService(DagBoxError):
+    """Nobody serves that name. Fields: service, known (the names there are)."""
+
+    code = "no_service"
+    service: str
+    known: list[str]
+
+    def __init__(self, service: str, known: list[str]) -> None:
+        names = ", ".join(known) if known else "none"
+        super().__init__(f"no service {service!r}: the services are {names}", service=service, known=known)
+
+
+class WorkerLost(DagBoxError):
+    """The worker died with the request, which may not be repeated (again). Fields: service, attempts."""
+
+    code = "worker_lost"
+    service: str
+    attempts: int
+
+    def __init__(self, service: str, attempts: int) -> None:
+        super().__init__(
+            f"the {service} worker died with the request (attempt {attempts}): it may or may not have been done",
+            service=service,
+            attempts=attempts,
+        )
+
+
+class ServiceFailed(DagBoxError):
+    """The handler of a service raised. Fields: service, kind (the exception's class), detail."""
+
+    code = "service_failed"
+    service: str
+    kind: str
+    detail: str
+
+    def __init__(self, service: str, kind: str, detail: str) -> None:
+        super().__init__(f"{service} failed: {kind}: {detail}", service=service, kind=kind, detail=detail)
+
+
+class TooManyHops(DagBoxError):
+    """A request was forwarded too often. Fields: service, hops."""
+
+    code = "too_many_hops"
+    service: str
+    hops: int
+
+    def __init__(self, service: str, hops: int) -> None:
+        super().__init__(
+            f"the request was forwarded {hops} times, last to {service}: services forward in a circle",
+            service=service,
+            hops=hops,
+        )
+
+
+class Refused(DagBoxError):
+    """The client may not do that. Fields: reason."""
+
+    code = "refused"
+    reason: str
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"refused: {reason}", reason=reason)
+
+
+class CannotConnect(DagBoxError):
+    """No node answers there. Fields: address, reason."""
+
+    code = "cannot_connect"
+    address: str
+    reason: str
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cannot connect to {address}: {reason}", address=address, reason=reason)
+
+
+class ProtocolError(DagBoxError):
+    """A message that does not parse. Fields: reason."""
+
+    code = "protocol"
+    reason: str
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"not a DagBox message: {reason}", reason=reason)
+
+
+class StoreError(DagBoxError):
+    """The store cannot do what was asked. Fields depend on the cause."""
+
+    code = "store"
+
+
+class StoreFull(StoreError):
+    """No room on the disk. Fields: path, reason."""
+
+    code = "store_full"
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"no room to write to {path} ({reason}): reads go on, writes work again when there is room",
+            path=path,
+            reason=reason,
+        )
+
+
+class StoreUnavailable(StoreError):
+    """The directory cannot be opened, read or written. Fields: path, reason."""
+
+    code = "store_unavailable"
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"cannot open the store in {path}: {reason}", path=path, reason=reason)
+
+
+class StoreCorrupt(StoreError):
+    """What is on disk is not what was written. Fields: path, reason."""
+
+    code = "store_corrupt"
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"the store in {path} is damaged: {reason}", path=path, reason=reason)
+
+
+class StoreBroken(StoreError):
+    """A failed commit left the engine unusable; the process has to open it again. Fields: path, reason."""
+
+    code = "store_broken"
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"the store in {path} must be opened again: {reason}", path=path, reason=reason)
+
+
+class InUse(DagBoxError):
+    """Another process has that role. Fields: what, path, pid."""
+
+    code = "in_use"
+    what: str
+    path: str
+    pid: int
+
+    def __init__(self, what: str, path: str, pid: int) -> None:
+        super().__init__(f"{path} already has {what} (process {pid})", what=what, path=path, pid=pid)
+
+
+class LogicError(DagBoxError):
+    """Something is wrong with a rule, a fact or a query."""
+
+    code = "logic"

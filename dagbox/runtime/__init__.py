@@ -1,0 +1,1 @@
+"""What broker, workers and nodes are driven by: sockets, threads and processes live here and nowhere else."""

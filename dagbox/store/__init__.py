@@ -1,0 +1,1 @@
+"""The store: the protocol in `base`, and its engines `memory` and `lmdb`."""

@@ -1,0 +1,211 @@
+"""What a store is: snapshots to read from, batches to write, and nothing about how it is kept.
+
+Rules that every store keeps (`tests/store/contract.py` checks them for each):
+
+1. A snapshot sees all of each batch or nothing of it, and never changes.
+2. `apply` makes each batch atomic: either all its operations are done or none, and one batch's failure
+   leaves the others alone. All batches of one call become durable together, in one commit.
+3. Each batch that is done gets a number of its own, higher than all before: the version of the records it
+   wrote. (Batches that share a commit do not share a version; if they did, a compare-and-set could not see
+   that another batch of the same commit came after it.)
+4. A batch with a request key is done once: a repeat within `REQUEST_MEMORY_S` gets the first one's result.
+5. Data is bytes; no store looks into it.
+6. A record whose time is over is not there, even before it is swept.
+7. Bucket names that begin with `~` belong to DagBox; `buckets()` does not list them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from dagbox.errors import DagBoxError
+
+REQUEST_MEMORY_S = 600.0
+"""How long at least the store remembers the results of batches that carry a request key, in seconds."""
+
+
+class Stored(NamedTuple):
+    """A record as the store keeps it: version, packed data, expiry in ms since 1970 (0: never)."""
+
+    version: int
+    data: bytes
+    expires_ms: int = 0
+
+
+class Entry(NamedTuple):
+    """A record found by a scan."""
+
+    key: str
+    stored: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a record. Its result is `[key, version]`.
+
+    Args:
+        key: None has the store create a UUIDv7.
+        if_version: the version the record must have; 0: it must not exist; None: do not look.
+        ttl_ms: how long the record lives from the commit on; None: for ever.
+    """
+
+    bucket: str
+    key: str | None
+    data: bytes
+    if_version: int | None = None
+    ttl_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a record. Its result is True, or False if there was none."""
+
+    bucket: str
+    key: str
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Go on only if the record is at this version (0: absent). Its result is None."""
+
+    bucket: str
+    key: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Go on only if no higher token was seen for this lock key, and remember this one. Its result is None."""
+
+    key: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssertFact:
+    """Add a fact. Its result is True, or False if it was there."""
+
+    predicate: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetractFact:
+    """Remove a fact. Its result is True, or False if it was not there."""
+
+    predicate: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddRule:
+    """Add a rule or declaration, already checked. Its result is the rule's id (text)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropRule:
+    """Remove a rule by its id. Its result is True, or False if there was none."""
+
+    rule_id: str
+
+
+Operation = Put | Delete | Check | Fence | AssertFact | RetractFact | AddRule | DropRule
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Operations that happen together or not at all.
+
+    Args:
+        operations: applied in order; later ones see what earlier ones did.
+        request: the key under which the result is remembered (client id, request id, position); None: not at all.
+    """
+
+    operations: Sequence[Operation]
+    request: bytes | None = None
+
+
+class Applied(NamedTuple):
+    """What became of a batch: its number, and one result per operation."""
+
+    version: int
+    results: list[Any]
+
+
+@runtime_checkable
+class Snapshot(Protocol):
+    """A consistent view. A context manager; close it soon, it keeps old pages from being used again."""
+
+    def get(self, bucket: str, key: str) -> Stored | None:
+        """One record, or None."""
+
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+        """The records of (bucket, key) pairs, in order; None for each that is not there."""
+
+    def scan(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[Entry]:
+        """Records in the order of their keys' UTF-8 bytes, lazily; nothing for a bucket that is not there.
+
+        Args:
+            prefix: only keys that begin with it.
+            start: the first key, included; with `reverse` still the lower bound.
+            stop: the upper bound, excluded.
+            limit: how many at most.
+            reverse: from high to low.
+        """
+
+    def buckets(self) -> dict[str, int]:
+        """Name -> number of entries, for the buckets that users may see."""
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of the store: engine, version, entries, bytes; see each engine."""
+
+    def close(self) -> None:
+        """End the view. Twice is once."""
+
+    def __enter__(self) -> Snapshot: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Records in buckets; safe to use from many threads."""
+
+    def snapshot(self) -> Snapshot:
+        """A consistent view of what is committed now."""
+
+    def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
+        """Do the batches, in order, in one commit, durably; one result or error for each.
+
+        Raises:
+            StoreError: the commit itself failed: nothing was done.
+        """
+
+    def sweep(self, limit: int = 1000) -> int:
+        """Remove up to `limit` records whose time is over; how many there were."""
+
+    def stats(self) -> dict[str, Any]:
+        """As `Snapshot.stats`, and what belongs to the process: commits, batches, seconds spent in commits."""
+
+    def sync(self) -> None:
+        """Make durable what a store of durability "process" has only handed to the system."""
+
+    def backup(self, path: str) -> None:
+        """Write a consistent copy to a directory that does not exist or is empty, while work goes on."""
+
+    def close(self) -> None:
+        """Give everything back. Twice is once."""

@@ -1,0 +1,180 @@
+"""The values that people handle: refs, records, nodes, and their MessagePack form.
+
+MessagePack extension types: 1 is a ref (payload: MessagePack array `[bucket, key]` or
+`[bucket, key, version]`), 2 is an error (payload: MessagePack map `{"code", "message", "fields"}`), -1 is
+MessagePack's own timestamp (aware `datetime` values).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgpack
+
+from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, error_from_wire
+
+MAX_KEY_BYTES = 511
+"""The longest key, in bytes of UTF-8: what LMDB's default build allows."""
+MAX_BUCKET_BYTES = 120
+"""The longest bucket name, in bytes of UTF-8; leaves room for the store's own prefixes."""
+
+_EXT_REF = 1
+_EXT_ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A pointer to a record. Equality and hash go by bucket and key: two refs to one record are equal.
+
+    Args:
+        bucket: name of the bucket.
+        key: key of the record.
+        version: the version it had when the ref was made; 0 if unknown.
+    """
+
+    bucket: str
+    key: str
+    version: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.bucket}/{self.key}"
+
+
+class Record(NamedTuple):
+    """A record as it was read: bucket, key, version, data."""
+
+    bucket: str
+    key: str
+    version: int
+    data: Any
+
+    @property
+    def ref(self) -> Ref:
+        """The ref to this record, at this version."""
+        return Ref(self.bucket, self.key, self.version)
+
+
+@dataclass(slots=True)
+class Node:
+    """One record of a nested read with the records its relations name.
+
+    Attributes:
+        found: whether there is such a record; if not, `data` is None and `version` 0.
+        relations: name -> nodes, in the order the relation gives them.
+        more: name -> how many nodes a `limit` left out; a name that lost none is absent.
+    """
+
+    bucket: str
+    key: str
+    found: bool
+    version: int
+    data: Any
+    relations: dict[str, list[Node]] = field(default_factory=dict)
+    more: dict[str, int] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> list[Node]:
+        return self.relations[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.relations
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.relations)
+
+    @property
+    def ref(self) -> Ref:
+        """The ref to this record, at this version."""
+        return Ref(self.bucket, self.key, self.version)
+
+
+def _pack_other(value: object) -> msgpack.ExtType:
+    if isinstance(value, Ref):
+        parts = [value.bucket, value.key, value.version] if value.version else [value.bucket, value.key]
+        return msgpack.ExtType(_EXT_REF, msgpack.packb(parts))
+    if isinstance(value, DagBoxError):
+        return msgpack.ExtType(_EXT_ERROR, msgpack.packb(value.to_wire(), default=repr))
+    raise TypeError(f"a {type(value).__name__} cannot be stored: use maps, lists, text, numbers, bytes, datetimes, refs")
+
+
+def _unpack_ext(code: int, payload: bytes) -> object:
+    if code == _EXT_REF:
+        try:
+            parts = msgpack.unpackb(payload)
+        except ValueError:
+            parts = None
+        if isinstance(parts, list) and 2 <= len(parts) <= 3 and isinstance(parts[0], str) and isinstance(parts[1], str):
+            version = parts[2] if len(parts) == 3 and isinstance(parts[2], int) else 0
+            return Ref(parts[0], parts[1], version)
+    elif code == _EXT_ERROR:
+        try:
+            return error_from_wire(msgpack.unpackb(payload, strict_map_key=False))
+        except ValueError:
+            return error_from_wire(None)
+    return msgpack.ExtType(code, payload)
+
+
+_packb = partial(msgpack.packb, default=_pack_other, datetime=True)
+unpack_trusted = partial(msgpack.unpackb, ext_hook=_unpack_ext, strict_map_key=False, timestamp=3)
+"""`unpack` for bytes that `pack` made: raises msgpack's own errors."""
+
+
+def pack(value: object) -> bytes:
+    """The MessagePack form of a value.
+
+    Raises:
+        InvalidArgument: a type that MessagePack cannot carry, an integer beyond 64 bits, nesting beyond 511.
+    """
+    try:
+        return _packb(value)  # type: ignore[no-any-return]
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidArgument(f"cannot pack the value: {error}") from None
+
+
+def unpack(data: bytes | memoryview) -> Any:
+    """The value of its MessagePack form.
+
+    Raises:
+        InvalidArgument: the bytes are not one MessagePack value.
+    """
+    try:
+        return unpack_trusted(data)
+    except (ValueError, TypeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
+        detail = str(error) or type(error).__name__
+        raise InvalidArgument(f"not one MessagePack value: {detail}") from None
+
+
+def check_key(key: object) -> str:
+    """The key if it is one. Raises BadKey otherwise."""
+    if not isinstance(key, str):
+        raise BadKey(key, f"a key is text, not {type(key).__name__}")
+    if not key:
+        raise BadKey(key, "a key has at least one character")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise BadKey(key, "a key is valid Unicode") from None
+    if size > MAX_KEY_BYTES:
+        raise BadKey(key, f"it has {size} bytes, the most allowed is {MAX_KEY_BYTES}")
+    return key
+
+
+def check_bucket(bucket: object) -> str:
+    """The bucket name if it is one that users may use. Raises BadBucket otherwise."""
+    if not isinstance(bucket, str):
+        raise BadBucket(bucket, f"a bucket name is text, not {type(bucket).__name__}")
+    if not bucket:
+        raise BadBucket(bucket, "a bucket name has at least one character")
+    if bucket[0] == "~":
+        raise BadBucket(bucket, "names that begin with ~ are reserved")
+    if "/" in bucket or "\0" in bucket:
+        raise BadBucket(bucket, "a bucket name has no slash and no null character")
+    try:
+        size = len(bucket.encode())
+    except UnicodeEncodeError:
+        raise BadBucket(bucket, "a bucket name is valid Unicode") from None
+    if size > MAX_BUCKET_BYTES:
+        raise BadBucket(bucket, f"it has {size} bytes, the most allowed is {MAX_BUCKET_BYTES}")
+    return bucket

@@ -11,7 +11,10 @@ Rules that every store keeps (`tests/store/contract.py` checks them for each):
 4. A batch with a request key is done once: a repeat within `REQUEST_MEMORY_S` gets the first one's result.
 5. Data is bytes; no store looks into it.
 6. A record whose time is over is not there, even before it is swept.
-7. Bucket names that begin with `~` belong to DagBox; `buckets()` does not list them.
+7. Bucket names that begin with `~` belong to DagBox; `buckets()` does not list them. A bucket is there while
+   it has a record: it comes with its first one and goes with its last.
+8. Bad input is a typed error: of the batch it is in, or raised by the read that got it. A closed snapshot and a
+   closed store raise `StoreError`.
 """
 
 from __future__ import annotations
@@ -187,6 +190,15 @@ class Store(Protocol):
 
     def snapshot(self) -> Snapshot:
         """A consistent view of what is committed now."""
+
+    def get(self, bucket: str, key: str) -> Stored | None:
+        """One record as it is now, or None."""
+
+    def get_data(self, bucket: str, key: str) -> bytes | None:
+        """The data of one record as it is now, or None: the shortest way to a record."""
+
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+        """As `Snapshot.get_many`, in a snapshot of its own."""
 
     def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
         """Do the batches, in order, in one commit, durably; one result or error for each.

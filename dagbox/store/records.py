@@ -1,0 +1,148 @@
+"""The operations on records: put, delete, check, fence. Each looks first and writes only if it will be done."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from dagbox.errors import BadBucket, Conflict, Fenced, InvalidArgument
+from dagbox.store.base import Check, Delete, Fence, Put, Stored
+from dagbox.store.envelope import (
+    EXPIRES,
+    NUMBER_MAX,
+    number_from_bytes,
+    number_to_bytes,
+    open_live,
+    open_sealed,
+    pack_plain,
+    seal,
+)
+from dagbox.store.tables import EXPIRY, FENCES, OWN_TABLES
+from dagbox.store.transaction import Transaction
+from dagbox.values import MAX_BUCKET_BYTES, MAX_KEY_BYTES, check_key
+
+
+def put(tx: Transaction, operation: Put) -> list[str | int]:
+    """Write a record; `[key, version]`."""
+    bucket, key, data, ttl_ms = operation.bucket, operation.key, operation.data, operation.ttl_ms
+    if key is None:
+        key = tx.new_key()
+    place = _place(tx, bucket, key)
+    if type(data) is not bytes:
+        data = _as_bytes(data)
+    old = tx.get(bucket, place)
+    if operation.if_version is not None:
+        _demand(tx, bucket, key, old, operation.if_version)
+    if ttl_ms is None:
+        value = pack_plain(0, tx.version) + data
+    else:
+        expires_ms = tx.now_ms + _number("ttl_ms", ttl_ms, 1)
+        if expires_ms > NUMBER_MAX:
+            raise InvalidArgument(f"a time to live of {ttl_ms} ms is too long: leave it out for ever")
+        value = seal(tx.version, data, expires_ms)
+    tx.set(bucket, place, value, old)
+    if old is not None and old[0] == EXPIRES:
+        _drop_from_index(tx, bucket, place, open_sealed(old))
+    if ttl_ms is not None:
+        tx.put(EXPIRY, index_key(bucket, place, tx.version, expires_ms), bucket.encode() + b"\0" + place)
+    return [key, tx.version]
+
+
+def delete(tx: Transaction, operation: Delete) -> bool:
+    """Remove a record; whether there was one."""
+    bucket, key = operation.bucket, operation.key
+    place = _place(tx, bucket, key)
+    old = tx.get(bucket, place)
+    if operation.if_version is not None:
+        _demand(tx, bucket, key, old, operation.if_version)
+    if old is None:
+        return False
+    tx.set(bucket, place, None, old)
+    if old[0] != EXPIRES:
+        return True
+    stored = open_sealed(old)
+    _drop_from_index(tx, bucket, place, stored)
+    return stored.expires_ms > tx.now_ms
+
+
+def check(tx: Transaction, operation: Check) -> None:
+    """Go on only if the record is at a version."""
+    place = _place(tx, operation.bucket, operation.key)
+    _demand(tx, operation.bucket, operation.key, tx.get(operation.bucket, place), operation.version)
+
+
+def fence(tx: Transaction, operation: Fence) -> None:
+    """Go on only if no higher token was seen, and remember this one."""
+    token = _number("token", operation.token, 0)
+    place = check_key(operation.key).encode()
+    old = tx.get(FENCES, place)
+    highest = number_from_bytes(old) if old is not None else 0
+    if token < highest:
+        raise Fenced(operation.key, token, highest)
+    if old is None or token > highest:
+        tx.set(FENCES, place, number_to_bytes(token), old)
+
+
+def index_key(bucket: str, place: bytes, version: int, expires_ms: int) -> bytes:
+    """Where the expiry index has a record: time, version, and a digest of its place (one batch writes many)."""
+    digest = blake2b(bucket.encode() + b"\0" + place, digest_size=8).digest()
+    return number_to_bytes(expires_ms) + number_to_bytes(version) + digest
+
+
+def _drop_from_index(tx: Transaction, bucket: str, place: bytes, stored: Stored) -> None:
+    tx.delete(EXPIRY, index_key(bucket, place, stored.version, stored.expires_ms))
+
+
+def _demand(tx: Transaction, bucket: str, key: str, value: bytes | None, version: int) -> None:
+    _number("version", version, 0)
+    stored = open_live(value, tx.now_ms)
+    current = stored.version if stored is not None else 0
+    if current != version:
+        raise Conflict(bucket, key, version, current)
+
+
+def _place(tx: Transaction, bucket: str, key: str) -> bytes:
+    """The bytes of a key, once bucket and key have been looked at."""
+    if bucket not in tx.tables_seen:
+        tx.tables_seen.add(check_table(bucket))
+    try:
+        place = key.encode()
+        if 0 < len(place) <= MAX_KEY_BYTES and type(key) is str:
+            return place
+    except (AttributeError, UnicodeEncodeError):
+        pass
+    return check_key(key).encode()
+
+
+def check_table(bucket: object) -> str:
+    """The bucket's name if the store can keep it: a name of users, or one of the services' own.
+
+    Raises:
+        BadBucket: it is not text, empty, too long, holds a null character, or is a table of the store itself.
+    """
+    if not isinstance(bucket, str):
+        raise BadBucket(bucket, f"a bucket name is text, not {type(bucket).__name__}")
+    if not bucket:
+        raise BadBucket(bucket, "a bucket name has at least one character")
+    if bucket in OWN_TABLES:
+        raise BadBucket(bucket, "the store keeps its own records there")
+    if "\0" in bucket:
+        raise BadBucket(bucket, "a bucket name has no null character")
+    try:
+        size = len(bucket.encode())
+    except UnicodeEncodeError:
+        raise BadBucket(bucket, "a bucket name is valid Unicode") from None
+    if size > MAX_BUCKET_BYTES:
+        raise BadBucket(bucket, f"it has {size} bytes, the most allowed is {MAX_BUCKET_BYTES}")
+    return bucket
+
+
+def _as_bytes(data: object) -> bytes:
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise InvalidArgument(f"the data of a record is bytes, not {type(data).__name__}")
+
+
+def _number(name: str, value: object, least: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= NUMBER_MAX:
+        return value
+    raise InvalidArgument(f"{name} is a whole number of at least {least} that fits into 64 bits, not {value!r}")

@@ -1,0 +1,83 @@
+"""Reading records from tables: what a snapshot of any engine does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from dagbox.errors import BadBucket, DagBoxError, InvalidArgument
+from dagbox.store.base import Entry, Stored
+from dagbox.store.envelope import number_to_bytes, open_live
+from dagbox.store.tables import EXPIRY, TableReader, scan_bounds
+from dagbox.values import check_key
+
+
+def read_error(bucket: object, key: object) -> DagBoxError:
+    """What is wrong with a bucket and key that could not be looked up."""
+    try:
+        check_key(key)
+    except DagBoxError as error:
+        return error
+    if not isinstance(bucket, str):
+        return BadBucket(bucket, f"a bucket name is text, not {type(bucket).__name__}")
+    return BadBucket(bucket, "a bucket name is valid Unicode of at least one character")
+
+
+def get_record(tables: TableReader, bucket: str, key: str, now_ms: int) -> Stored | None:
+    """One record that is live, or None.
+
+    Raises:
+        BadKey, BadBucket: they cannot name a record.
+    """
+    check_key(key)
+    if not isinstance(bucket, str) or not bucket:
+        raise read_error(bucket, key)
+    return open_live(tables.get(bucket, key.encode()), now_ms)
+
+
+def get_records(tables: TableReader, refs: Sequence[tuple[str, str]], now_ms: int) -> list[Stored | None]:
+    """The live records of (bucket, key) pairs, in order."""
+    return [get_record(tables, bucket, key, now_ms) for bucket, key in refs]
+
+
+def scan_records(
+    tables: TableReader,
+    bucket: str,
+    now_ms: int,
+    *,
+    prefix: str = "",
+    start: str | None = None,
+    stop: str | None = None,
+    limit: int | None = None,
+    reverse: bool = False,
+) -> Iterator[Entry]:
+    """Live records in the order of their keys; see `Snapshot.scan`."""
+    low, high = scan_bounds(prefix, start, stop)
+    if limit is not None and (not isinstance(limit, int) or limit < 0):
+        raise InvalidArgument(f"the limit of a scan is a number of records, not {limit!r}")
+    found = _live_entries(tables, bucket, low, high, reverse, now_ms)
+    return found if limit is None else islice(found, limit)
+
+
+def _live_entries(
+    tables: TableReader, bucket: str, low: bytes, high: bytes | None, reverse: bool, now_ms: int
+) -> Iterator[Entry]:
+    for key, value in tables.scan(bucket, low, high, reverse):
+        stored = open_live(value, now_ms)
+        if stored is not None:
+            yield Entry(key.decode(), stored)
+
+
+def due_records(tables: TableReader, now_ms: int) -> Iterator[tuple[bytes, str, bytes]]:
+    """The records whose time is over: key in the index, bucket, key of the record."""
+    for index_key, place in tables.scan(EXPIRY, b"", number_to_bytes(now_ms + 1)):
+        bucket, _, key = place.partition(b"\0")
+        yield index_key, bucket.decode(), key
+
+
+def count_buckets(tables: TableReader, now_ms: int) -> dict[str, int]:
+    """Name -> number of live records, for each bucket of users that has any."""
+    due = Counter(bucket for _, bucket, _ in due_records(tables, now_ms))
+    counts = {name: tables.count(name) - due[name] for name in tables.tables() if not name.startswith("~")}
+    return {name: entries for name, entries in counts.items() if entries > 0}

@@ -1,0 +1,68 @@
+"""What reader and writer share: the operations of a body, and the packing of their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, TypeGuard
+
+from dagbox.checks import kind_of, shorten
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
+from dagbox.services.base import Failed, Outcome, Reply, Request
+from dagbox.values import pack, unpack, unpack_trusted
+
+MAX_OPERATIONS = 10_000
+"""How many operations one request may carry, those inside its batches included."""
+
+_unpack_tuples = partial(unpack_trusted, use_list=False)
+
+
+def unpack_body(body: bytes) -> Any:
+    """The value of a body, its arrays as tuples: these can be keys of dicts, and are made faster than lists.
+
+    Raises:
+        InvalidArgument: the body is not one MessagePack value.
+    """
+    try:
+        return _unpack_tuples(body)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return unpack(body)  # raises the error, in the words that it has everywhere
+
+
+def operations_of(value: Any) -> tuple[Any, ...]:
+    """The operations of a body that is not a bare map.
+
+    Raises:
+        InvalidArgument: neither an array nor a map.
+        LimitExceeded: too many operations.
+    """
+    if type(value) is not tuple:
+        raise InvalidArgument(f"the body of a request is an array of operations or one map, not {kind_of(value)}")
+    if len(value) > MAX_OPERATIONS:
+        raise LimitExceeded("number of operations in one request", len(value), MAX_OPERATIONS)
+    return value
+
+
+def unknown_operation(name: object, service: str, known: Sequence[str]) -> InvalidArgument:
+    """The error for an operation that a service does not have."""
+    return InvalidArgument(f"{service} has no operation {shorten(name)}: it has {', '.join(sorted(known))}")
+
+
+def not_a_map(operation: object) -> InvalidArgument:
+    """The error for an operation that is not a map."""
+    return InvalidArgument(f"an operation is a map, not {kind_of(operation)}")
+
+
+def is_map(operation: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether something may be an operation."""
+    return isinstance(operation, Mapping)
+
+
+def answer_bare(request: Request, result: Any) -> Outcome:
+    """The outcome of a request whose body was one map: the bare result, or failed with its error."""
+    return Failed(request, result) if isinstance(result, DagBoxError) else Reply(request, pack(result))
+
+
+def answer_all(request: Request, results: Sequence[Any]) -> Outcome:
+    """The outcome of a request whose body was an array: all results, errors among them."""
+    return Reply(request, pack(results))

@@ -71,7 +71,7 @@ def map_of(value: object, allowed: Set[str], what: str) -> Mapping[str, Any]:
     Raises:
         InvalidArgument: not a map, or a field that is not known; names it and the known ones.
     """
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise InvalidArgument(f"{what} is a map, not {kind_of(value)}")
     if not value.keys() <= allowed:
         unknown = next(field for field in value if field not in allowed)

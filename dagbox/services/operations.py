@@ -9,11 +9,12 @@ from typing import Any, TypeGuard
 from dagbox.checks import kind_of, shorten
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
 from dagbox.services.base import Failed, Outcome, Reply, Request
-from dagbox.values import pack, unpack, unpack_trusted
+from dagbox.values import new_packer, unpack, unpack_trusted
 
 MAX_OPERATIONS = 10_000
 """How many operations one request may carry, those inside its batches included."""
 
+_KEPT_BYTES = 1024 * 1024
 _unpack_tuples = partial(unpack_trusted, use_list=False)
 
 
@@ -55,14 +56,25 @@ def not_a_map(operation: object) -> InvalidArgument:
 
 def is_map(operation: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether something may be an operation."""
-    return isinstance(operation, Mapping)
+    return type(operation) is dict or isinstance(operation, Mapping)
 
 
-def answer_bare(request: Request, result: Any) -> Outcome:
-    """The outcome of a request whose body was one map: the bare result, or failed with its error."""
-    return Failed(request, result) if isinstance(result, DagBoxError) else Reply(request, pack(result))
+class Answers:
+    """Makes outcomes of results; for one thread, since it keeps its packer."""
 
+    def __init__(self) -> None:
+        self._pack = new_packer()
 
-def answer_all(request: Request, results: Sequence[Any]) -> Outcome:
-    """The outcome of a request whose body was an array: all results, errors among them."""
-    return Reply(request, pack(results))
+    def bare(self, request: Request, result: Any) -> Outcome:
+        """The outcome of a request whose body was one map: the bare result, or failed with its error."""
+        return Failed(request, result) if isinstance(result, DagBoxError) else self.reply(request, result)
+
+    def reply(self, request: Request, result: Any) -> Outcome:
+        """A reply with a packed result; of an array, errors among its elements."""
+        try:
+            body = self._pack(result)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            return Failed(request, InvalidArgument(f"the result cannot be packed: {error}"))
+        if len(body) > _KEPT_BYTES:
+            self._pack = new_packer()  # a packer never gives its buffer back
+        return Reply(request, body)

@@ -32,8 +32,7 @@ from dagbox.relations import Budget, KeyQuery, Limits, NeedRecords, Planner
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import (
     MAX_OPERATIONS,
-    answer_all,
-    answer_bare,
+    Answers,
     is_map,
     not_a_map,
     operations_of,
@@ -93,6 +92,7 @@ class Reader:
         self._store = store
         self._limits = limits or Limits()
         self._resolver = resolver
+        self._answers = Answers()
 
     def handle(self, requests: Sequence[Request], now: float) -> list[Outcome]:
         """Answer all requests, from one snapshot."""
@@ -122,8 +122,8 @@ class Reader:
         try:
             body = unpack_body(request.body)
             if type(body) is dict:
-                return answer_bare(request, self.execute(body, snapshot))
-            return answer_all(request, self.execute_all(operations_of(body), snapshot))
+                return self._answers.reply(request, self.execute(body, snapshot))
+            return self._answers.reply(request, self.execute_all(operations_of(body), snapshot))
         except DagBoxError as error:
             return Failed(request, error)
 
@@ -141,11 +141,7 @@ class Reader:
             DagBoxError: what was wrong with it, or what the store could not do.
         """
         if len(operation) == 2 and "bucket" in operation and "key" in operation:
-            bucket, key = bucket_name(operation["bucket"]), record_key(operation["key"])
-            stored = snapshot.get(bucket, key)
-            if stored is None:
-                return {"bucket": bucket, "key": key, "found": False, "version": 0, "data": None}
-            return {"bucket": bucket, "key": key, "found": True, "version": stored[0], "data": stored[1]}
+            return _read_plain(operation["bucket"], operation["key"], snapshot)
         result = self.execute_all((operation,), snapshot)[0]
         if isinstance(result, DagBoxError):
             raise result
@@ -162,7 +158,12 @@ class Reader:
         results: list[Any] = []
         for position, operation in enumerate(operations):
             try:
-                if is_map(operation) and operation.get("op", "read") == "read" and operation.get("relations"):
+                if type(operation) is dict and len(operation) == 2 and "bucket" in operation and "key" in operation:
+                    result = _read_plain(operation["bucket"], operation["key"], snapshot)
+                    if result["found"]:
+                        budget.take_bytes(len(result["data"]))
+                    results.append(result)
+                elif is_map(operation) and operation.get("op", "read") == "read" and operation.get("relations"):
                     planner = planner or Planner(budget)
                     tickets.append((position, planner.add(operation)))
                     results.append(None)
@@ -222,16 +223,22 @@ def _no_resolver(query: KeyQuery) -> LogicError:
 
 def _read(operation: Mapping[str, Any], snapshot: Snapshot, budget: Budget) -> dict[str, Any]:
     fields = map_of(operation, _READ_FIELDS, "a read")
-    bucket = bucket_name(required(fields, "bucket", "a read"))
-    key = record_key(required(fields, "key", "a read"))
+    bucket, key = required(fields, "bucket", "a read"), required(fields, "key", "a read")
     relations = fields.get("relations")
     if relations is not None and not is_map(relations):
         raise InvalidArgument(f"relations is a map of names to relations, not {kind_of(relations)}")
+    result = _read_plain(bucket, key, snapshot)
+    if result["found"]:
+        budget.take_bytes(len(result["data"]))
+    return result
+
+
+def _read_plain(bucket: object, key: object, snapshot: Snapshot) -> dict[str, Any]:
+    bucket, key = bucket_name(bucket), record_key(key)
     stored = snapshot.get(bucket, key)
     if stored is None:
         return {"bucket": bucket, "key": key, "found": False, "version": 0, "data": None}
-    budget.take_bytes(len(stored.data))
-    return {"bucket": bucket, "key": key, "found": True, "version": stored.version, "data": stored.data}
+    return {"bucket": bucket, "key": key, "found": True, "version": stored[0], "data": stored[1]}
 
 
 def check_refs(refs: object) -> Sequence[tuple[str, str]]:

@@ -32,14 +32,13 @@ from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, StoreBrok
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import (
     MAX_OPERATIONS,
-    answer_all,
-    answer_bare,
+    Answers,
     is_map,
     operations_of,
     unpack_body,
 )
 from dagbox.services.writes import Write, to_write, weight
-from dagbox.store.base import Applied, Batch, Put, Store
+from dagbox.store.base import Applied, Batch, Store
 
 SWEEP_EVERY_S = 1.0
 """How often records are swept whose time is over, in seconds."""
@@ -85,6 +84,7 @@ class Writer:
         self._store = store
         self._rule_check = rule_check
         self._sweep_at = 0.0
+        self._answers = Answers()
         self.broken: StoreBroken | None = None
         """The error after which the store must be opened again; the driver has to end the process."""
 
@@ -188,7 +188,9 @@ class Writer:
         assert request is not None
         if self.broken is not None and any(result is self.broken for result in job.results):
             return Failed(request, self.broken)
-        return answer_bare(request, job.results[0]) if job.bare else answer_all(request, job.results)
+        if job.bare:
+            return self._answers.bare(request, job.results[0])
+        return self._answers.reply(request, job.results)
 
 
 def _open_job(request: Request) -> _Job:
@@ -207,16 +209,16 @@ def _commits(writes: Sequence[tuple[_Job, int, Write]]) -> Iterator[Sequence[tup
     operations = size = 0
     for item in writes:
         write = item[2]
-        alone = write.changes_rules
         count = len(write.batch.operations)
-        bytes_ = sum([len(op.data) for op in write.batch.operations if type(op) is Put])
-        if group and (alone or operations + count > COMMIT_OPERATIONS or size + bytes_ > COMMIT_BYTES):
+        if group and (
+            write.changes_rules or operations + count > COMMIT_OPERATIONS or size + write.data_bytes > COMMIT_BYTES
+        ):
             yield group
             group, operations, size = [], 0, 0
         group.append(item)
         operations += count
-        size += bytes_
-        if alone:
+        size += write.data_bytes
+        if write.changes_rules:
             yield group
             group, operations, size = [], 0, 0
     if group:

@@ -18,8 +18,7 @@ its own), and {"op": "check", "bucket", "key", "version"}, whose result is nil.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagbox.checks import array, bucket_name, kind_of, map_of, record_key, required, shorten, text, whole
 from dagbox.errors import InvalidArgument, LimitExceeded
@@ -51,19 +50,22 @@ MAX_FENCES = 64
 WRITE_OPERATIONS = ("put", "delete", "batch", "assert_fact", "retract_fact", "add_rule", "drop_rule")
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """A batch on its way to the store, and how its result is told.
 
     Args:
         batch: what the store is to do.
         shape: how the result is told: `key` (the short form), `one`, or `batch`.
         fences: how many fences stand before the operations that were asked for.
+        data_bytes: bytes of data that it writes.
+        changes_rules: whether it adds or drops rules.
     """
 
     batch: Batch
     shape: str
-    fences: int = 0
+    fences: int
+    data_bytes: int
+    changes_rules: bool
 
     def result(self, applied: Applied) -> Any:
         """The result of the operation, from what the store did."""
@@ -72,11 +74,6 @@ class Write:
         if self.shape == "one":
             return applied.results[self.fences]
         return [applied.version, applied.results[self.fences :]]
-
-    @property
-    def changes_rules(self) -> bool:
-        """Whether rules are added or dropped."""
-        return any(isinstance(operation, AddRule | DropRule) for operation in self.batch.operations)
 
 
 def to_write(operation: object, request: bytes | None = None) -> Write:
@@ -93,17 +90,22 @@ def to_write(operation: object, request: bytes | None = None) -> Write:
         raise not_a_map(operation)
     name = operation.get("op")
     if name is None:
-        put = _to_put(operation, "a write")
-        fences = _to_fences(operation)
-        return Write(Batch((*fences, put), request), "key", len(fences))
+        return _one(_to_put(operation, "a write"), operation, request, "key")
     if name == "batch":
         return _to_batch(operation, request)
     make = _maker(name)
     if make is None or name == "check":
         raise unknown_operation(name, "writer", (*WRITE_OPERATIONS, "sweep", "sync", "backup"))
-    one = make(operation, str(name))
+    return _one(make(operation, str(name)), operation, request, "one")
+
+
+def _one(made: Operation, operation: Mapping[str, Any], request: bytes | None, shape: str) -> Write:
+    size = len(made.data) if type(made) is Put else 0
+    changes_rules = type(made) is AddRule or type(made) is DropRule
+    if operation.get("fence") is None:
+        return Write(Batch((made,), request), shape, 0, size, changes_rules)
     fences = _to_fences(operation)
-    return Write(Batch((*fences, one), request), "one", len(fences))
+    return Write(Batch((*fences, made), request), shape, len(fences), size, changes_rules)
 
 
 def weight(operation: object) -> int:
@@ -123,7 +125,9 @@ def _to_batch(operation: Mapping[str, Any], request: bytes | None) -> Write:
         raise LimitExceeded("number of operations in one batch", len(ops), MAX_OPERATIONS)
     fences = _to_fences(operation)
     made = [_to_operation(item, position) for position, item in enumerate(ops)]
-    return Write(Batch((*fences, *made), request), "batch", len(fences))
+    size = sum(len(one.data) for one in made if isinstance(one, Put))
+    changes_rules = any(isinstance(one, AddRule | DropRule) for one in made)
+    return Write(Batch((*fences, *made), request), "batch", len(fences), size, changes_rules)
 
 
 def _to_operation(item: object, position: int) -> Operation:
@@ -159,7 +163,7 @@ def _to_fences(operation: Mapping[str, Any]) -> list[Fence]:
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise InvalidArgument(f"a fence is an array of pairs [lock key, token], found {kind_of(pair)}")
-        fences.append(Fence(record_key(pair[0]), whole(pair[1], "a fencing token", 1)))
+        fences.append(Fence(record_key(pair[0]), whole(pair[1], "a fencing token")))
     return fences
 
 

@@ -1,0 +1,78 @@
+"""Which process has the lock table of a directory: the one that holds the file lock on `locks.authority`.
+
+The system gives the file lock back when its process dies, however it dies. The file itself stays: taking it
+away would let two processes lock two files of one name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from dagbox.errors import InUse, StoreUnavailable
+
+AUTHORITY_FILE = "locks.authority"
+_ROLE = "a lock authority"
+
+
+class LockAuthority:
+    """The right to run the lock table of a directory, from `take` to `release`. A context manager."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor: int | None = descriptor
+        self._pid = os.getpid()
+
+    @classmethod
+    def take(cls, directory: str | Path) -> LockAuthority:
+        """Take the authority of a directory, which must exist.
+
+        Raises:
+            InUse: another process has it, or this one took it before; `pid` says which (0: not known).
+            StoreUnavailable: the file cannot be made there.
+        """
+        path = Path(directory) / AUTHORITY_FILE
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(str(directory), error.strerror or str(error)) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        except BlockingIOError:
+            pid = _read_pid(descriptor)
+            os.close(descriptor)
+            raise InUse(_ROLE, str(directory), pid) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreUnavailable(str(directory), error.strerror or str(error)) from error
+        return cls(path, descriptor)
+
+    @property
+    def held(self) -> bool:
+        """Whether this process has it. A child made by fork has not."""
+        return self._descriptor is not None and self._pid == os.getpid()
+
+    def release(self) -> None:
+        """Give it back. Twice is once; in a child made by fork it only closes the child's copy."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        if self._pid == os.getpid():
+            os.ftruncate(descriptor, 0)
+            # Unlock, not only close: a child made by fork has a copy that would keep the lock.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+    def __enter__(self) -> LockAuthority:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+
+def _read_pid(descriptor: int) -> int:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else 0

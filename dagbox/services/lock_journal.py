@@ -1,0 +1,172 @@
+"""The journal of the lock table: its state in a store, so that it survives its process and the machine.
+
+Rules:
+
+1. Events are written, in one commit, before any of them is told to anybody.
+2. The store need only survive the death of the process (`durability="process"`). What must survive a power
+   loss, the marks, is made durable with `sync` before a grant that needs it is told: that is once for many
+   thousand tokens, and once for each new longest time to live.
+3. A state that was written under another boot id is never continued: its clock is gone, and so may be its
+   last writes. See `after_machine_restart`.
+
+Bucket `~locks`: `marks` is `{"format", "boot", "tokens", "max_ttl", "grace_until"}`; `lease/TOKEN` (16 hex
+digits) is a lease as an array in the order of its fields; `ended/SLOT` (a ring of `ENDED_KEPT`) is the array
+`[lease, how, by, number]`. Times are monotonic seconds of the boot.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dagbox.errors import InvalidArgument, StoreCorrupt
+from dagbox.locks import (
+    DEFAULT_LIMITS,
+    ENDED_KEPT,
+    Ended,
+    Event,
+    Granted,
+    Lease,
+    Limits,
+    LockTable,
+    Marked,
+    Marks,
+    Renewed,
+    TableState,
+    after_machine_restart,
+)
+from dagbox.store.base import Applied, Batch, Delete, Operation, Put, Snapshot, Store
+from dagbox.values import pack, unpack
+
+BUCKET = "~locks"
+FORMAT = 1
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """A text that is another one after each start of the machine.
+
+    Where the system does not tell, it is another one for each process: then every restart of the process counts
+    as one of the machine, which is slow (the grace period) but never wrong.
+    """
+    try:
+        text = _BOOT_ID.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        text = ""
+    return text or f"unknown-{os.urandom(16).hex()}"
+
+
+class LockJournal:
+    """Keeps the state of one lock table in a store; see the rules above.
+
+    Args:
+        store: where; nobody else writes its bucket `~locks`. It stays the caller's to close.
+        boot: id of this start of the machine, see `boot_id`.
+    """
+
+    def __init__(self, store: Store, boot: str) -> None:
+        self._store = store
+        self._boot = boot
+        self.commits = 0
+        self.syncs = 0
+
+    def load(self, now: float, limits: Limits = DEFAULT_LIMITS) -> LockTable:
+        """The table as it was when the last events were written; if the machine was restarted, in grace.
+
+        Raises:
+            StoreError: the store cannot be read or written, or holds something else.
+        """
+        with self._store.snapshot() as view:
+            boot, state = _read_state(view)
+        if boot is not None and boot != self._boot:
+            gone = state.leases
+            state = after_machine_restart(state, now)
+            operations: list[Operation] = [Delete(BUCKET, _lease_name(lease.token)) for lease in gone]
+            if gone:
+                operations += [_put_ended(ended) for ended in state.ended[-len(gone) :]]
+            self._apply([*operations, self._put_marks(state.marks)])
+            self._sync()
+        return LockTable(limits, state, now)
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Write what events changed, in one commit; durably where they need it.
+
+        Raises:
+            StoreError: nothing was written, or not durably: the table has to be loaded again.
+        """
+        operations: list[Operation] = []
+        durable = False
+        for event in events:
+            if isinstance(event, Granted):
+                if not event.repeat:
+                    operations.append(_put_lease(event.lease))
+            elif isinstance(event, Renewed):
+                operations.append(_put_lease(event.lease))
+            elif isinstance(event, Ended):
+                operations += [Delete(BUCKET, _lease_name(event.lease.token)), _put_ended(event)]
+            elif isinstance(event, Marked):
+                operations.append(self._put_marks(event.marks))
+                durable = durable or event.durable
+        if operations:
+            self._apply(operations)
+        if durable:
+            self._sync()
+
+    def _put_marks(self, marks: Marks) -> Put:
+        return Put(BUCKET, "marks", pack({"format": FORMAT, "boot": self._boot, **marks._asdict()}))
+
+    def _apply(self, operations: list[Operation]) -> None:
+        (result,) = self._store.apply([Batch(operations)])
+        if not isinstance(result, Applied):
+            raise result
+        self.commits += 1
+
+    def _sync(self) -> None:
+        self._store.sync()
+        self.syncs += 1
+
+
+def _lease_name(token: int) -> str:
+    return f"lease/{token:016x}"
+
+
+def _put_lease(lease: Lease) -> Put:
+    return Put(BUCKET, _lease_name(lease.token), pack(lease))
+
+
+def _put_ended(ended: Ended) -> Put:
+    return Put(BUCKET, f"ended/{ended.number % ENDED_KEPT:05x}", pack(ended))
+
+
+def _read_state(view: Snapshot) -> tuple[str | None, TableState]:
+    """The boot id it was written under (None: nothing is there yet) and the state."""
+    marks = view.get(BUCKET, "marks")
+    if marks is None:
+        return None, TableState()
+    try:
+        boot, read = _parse_marks(unpack(marks.data))
+        leases = [_parse_lease(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="lease/")]
+        ended = [_parse_ended(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="ended/")]
+    except (InvalidArgument, KeyError, TypeError, ValueError) as error:
+        raise StoreCorrupt(BUCKET, f"not a lock journal: {error!r}") from error
+    ended.sort(key=lambda one: one.number)
+    return boot, TableState(read, tuple(leases), tuple(ended))
+
+
+def _parse_marks(value: Any) -> tuple[str, Marks]:
+    if value["format"] != FORMAT:
+        raise ValueError(f"format {value['format']}, this version reads {FORMAT}")
+    return str(value["boot"]), Marks(int(value["tokens"]), float(value["max_ttl"]), float(value["grace_until"]))
+
+
+def _parse_lease(value: Any) -> Lease:
+    token, keys, owner, shared, ttl, expires_at, request = value
+    return Lease(int(token), tuple(keys), str(owner), bool(shared), float(ttl), float(expires_at), bytes(request))
+
+
+def _parse_ended(value: Any) -> Ended:
+    lease, how, by, number = value
+    return Ended(_parse_lease(lease), str(how), bytes(by), int(number))

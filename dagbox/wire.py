@@ -115,6 +115,8 @@ def parse(head: bytes) -> Header:
     if kind not in _KINDS:
         raise ProtocolError(f"unknown kind {kind}")
     body_at = HEADER_BYTES + length
+    if length > MAX_SERVICE_BYTES:
+        raise ProtocolError(f"a service name of {length} bytes, the most allowed is {MAX_SERVICE_BYTES}")
     if len(head) < body_at:
         raise ProtocolError("service name cut off")
     return Header(kind, flags, client, request, deadline_ms, hops, attempt, head[HEADER_BYTES:body_at], body_at)
@@ -149,7 +151,7 @@ def build(
 
 
 def repatch(head: bytes, *, deadline_ms: int, attempt: int) -> bytes:
-    """The same head with another deadline and attempt; for the rare message that the broker may not pass on as it is."""
+    """The same head with another deadline and attempt, for the rare message that cannot be passed on as it is."""
     return b"".join((head[:24], struct.pack(">IBB", deadline_ms, head[28], attempt), head[30:]))
 
 

@@ -5,7 +5,8 @@ Rules:
 1. `handle` gets all requests that are waiting, so that a service can do them together (one commit, one
    snapshot). It returns the outcomes that are ready, which may be those of earlier requests, and may keep a
    request (a lock that waits) to give its outcome from a later `handle`, `cancel` or `tick`.
-2. Every request gets exactly one outcome. Bad input is an outcome (`Failed`), never an exception.
+2. Every request gets exactly one outcome (after any number of `Partial`). Bad input is an outcome (`Failed`),
+   never an exception.
 3. The driver calls from one thread at a time.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import DagBoxError
 
@@ -66,7 +67,14 @@ class Forward(NamedTuple):
     body: bytes
 
 
-Outcome = Reply | Failed | Forward
+class Partial(NamedTuple):
+    """A part of the answer, sent ahead; the request is not over."""
+
+    request: Request
+    body: bytes
+
+
+Outcome = Reply | Failed | Forward | Partial
 
 
 class Service(Protocol):
@@ -77,6 +85,9 @@ class Service(Protocol):
     """How many requests a worker of this service may hold at once."""
     repeatable: bool
     """Whether a request may be given to another worker when its first one dies."""
+    gather: int
+    """How many waiting requests `handle` wants at once: many where doing them together is cheaper (one commit),
+    few where the first answer should leave while the others are worked on."""
 
     def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
         """Take requests on; what is ready."""
@@ -89,6 +100,9 @@ class Service(Protocol):
 
     def next_deadline(self) -> float | None:
         """When `tick` wants to be called, in monotonic seconds; None: not needed."""
+
+    def report(self) -> dict[str, Any]:
+        """Figures for the status, as plain values under names of the service's own; called about once a second."""
 
     def close(self) -> None:
         """Give everything back."""

@@ -1,0 +1,700 @@
+"""The broker machine.
+
+Rules:
+
+1. Every accepted request ends in exactly one terminal answer: a reply, or a typed error. `Request.answered`
+   says that it had it; nothing is sent for it afterwards.
+2. A request is in one of: its service's queue (`waits`), a worker's hands (`worker`), held by a break (`held`),
+   or ended. An ended request may still stand in its worker's `busy`, since its credit is not back yet.
+3. A repeat of a request that has not ended (same client id and request id) is attached to it: one answer.
+4. A worker's messages count only for requests that it has in hand. Others are late, counted and dropped.
+5. A worker that the broker does not know is told to `reconnect`, whatever it sent.
+6. The bytes of a request are passed on as they came; only a request that waited long, or was given out before,
+   gets a new head (its deadline and attempt).
+
+States of a worker: live -> late (2 missed pings) -> dead (5), back to live with any message while it is not
+dead; draining once it says `leave` (or an operator does) until it has nothing in hand, then gone. A dead
+worker's requests go back to the front of the queue, or are answered `worker_lost`.
+
+All times are monotonic seconds. `receive`, `tick` and `undeliverable` return what is to be sent, in order:
+(peer, head, tail or None) each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dagbox import wire
+from dagbox.broker.inspect import Inspector
+from dagbox.broker.model import Client, Counters, Limits, Request, Service, Worker, WorkerState
+from dagbox.broker.queues import Deadlines
+from dagbox.broker.records import DeadLetters, EventLog, TraceLog
+from dagbox.errors import (
+    Busy,
+    Cancelled,
+    DagBoxError,
+    DeadlineExceeded,
+    InvalidArgument,
+    LimitExceeded,
+    NoService,
+    ProtocolError,
+    Refused,
+    Stopping,
+    TooManyHops,
+    WorkerLost,
+)
+from dagbox.values import pack, unpack
+from dagbox.wire import KEY_SLICE, Flag, Header, Kind
+
+Send = tuple[bytes, bytes, bytes | None]
+
+_PATCH_SHARE = 20
+"""A deadline is rewritten at dispatch once a request waited more than this fraction of its span (1/20)."""
+_CLIENT_IDLE_S = 120.0
+_SERVICE_ERRORS = frozenset({int(Kind.REPLY), int(Kind.ERROR)})
+
+
+class Broker:
+    """Queues requests per service and hands them to workers; knows who is alive; carries the answers back.
+
+    Args:
+        now: monotonic seconds.
+        epoch: 8 random bytes that name this start of the broker; clients and workers see a restart by it.
+        limits: see `Limits`.
+        expected: services that will be registered soon, so that requests for them wait rather than fail.
+        about: what the driver knows of itself (pid, host, address, ...), shown in the status.
+    """
+
+    def __init__(
+        self,
+        now: float,
+        epoch: bytes,
+        limits: Limits | None = None,
+        expected: tuple[str, ...] = (),
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.epoch = epoch
+        self.started_at = now
+        self.about = about or {}
+        self.counters = Counters()
+        self.services: dict[bytes, Service] = {name.encode(): Service(name, True) for name in expected}
+        self.workers: dict[bytes, Worker] = {}
+        self.buried: dict[bytes, Worker] = {}
+        self.clients: dict[bytes, Client] = {}
+        self.requests: dict[bytes, Request] = {}
+        self.deadlines = Deadlines()
+        self.events = EventLog(self.limits)
+        self.traces = TraceLog(self.limits)
+        self.dead_letters = DeadLetters(self.limits.dead_letters)
+        self.inspector = Inspector(self)
+        self._out: list[Send] = []
+        self._last_tick = now
+        self._next_check = now
+        self._handlers: dict[int, Callable[[bytes, Header, bytes, bytes | None, float], None]] = {
+            Kind.REQUEST: self._on_request,
+            Kind.REPLY: self._on_answer,
+            Kind.ERROR: self._on_answer,
+            Kind.PARTIAL: self._on_partial,
+            Kind.FORWARD: self._on_forward,
+            Kind.CANCEL: self._on_cancel,
+            Kind.REGISTER: self._on_register,
+            Kind.PING: self._on_ping,
+            Kind.LEAVE: self._on_leave,
+        }
+
+    # ------------------------------------------------------------------ what the driver calls
+
+    def receive(self, peer: bytes, head: bytes, tail: bytes | None, now: float) -> list[Send]:
+        """Take one message from a peer; what to send for it. Never raises for what the message holds."""
+        self.counters.bytes_in += len(head)
+        if tail is not None:
+            self.counters.bytes_in += len(tail)
+        try:
+            header = wire.parse(head)
+            if (tail is not None) != bool(header.flags & Flag.TAIL):
+                raise ProtocolError("the second frame is missing, or not announced")
+            handler = self._handlers.get(header.kind)
+            if handler is None:
+                raise ProtocolError(f"kind {Kind(header.kind).name.lower()} is not for a broker")
+            handler(peer, header, head, tail, now)
+        except DagBoxError as error:
+            self._on_malformed(peer, head, error, now)
+        return self._take()
+
+    def tick(self, now: float) -> list[Send]:
+        """Let time pass: expire requests, find workers late or dead, sample the courses."""
+        for request in self.deadlines.due(now):
+            self._expire(request, now)
+        if now >= self._next_check:
+            self._check_workers(now)
+            self._sample(now)
+            self._next_check = now + self.limits.heartbeat_s / 2
+        self._last_tick = now
+        return self._take()
+
+    def next_deadline(self) -> float:
+        """When `tick` wants to be called at the latest, in monotonic seconds."""
+        first = self.deadlines.next()
+        return self._next_check if first is None else min(first, self._next_check)
+
+    def undeliverable(self, peer: bytes, head: bytes, now: float, reason: str) -> list[Send]:
+        """The driver could not send a message (the peer is gone, or its buffer full); what to send instead."""
+        self.counters.undeliverable += 1
+        worker = self.workers.get(peer)
+        if worker is not None:
+            self._bury(worker, now, f"unreachable: {reason}")
+        else:
+            self.events.add(now, "undeliverable", peer.hex()[:8], f"answer dropped: {reason}", at_most_every_s=5.0)
+        return self._take()
+
+    def observe(
+        self, service: str, client: bytes, started: float, ended: float, code: str, body: bytes, reply: bytes = b""
+    ) -> None:
+        """Count and trace a call that the program itself made beside the broker (an embedded node that serves)."""
+        target = self._service(service.encode(), ended)
+        if target is None:
+            return
+        target.ever_served = True
+        request = Request(client + bytes(8), client, target, body, None, started)
+        request.shown, request.reply, request.code, request.ended_at = body, reply, code, ended
+        request.answered = True
+        request.timeline = [(started, "called", service), (ended, "failed" if code else "answered", code)]
+        self.counters.accepted += 1
+        self._count_end(request, ended)
+        target.work.add(ended - started)
+        self.traces.add(request)
+
+    def shut_down(self, now: float) -> list[Send]:
+        """The broker ends: every open request is answered, every worker told to look for another."""
+        for request in list(self.requests.values()):
+            if not request.answered:
+                self.fail(request, Stopping(request.service.name), now)
+        for worker in self.workers.values():
+            self._send_kind(worker.peer, Kind.RECONNECT, bytes(16))
+        return self._take()
+
+    # ------------------------------------------------------------------ requests
+
+    def _on_request(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        if header.client != peer:
+            raise Refused("a request carries the id of the client that sends it")
+        if header.hops:
+            raise ProtocolError("a new request has no hops")
+        key = head[KEY_SLICE]
+        known = self.requests.get(key)
+        if known is not None:
+            self._attach(known, header, now)
+            return
+        name = header.service
+        client = self._client(peer, now)
+        if client is None:
+            self._refuse(header, Busy(name.decode(errors="replace"), 1000), now)
+            return
+        if self.inspector.serves(name):
+            self._answer_itself(header, head, tail, now)
+            return
+        service = self._service(name, now)
+        if service is None:
+            self._refuse(header, LimitExceeded("services", len(self.services) + 1, self.limits.services), now)
+            return
+        request = Request(key, peer, service, head, tail, now)
+        request.flags = header.flags
+        full = self._full(service, request)
+        if full is not None:
+            service.refused += 1
+            self._refuse(header, full, now)
+            return
+        self.counters.accepted += 1
+        client.in_flight += 1
+        self.requests[key] = request
+        self._set_deadline(request, header.deadline_ms, now)
+        self._enqueue(request, now)
+
+    def _attach(self, request: Request, header: Header, now: float) -> None:
+        """A repeat of a request that is not over: its one answer will serve. One that ended without its
+        worker knowing (cancelled, too late) is wanted again."""
+        self.counters.repeats += 1
+        if request.answered:
+            request.answered = False
+            client = self._client(request.client, now)
+            if client is not None:
+                client.in_flight += 1
+            self.counters.accepted += 1
+            request.timeline.append((now, "repeated", ""))
+            self._set_deadline(request, header.deadline_ms, now)
+
+    def _set_deadline(self, request: Request, deadline_ms: int, now: float) -> None:
+        request.deadline_ms = deadline_ms
+        request.deadline = now + (deadline_ms / 1000 if deadline_ms else self.limits.longest_s)
+        self._watch_deadline(request, now)
+
+    def _watch_deadline(self, request: Request, now: float) -> None:
+        """Have the request end at its deadline, or sooner if nobody ever served what it asks for."""
+        at = request.deadline
+        if not request.service.ever_served:
+            at = min(at, now + self.limits.no_service_s)
+        self.deadlines.add(request, at)
+
+    def _full(self, service: Service, request: Request) -> Busy | None:
+        """Why the queue does not take the request. A client below its fair share may still pass a full count."""
+        limits = self.limits
+        if service.waiting < limits.queue_requests and service.waiting_bytes + request.size <= limits.queue_bytes:
+            return None
+        share = limits.queue_requests // (service.lane.clients() + 1)
+        fits = service.waiting_bytes + request.size <= limits.queue_bytes
+        if fits and service.lane.waiting_of(request.client) < share and service.waiting < 2 * limits.queue_requests:
+            return None
+        mean_s = service.work.total_s / service.work.count if service.work.count else 0.01
+        workers = sum(worker.credit for worker in service.workers.values()) or 1
+        hint_ms = int(mean_s * service.waiting / workers * 1000)
+        return Busy(service.name, min(max(hint_ms, 10), 5_000))
+
+    def _enqueue(self, request: Request, now: float) -> None:
+        service = request.service
+        request.queued_at = now
+        request.timeline.append((now, "queued", service.name))
+        if self.inspector.breaks and self.inspector.hold(request, now):
+            request.held = True
+            service.held[request.key] = request
+            return
+        self.put_in_queue(request)
+        self.pump(service, now)
+
+    def put_in_queue(self, request: Request, *, front: bool = False) -> None:
+        """Have a request wait for a worker, in its lane, behind the others or before them."""
+        service = request.service
+        request.waits = True
+        service.waiting += 1
+        service.waiting_bytes += request.size
+        lane = service.urgent if request.flags & Flag.URGENT else service.lane
+        (lane.push_front if front else lane.push)(request)
+
+    def pump(self, service: Service, now: float) -> None:
+        """Give waiting requests to free workers until there are no more of either."""
+        if service.paused:
+            return
+        while service.waiting:
+            worker = service.credits.best()
+            if worker is None:
+                return
+            request = service.urgent.pop() or service.lane.pop()
+            if request is None:
+                return
+            self._leave_queue(request)
+            self._give(request, worker, now)
+
+    @staticmethod
+    def _leave_queue(request: Request) -> None:
+        request.waits = False
+        request.service.waiting -= 1
+        request.service.waiting_bytes -= request.size
+
+    def _give(self, request: Request, worker: Worker, now: float) -> None:
+        waited = now - request.queued_at
+        request.given_at = now
+        request.worker = worker
+        service = request.service
+        service.wait.add(waited)
+        service.in_flight += 1
+        worker.busy[request.key] = request
+        service.credits.set(worker, worker.listed_free - 1)
+        request.timeline.append((now, "given", worker.name))
+        head = request.head
+        span_ms = request.deadline_ms
+        if request.attempt or (span_ms and waited * 1000 * _PATCH_SHARE > span_ms):
+            left_ms = max(1, int((request.deadline - now) * 1000)) if span_ms else 0
+            head = wire.repatch(head, deadline_ms=left_ms, attempt=request.attempt)
+        self._send(worker.peer, head, request.tail)
+
+    def _take_back(self, request: Request, worker: Worker) -> None:
+        """The worker has its credit for the request back."""
+        worker.busy.pop(request.key, None)
+        service = request.service
+        service.in_flight -= 1
+        request.worker = None
+        if worker.state is not WorkerState.DRAINING and worker.state is not WorkerState.DEAD:
+            worker.service.credits.set(worker, min(worker.listed_free + 1, worker.credit))
+
+    def _end(self, request: Request, now: float, code: str) -> None:
+        """The request has its terminal answer now: out of the books, into the trace."""
+        request.answered = True
+        request.code = code
+        request.ended_at = now
+        request.timeline.append((now, "failed" if code else "answered", code))
+        self.deadlines.remove(request)
+        if request.worker is None:
+            self.requests.pop(request.key, None)
+        client = self.clients.get(request.client)
+        if client is not None and not request.quiet:
+            client.in_flight -= 1
+            client.done += 1
+        self._count_end(request, now)
+        self.traces.add(request)
+
+    def _count_end(self, request: Request, now: float) -> None:
+        service = request.service
+        service.done += 1
+        if request.code:
+            service.errors += 1
+            self.counters.failed += 1
+        else:
+            self.counters.answered += 1
+
+    def fail(self, request: Request, error: DagBoxError, now: float) -> None:
+        """Answer a request with an error, wherever it is; a worker that has it is told to stop."""
+        if request.waits:
+            self._leave_queue(request)
+        if request.held:
+            request.held = False
+            request.service.held.pop(request.key, None)
+        worker = request.worker
+        if worker is not None and worker.peer in self.workers:
+            self._send_kind(worker.peer, Kind.CANCEL, request.key, request.service.name.encode())
+        self._end(request, now, error.code)
+        request.reply = wire.pack_error(error)
+        if worker is None:
+            request.head, request.tail = b"", None
+        if not request.quiet:
+            self._send_error(request.client, request.key, request.service.name.encode(), error)
+
+    # ------------------------------------------------------------------ answers of workers
+
+    def _in_hand(self, peer: bytes, head: bytes, now: float) -> tuple[Worker, Request] | None:
+        """The worker and the request that its message is about; None (and counted) if it has it not in hand."""
+        worker = self.workers.get(peer)
+        if worker is None:
+            self.counters.late_replies += 1
+            if peer not in self.clients:
+                self._send_kind(peer, Kind.RECONNECT, bytes(16))
+            return None
+        self._heard(worker, now)
+        request = worker.busy.get(head[KEY_SLICE])
+        if request is None:
+            self.counters.late_replies += 1
+            return None
+        return worker, request
+
+    def _on_answer(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        found = self._in_hand(peer, head, now)
+        if found is None:
+            return
+        worker, request = found
+        service = request.service
+        self._take_back(request, worker)
+        worker.done += 1
+        service.work.add(now - request.given_at)
+        code = ""
+        if header.kind == Kind.ERROR:
+            worker.errors += 1
+            code = wire.unpack_error(wire.body_of(header, head, tail)).code
+        if request.answered:
+            self.requests.pop(request.key, None)
+        else:
+            request.reply = head[header.body_at : header.body_at + 4096] if tail is None else tail[:4096]
+            self._end(request, now, code)
+            if not request.quiet:
+                self._send(request.client, head, tail)
+        request.head, request.tail = b"", None
+        self._after_answer(worker, service, now)
+
+    def _after_answer(self, worker: Worker, service: Service, now: float) -> None:
+        if worker.state is WorkerState.DRAINING and not worker.busy:
+            self._dismiss(worker, now)
+        if service.waiting:
+            self.pump(service, now)
+
+    def _on_partial(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        found = self._in_hand(peer, head, now)
+        if found is None or found[1].answered:
+            return
+        self.counters.partials += 1
+        if not found[1].quiet:
+            self._send(found[1].client, head, tail)
+
+    def _on_forward(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        found = self._in_hand(peer, head, now)
+        if found is None:
+            return
+        worker, request = found
+        left = request.service
+        self._take_back(request, worker)
+        worker.done += 1
+        left.work.add(now - request.given_at)
+        if request.answered:
+            self.requests.pop(request.key, None)
+        else:
+            self._move_on(request, header, head, tail, now)
+        self._after_answer(worker, left, now)
+
+    def _move_on(self, request: Request, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        """Queue a forwarded request at the service it goes to."""
+        self.counters.forwarded += 1
+        name = header.service.decode(errors="replace")
+        request.timeline.append((now, "forwarded", name))
+        if header.hops != request.hops + 1 or header.hops > wire.MAX_HOPS:
+            self.fail(request, TooManyHops(name, header.hops), now)
+            return
+        service = None if self.inspector.serves(header.service) else self._service(header.service, now)
+        if service is None:
+            self.fail(request, NoService(name, self.names()), now)
+            return
+        request.service.done += 1
+        request.service = service
+        request.hops = header.hops
+        request.attempt = 0
+        request.head, request.tail = head, tail
+        request.size = len(head) + (len(tail) if tail is not None else 0)
+        request.flags = (request.flags & ~Flag.TAIL) | (header.flags & Flag.TAIL)
+        if not service.ever_served:
+            self.deadlines.remove(request)
+            self._watch_deadline(request, now)
+        self._enqueue(request, now)
+
+    def _on_cancel(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        if header.client != peer:
+            raise Refused("a client cancels its own requests only")
+        request = self.requests.get(head[KEY_SLICE])
+        if request is None or request.answered:
+            return
+        self.counters.cancelled += 1
+        self.fail(request, Cancelled(request.service.name), now)
+
+    # ------------------------------------------------------------------ workers
+
+    def _on_register(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        about = unpack(wire.body_of(header, head, tail))
+        credit = about.get("credit") if isinstance(about, dict) else None
+        if not isinstance(about, dict) or not isinstance(credit, int) or not 1 <= credit <= self.limits.credit:
+            raise InvalidArgument(f"register: a map with credit from 1 to {self.limits.credit}")
+        if self.inspector.serves(header.service):
+            raise Refused(f"{header.service.decode()} is served by the broker itself")
+        known = self.workers.get(peer)
+        if known is not None:
+            self._heard(known, now)
+            self._send_kind(peer, Kind.PONG, bytes(16), body=pack({"epoch": self.epoch}))
+            return
+        if len(self.workers) >= self.limits.workers:
+            raise LimitExceeded("workers", len(self.workers) + 1, self.limits.workers)
+        service = self._service(header.service, now)
+        if service is None:
+            raise LimitExceeded("services", len(self.services) + 1, self.limits.services)
+        name = str(about.get("name") or f"{service.name}-{peer.hex()[:6]}")
+        for other in [w for w in self.workers.values() if w.name == name and w.peer != peer]:
+            self._bury(other, now, "replaced by a new start")
+        worker = Worker(peer, service, name, credit, now)
+        worker.repeatable = about.get("repeatable") is True
+        worker.pid = about["pid"] if isinstance(about.get("pid"), int) else 0
+        worker.host = str(about.get("host", ""))
+        came_back = any(old.name == name for old in self.buried.values())
+        self.buried = {p: old for p, old in self.buried.items() if old.name != name and p != peer}
+        self.workers[peer] = worker
+        service.workers[peer] = worker
+        service.credits.set(worker, credit)
+        self.events.add(now, "back" if came_back else "joined", name, f"serves {service.name}, credit {credit}")
+        self._send_kind(peer, Kind.PONG, bytes(16), body=pack({"epoch": self.epoch}))
+        self._served(service, now)
+
+    def _served(self, service: Service, now: float) -> None:
+        """The service has a worker: what waited for anybody to serve it at all has its own deadline again."""
+        if not service.ever_served:
+            service.ever_served = True
+            for request in service.urgent.requests() + service.lane.requests():
+                self.deadlines.remove(request)
+                self._watch_deadline(request, now)
+        self.pump(service, now)
+
+    def _on_ping(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        if not header.service:
+            self._client(peer, now)
+            self._send_kind(peer, Kind.PONG, head[KEY_SLICE], body=pack({"epoch": self.epoch, "version": wire.VERSION}))
+            return
+        worker = self.workers.get(header.client)
+        if worker is None:
+            self._send_kind(header.client, Kind.RECONNECT, bytes(16))
+            return
+        worker.pings += 1
+        self._heard(worker, now)
+        report = unpack(wire.body_of(header, head, tail)) if len(head) > header.body_at or tail else {}
+        if isinstance(report, dict):
+            worker.report = report
+
+    def _heard(self, worker: Worker, now: float) -> None:
+        worker.heard_at = now
+        if worker.state is WorkerState.LATE:
+            worker.state = WorkerState.LIVE
+            self.events.add(now, "back", worker.name, "heard again")
+
+    def _on_leave(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        worker = self.workers.get(peer)
+        if worker is not None:
+            self.drain(worker, now)
+            return
+        for request in [r for r in self.requests.values() if r.client == peer and not r.answered]:
+            request.quiet = True
+            self.fail(request, Cancelled(request.service.name), now)
+        self.clients.pop(peer, None)
+
+    def drain(self, worker: Worker, now: float) -> None:
+        """Give the worker nothing more, and let it go when it has nothing in hand."""
+        if worker.state is not WorkerState.DRAINING:
+            worker.state = WorkerState.DRAINING
+            worker.service.credits.set(worker, 0)
+            self.events.add(now, "draining", worker.name, f"{len(worker.busy)} requests in hand")
+        if not worker.busy:
+            self._dismiss(worker, now)
+
+    def _dismiss(self, worker: Worker, now: float) -> None:
+        """A drained worker goes."""
+        self._remove(worker)
+        self._send_kind(worker.peer, Kind.LEAVE, bytes(16))
+        self.events.add(now, "left", worker.name, f"did {worker.done} requests")
+
+    def _remove(self, worker: Worker) -> None:
+        self.workers.pop(worker.peer, None)
+        worker.service.workers.pop(worker.peer, None)
+        worker.service.credits.set(worker, 0)
+
+    def _bury(self, worker: Worker, now: float, reason: str) -> None:
+        """The worker is dead: what it had in hand goes to another, or is answered `worker_lost`."""
+        self._remove(worker)
+        worker.state = WorkerState.DEAD
+        worker.dead_at = now
+        self.buried[worker.peer] = worker
+        self.events.add(now, "dead", worker.name, f"{reason}; {len(worker.busy)} requests in hand")
+        for request in reversed(list(worker.busy.values())):
+            self._take_back(request, worker)
+            if request.answered:
+                self.requests.pop(request.key, None)
+            else:
+                self._redeliver(request, worker, now, reason)
+        self.pump(worker.service, now)
+
+    def _redeliver(self, request: Request, worker: Worker, now: float, reason: str) -> None:
+        may_repeat = worker.repeatable or bool(request.flags & Flag.REPEATABLE)
+        if may_repeat and request.attempt + 1 < self.limits.attempts:
+            request.attempt += 1
+            request.queued_at = now
+            request.service.redelivered += 1
+            self.counters.redelivered += 1
+            request.timeline.append((now, "redelivered", reason))
+            self.events.add(now, "redelivered", request.service.name, f"from {worker.name}", at_most_every_s=1.0)
+            self.put_in_queue(request, front=True)
+            return
+        self.dead_letters.add(request, now, reason)
+        self.events.add(now, "dead letter", request.service.name, f"from {worker.name}: {reason}", at_most_every_s=1.0)
+        self.fail(request, WorkerLost(request.service.name, request.attempt + 1), now)
+
+    def _check_workers(self, now: float) -> None:
+        limits = self.limits
+        stalled = now - self._last_tick - limits.heartbeat_s
+        for worker in list(self.workers.values()):
+            if stalled > 0:
+                # The broker itself stood still (stopped, or the machine slept): pings are still waiting in the
+                # socket, so this time does not count against the workers.
+                worker.heard_at += stalled
+            silent = now - worker.heard_at
+            if silent > limits.dead_after * limits.heartbeat_s:
+                self._bury(worker, now, f"no ping for {silent:.1f} s")
+            elif silent > limits.late_after * limits.heartbeat_s and worker.state is WorkerState.LIVE:
+                worker.state = WorkerState.LATE
+                self.events.add(now, "late", worker.name, f"no ping for {silent:.1f} s")
+        if self.buried:
+            self.buried = {p: w for p, w in self.buried.items() if now - w.dead_at < limits.forget_dead_s}
+
+    def _sample(self, now: float) -> None:
+        for name, service in list(self.services.items()):
+            service.course.sample(now, service.done, service.waiting)
+            service.wait.rotate(now)
+            service.work.rotate(now)
+            if not (service.ever_served or service.waiting or service.held or service.workers):
+                del self.services[name]
+        for worker in self.workers.values():
+            worker.course.sample(now, worker.done, len(worker.busy))
+        idle = [p for p, c in self.clients.items() if not c.in_flight and now - c.last_at > _CLIENT_IDLE_S]
+        for peer in idle:
+            del self.clients[peer]
+        self.inspector.tick(now)
+
+    def _expire(self, request: Request, now: float) -> None:
+        request.slot = 0
+        if request.answered:
+            return
+        if not request.service.ever_served and now < request.deadline:
+            self.fail(request, NoService(request.service.name, self.names()), now)
+            return
+        self.counters.expired += 1
+        self.events.add(now, "deadline", request.service.name, "no answer in time", at_most_every_s=1.0)
+        self.fail(request, DeadlineExceeded(request.service.name, request.deadline_ms), now)
+
+    # ------------------------------------------------------------------ the rest
+
+    def names(self) -> list[str]:
+        """The names of all services that can be asked for."""
+        return sorted(s.name for s in self.services.values() if s.ever_served) + list(wire.STATUS_SERVICES)
+
+    def _service(self, name: bytes, now: float) -> Service | None:
+        service = self.services.get(name)
+        if service is None:
+            if not name:
+                raise InvalidArgument("a request names a service")
+            if len(self.services) >= self.limits.services:
+                return None
+            try:
+                text = name.decode()
+            except UnicodeDecodeError:
+                raise ProtocolError("the service name is not UTF-8") from None
+            service = self.services[name] = Service(text)
+            service.course.sample(now, 0, 0)
+        return service
+
+    def _client(self, peer: bytes, now: float) -> Client | None:
+        client = self.clients.get(peer)
+        if client is None:
+            if len(self.clients) >= self.limits.clients:
+                return None
+            client = self.clients[peer] = Client(peer, now)
+        client.last_at = now
+        return client
+
+    def _answer_itself(self, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        try:
+            reply = self.inspector.answer(header.service, wire.body_of(header, head, tail), now)
+        except DagBoxError as error:
+            self._send_error(header.client, head[KEY_SLICE], header.service, error)
+            return
+        message = wire.build(Kind.REPLY, header.client, header.request, header.service, reply)
+        self._send(header.client, message.head, message.tail)
+
+    def _refuse(self, header: Header, error: DagBoxError, now: float) -> None:
+        self.counters.refused += 1
+        name = header.service.decode(errors="replace")
+        self.events.add(now, "refused", name, str(error), at_most_every_s=1.0)
+        self._send_error(header.client, header.client + header.request, header.service, error)
+
+    def _on_malformed(self, peer: bytes, head: bytes, error: DagBoxError, now: float) -> None:
+        self.counters.malformed += 1
+        self.events.add(now, "malformed", peer.hex()[:8], str(error), at_most_every_s=1.0)
+        key = head[KEY_SLICE] if len(head) >= wire.HEADER_BYTES and head[:4] == wire.MAGIC else bytes(16)
+        self._send_error(peer, key, b"", error)
+
+    def _send_error(self, peer: bytes, key: bytes, service: bytes, error: DagBoxError) -> None:
+        message = wire.build(Kind.ERROR, key[:8], key[8:], service, wire.pack_error(error))
+        self._send(peer, message.head, message.tail)
+
+    def _send_kind(self, peer: bytes, kind: Kind, key: bytes, service: bytes = b"", body: bytes = b"") -> None:
+        message = wire.build(kind, key[:8], key[8:], service, body)
+        self._send(peer, message.head, message.tail)
+
+    def _send(self, peer: bytes, head: bytes, tail: bytes | None) -> None:
+        self._out.append((peer, head, tail))
+        self.counters.bytes_out += len(head)
+        if tail is not None:
+            self.counters.bytes_out += len(tail)
+
+    def _take(self) -> list[Send]:
+        out = self._out
+        if out:
+            self._out = []
+        return out

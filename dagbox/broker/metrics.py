@@ -1,0 +1,121 @@
+"""Histograms and rates that cost next to nothing to feed."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import Any
+
+_STEPS = 8
+"""Buckets per doubling: a percentile is right within a sixteenth."""
+_LINEAR = 16
+"""Below this many microseconds every value has a bucket of its own."""
+_BUCKETS = 320
+WINDOW_S = 30.0
+"""Percentiles tell of the last one to two windows."""
+HISTORY_S = 120
+"""How many one-second samples a course keeps."""
+
+
+def _bucket(us: int) -> int:
+    if us < _LINEAR:
+        return us
+    shift = us.bit_length() - 4
+    index = shift * _STEPS + (us >> shift)
+    return index if index < _BUCKETS else _BUCKETS - 1
+
+
+def _middle_us(index: int) -> float:
+    if index < _LINEAR:
+        return float(index)
+    shift = (index - _STEPS) // _STEPS
+    low = (index - shift * _STEPS) << shift
+    return low + (1 << shift) / 2
+
+
+class Histogram:
+    """Durations in seconds, counted in microsecond buckets whose width grows with the value."""
+
+    __slots__ = ("_current", "_max", "_max_before", "_previous", "_rotate_at", "count", "total_s")
+
+    def __init__(self) -> None:
+        self._current = [0] * _BUCKETS
+        self._previous = [0] * _BUCKETS
+        self._max = 0.0
+        self._max_before = 0.0
+        self._rotate_at = 0.0
+        self.count = 0
+        self.total_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one duration."""
+        self._current[_bucket(int(seconds * 1e6))] += 1
+        self.count += 1
+        self.total_s += seconds
+        if seconds > self._max:
+            self._max = seconds
+
+    def rotate(self, now: float) -> None:
+        """Forget what is older than two windows; call it about once a second."""
+        if now < self._rotate_at:
+            return
+        self._previous, self._current = self._current, [0] * _BUCKETS
+        self._max_before, self._max = self._max, 0.0
+        self._rotate_at = now + WINDOW_S
+
+    def percentile_s(self, share: float) -> float:
+        """The duration that `share` (0 to 1) of the recent ones do not pass; 0 if there were none."""
+        counts = [a + b for a, b in zip(self._current, self._previous, strict=True)]
+        wanted = share * sum(counts)
+        seen = 0
+        for index, count in enumerate(counts):
+            seen += count
+            if count and seen >= wanted:
+                return min(_middle_us(index) / 1e6, max(self._max, self._max_before))
+        return 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """`{"count", "mean_ms"` (since the start)`, "p50_ms", "p90_ms", "p99_ms", "max_ms"` (recent)`}`."""
+        return {
+            "count": self.count,
+            "mean_ms": self.total_s / self.count * 1e3 if self.count else 0.0,
+            "p50_ms": self.percentile_s(0.5) * 1e3,
+            "p90_ms": self.percentile_s(0.9) * 1e3,
+            "p99_ms": self.percentile_s(0.99) * 1e3,
+            "max_ms": max(self._max, self._max_before) * 1e3,
+        }
+
+
+class Course:
+    """A counter's recent course: one sample a second."""
+
+    __slots__ = ("_last", "samples")
+
+    def __init__(self) -> None:
+        self.samples: deque[tuple[float, int, int]] = deque(maxlen=HISTORY_S)
+        self._last = -1.0
+
+    def sample(self, now: float, done: int, level: int) -> None:
+        """Note a rising counter and a level, if a second has passed since the last sample."""
+        if now - self._last >= 1.0 or self._last < 0:
+            self.samples.append((now, done, level))
+            self._last = now
+
+    def rate(self, now: float, done: int, span_s: float = 5.0) -> float:
+        """Per second, over about the last `span_s` seconds."""
+        for at, before, _ in reversed(self.samples):
+            if now - at >= span_s:
+                return (done - before) / (now - at)
+        if self.samples and now - self.samples[0][0] > 0.2:
+            at, before, _ = self.samples[0]
+            return (done - before) / (now - at)
+        return 0.0
+
+    def rates(self) -> list[float]:
+        """Per second between neighbouring samples, oldest first."""
+        points = list(self.samples)
+        return [(b[1] - a[1]) / max(b[0] - a[0], 1e-9) for a, b in itertools.pairwise(points)]
+
+    def levels(self) -> list[int]:
+        """The level at each sample, oldest first."""
+        return [level for _, _, level in self.samples]

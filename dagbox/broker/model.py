@@ -1,0 +1,249 @@
+"""What the broker knows: requests, workers, services, clients, and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from dagbox.broker.metrics import Course, Histogram
+from dagbox.broker.queues import Credits, Lane
+
+HEARTBEAT_S = 0.5
+"""The interval of the workers' signs of life, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the broker takes on. Past a limit a request is refused with `busy` or `limit_exceeded`.
+
+    Attributes:
+        queue_requests, queue_bytes: waiting requests of one service, and the bytes of their bodies.
+        clients, services, workers: how many of each at once.
+        credit: the most that a worker may ask for.
+        attempts: how often a request is given to a worker before it becomes a dead letter.
+        dead_letters, traces, slowest, events: how many of each are kept.
+        longest_s: the deadline of a request that names none.
+        no_service_s: how long a request for a service that nobody ever registered waits for one.
+        heartbeat_s: the interval of the workers' pings; `late_after` and `dead_after` are missed pings.
+        forget_dead_s: how long a dead worker stays listed.
+    """
+
+    queue_requests: int = 100_000
+    queue_bytes: int = 512 * 1024 * 1024
+    clients: int = 20_000
+    services: int = 1_000
+    workers: int = 4_096
+    credit: int = 65_536
+    attempts: int = 3
+    dead_letters: int = 1_000
+    traces: int = 1_000
+    slowest: int = 100
+    events: int = 2_000
+    longest_s: float = 3600.0
+    no_service_s: float = 1.0
+    heartbeat_s: float = HEARTBEAT_S
+    late_after: int = 2
+    dead_after: int = 5
+    forget_dead_s: float = 60.0
+
+
+class WorkerState(StrEnum):
+    """How a worker is doing."""
+
+    LIVE = "live"
+    LATE = "late"
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+class Request:
+    """A request from its acceptance to its terminal answer.
+
+    `waits`: it stands in a queue. `answered`: its client has its terminal answer (a worker may still be busy
+    with it). Neither: a worker has it, or it is held by a break.
+    """
+
+    __slots__ = (
+        "accepted_at",
+        "answered",
+        "attempt",
+        "client",
+        "code",
+        "deadline",
+        "deadline_ms",
+        "ended_at",
+        "flags",
+        "given_at",
+        "head",
+        "held",
+        "hops",
+        "key",
+        "queued_at",
+        "quiet",
+        "reply",
+        "service",
+        "shown",
+        "size",
+        "slot",
+        "tail",
+        "timeline",
+        "waits",
+        "worker",
+    )
+
+    def __init__(self, key: bytes, client: bytes, service: Service, head: bytes, tail: bytes | None, now: float):
+        self.key = key
+        self.client = client
+        self.service = service
+        self.head = head
+        self.tail = tail
+        self.size = len(head) + len(tail) if tail is not None else len(head)
+        self.accepted_at = now
+        self.queued_at = now
+        self.given_at = now
+        self.ended_at = 0.0
+        self.deadline = 0.0
+        self.deadline_ms = 0
+        self.flags = 0
+        self.hops = 0
+        self.attempt = 0
+        self.slot = 0
+        self.worker: Worker | None = None
+        self.waits = False
+        self.held = False
+        self.answered = False
+        self.quiet = False
+        """Nobody is to be answered: a dead letter that is tried again."""
+        self.code = ""
+        """The code of the error it ended with; empty for a reply."""
+        self.shown = head
+        """The message as it was asked first, for the trace."""
+        self.reply = b""
+        self.timeline: list[tuple[float, str, str]] = []
+
+
+class Worker:
+    """A worker as the broker knows it."""
+
+    __slots__ = (
+        "busy",
+        "course",
+        "credit",
+        "dead_at",
+        "done",
+        "errors",
+        "heard_at",
+        "host",
+        "listed_free",
+        "name",
+        "peer",
+        "pid",
+        "pings",
+        "registered_at",
+        "repeatable",
+        "report",
+        "service",
+        "state",
+    )
+
+    def __init__(self, peer: bytes, service: Service, name: str, credit: int, now: float) -> None:
+        self.peer = peer
+        self.service = service
+        self.name = name
+        self.credit = credit
+        self.repeatable = False
+        self.pid = 0
+        self.host = ""
+        self.state = WorkerState.LIVE
+        self.heard_at = now
+        self.registered_at = now
+        self.dead_at = 0.0
+        self.pings = 0
+        self.done = 0
+        self.errors = 0
+        self.listed_free = 0
+        self.busy: dict[bytes, Request] = {}
+        """What it works on, by request key; also what was answered already but not yet given back."""
+        self.report: dict[str, Any] = {}
+        """What its last ping told: cpu, memory, figures of its service."""
+        self.course = Course()
+
+
+class Service:
+    """A service: its queue, its workers, its figures."""
+
+    __slots__ = (
+        "course",
+        "credits",
+        "done",
+        "errors",
+        "ever_served",
+        "held",
+        "in_flight",
+        "lane",
+        "name",
+        "paused",
+        "redelivered",
+        "refused",
+        "urgent",
+        "wait",
+        "waiting",
+        "waiting_bytes",
+        "work",
+        "workers",
+    )
+
+    def __init__(self, name: str, ever_served: bool = False) -> None:
+        self.name = name
+        self.ever_served = ever_served
+        self.paused = False
+        self.urgent = Lane()
+        self.lane = Lane()
+        self.held: dict[bytes, Request] = {}
+        self.waiting = 0
+        self.waiting_bytes = 0
+        self.in_flight = 0
+        self.credits = Credits()
+        self.workers: dict[bytes, Worker] = {}
+        self.done = 0
+        self.errors = 0
+        self.refused = 0
+        self.redelivered = 0
+        self.wait = Histogram()
+        self.work = Histogram()
+        self.course = Course()
+
+
+class Client:
+    """A client as the broker knows it."""
+
+    __slots__ = ("done", "first_at", "in_flight", "last_at", "peer")
+
+    def __init__(self, peer: bytes, now: float) -> None:
+        self.peer = peer
+        self.first_at = now
+        self.last_at = now
+        self.in_flight = 0
+        self.done = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the broker has seen since it started."""
+
+    accepted: int = 0
+    answered: int = 0
+    failed: int = 0
+    refused: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    redelivered: int = 0
+    forwarded: int = 0
+    partials: int = 0
+    repeats: int = 0
+    late_replies: int = 0
+    malformed: int = 0
+    undeliverable: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0

@@ -1,0 +1,124 @@
+"""The broker on its socket: receives, asks the machine, sends; in a process of its own or on a thread."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import zmq
+
+from dagbox.broker import Broker, Limits
+from dagbox.broker.machine import Send
+from dagbox.runtime import sockets
+from dagbox.runtime.wake import Wake
+
+log = logging.getLogger("dagbox.broker")
+
+_DRAIN = 512
+"""How many messages are taken before the clock is looked at again."""
+
+
+class BrokerLoop:
+    """Runs a broker until it is told to stop.
+
+    Args:
+        addresses: where to listen; the first is the one that is made known.
+        context: ZeroMQ context; one of its own if None.
+        expected: see `Broker`.
+        limits: see `Limits`.
+        socket: an option setter that is called with the socket before it is bound (security).
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        *,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        expected: tuple[str, ...] = (),
+        limits: Limits | None = None,
+        prepare: Callable[[zmq.Socket[bytes]], None] | None = None,
+    ) -> None:
+        self._own_context = context is None
+        self.context = context if context is not None else zmq.Context()
+        self._socket = sockets.router(self.context)
+        self._wake = Wake()
+        self._calls: deque[Callable[[Broker, float], list[Send]]] = deque()
+        self._stopping = False
+        try:
+            if prepare is not None:
+                prepare(self._socket)
+            self.addresses = [sockets.bind(self._socket, address) for address in addresses]
+        except BaseException:
+            self._close()
+            raise
+        about = {"pid": os.getpid(), "host": platform.node(), "addresses": self.addresses}
+        self.broker = Broker(time.monotonic(), os.urandom(8), limits, expected, about)
+
+    def stop(self) -> None:
+        """Have `run` return soon; may be called from any thread and from a signal handler."""
+        self._stopping = True
+        self._wake.set()
+
+    def call(self, function: Callable[[Broker, float], list[Send]]) -> None:
+        """Have the loop's thread call `function(broker, now)` and send what it returns; from any thread."""
+        self._calls.append(function)
+        self._wake.set()
+
+    def run(self) -> None:
+        """Serve until `stop`; then answer what is open, and close."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wake.fileno(), zmq.POLLIN)
+        monotonic, broker, socket = time.monotonic, self.broker, self._socket
+        try:
+            while not self._stopping:
+                wait_s = broker.next_deadline() - monotonic()
+                ready = poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0)
+                if len(ready) > 1 or (ready and ready[0][0] is not socket):
+                    self._wake.clear()
+                    while self._calls:
+                        self._send(self._calls.popleft()(broker, monotonic()))
+                self._drain()
+                now = monotonic()
+                if now >= broker.next_deadline():
+                    self._send(broker.tick(now))
+            self._send(broker.shut_down(monotonic()))
+        finally:
+            self._close()
+
+    def _drain(self) -> None:
+        socket, broker, monotonic = self._socket, self.broker, time.monotonic
+        for _ in range(_DRAIN):
+            try:
+                peer, head, tail = sockets.receive_router(socket)
+            except zmq.Again:
+                return
+            out = broker.receive(peer, head, tail, monotonic())
+            if out:
+                self._send(out)
+
+    def _send(self, messages: list[Send]) -> None:
+        socket = self._socket
+        for peer, head, tail in messages:
+            try:
+                sockets.send_router(socket, peer, head, tail)
+            except zmq.Again:
+                self._send(self.broker.undeliverable(peer, head, time.monotonic(), "its buffer is full"))
+            except zmq.ZMQError as error:
+                if error.errno != errno.EHOSTUNREACH:
+                    raise
+                self._send(self.broker.undeliverable(peer, head, time.monotonic(), "gone"))
+
+    def _close(self) -> None:
+        # What was sent last (answers to what was open) gets a moment to leave.
+        self._socket.close(linger=200)
+        self._wake.close()
+        for address in getattr(self, "addresses", ()):
+            sockets.unlink_ipc(address)
+        if self._own_context:
+            self.context.term()

@@ -1,0 +1,83 @@
+"""Running services of one's own against a node: `dagbox.serve`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from dagbox.errors import InvalidArgument
+from dagbox.runtime.address import resolve
+from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.services.function import FunctionService, ServiceFunction, service
+
+__all__ = ["serve", "service"]
+
+
+def serve(
+    *functions: ServiceFunction,
+    connect: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Provide services until interrupted (Ctrl-C, SIGTERM), stopped, or drained by an operator.
+
+    Args:
+        functions: made by `@dagbox.service`; each gets a worker of its own.
+        connect: the node: its directory or URL; DAGBOX_URL if None.
+        name: the workers' name; made from service, host and process if None. A worker that starts under a name
+            that is in use replaces the other.
+        stop: set it to end; for programs that serve on a thread of their own.
+
+    Raises:
+        InvalidArgument: no functions, or one that is not a service.
+        CannotConnect: the directory has no node.
+        DagBoxError: the broker refused the worker.
+    """
+    if not functions:
+        raise InvalidArgument("serve needs at least one function made by @dagbox.service")
+    for function in functions:
+        if not isinstance(function, ServiceFunction):
+            raise InvalidArgument(f"not a service: {function!r}: put @dagbox.service('name') on the function")
+    address = resolve(connect)
+    loops = [_loop(function, address, name) for function in functions]
+    threads = [threading.Thread(target=loop.run, name=f"worker {loop.name}", daemon=True) for loop in loops]
+    ended = stop if stop is not None else threading.Event()
+    previous = _stop_on_signals(ended)
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads) and not ended.wait(0.1):
+            continue
+    finally:
+        for loop in loops:
+            loop.stop()
+        for thread in threads:
+            thread.join()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    failures = [loop.failed for loop in loops if loop.failed is not None]
+    if failures:
+        raise failures[0]
+
+
+def _loop(function: ServiceFunction, address: str, name: str | None) -> WorkerLoop:
+    shown = name or f"{function.name}-{platform.node()}-{os.getpid()}-{os.urandom(2).hex()}"
+    body = FunctionService(function)
+    loop = WorkerLoop(body, address, shown)
+    body.wake = loop.wake
+    return loop
+
+
+def _stop_on_signals(ended: threading.Event) -> dict[int, Any]:
+    """Have SIGINT and SIGTERM set the event, if this is the main thread; the handlers there were."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    return {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}

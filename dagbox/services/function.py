@@ -1,0 +1,194 @@
+"""A service made of a function: `dagbox.service` and what its handlers are given.
+
+The function runs on a thread of the service's own pool, as many at once as the service has credit, so that it may
+take its time, block, and call the database. Its outcomes are handed over by `tick`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, ServiceFailed
+from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request
+from dagbox.values import pack, unpack
+
+log = logging.getLogger("dagbox.service")
+
+
+class ServiceRequest:
+    """What a handler may know of the request it works on, and do with it besides returning a value."""
+
+    def __init__(self, request: Request, send: Callable[[Outcome], None]) -> None:
+        self._request = request
+        self._send = send
+        self._cancelled = Event()
+
+    @property
+    def id(self) -> str:
+        """The request's name for its whole life, in hexadecimal."""
+        return self._request.key.hex()
+
+    @property
+    def deadline(self) -> float | None:
+        """When nobody wants the answer any more, in seconds of `time.monotonic`; None: never."""
+        return self._request.deadline
+
+    @property
+    def hops(self) -> int:
+        """How often the request was forwarded before it came here."""
+        return self._request.hops
+
+    @property
+    def attempt(self) -> int:
+        """How often the request was given to a worker that died with it."""
+        return self._request.attempt
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the client took the request back; a long handler looks at it now and then."""
+        return self._cancelled.is_set()
+
+    def forward(self, service: str, payload: Any) -> Passed:
+        """Return this from a handler: the other service answers the client in its place."""
+        if not isinstance(service, str) or not service:
+            raise InvalidArgument(f"a request is forwarded to a service by name, not to {service!r}")
+        return Passed(service, payload)
+
+    def partial(self, value: Any) -> None:
+        """Send a part of the answer ahead."""
+        self._send(Partial(self._request, pack(value)))
+
+    def _cancel(self) -> None:
+        self._cancelled.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A handler's word that another service goes on with the request."""
+
+    service: str
+    payload: Any
+
+
+Handler = Callable[[Any, ServiceRequest], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFunction:
+    """A function with the service that it provides. Calling it calls the function."""
+
+    function: Handler
+    name: str
+    credit: int
+    repeatable: bool
+
+    def __call__(self, payload: Any, request: ServiceRequest) -> Any:
+        return self.function(payload, request)
+
+
+def service(name: str, *, credit: int = 1, repeatable: bool = False) -> Callable[[Handler], ServiceFunction]:
+    """Make a function `(payload, request) -> value` a service.
+
+    Args:
+        name: the service's name; several workers may provide one service.
+        credit: how many requests a worker holds, and works on, at once.
+        repeatable: whether a request may be given to another worker when its first one dies with it.
+
+    Raises:
+        InvalidArgument: no name, or a credit below 1.
+    """
+    if not isinstance(name, str) or not name:
+        raise InvalidArgument(f"a service has a name, not {name!r}: write @dagbox.service('name')")
+    if isinstance(credit, bool) or not isinstance(credit, int) or credit < 1:
+        raise InvalidArgument(f"the credit of a service is a whole number of at least 1, not {credit!r}")
+
+    def wrap(function: Handler) -> ServiceFunction:
+        return ServiceFunction(function, name, credit, repeatable)
+
+    return wrap
+
+
+class FunctionService:
+    """Runs a `ServiceFunction` as a `Service`.
+
+    Attributes:
+        wake: called, from any thread, when `tick` has outcomes to give; whoever drives the service sets it.
+    """
+
+    gather = 16
+
+    def __init__(self, function: ServiceFunction) -> None:
+        self.name = function.name
+        self.credit = function.credit
+        self.repeatable = function.repeatable
+        self._function = function
+        self.wake: Callable[[], None] = lambda: None
+        self._ready: deque[Outcome] = deque()
+        self._running: dict[bytes, ServiceRequest] = {}
+        self._pool = ThreadPoolExecutor(function.credit, thread_name_prefix=f"service {function.name}")
+
+    def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
+        """Start working on requests."""
+        for request in requests:
+            handed = ServiceRequest(request, self._put)
+            self._running[request.key] = handed
+            self._pool.submit(self._work, request, handed)
+        return self.tick(now)
+
+    def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
+        """Tell the handler that nobody wants the answer."""
+        running = self._running.get(key)
+        if running is not None:
+            running._cancel()
+        return self.tick(now)
+
+    def tick(self, now: float) -> Sequence[Outcome]:
+        """What the handlers have finished."""
+        ready: list[Outcome] = []
+        while self._ready:
+            outcome = self._ready.popleft()
+            if not isinstance(outcome, Partial):
+                self._running.pop(outcome.request.key, None)
+            ready.append(outcome)
+        return ready
+
+    def next_deadline(self) -> float | None:
+        """Never: the handlers wake the loop."""
+        return None
+
+    def report(self) -> dict[str, Any]:
+        """`{"running"}`: how many requests handlers work on."""
+        return {"running": len(self._running)}
+
+    def close(self) -> None:
+        """Wait for the handlers that run; start no more."""
+        for running in list(self._running.values()):
+            running._cancel()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _put(self, outcome: Outcome) -> None:
+        self._ready.append(outcome)
+        self.wake()
+
+    def _work(self, request: Request, handed: ServiceRequest) -> None:
+        self._put(self._outcome(request, handed))
+
+    def _outcome(self, request: Request, handed: ServiceRequest) -> Outcome:
+        if handed.cancelled:
+            return Failed(request, Cancelled(self.name))
+        try:
+            value = self._function(unpack(request.body), handed)
+            if isinstance(value, Passed):
+                return Forward(request, value.service, pack(value.payload))
+            return Reply(request, pack(value))
+        except DagBoxError as error:
+            return Failed(request, error)
+        except Exception as error:
+            log.exception("the handler of %s failed", self.name)
+            return Failed(request, ServiceFailed(self.name, type(error).__name__, str(error)))

@@ -1,0 +1,182 @@
+"""The worker machine: what one worker says to the broker, and what it makes of the answers.
+
+States: `start` -> registering -> registered (the broker's pong) -> leaving (`leave`) -> left (the broker's leave).
+`reconnect` from the broker leads back to registering from everywhere but left: the broker was restarted, or took
+the worker for dead. What the worker has in hand stays in hand: if the broker asks for it again meanwhile, that is
+the same request, and one answer serves.
+
+Pure: messages and `now` (monotonic seconds) in, requests to work on and messages to send out.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from dagbox import wire
+from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request
+from dagbox.values import pack
+from dagbox.wire import KEY_SLICE, Kind, Message
+
+REGISTER_AGAIN_S = 1.0
+"""How long the worker waits for the broker's word before it registers again."""
+
+
+class WorkerPhase(StrEnum):
+    """Where the worker stands with its broker."""
+
+    REGISTERING = "registering"
+    REGISTERED = "registered"
+    LEAVING = "leaving"
+    LEFT = "left"
+
+
+class Work(NamedTuple):
+    """A request to take on."""
+
+    request: Request
+
+
+class Withdraw(NamedTuple):
+    """The client does not want the answer any more."""
+
+    key: bytes
+
+
+class Dismissed(NamedTuple):
+    """The broker has let the worker go; it may end."""
+
+
+class Rejected(NamedTuple):
+    """The broker did not take what the worker said. While it registers that is final."""
+
+    error: DagBoxError
+    final: bool
+
+
+Event = Work | Withdraw | Dismissed | Rejected
+
+
+class WorkerCore:
+    """One worker's side of the conversation with the broker.
+
+    Args:
+        service: what it serves.
+        peer: its routing id, 8 random bytes.
+        about: `name` (unique among the workers of a node; a new start under the same name replaces the old
+            one), `credit`, `repeatable`, `pid`, `host`.
+    """
+
+    def __init__(self, service: str, peer: bytes, about: dict[str, Any]) -> None:
+        self.service = service
+        self.peer = peer
+        self.phase = WorkerPhase.REGISTERING
+        self.malformed = 0
+        self._name = service.encode()
+        self._about = about
+        self._in_hand: set[bytes] = set()
+        self._asked_at = 0.0
+
+    def start(self, now: float) -> list[Message]:
+        """Register."""
+        self.phase = WorkerPhase.REGISTERING
+        self._asked_at = now
+        return [wire.build(Kind.REGISTER, self.peer, bytes(8), self._name, pack(self._about))]
+
+    def receive(self, head: bytes, tail: bytes | None, now: float) -> tuple[list[Event], list[Message]]:
+        """Take one message of the broker: what to do, and what to send. A malformed one is counted."""
+        try:
+            header = wire.parse(head)
+            kind = header.kind
+            if kind in (Kind.REQUEST, Kind.FORWARD):
+                return self._on_request(header, head, tail, now)
+        except DagBoxError:
+            self.malformed += 1
+            return [], []
+        if kind == Kind.CANCEL:
+            return [Withdraw(head[KEY_SLICE])], []
+        if kind == Kind.PONG and self.phase is WorkerPhase.REGISTERING:
+            self.phase = WorkerPhase.REGISTERED
+        elif kind == Kind.RECONNECT and self.phase is not WorkerPhase.LEFT:
+            return self._on_reconnect(now)
+        elif kind == Kind.LEAVE:
+            return self._on_leave()
+        elif kind == Kind.ERROR:
+            error = wire.unpack_error(head[header.body_at :] if tail is None else tail)
+            return [Rejected(error, self.phase is WorkerPhase.REGISTERING)], []
+        return [], []
+
+    def _on_request(
+        self, header: wire.Header, head: bytes, tail: bytes | None, now: float
+    ) -> tuple[list[Event], list[Message]]:
+        key = head[KEY_SLICE]
+        if key in self._in_hand:
+            return [], []
+        deadline = now + header.deadline_ms / 1000 if header.deadline_ms else None
+        body = wire.body_of(header, head, tail)
+        self._in_hand.add(key)
+        request = Request(header.client, header.request, body, deadline, header.hops, header.attempt)
+        return [Work(request)], []
+
+    def _on_reconnect(self, now: float) -> tuple[list[Event], list[Message]]:
+        if self.phase is WorkerPhase.LEAVING and not self._in_hand:
+            self.phase = WorkerPhase.LEFT
+            return [Dismissed()], []
+        return [], self.start(now)
+
+    def _on_leave(self) -> tuple[list[Event], list[Message]]:
+        if self.phase is WorkerPhase.REGISTERED and self._in_hand:
+            # An operator drains the worker: what it has in hand is finished first.
+            self.phase = WorkerPhase.LEAVING
+            return [], []
+        self.phase = WorkerPhase.LEFT
+        return [Dismissed()], []
+
+    def encode(self, outcome: Outcome) -> Message:
+        """The message that carries an outcome. A body that cannot be sent becomes the error that says so."""
+        request = outcome.request
+        if not isinstance(outcome, Partial):
+            self._in_hand.discard(request.key)
+        if isinstance(outcome, Forward):
+            return self._encode_forward(outcome)
+        if isinstance(outcome, Failed):
+            kind, body = Kind.ERROR, wire.pack_error(outcome.error)
+        else:
+            kind, body = (Kind.REPLY if isinstance(outcome, Reply) else Kind.PARTIAL), outcome.body
+        return wire.build(kind, request.client, request.id, self._name, body)
+
+    def _encode_forward(self, outcome: Forward) -> Message:
+        request = outcome.request
+        hops = min(request.hops + 1, 255)
+        name = outcome.service.encode()
+        if not name or len(name) > wire.MAX_SERVICE_BYTES:
+            error = InvalidArgument(f"cannot forward to a service named {outcome.service[:60]!r}")
+            return wire.build(Kind.ERROR, request.client, request.id, self._name, wire.pack_error(error))
+        return wire.build(Kind.FORWARD, request.client, request.id, name, outcome.body, hops=hops)
+
+    def ping(self, report: dict[str, Any]) -> Message:
+        """The sign of life; `report` is shown in the broker's status."""
+        return wire.build(Kind.PING, self.peer, bytes(8), self._name, pack(report))
+
+    def leave(self) -> list[Message]:
+        """Ask the broker for no more work."""
+        if self.phase in (WorkerPhase.LEAVING, WorkerPhase.LEFT):
+            return []
+        self.phase = WorkerPhase.LEAVING
+        return [wire.build(Kind.LEAVE, self.peer, bytes(8), self._name)]
+
+    def tick(self, now: float) -> list[Message]:
+        """Register again if the broker kept silent."""
+        if self.phase is WorkerPhase.REGISTERING and now - self._asked_at >= REGISTER_AGAIN_S:
+            return self.start(now)
+        return []
+
+    def next_deadline(self) -> float | None:
+        """When `tick` wants to be called, in monotonic seconds; None: not needed."""
+        return self._asked_at + REGISTER_AGAIN_S if self.phase is WorkerPhase.REGISTERING else None
+
+    @property
+    def in_hand(self) -> int:
+        """How many requests are not answered yet."""
+        return len(self._in_hand)

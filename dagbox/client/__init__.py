@@ -1,1 +1,75 @@
-"""Clients: one surface, sync and async, embedded and remote."""
+"""Clients: one surface, sync and async, embedded and remote.
+
+`core` is the pure machine of correlation and retries; `_async` the surface as it is written, `_sync` its twin
+as `scripts/unasync.py` generates it; `embedded` and `remote*` what carries its requests.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
+from dagbox.client._sync.locks import Lease
+from dagbox.client.values import Fact, Fields, Future, LockInfo, Rule, Status
+
+__all__ = [
+    "Database",
+    "Fact",
+    "Fields",
+    "Future",
+    "Lease",
+    "LockInfo",
+    "Rule",
+    "Status",
+    "connect",
+    "open_database",
+]
+
+
+def open_database(
+    path: str | os.PathLike[str],
+    *,
+    serve: bool = False,
+    durability: str = "full",
+    timeout: float = DEFAULT_TIMEOUT_S,
+    **settings: Any,
+) -> Database:
+    """Open a database in this process; a context manager.
+
+    Args:
+        path: the directory; created if need be. Several processes may have it open at once.
+        serve: also answer on the directory's address from a thread, so that other terminals attach to this program.
+        durability: "full": what was acknowledged is on disk; "process": it survives the process, not the machine.
+        timeout: how long calls wait if they do not say otherwise, in seconds.
+        settings: more settings of the store: map_size, readonly, max_buckets.
+
+    Raises:
+        StoreError: the directory cannot be opened.
+        InUse: `serve`, and a node serves the directory already.
+    """
+    from dagbox.client.embedded import open_embedded
+
+    return open_embedded(path, serve=serve, durability=durability, timeout=timeout, **settings)
+
+
+def connect(target: str | os.PathLike[str] | None = None, *, timeout: float = DEFAULT_TIMEOUT_S) -> Database:
+    """Connect to a running node; a context manager with the same methods.
+
+    Args:
+        target: its directory or its address (`ipc://`, `tcp://`); the environment's DAGBOX_URL if not given.
+        timeout: how long calls wait if they do not say otherwise, in seconds.
+
+    Raises:
+        CannotConnect: no node answers there.
+    """
+    from dagbox.client.remote import RemoteTransport
+    from dagbox.runtime.address import resolve
+
+    database = Database(RemoteTransport(resolve(target)), timeout=timeout)
+    try:
+        database._transport.start()
+    except BaseException:
+        database.close()
+        raise
+    return database

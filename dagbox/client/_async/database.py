@@ -1,0 +1,437 @@
+"""The database as programs see it: one surface for the async client, whether embedded or of a node."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from dagbox.client import operations
+from dagbox.client._async.blocks import AsyncBatch, AsyncPipeline
+from dagbox.client._async.locks import AsyncLease, AsyncLocking
+from dagbox.client.background import AsyncKeepAlive
+from dagbox.client.operations import MISSING, FenceArgument, Target
+from dagbox.client.transport import AsyncTransport, Call, Packed
+from dagbox.client.values import Fact, Fields, LockInfo, Rule, Status
+from dagbox.errors import InvalidArgument
+from dagbox.values import Node, Record, Ref, check_key, pack
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+DEFAULT_TIMEOUT_S = 30.0
+"""How long a call waits for its answer if nothing else is said, in seconds."""
+SCAN_PAGE = 500
+"""How many records a scan reads at a time."""
+GET_MANY_CHUNK = 10_000
+"""How many records one request of `get_many` asks for."""
+
+
+class AsyncDatabase:
+    """A database, embedded in this process or served by a node.
+
+    Made by `open` or `connect`; a context manager. All spans of time are in seconds. Every method
+    checks its arguments before anything is sent (`InvalidArgument`, `BadKey`, `BadBucket`), and besides the
+    errors it names may raise `DeadlineExceeded`, `Busy` and what the services answer.
+
+    Attributes:
+        timeout: how long calls wait for their answer if they do not say otherwise, in seconds.
+    """
+
+    def __init__(self, transport: AsyncTransport, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        operations.span_ms("timeout", timeout, least_s=0.001)
+        self.timeout = float(timeout)
+        self._transport = transport
+        self._keepalive = AsyncKeepAlive()
+
+    # --- where it is, and its life
+
+    @property
+    def address(self) -> str:
+        """The directory (embedded) or the address of the broker."""
+        return self._transport.address
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the store is open in this process."""
+        return self._transport.embedded
+
+    def __repr__(self) -> str:
+        return f"<dagbox {'embedded in' if self.embedded else 'connected to'} {self.address}>"
+
+    async def __aenter__(self) -> AsyncDatabase:
+        await self._transport.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give everything back. Twice is once."""
+        self._keepalive.close()
+        await self._transport.close()
+
+    async def _read_call(self, operation: Any) -> Any:
+        return await self._transport.call(Call("reader", operation, self.timeout))
+
+    async def _write_call(self, operation: Any) -> Any:
+        return await self._transport.call(Call("writer", operation, self.timeout))
+
+    async def _lock_call(self, operation: Any, timeout_s: float) -> Any:
+        urgent = operation["op"] != "acquire"
+        return await self._transport.call(Call("lock", operation, timeout_s, urgent=urgent))
+
+    async def _logic_call(self, operation: Any, timeout: float | None = None) -> Any:
+        return await self._transport.call(Call("logic", operation, self.timeout if timeout is None else timeout))
+
+    async def _broker_call(self, service: str, body: dict[str, Any]) -> Any:
+        return await self._transport.call(Call(service, body, self.timeout, urgent=True))
+
+    # --- records
+
+    async def put(
+        self,
+        bucket: str,
+        data: Any,
+        *,
+        key: str | None = None,
+        ttl: float | None = None,
+        if_version: int | None = None,
+        fence: FenceArgument | None = None,
+    ) -> Ref:
+        """Write a record; it is durable when this returns.
+
+        Args:
+            bucket: the bucket; made if there is none of that name.
+            data: anything that MessagePack carries: maps, lists, text, numbers, bytes, aware datetimes, refs.
+            key: the key; a UUIDv7 is made if it is not given.
+            ttl: how long the record lives, in seconds.
+            if_version: the version the record must have; 0: it must not exist.
+            fence: a lease, or (lock key, token), or several: refused if a later holder wrote already.
+
+        Returns:
+            The ref, with the version that was written.
+
+        Raises:
+            Conflict: the record is not at `if_version`.
+            Fenced: a higher token was seen.
+        """
+        operation = operations.put_operation(bucket, data, key, ttl, if_version, fence)
+        return operations.ref_of(bucket, await self._write_call(operation))
+
+    async def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
+        """The data of a record.
+
+        Args:
+            target: a ref, or the bucket, with the key after it.
+            default: what to return if there is no such record.
+
+        Raises:
+            NotFound: there is no such record (UnknownBucket: nor such a bucket), and no default.
+        """
+        bucket, key = operations.split_target(target, key)
+        answer = await self._read_call(operations.get_operation(bucket, key))
+        return operations.data_of(bucket, key, default, answer)
+
+    async def get_record(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
+        """A record: bucket, key, version and data; else as `get`."""
+        bucket, key = operations.split_target(target, key)
+        answer = await self._read_call(operations.get_operation(bucket, key))
+        return operations.record_of(bucket, key, default, answer)
+
+    async def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
+        """The records of refs or (bucket, key) pairs, in order; None for each that is not there.
+
+        Up to `GET_MANY_CHUNK` of them are of one moment; more are read in as many requests as it takes.
+        """
+        pairs = operations.get_many_pairs(targets)
+        records: list[Record | None] = []
+        for at in range(0, len(pairs), GET_MANY_CHUNK):
+            chunk = pairs[at : at + GET_MANY_CHUNK]
+            records += operations.records_of(chunk, await self._read_call({"op": "get_many", "refs": chunk}))
+        return records
+
+    async def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> Node:
+        """A record with the records its relations name, in one request.
+
+        Args:
+            target: a ref, or the bucket, with the key after it.
+            relations: name -> a list of refs or (bucket, key) pairs or maps of bucket and key; or
+                `{"path": "author"}`, to follow the refs at that path of the data; or
+                `{"query": "comment_of(X, $key)", "var": "X", "bucket": "comment"}`, for the keys that logic finds.
+                A map may hold `relations`, `limit` and `bucket`.
+
+        Returns:
+            The node; `found` is False if there is no such record, there as in its relations.
+
+        Raises:
+            LimitExceeded: too deep, too many nodes, too many bytes.
+        """
+        return operations.node_of(await self._read_call(operations.fetch_operation(target, key, relations)))
+
+    async def delete(
+        self,
+        target: Target,
+        key: str | None = None,
+        *,
+        if_version: int | None = None,
+        fence: FenceArgument | None = None,
+    ) -> bool:
+        """Remove a record; whether there was one.
+
+        Raises:
+            Conflict: the record is not at `if_version`.
+            Fenced: a higher token was seen.
+        """
+        return bool(await self._write_call(operations.delete_operation(target, key, if_version, fence)))
+
+    def scan(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        keys_only: bool = False,
+    ) -> AsyncIterator[Record]:
+        """The records of a bucket, in the order of their keys, read page by page.
+
+        Each page is of one moment; what is written between two pages is seen by the later one.
+
+        Args:
+            prefix: only keys that begin with it.
+            start: the lowest key, included (with `reverse` too).
+            stop: the highest key, excluded.
+            limit: how many at most; None: all.
+            reverse: from high to low.
+            keys_only: leave the data out: it is None in every record.
+
+        Raises:
+            UnknownBucket: there is no such bucket (when the first record is asked for).
+        """
+        operation = operations.scan_operation(bucket, prefix, start, stop, reverse, keys_only)
+        return self._pages(bucket, operation, operations.limit_of(limit))
+
+    async def _pages(self, bucket: str, operation: dict[str, Any], limit: int | None) -> AsyncIterator[Record]:
+        left, more = limit, True
+        while more and (left is None or left > 0):
+            size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
+            records, more = operations.page_of(bucket, await self._read_call(operation | {"limit": size}))
+            for record in records:
+                yield record
+            if records:
+                left = None if left is None else left - len(records)
+                operation = operations.following(operation, records[-1].key)
+
+    async def buckets(self) -> dict[str, int]:
+        """Name -> number of records, for every bucket."""
+        answer = await self._read_call({"op": "buckets"})
+        if not isinstance(answer, dict):
+            raise operations.unexpected("buckets", answer)
+        return answer
+
+    # --- several at once
+
+    def batch(self, *, fence: FenceArgument | None = None) -> AsyncBatch:
+        """Operations that happen together or not at all: a context manager.
+
+        They are applied when the block ends, in one commit; nothing is done if it ends with an exception.
+        """
+        return AsyncBatch(self, fence)
+
+    def pipeline(self, *, timeout: float | None = None) -> AsyncPipeline:
+        """Many requests in one message for each service: a context manager.
+
+        They are sent when the block ends. Each has its own result or error, in its future.
+        """
+        return AsyncPipeline(self, self._timeout_of(timeout))
+
+    def _timeout_of(self, timeout: float | None) -> float:
+        if timeout is None:
+            return self.timeout
+        operations.span_ms("timeout", timeout, least_s=0.001)
+        return float(timeout)
+
+    # --- locks
+
+    def lock(
+        self,
+        *keys: str,
+        ttl: float = 10,
+        wait: float = 5,
+        shared: bool = False,
+        keepalive: bool = True,
+        owner: str | None = None,
+    ) -> AsyncLocking:
+        """Lock keys, all or none: a context manager that gives the lease.
+
+        Args:
+            keys: the keys to lock; any text, by habit `bucket/key`.
+            ttl: how long the lease lives from each renewal on, in seconds.
+            wait: how long to wait for the keys, in seconds.
+            shared: others may hold the keys too, shared.
+            keepalive: renew the lease while the block runs.
+            owner: who holds them, for others to see; by default host and process.
+
+        Raises:
+            Locked: the keys could not be had within `wait` (when the block begins).
+            LeaseLost: the lease was lost within the block (when it ends).
+        """
+        owner = f"{socket.gethostname()}:{os.getpid()}" if owner is None else owner
+        return AsyncLocking(self, keys, ttl=ttl, wait=wait, shared=shared, keepalive=keepalive, owner=owner)
+
+    async def locks(self) -> list[LockInfo]:
+        """Every holder of a lock."""
+        return operations.locks_of(await self._lock_call({"op": "list"}, self.timeout))
+
+    async def release(self, lock: AsyncLease | str, *, force: bool = False) -> bool:
+        """Give back a lease, or take a key from whoever holds it.
+
+        Args:
+            lock: a lease, or a key (then `force` must be given).
+            force: take the key away from its holders.
+
+        Returns:
+            Whether anything was held.
+        """
+        if isinstance(lock, AsyncLease):
+            await lock.release()
+            return True
+        key = check_key(lock)
+        if not force:
+            raise InvalidArgument(f"{key!r} is released by its lease; to take it from its holder give force=True")
+        return bool(await self._lock_call({"op": "force", "key": key}, self.timeout))
+
+    # --- logic
+
+    async def assert_fact(self, predicate: str, *args: str | int | float) -> bool:
+        """Add a fact; False if it was there."""
+        return bool(await self._write_call(operations.fact_operation("assert_fact", predicate, args)))
+
+    async def retract_fact(self, predicate: str, *args: str | int | float) -> bool:
+        """Remove a fact; False if it was not there."""
+        return bool(await self._write_call(operations.fact_operation("retract_fact", predicate, args)))
+
+    async def facts(self, predicate: str | None = None, *, limit: int | None = None) -> list[Fact]:
+        """The stored facts, of one predicate or of all."""
+        operation: dict[str, Any] = {"op": "facts"}
+        if predicate is not None:
+            operation["predicate"] = operations.text("a predicate", predicate)
+        if limit is not None:
+            operation["limit"] = operations.limit_of(limit)
+        return operations.facts_of(await self._logic_call(operation))
+
+    async def add_rule(self, rule: str) -> str:
+        """Add a rule; its id."""
+        return str(await self._write_call({"op": "add_rule", "text": operations.text("a rule", rule)}))
+
+    async def drop_rule(self, rule_id: str) -> bool:
+        """Remove a rule by its id; False if there was none."""
+        return bool(await self._write_call({"op": "drop_rule", "id": operations.text("a rule's id", rule_id)}))
+
+    async def rules(self) -> list[Rule]:
+        """The stored rules."""
+        return operations.rules_of(await self._logic_call({"op": "rules"}))
+
+    async def query(
+        self,
+        goal: str,
+        *,
+        fetch: Any = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows of a goal.
+
+        Args:
+            goal: such as `needs(a, X)`.
+            fetch: variable -> `{"bucket": ..., "relations": {...}}` (or just the bucket): nodes take the place of keys.
+            limit: how many rows at most; None: all.
+            timeout: how long the query may run, in seconds.
+            params: values for the `$names` in the goal.
+
+        Returns:
+            One map of variable -> value for each row.
+        """
+        operation = operations.query_operation(goal, limit, timeout, fetch, params)
+        return operations.rows_of(fetch, await self._logic_call(operation, timeout))
+
+    async def why(self, goal: str) -> Any:
+        """The proof tree of an answer, or the first condition that failed."""
+        return operations.plain(await self._logic_call({"op": "why", "goal": operations.text("a goal", goal)}))
+
+    async def explain(self, goal: str) -> Any:
+        """How a goal would be answered: strata, order of joins, sizes."""
+        return operations.plain(await self._logic_call({"op": "explain", "goal": operations.text("a goal", goal)}))
+
+    # --- services
+
+    async def call(
+        self, service: str, payload: Any = None, *, timeout: float | None = None, repeatable: bool = False
+    ) -> Any:
+        """Call any service.
+
+        Args:
+            service: its name.
+            payload: what its handler gets.
+            timeout: how long to wait for the answer, in seconds.
+            repeatable: whether the request may be asked again when no answer comes.
+
+        Raises:
+            NoService: nobody serves that name.
+            ServiceFailed: the handler raised.
+        """
+        payload = Packed(pack(payload))
+        call = Call(operations.text("a service", service), payload, self._timeout_of(timeout), repeatable)
+        return await self._transport.call(call)
+
+    async def status(self) -> Status:
+        """Everything there is to see at this moment, in one request."""
+        return Status.from_wire(await self._broker_call("status", {}))
+
+    async def services(self) -> list[Fields]:
+        """Each service: queue, workers, times, done, errors."""
+        return operations.part_of("services", await self._broker_call("services", {}))
+
+    async def workers(self) -> list[Fields]:
+        """Each worker: service, age of its last heartbeat, credit, requests it holds."""
+        return operations.part_of("workers", await self._broker_call("workers", {}))
+
+    async def events(self, *, after: int = 0, limit: int = 200) -> list[Fields]:
+        """Events of the broker, such as workers that came and went, oldest first.
+
+        Args:
+            after: only those with a higher `seq`.
+            limit: how many at most.
+        """
+        body = {"after": operations.limit_of(after), "limit": operations.limit_of(limit)}
+        return operations.part_of("events", await self._broker_call("events", body))
+
+    async def traces(self, *, limit: int = 50, slowest: bool = False, **which: str) -> list[Fields]:
+        """Timelines of requests, the latest (or the slowest) first.
+
+        Args:
+            limit: how many at most.
+            slowest: of those that took longest.
+            which: only those of this `id`, `client`, `service`, `bucket`, `key`.
+        """
+        body = {"limit": operations.limit_of(limit), "slowest": bool(slowest)} | which
+        return operations.part_of("traces", await self._broker_call("traces", body))
+
+    async def control(self, command: str, **arguments: Any) -> Any:
+        """Tell the broker to do something (`retry` or `drop` a dead letter, ...); what it answers."""
+        body = {"op": operations.text("a command", command)} | arguments
+        return operations.plain(await self._broker_call("control", body))
+
+    async def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a consistent copy of the store to a directory that does not exist or is empty, while work goes on.
+
+        The directory is one of the machine that the writer runs on.
+        """
+        await self._write_call({"op": "backup", "path": operations.text("a path", os.path.abspath(path))})

@@ -1,0 +1,175 @@
+"""Leases of the async client: had by `lock`, kept alive while the block runs, given back when it ends."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from dagbox.client import operations
+from dagbox.errors import DagBoxError, InvalidArgument, LeaseLost
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from dagbox.client._async.database import AsyncDatabase
+
+
+class AsyncLease:
+    """Locked keys, until released or run out.
+
+    Attributes:
+        token: the fencing token; give the lease as `fence=` to writes that must not come too late.
+        keys: the keys that are locked.
+        owner: who holds them.
+        ttl: how long the lease lives from each renewal on, in seconds.
+        shared: whether others may hold the keys too, shared.
+        lost: whether the lease is known to have run out, or to have been taken away.
+        released: whether it was given back.
+    """
+
+    def __init__(
+        self, database: AsyncDatabase, keys: tuple[str, ...], token: int, owner: str, ttl: float, shared: bool
+    ) -> None:
+        self.token = token
+        self.keys = keys
+        self.owner = owner
+        self.ttl = ttl
+        self.shared = shared
+        self.lost = False
+        self.released = False
+        self._database = database
+        self._ends = 0.0
+        self._process = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<lease {self.token} on {', '.join(self.keys)} of {self.owner}, {self.left:.1f} s left>"
+
+    @property
+    def left(self) -> float:
+        """How long the lease surely still runs, in seconds; 0 when it is over."""
+        if self.lost or self.released:
+            return 0.0
+        return max(0.0, self._ends - time.monotonic())
+
+    def _begin(self, asked: float) -> None:
+        """Count from when the lease was asked for: the service counts from a moment after that."""
+        self._ends = asked + self.ttl
+
+    async def renew(self, ttl: float | None = None) -> None:
+        """Have the lease live `ttl` seconds (as at first, if not given) from now on.
+
+        Raises:
+            LeaseLost: it is not held any more.
+        """
+        if self.lost or self.released:
+            raise LeaseLost(self.keys[0], self.token)
+        if ttl is not None:
+            operations.span_ms("ttl", ttl, least_s=0.01)
+            self.ttl = float(ttl)
+        asked = time.monotonic()
+        operation = {"op": "renew", "token": self.token, "ttl_ms": operations.span_ms("ttl", self.ttl)}
+        try:
+            await self._database._lock_call(operation, min(self.ttl, self._database.timeout))
+        except LeaseLost:
+            self.lost = True
+            raise
+        self._begin(asked)
+
+    async def release(self) -> None:
+        """Give the keys back. Twice is once.
+
+        Raises:
+            LeaseLost: the lease was not held any more.
+        """
+        if self.released:
+            return
+        self._database._keepalive.remove(self)
+        if self.lost:
+            raise LeaseLost(self.keys[0], self.token)
+        try:
+            await self._database._lock_call({"op": "release", "token": self.token}, self._database.timeout)
+        except LeaseLost:
+            self.lost = True
+            raise
+        self.released = True
+
+    async def beat(self) -> float | None:
+        """Renew for the keep-alive; seconds until the next time, None if there is none."""
+        if self.lost or self.released:
+            return None
+        try:
+            await self.renew()
+        except LeaseLost:
+            return None
+        except DagBoxError:
+            if self.left <= 0:
+                self.lost = True
+                return None
+            return min(self.ttl / 10, self.left)
+        return self.ttl / 3
+
+
+class AsyncLocking:
+    """Keys to lock: `async with` it, or `await acquire()` and release the lease yourself."""
+
+    def __init__(
+        self,
+        database: AsyncDatabase,
+        keys: tuple[str, ...],
+        *,
+        ttl: float,
+        wait: float,
+        shared: bool,
+        keepalive: bool,
+        owner: str,
+    ) -> None:
+        self._operation = operations.acquire_operation(keys, ttl, wait, shared, owner)
+        self._database = database
+        self._ttl = float(ttl)
+        self._wait = float(wait)
+        self._keepalive = keepalive
+        self._lease: AsyncLease | None = None
+
+    async def acquire(self) -> AsyncLease:
+        """Wait for the keys and take them.
+
+        Raises:
+            Locked: not all could be had within `wait`.
+        """
+        database = self._database
+        asked = time.monotonic()
+        answer = await database._lock_call(self._operation, self._wait + database.timeout)
+        token = answer.get("token") if isinstance(answer, dict) else None
+        if not isinstance(token, int):
+            raise operations.unexpected("acquire", answer)
+        operation: dict[str, Any] = self._operation
+        lease = AsyncLease(
+            database, tuple(operation["keys"]), token, operation["owner"], self._ttl, operation["shared"]
+        )
+        # The wait is not part of the lease: the service says what is left of it when it answers.
+        left_ms = answer.get("left_ms")
+        lease._begin(max(asked, time.monotonic() - self._ttl + left_ms / 1000) if isinstance(left_ms, int) else asked)
+        if self._keepalive:
+            database._keepalive.add(lease, self._ttl / 3)
+        return lease
+
+    async def __aenter__(self) -> AsyncLease:
+        if self._lease is not None:
+            raise InvalidArgument("this lock is in use: call lock() again for another")
+        self._lease = await self.acquire()
+        return self._lease
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lease, self._lease = self._lease, None
+        if lease is None or lease._process != os.getpid():
+            # A forked child shares the memory of the lease, but it is the parent's to give back.
+            return
+        try:
+            await lease.release()
+        except DagBoxError:
+            # The exception that ends the block says more; the lease runs out by itself.
+            if error is None:
+                raise

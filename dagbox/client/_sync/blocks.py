@@ -1,0 +1,232 @@
+# Generated from dagbox/client/_async/blocks.py by scripts/unasync.py: change that file, then run the script.
+"""Blocks of the blocking client: operations that happen together (batch), requests that travel together (pipeline)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dagbox.client import operations
+from dagbox.client.operations import MISSING, FenceArgument, Target
+from dagbox.client.transport import Call, Packed
+from dagbox.client.values import Future
+from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.values import Node, Record, Ref, pack
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from dagbox.client._sync.database import Database
+
+PIPELINE_CHUNK = 1_000
+"""How many operations of a pipeline travel in one message; more go in several, sent at once."""
+
+
+class Batch:
+    """Operations that are done together or not at all, when the block ends without an exception.
+
+    Each method returns a future that has its result after the block. They are applied in order; later
+    ones see what earlier ones did.
+
+    Attributes:
+        version: the version that the records got, after the block; 0 before.
+    """
+
+    def __init__(self, database: Database, fence: FenceArgument | None) -> None:
+        self._database = database
+        self._fence = None if fence is None else operations.fence_pairs(fence)
+        self._operations: list[dict[str, Any]] = []
+        self._futures: list[Future[Any]] = []
+        self._ended = False
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def _add(self, operation: dict[str, Any], decode: Callable[[Any], Any]) -> Future[Any]:
+        if self._ended:
+            raise InvalidArgument("the batch has ended: begin another")
+        self._operations.append(operation)
+        self._futures.append(Future(decode))
+        return self._futures[-1]
+
+    def put(
+        self, bucket: str, data: Any, *, key: str | None = None, ttl: float | None = None, if_version: int | None = None
+    ) -> Future[Ref]:
+        """Write a record, as `put` of the database."""
+        operation = operations.put_operation(bucket, data, key, ttl, if_version)
+        return self._add(operation, lambda answer: operations.ref_of(bucket, answer))
+
+    def delete(self, target: Target, key: str | None = None, *, if_version: int | None = None) -> Future[bool]:
+        """Remove a record, as `delete` of the database."""
+        return self._add(operations.delete_operation(target, key, if_version), operations.truth)
+
+    def assert_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+        """Add a fact; the result is False if it was there."""
+        return self._add(operations.fact_operation("assert_fact", predicate, args), operations.truth)
+
+    def retract_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+        """Remove a fact; the result is False if it was not there."""
+        return self._add(operations.fact_operation("retract_fact", predicate, args), operations.truth)
+
+    def add_rule(self, rule: str) -> Future[str]:
+        """Add a rule; the result is its id."""
+        return self._add({"op": "add_rule", "text": operations.text("a rule", rule)}, str)
+
+    def drop_rule(self, rule_id: str) -> Future[bool]:
+        """Remove a rule; the result is False if there was none."""
+        return self._add({"op": "drop_rule", "id": operations.text("a rule's id", rule_id)}, operations.truth)
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended = True
+        if error is None and self._operations:
+            self._apply()
+
+    def _apply(self) -> None:
+        body: dict[str, Any] = {"op": "batch", "ops": self._operations}
+        if self._fence is not None:
+            body["fence"] = self._fence
+        try:
+            answer = self._database._write_call(body)
+        except DagBoxError as error:
+            for future in self._futures:
+                future.resolve(error)
+            raise
+        if not isinstance(answer, list) or len(answer) != 2 or len(answer[1]) != len(self._futures):
+            raise operations.unexpected("batch", answer)
+        self.version = answer[0]
+        for future, result in zip(self._futures, answer[1], strict=True):
+            future.resolve(result)
+
+
+class Pipeline:
+    """Many requests in one message per service, sent when the block ends without an exception.
+
+    Each method returns a future that has its result or error after the block. Operations of one service are
+    done in order; those of different services (reads here, writes there) at once.
+    """
+
+    def __init__(self, database: Database, timeout: float) -> None:
+        self._database = database
+        self._timeout = timeout
+        self._operations: dict[str, list[Any]] = {}
+        self._futures: dict[str, list[Future[Any]]] = {}
+        self._calls: list[tuple[Call, Future[Any]]] = []
+        self._ended = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self._futures.values())) + len(self._calls)
+
+    def _add(self, service: str, operation: Any, decode: Callable[[Any], Any]) -> Future[Any]:
+        if self._ended:
+            raise InvalidArgument("the pipeline has ended: begin another")
+        future: Future[Any] = Future(decode)
+        self._operations.setdefault(service, []).append(operation)
+        self._futures.setdefault(service, []).append(future)
+        return future
+
+    def get(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> Future[Any]:
+        """Read a record's data, as `get` of the database."""
+        bucket, key = operations.split_target(target, key)
+        return self._add(
+            "reader",
+            operations.get_operation(bucket, key),
+            lambda answer: operations.data_of(bucket, key, default, answer),
+        )
+
+    def get_record(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> Future[Record]:
+        """Read a record, as `get_record` of the database."""
+        bucket, key = operations.split_target(target, key)
+        return self._add(
+            "reader",
+            operations.get_operation(bucket, key),
+            lambda answer: operations.record_of(bucket, key, default, answer),
+        )
+
+    def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> Future[Node]:
+        """Read a record with its relations, as `fetch` of the database."""
+        return self._add("reader", operations.fetch_operation(target, key, relations), operations.node_of)
+
+    def put(
+        self,
+        bucket: str,
+        data: Any,
+        *,
+        key: str | None = None,
+        ttl: float | None = None,
+        if_version: int | None = None,
+        fence: FenceArgument | None = None,
+    ) -> Future[Ref]:
+        """Write a record, as `put` of the database."""
+        operation = operations.put_operation(bucket, data, key, ttl, if_version, fence)
+        return self._add("writer", operation, lambda answer: operations.ref_of(bucket, answer))
+
+    def delete(
+        self,
+        target: Target,
+        key: str | None = None,
+        *,
+        if_version: int | None = None,
+        fence: FenceArgument | None = None,
+    ) -> Future[bool]:
+        """Remove a record, as `delete` of the database."""
+        return self._add("writer", operations.delete_operation(target, key, if_version, fence), operations.truth)
+
+    def assert_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+        """Add a fact; the result is False if it was there."""
+        return self._add("writer", operations.fact_operation("assert_fact", predicate, args), operations.truth)
+
+    def retract_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+        """Remove a fact; the result is False if it was not there."""
+        return self._add("writer", operations.fact_operation("retract_fact", predicate, args), operations.truth)
+
+    def query(
+        self, goal: str, *, fetch: Any = None, limit: int | None = None, params: dict[str, Any] | None = None
+    ) -> Future[list[dict[str, Any]]]:
+        """Ask for the rows of a goal, as `query` of the database."""
+        operation = operations.query_operation(goal, limit, None, fetch, params)
+        return self._add("logic", operation, lambda answer: operations.rows_of(fetch, answer))
+
+    def call(self, service: str, payload: Any = None, *, repeatable: bool = False) -> Future[Any]:
+        """Call any service; each call is a message of its own."""
+        if self._ended:
+            raise InvalidArgument("the pipeline has ended: begin another")
+        future: Future[Any] = Future(operations.identity)
+        payload = Packed(pack(payload))
+        self._calls.append((Call(operations.text("a service", service), payload, self._timeout, repeatable), future))
+        return future
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended = True
+        if error is None and len(self):
+            self._send()
+
+    def _send(self) -> None:
+        calls: list[Call] = []
+        futures: list[list[Future[Any]]] = []
+        for service, bodies in self._operations.items():
+            for at in range(0, len(bodies), PIPELINE_CHUNK):
+                calls.append(Call(service, bodies[at : at + PIPELINE_CHUNK], self._timeout))
+                futures.append(self._futures[service][at : at + PIPELINE_CHUNK])
+        answers = self._database._transport.call_all(calls + [call for call, _ in self._calls])
+        for group, answer in zip(futures, answers, strict=False):
+            self._resolve(group, answer)
+        for (_, future), answer in zip(self._calls, answers[len(calls) :], strict=True):
+            future.resolve(answer)
+
+    def _resolve(self, futures: list[Future[Any]], answer: Any) -> None:
+        """Hand out the answers of one message; an error of the whole message is everybody's."""
+        if not isinstance(answer, DagBoxError) and (not isinstance(answer, list) or len(answer) != len(futures)):
+            answer = operations.unexpected("pipeline", answer)
+        for at, future in enumerate(futures):
+            future.resolve(answer if isinstance(answer, DagBoxError) else answer[at])

@@ -1,0 +1,194 @@
+"""Embedded databases: the surface over an `EmbeddedNode`, with short ways for the reads that programs do most."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from dagbox.client import operations
+from dagbox.client._async.database import AsyncDatabase
+from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
+from dagbox.client.gather import Gather
+from dagbox.client.operations import MISSING, Target
+from dagbox.client.transport import Call, value_of
+from dagbox.errors import DagBoxError, InvalidArgument, NotFound, UnknownBucket
+from dagbox.runtime.embedded import EmbeddedNode
+from dagbox.values import Record, Ref, unpack_trusted
+
+
+class EmbeddedTransport:
+    """Calls to the node of this process, for the blocking client."""
+
+    embedded = True
+
+    def __init__(self, node: EmbeddedNode) -> None:
+        self.node = node
+        self.address = node.path
+
+    def start(self) -> None:
+        """Nothing: the store is open."""
+
+    def call(self, call: Call) -> Any:
+        """Do one request; raises what it failed with."""
+        return value_of(self.node.call(call.service, call.body, call.timeout_s))
+
+    def call_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Do all requests, in order; an answer or error for each."""
+        return [self._answer(call) for call in calls]
+
+    def _answer(self, call: Call) -> Any:
+        try:
+            return self.node.call(call.service, call.body, call.timeout_s)
+        except DagBoxError as error:
+            return error
+
+    def close(self) -> None:
+        """Close the node."""
+        self.node.close()
+
+
+class _Short:
+    """What both embedded databases read by the short way."""
+
+    _node: EmbeddedNode
+
+    def _not_found(self, target: Any, key: Any, default: Any) -> Any:
+        bucket, key = operations.split_target(target, key)
+        if default is not MISSING:
+            return default
+        with self._node.store.snapshot() as snapshot:
+            known = snapshot.buckets()
+        if bucket not in known:
+            raise UnknownBucket(bucket, sorted(known)[:20])
+        raise NotFound(bucket, key)
+
+
+class EmbeddedDatabase(Database, _Short):
+    """A database in this process. Safe to use from many threads."""
+
+    def __init__(self, node: EmbeddedNode, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        super().__init__(EmbeddedTransport(node), timeout=timeout)
+        self._node = node
+        self._get_data: Callable[[str, str], bytes | None] = node.store.get_data
+
+    def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
+        """As `Database.get`."""
+        # One frame between the program and the store: this is what programs do most, and what they measure.
+        if key is not None:
+            data = self._get_data(target, key)  # type: ignore[arg-type]
+            if data is not None:
+                return unpack_trusted(data)
+            return self._not_found(target, key, default)
+        bucket, key = operations.split_target(target, key)
+        return self.get(bucket, key, default)
+
+    def observe(self) -> None:
+        """Have the short way tell the node's observer of each read."""
+        self._get_data = self._node.get_data
+
+    def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
+        """As `Database.get_many`; always of one moment."""
+        pairs = operations.get_many_pairs(targets)
+        found = self._node.store.get_many(pairs)
+        return [
+            None if stored is None else Record(bucket, key, stored[0], unpack_trusted(stored[1]))
+            for (bucket, key), stored in zip(pairs, found, strict=True)
+        ]
+
+
+class AsyncEmbeddedTransport:
+    """Calls to the node of this process, for the async client: reads at once, everything else on a few threads."""
+
+    embedded = True
+    _THREADS = 8
+
+    def __init__(self, node: EmbeddedNode) -> None:
+        self.node = node
+        self.address = node.path
+        self._writes = ThreadPoolExecutor(1, thread_name_prefix="dagbox write")
+        self._others = ThreadPoolExecutor(self._THREADS, thread_name_prefix="dagbox call")
+        self._gather = Gather(self._call_writer)
+
+    async def start(self) -> None:
+        """Nothing: the store is open."""
+
+    async def call(self, call: Call) -> Any:
+        """Do one request; writes made in one turn of the event loop share a commit."""
+        if call.service == "writer" and isinstance(call.body, dict):
+            return await self._gather.call(call)
+        if call.service == "reader":
+            return value_of(self.node.call(call.service, call.body, call.timeout_s))
+        return value_of(await self._on_thread(call))
+
+    async def _call_writer(self, call: Call) -> Any:
+        return await self._on_thread(call)
+
+    async def _on_thread(self, call: Call) -> Any:
+        pool = self._writes if call.service == "writer" else self._others
+        work = partial(self.node.call, call.service, call.body, call.timeout_s)
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+    async def call_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Do all requests at once; an answer or error for each."""
+        return list(await asyncio.gather(*map(self._answer, calls)))
+
+    async def _answer(self, call: Call) -> Any:
+        try:
+            return await self.call(call)
+        except DagBoxError as error:
+            return error
+
+    async def close(self) -> None:
+        """Finish what is under way, and close the node."""
+        loop = asyncio.get_running_loop()
+        self._writes.shutdown(wait=False)
+        self._others.shutdown(wait=False, cancel_futures=True)
+        await loop.run_in_executor(None, partial(self._writes.shutdown, wait=True))
+        self.node.close()
+
+
+class AsyncEmbeddedDatabase(AsyncDatabase, _Short):
+    """A database in this process, for one event loop."""
+
+    def __init__(self, node: EmbeddedNode, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        super().__init__(AsyncEmbeddedTransport(node), timeout=timeout)
+        self._node = node
+
+    async def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
+        """As `AsyncDatabase.get`."""
+        bucket, key = operations.split_target(target, key)
+        data = self._node.store.get_data(bucket, key)
+        return self._not_found(bucket, key, default) if data is None else unpack_trusted(data)
+
+
+def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, **settings: Any) -> EmbeddedDatabase:
+    """Open a directory in this process, and answer on its address if `serve`."""
+    node = EmbeddedNode(_directory(path), **settings)
+    try:
+        database = EmbeddedDatabase(node, timeout=timeout)
+        if serve:
+            from dagbox.runtime.serve import serve_embedded
+
+            node.on_close(serve_embedded(node))
+            database.observe()
+    except BaseException:
+        node.close()
+        raise
+    return database
+
+
+def open_embedded_async(path: str | os.PathLike[str], *, timeout: float, **settings: Any) -> AsyncEmbeddedDatabase:
+    """Open a directory in this process, for an event loop."""
+    return AsyncEmbeddedDatabase(EmbeddedNode(_directory(path), **settings), timeout=timeout)
+
+
+def _directory(path: Any) -> str | os.PathLike[str]:
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise InvalidArgument(f"open a directory by its path, not {path!r:.60}")
+    if isinstance(path, str) and "://" in path:
+        raise InvalidArgument(f"{path} is an address: dagbox.connect goes there, dagbox.open opens a directory")
+    return path

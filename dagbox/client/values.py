@@ -1,0 +1,155 @@
+"""What the clients' methods return beside refs, records and nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from dagbox.errors import DagBoxError, InvalidArgument
+
+T = TypeVar("T")
+
+
+class Fields(dict[str, Any]):
+    """A map whose text keys can be read as attributes too; the maps inside it likewise.
+
+    It is a plain dict for everything else: it packs, compares and prints as JSON.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no field {name!r}: the fields are {', '.join(map(str, self))}") from None
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """The value with every map in it (through lists) as `Fields`."""
+        if isinstance(value, dict):
+            return Fields({key: cls.of(item) for key, item in value.items()})
+        if isinstance(value, list):
+            return [cls.of(item) for item in value]
+        return value
+
+
+class Status(Fields):
+    """Everything there is to see of a node at one moment. Fields that this version does not know are kept."""
+
+    @property
+    def broker(self) -> Fields:
+        """Figures of the broker: uptime, clients, messages, bytes."""
+        return self["broker"]  # type: ignore[no-any-return]
+
+    @property
+    def services(self) -> list[Fields]:
+        """Each service: queue, workers, times, done, errors."""
+        return self["services"]  # type: ignore[no-any-return]
+
+    @property
+    def workers(self) -> list[Fields]:
+        """Each worker: service, age of its last heartbeat, credit, requests it holds."""
+        return self["workers"]  # type: ignore[no-any-return]
+
+    @property
+    def store(self) -> Fields:
+        """Figures of the store: engine, version, entries, bytes."""
+        return self["store"]  # type: ignore[no-any-return]
+
+    @property
+    def locks(self) -> Fields:
+        """Figures of the lock table: leases, waiters."""
+        return self["locks"]  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_wire(cls, value: object) -> Status:
+        """The status of its map; parts that are missing are empty."""
+        parts = Fields.of(value) if isinstance(value, dict) else {}
+        empty: dict[str, Any] = {
+            "broker": Fields(),
+            "services": [],
+            "workers": [],
+            "store": Fields(),
+            "locks": Fields(),
+        }
+        return cls(empty | parts)
+
+
+class LockInfo(NamedTuple):
+    """One holder of a lock.
+
+    Attributes:
+        key: the key that is locked.
+        owner: who holds it.
+        token: its fencing token; 0 if nobody holds the key, and some wait for it.
+        shared: whether others may hold it too, shared.
+        left_s: how long the lease still runs, in seconds.
+        waiting: who waits for the key, in order: `owner`, `waited_ms`, `shared` of each.
+    """
+
+    key: str
+    owner: str
+    token: int
+    shared: bool
+    left_s: float
+    waiting: list[Fields]
+
+
+class Fact(NamedTuple):
+    """A stored fact: predicate and arguments."""
+
+    predicate: str
+    args: tuple[Any, ...]
+
+
+class Rule(NamedTuple):
+    """A stored rule or declaration: its id and its text."""
+
+    id: str
+    text: str
+
+
+class Future(Generic[T]):
+    """The result of one request of a pipeline or batch; there is none before the block ends."""
+
+    __slots__ = ("_decode", "_error", "_state", "_value")
+
+    def __init__(self, decode: Callable[[Any], T]) -> None:
+        self._decode = decode
+        self._state = "open"
+        self._value: T | None = None
+        self._error: DagBoxError | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is a result or an error."""
+        return self._state != "open"
+
+    def result(self) -> T:
+        """The result.
+
+        Raises:
+            DagBoxError: what the request failed with.
+            InvalidArgument: the block has not ended, or was left with an exception.
+        """
+        if self._state == "open":
+            raise InvalidArgument("no result yet: results are there when the block has ended without an exception")
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+    def exception(self) -> DagBoxError | None:
+        """What the request failed with, or None; raises InvalidArgument before the block has ended."""
+        if self._state == "open":
+            raise InvalidArgument("no result yet: results are there when the block has ended without an exception")
+        return self._error
+
+    def resolve(self, answer: Any) -> None:
+        """Take the answer in: an error, or a value to decode."""
+        self._state = "done"
+        if isinstance(answer, DagBoxError):
+            self._error = answer
+            return
+        try:
+            self._value = self._decode(answer)
+        except DagBoxError as error:
+            self._error = error

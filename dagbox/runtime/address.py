@@ -1,0 +1,148 @@
+"""Where a node is found: the file `node.json` in its directory, and the socket it listens on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from dagbox.errors import CannotConnect, InvalidArgument, StoreUnavailable
+
+NODE_FILE = "node.json"
+NODE_FORMAT = 1
+MAX_SOCKET_PATH_BYTES = 100
+"""The longest path of a Unix socket that every system takes (Linux has 107, others 103)."""
+SCHEMES = ("ipc", "tcp", "inproc")
+
+
+def is_url(target: str) -> bool:
+    """Whether a text is an address (`ipc://`, `tcp://`, `inproc://`) and not a directory."""
+    return target.partition("://")[0] in SCHEMES and "://" in target
+
+
+def check_url(target: str) -> str:
+    """The address if it is one that can be used.
+
+    Raises:
+        InvalidArgument: an unknown scheme, or nothing after it.
+    """
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme not in SCHEMES or not rest:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise InvalidArgument(f"not an address: {target!r}: it begins with one of {known}")
+    if scheme == "tcp" and not rest.rpartition(":")[2].isdigit():
+        raise InvalidArgument(f"not an address: {target!r}: a port is missing, as in tcp://HOST:PORT")
+    return target
+
+
+def socket_address(directory: str | os.PathLike[str]) -> str:
+    """The address that the node of a directory listens on; the directory of the socket is made, for its owner only.
+
+    It lies in the node's directory if the path is short enough, else in one for the user under the
+    system's temporary directory.
+
+    Raises:
+        StoreUnavailable: no directory for it can be made that belongs to the user alone.
+    """
+    resolved = Path(directory).resolve()
+    inside = resolved / "run" / "broker.sock"
+    if len(os.fsencode(inside)) <= MAX_SOCKET_PATH_BYTES:
+        return f"ipc://{_private(inside.parent) / inside.name}"
+    name = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:24]
+    for base in (tempfile.gettempdir(), "/tmp"):
+        path = Path(base) / f"dagbox-{os.getuid()}" / f"{name}.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+            return f"ipc://{_private(path.parent) / path.name}"
+    raise StoreUnavailable(str(directory), "no directory for its socket has a path that is short enough: set TMPDIR")
+
+
+def _private(directory: Path) -> Path:
+    """Make a directory, or take the one there is, if it is the user's own and closed to others."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise StoreUnavailable(str(directory), "it must be a directory of the user who runs the node")
+        if found.st_mode & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise StoreUnavailable(str(directory), error.strerror or str(error)) from None
+    return directory
+
+
+def write_node_file(directory: str | os.PathLike[str], address: str, **more: Any) -> Path:
+    """Make a node known: `{"address", "pid", "format"}` and `more`, whole or not at all.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreUnavailable: it cannot be written.
+    """
+    path = Path(directory) / NODE_FILE
+    text = json.dumps({"address": address, "pid": os.getpid(), "format": NODE_FORMAT} | more, indent=1)
+    part = path.with_name(f"{NODE_FILE}.{os.getpid()}")
+    try:
+        part.write_text(text + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StoreUnavailable(str(directory), error.strerror or str(error)) from None
+    return path
+
+
+def read_node_file(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What the node of a directory wrote; None if there is no such file, or it is no such map."""
+    try:
+        found = json.loads((Path(directory) / NODE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("address"), str) else None
+
+
+def remove_node_file(directory: str | os.PathLike[str], address: str) -> None:
+    """Take the file away if it still names this address."""
+    found = read_node_file(directory)
+    if found is not None and found["address"] == address:
+        (Path(directory) / NODE_FILE).unlink(missing_ok=True)
+
+
+def node_address(directory: str | os.PathLike[str]) -> str:
+    """The address of the node that serves a directory; whether it lives is seen by connecting.
+
+    Raises:
+        CannotConnect: no node has been started there, or its file is damaged or of a later version.
+    """
+    shown = os.fspath(directory)
+    if not Path(directory).is_dir():
+        raise CannotConnect(str(shown), f"there is no such directory: start a node with: dagbox up {shown}")
+    found = read_node_file(directory)
+    if found is None:
+        raise CannotConnect(str(shown), f"no node is running there: start one with: dagbox up {shown}")
+    if found.get("format") != NODE_FORMAT:
+        raise CannotConnect(str(shown), f"its node is of another version of DagBox (format {found.get('format')!r})")
+    return str(found["address"])
+
+
+def resolve(target: str | os.PathLike[str] | None) -> str:
+    """The address to connect to.
+
+    Args:
+        target: a directory, an address, or None for the environment's DAGBOX_URL.
+
+    Raises:
+        CannotConnect: there is no node.
+        InvalidArgument: no target, or not an address.
+    """
+    if target is None:
+        target = os.environ.get("DAGBOX_URL")
+        if not target:
+            raise InvalidArgument("connect to what? give a directory or an address, or set DAGBOX_URL")
+    text = os.fspath(target)
+    if not isinstance(text, str) or not text:
+        raise InvalidArgument(f"not a directory or an address: {text!r}")
+    return check_url(text) if "://" in text else node_address(text)

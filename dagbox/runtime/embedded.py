@@ -1,0 +1,339 @@
+"""The embedded node: the services as plain calls in the caller's thread; no thread and no socket of its own.
+
+Rules:
+
+1. Reads take no lock; each thread has its own snapshot of the store.
+2. Writes of several threads share commits (`GroupCommit`). What has expired is swept after a commit, when due.
+3. Lock calls run one at a time under `_lock_gate`; a call that must wait for its turn waits on that
+   condition, and whichever waiting thread wakes drives the table's time.
+4. The lock table is loaded by the first lock call, which also takes the directory's lock authority.
+   If a node has the authority, lock calls go to that node.
+5. After a fork the child has locks and ids of its own, and no lock authority; the store looks after itself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import count
+from typing import Any, Protocol
+
+from dagbox import wire
+from dagbox.client.transport import Packed, packed
+from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, NoService, TooManyHops
+from dagbox.runtime.groups import GroupCommit
+from dagbox.services.base import Failed, Forward, Reply, Request, Service
+from dagbox.services.reader import Reader
+from dagbox.services.writer import Writer
+from dagbox.store import open_store
+from dagbox.store.base import Store
+from dagbox.values import pack, unpack
+
+Observer = Callable[[str, Any, float, float, DagBoxError | None], None]
+"""Told of each call: service, body, began, ended (monotonic seconds), error or None."""
+
+OWN_SERVICES = ("reader", "writer", "lock")
+
+
+class LockCalls(Protocol):
+    """Where lock calls go: the table of this process, or the node of the directory."""
+
+    @property
+    def current(self) -> bool:
+        """Whether they surely still go to the right place."""
+
+    def call(self, body: Any, timeout_s: float) -> Any:
+        """Do a lock operation (a map), or several (a list)."""
+
+    def status(self) -> dict[str, Any]:
+        """Figures of the lock table."""
+
+    def after_fork(self) -> None:
+        """In a forked child: leave what belongs to the parent alone."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class ServiceFigures:
+    """What one service did in this process."""
+
+    __slots__ = ("busy_s", "done", "errors", "slowest_s")
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.errors = 0
+        self.busy_s = 0.0
+        self.slowest_s = 0.0
+
+    def add(self, seconds: float, failed: bool) -> None:
+        """Count one call. Threads may do so at once: a figure may then miss one, no call waits for another."""
+        self.done += 1
+        self.errors += failed
+        self.busy_s += seconds
+        if seconds > self.slowest_s:
+            self.slowest_s = seconds
+
+
+_nodes: weakref.WeakSet[EmbeddedNode] = weakref.WeakSet()
+
+
+class EmbeddedNode:
+    """The services of a directory, in this process.
+
+    Args:
+        path: the directory; made if need be.
+        observer: told of each call.
+        store: the store, if it is open already; `close` closes it.
+        settings: of the store, see `dagbox.store.open_store`.
+
+    Raises:
+        StoreError: the directory cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        observer: Observer | None = None,
+        store: Store | None = None,
+        **settings: Any,
+    ) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+        self.observer = observer
+        self.settings = settings
+        self.reads = 0
+        """Reads by the short way, which counts nothing else."""
+        self.store = open_store(self.path, **settings) if store is None else store
+        self._started = time.monotonic()
+        self._requests = count(1)
+        self._callbacks: list[Callable[[], None]] = []
+        self._more: dict[str, Service] = {}
+        self._figures: dict[str, ServiceFigures] = {name: ServiceFigures() for name in OWN_SERVICES}
+        self._reader = Reader(self.store)
+        self._writer = Writer(self.store)
+        self._locks: LockCalls | None = None
+        self.closed = False
+        self._renew()
+        _nodes.add(self)
+
+    def _renew(self) -> None:
+        """What each process has for itself."""
+        self._client = os.urandom(8)
+        self._writes = GroupCommit(self._apply)
+        self._lock_gate = threading.Lock()
+        self._more_gate = threading.Lock()
+
+    # --- life
+
+    def after_fork(self) -> None:
+        """In a forked child: leave what belongs to the parent alone."""
+        locks, self._locks = self._locks, None
+        if locks is not None:
+            locks.after_fork()
+        self._renew()
+
+    def add_service(self, service: Service) -> None:
+        """Have one more service answered by this node, such as logic."""
+        self._more[service.name] = service
+        self._figures[service.name] = ServiceFigures()
+
+    def close(self) -> None:
+        """Give everything back. Twice is once."""
+        if self.closed:
+            return
+        self.closed = True
+        with ExitStack() as stack:
+            stack.callback(self.store.close)
+            for service in self._more.values():
+                stack.callback(service.close)
+            if self._locks is not None:
+                stack.callback(self._locks.close)
+            for callback in self._callbacks:
+                stack.callback(callback)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Have something called before the store is closed; the last that was given is called first."""
+        self._callbacks.append(callback)
+
+    # --- calls
+
+    def get_data(self, bucket: str, key: str) -> bytes | None:
+        """The packed data of a record, for the short way of a database that is observed."""
+        began = time.monotonic()
+        data = self.store.get_data(bucket, key)
+        self.reads += 1
+        if self.observer is not None:
+            self.observer("reader", {"bucket": bucket, "key": key}, began, time.monotonic(), None)
+        return data
+
+    def call(self, service: str, body: Any, timeout_s: float) -> Any:
+        """Do one operation (a map) or several (a list, answered by a list of values and errors).
+
+        Raises:
+            DagBoxError: what the operation, or the request as a whole, failed with.
+        """
+        began = time.monotonic()
+        error: DagBoxError | None = None
+        try:
+            return self._call(service, body, timeout_s, began)
+        except DagBoxError as failed:
+            error = failed
+            raise
+        finally:
+            ended = time.monotonic()
+            figures = self._figures.get(service)
+            if figures is not None:
+                figures.add(ended - began, error is not None)
+            if self.observer is not None:
+                self.observer(service, body, began, ended, error)
+
+    def _call(self, service: str, body: Any, timeout_s: float, now: float) -> Any:
+        if isinstance(body, Packed) and service not in self._more:
+            body = unpack(body.body)
+        if service == "writer":
+            return self._write(body)
+        if service == "lock":
+            return self._lock_calls().call(body, timeout_s)
+        if service in self._more:
+            return self._drive(service, packed(body), now + timeout_s)
+        if service == "reader":
+            return self._read(body)
+        if service in wire.STATUS_SERVICES:
+            return self._about(service, body)
+        raise NoService(service, self.service_names())
+
+    def service_names(self) -> list[str]:
+        """The services that this node answers."""
+        return sorted({*OWN_SERVICES, *self._more}) + list(wire.STATUS_SERVICES)
+
+    def _read(self, body: Any) -> Any:
+        with self.store.snapshot() as snapshot:
+            if isinstance(body, Mapping):
+                return self._reader.execute(body, snapshot)
+            return self._reader.execute_all(body, snapshot)
+
+    def _write(self, body: Any) -> Any:
+        if not isinstance(body, Mapping):
+            return self._writes.run(body)
+        result = self._writes.run((body,))[0]
+        if isinstance(result, DagBoxError):
+            raise result
+        return result
+
+    def _apply(self, operations: Sequence[Any]) -> list[Any]:
+        results = self._writer.apply_operations(operations)
+        now = time.monotonic()
+        due = self._writer.next_deadline()
+        if due is not None and now >= due:
+            self._writer.tick(now)
+        return results
+
+    def _drive(self, service: str, body: bytes, deadline: float) -> Any:
+        """Hand a request to a service, and on to others as it is forwarded; the unpacked answer."""
+        request = Request(self._client, next(self._requests).to_bytes(8, "big"), body, deadline)
+        for hops in range(wire.MAX_HOPS + 1):
+            request = Request(self._client, request.id, body, deadline, hops)
+            outcome = self._outcome(service, request)
+            if isinstance(outcome, Reply):
+                return unpack(outcome.body)
+            if isinstance(outcome, Failed):
+                raise outcome.error
+            service, body = outcome.service, outcome.body
+        raise TooManyHops(service, wire.MAX_HOPS)
+
+    def _outcome(self, name: str, request: Request) -> Reply | Failed | Forward:
+        service: Any = self._more.get(name) or {"reader": self._reader, "writer": self._writer}.get(name)
+        if service is None:
+            raise NoService(name, self.service_names())
+        now = time.monotonic()
+        if service is self._writer:
+            return Reply(request, pack(self._write(unpack(request.body))))
+        with self._more_gate:
+            outcomes = list(service.handle([request], now))
+            while not outcomes:
+                now = time.monotonic()
+                due = service.next_deadline()
+                if request.deadline is not None and now >= request.deadline:
+                    service.cancel(request.key, now)
+                    raise DeadlineExceeded(name, 0)
+                time.sleep(max(0.0, min(0.05, (due if due is not None else now + 0.05) - now)))
+                outcomes = list(service.tick(time.monotonic()))
+        outcome: Reply | Failed | Forward = outcomes[0]
+        return outcome
+
+    # --- locks
+
+    def _lock_calls(self) -> LockCalls:
+        locks = self._locks
+        if locks is None or not locks.current:
+            from dagbox.runtime.embedded_locks import open_lock_calls
+
+            with self._lock_gate:
+                if self._locks is None or not self._locks.current:
+                    self._locks = open_lock_calls(self.path, self.store, self._locks)
+                locks = self._locks
+        return locks
+
+    # --- what there is to see
+
+    def _about(self, service: str, body: Any) -> Any:
+        if service == "status":
+            return self.status()
+        if service == "services":
+            return self._service_list()
+        if service == "workers" or service == "traces":
+            return []
+        if service == "events":
+            return {"events": [], "last": 0}
+        raise InvalidArgument("an embedded database has no broker to control")
+
+    def status(self) -> dict[str, Any]:
+        """Everything there is to see, in the form that a node's broker tells it."""
+        now = time.monotonic()
+        return {
+            "broker": {
+                "embedded": True,
+                "pid": os.getpid(),
+                "addresses": [],
+                "uptime_ms": (now - self._started) * 1e3,
+                "clients": 1,
+                "requests": 0,
+            },
+            "services": self._service_list(),
+            "workers": [],
+            "store": self.store.stats(),
+            "locks": self._locks.status() if self._locks is not None else {},
+            "logic": {},
+        }
+
+    def _service_list(self) -> list[dict[str, Any]]:
+        return [self._service_map(name, figures) for name, figures in sorted(self._figures.items())]
+
+    def _service_map(self, name: str, figures: ServiceFigures) -> dict[str, Any]:
+        done = figures.done + (self.reads if name == "reader" else 0)
+        mean_ms = figures.busy_s / figures.done * 1e3 if figures.done else 0.0
+        work = {"count": figures.done, "mean_ms": mean_ms, "max_ms": figures.slowest_s * 1e3}
+        return {
+            "name": name,
+            "waiting": 0,
+            "in_flight": 0,
+            "live": 1,
+            "late": 0,
+            "dead": 0,
+            "done": done,
+            "errors": figures.errors,
+            "work": work,
+        }
+
+
+def _after_fork_in_child() -> None:
+    for node in list(_nodes):
+        node.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from dagbox.checks import array, bucket_name, kind_of, map_of, record_key, required, shorten, text, whole
@@ -399,30 +400,32 @@ class Planner:
         The records are asked for in chunks that grow, so that a few large ones meet the limit of bytes before
         thousands of them are in memory.
         """
-        level, records = self._level, self._records
+        level = self._level
         while self._settled < len(level):
-            asked: dict[tuple[str, str], None] = {}
-            position = self._settled
-            while position < len(level) and len(asked) < self._chunk:
-                place = level[position]
-                ref = (place.object["bucket"], place.object["key"])
-                if ref not in records and self._alive(place.ticket):
-                    asked[ref] = None
-                position += 1
-            if asked:
-                self._asked = list(asked)
-                self._chunk = min(self._chunk * 4, _LAST_CHUNK)
-                return True
-            for place in level[self._settled : position]:
+            place = level[self._settled]
+            if self._alive(place.ticket):
+                if _ref_of(place.object) not in self._records:
+                    self._asked = self._unknown_from(self._settled)
+                    return True
                 self._settle(place)
-            self._settled = position
+            self._settled += 1
         return False
 
+    def _unknown_from(self, position: int) -> list[tuple[str, str]]:
+        """The next records of the level that are not there yet, one chunk of them."""
+        unknown: dict[tuple[str, str], None] = {}
+        for place in islice(self._level, position, None):
+            ref = _ref_of(place.object)
+            if ref not in self._records and self._alive(place.ticket):
+                unknown[ref] = None
+                if len(unknown) == self._chunk:
+                    break
+        self._chunk = min(self._chunk * 4, _LAST_CHUNK)
+        return list(unknown)
+
     def _settle(self, place: _Place) -> None:
-        if not self._alive(place.ticket):
-            return
         item = place.object
-        found = self._records[item["bucket"], item["key"]]
+        found = self._records[_ref_of(item)]
         try:
             if found is not None:
                 self._budget.take_bytes(len(found.data))
@@ -445,7 +448,7 @@ class Planner:
             self._attach(place, relation, list(_links(ends, relation.bucket, where)), where)
 
     def _data_of(self, item: dict[str, Any], where: _Where) -> Any:
-        ref = (item["bucket"], item["key"])
+        ref = _ref_of(item)
         try:
             return self._unpacked[ref]
         except KeyError:
@@ -489,6 +492,10 @@ class Planner:
 
 def _new_object(bucket: str, key: str) -> dict[str, Any]:
     return {"bucket": bucket, "key": key, "found": False, "version": 0, "data": None}
+
+
+def _ref_of(item: dict[str, Any]) -> tuple[str, str]:
+    return item["bucket"], item["key"]
 
 
 class _Where(NamedTuple):

@@ -195,7 +195,7 @@ class Reader:
             return snapshot.buckets()
         if name == "stats":
             map_of(operation, _OP_ONLY, "stats")
-            return snapshot.stats()
+            return self._store.stats()
         raise unknown_operation(name, "reader", _OPERATIONS)
 
     def _run(self, planner: Planner, snapshot: Snapshot) -> None:
@@ -302,10 +302,10 @@ def parse_scan(operation: object) -> ScanPage:
         InvalidArgument, LimitExceeded: the message names the field.
     """
     fields = map_of(operation, _SCAN_FIELDS, "scan")
-    limit = fields.get("limit")
+    prefix, limit = fields.get("prefix"), fields.get("limit")
     return ScanPage(
         bucket_name(required(fields, "bucket", "scan")),
-        text(fields.get("prefix") or "", "the prefix of scan", MAX_KEY_BYTES, empty=True),
+        "" if prefix is None else text(prefix, "the prefix of scan", MAX_KEY_BYTES, empty=True),
         _bound(fields, "start"),
         _bound(fields, "stop"),
         _bound(fields, "after"),

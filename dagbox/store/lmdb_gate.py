@@ -1,0 +1,151 @@
+"""Who is inside LMDB right now, so that the map is moved only when nobody is.
+
+`set_mapsize` takes the memory map away and puts a new one in place; a thread that is inside a call of LMDB's at
+that moment reads memory that is gone. So every such call of a reader stands between `enter` and `leave`, and
+the map is moved in two steps:
+
+1. `drain`: no new snapshot begins, and those that are open get a little time to end.
+2. `shut`: nobody enters, and once all who are inside have left, the map may be moved. What is still open then
+   is ended by the move, and says so when it is used again.
+
+The shortest reads do not call `enter`; they append to `inside` and then look up the handle of their bucket. A shut
+gate has an empty table of handles, so these reads find nothing, leave, and go the long way, which waits. (An
+append and a look-up of a list or dict are atomic, and in order; so either the reader is seen, or it sees the gate.)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Generic, NoReturn, TypeVar
+
+from dagbox.errors import StoreError
+
+Handle = TypeVar("Handle")
+Txn = TypeVar("Txn")
+
+DRAIN_S = 2.0
+"""How long open snapshots may hold up the growth of the map, in seconds."""
+_POLL_S = 0.0005
+
+
+class Gate(Generic[Handle, Txn]):
+    """Counts readers and lets them wait.
+
+    Attributes:
+        generation: rises when the gate is reset.
+        begin: begins a read transaction, on the table of a handle if it gets one.
+        inside: one item for each reader that is inside LMDB.
+        handles: table name -> handle, empty while the gate is shut; never changed in place.
+        snapshots: token of an open snapshot -> (id of its thread, when it was opened in monotonic seconds).
+    """
+
+    __slots__ = (
+        "_known",
+        "_mover",
+        "_mutex",
+        "_open",
+        "_shut",
+        "_undrained",
+        "begin",
+        "generation",
+        "handles",
+        "inside",
+        "snapshots",
+    )
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin from the start, with nobody inside and no handles: the environment is another one now."""
+        self.generation += 1
+        self.begin: Callable[..., Txn] = _nothing_to_begin
+        self.inside: list[None] = []
+        self.handles: dict[str, Handle] = {}
+        self.snapshots: dict[int, tuple[int, float]] = {}
+        self._known: dict[str, Handle] = {}
+        self._mutex = threading.Lock()
+        self._mover = threading.Lock()
+        self._undrained = threading.Event()
+        self._undrained.set()
+        self._open = threading.Event()
+        self._open.set()
+        self._shut = False
+
+    @property
+    def known(self) -> dict[str, Handle]:
+        """All handles there are, whether the gate is shut or not."""
+        return self._known
+
+    def learn(self, handles: Mapping[str, Handle]) -> None:
+        """Add handles."""
+        with self._mutex:
+            self._known = {**self._known, **handles}
+            if not self._shut:
+                self.handles = self._known
+
+    def enter(self) -> None:
+        """Go inside; waits while the gate is shut."""
+        self.inside.append(None)
+        while self._shut:
+            self.inside.pop()
+            self._open.wait()
+            self.inside.append(None)
+
+    def leave(self) -> None:
+        """Come out again."""
+        self.inside.pop()
+
+    def wait_to_begin(self) -> None:
+        """Wait while no new snapshot may begin; one who has a snapshot open already does not wait."""
+        if not self._undrained.is_set() and not self._holds_snapshot(threading.get_ident()):
+            self._undrained.wait()
+
+    def drain(self, patience_s: float = DRAIN_S) -> None:
+        """Let no new snapshot begin, and wait for the open ones to end, but not for the caller's own."""
+        self._undrained.clear()
+        me, until = threading.get_ident(), time.monotonic() + patience_s
+        while time.monotonic() < until:
+            if all(thread == me for thread, _ in list(self.snapshots.values())):
+                return
+            time.sleep(_POLL_S)
+
+    def shut(self) -> None:
+        """Let nobody in, and wait until all are out; `open` must follow, in the same thread."""
+        self._mover.acquire()
+        with self._mutex:
+            self._open.clear()
+            self._shut = True
+            self.handles = {}
+        while self.inside:
+            time.sleep(_POLL_S)
+
+    def open(self) -> None:
+        """Let everybody in again."""
+        with self._mutex:
+            self._shut = False
+            self.handles = self._known
+        self._open.set()
+        self._undrained.set()
+        self._mover.release()
+
+    def close_for_good(self) -> None:
+        """Nobody finds a handle from now on."""
+        with self._mutex:
+            self._known = {}
+            self.handles = {}
+
+    def _holds_snapshot(self, thread: int) -> bool:
+        return any(holder == thread for holder, _ in list(self.snapshots.values()))
+
+
+def _nothing_to_begin(*args: object) -> NoReturn:
+    raise closed_error()
+
+
+def closed_error() -> StoreError:
+    """What a closed store says."""
+    return StoreError("the store is closed: open it again")

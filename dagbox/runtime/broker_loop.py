@@ -9,6 +9,7 @@ import platform
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import zmq
 
@@ -31,7 +32,8 @@ class BrokerLoop:
         context: ZeroMQ context; one of its own if None.
         expected: see `Broker`.
         limits: see `Limits`.
-        socket: an option setter that is called with the socket before it is bound (security).
+        prepare: an option setter that is called with the socket before it is bound (security).
+        parent: a descriptor that becomes readable (end of file) when the parent process has died.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class BrokerLoop:
         expected: tuple[str, ...] = (),
         limits: Limits | None = None,
         prepare: Callable[[zmq.Socket[bytes]], None] | None = None,
+        parent: int | None = None,
     ) -> None:
+        self._parent = parent
         self._own_context = context is None
         self.context = context if context is not None else zmq.Context()
         self._socket = sockets.router(self.context)
@@ -74,15 +78,15 @@ class BrokerLoop:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wake.fileno(), zmq.POLLIN)
+        if self._parent is not None:
+            poller.register(self._parent, zmq.POLLIN)
         monotonic, broker, socket = time.monotonic, self.broker, self._socket
         try:
             while not self._stopping:
                 wait_s = broker.next_deadline() - monotonic()
                 ready = poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0)
                 if len(ready) > 1 or (ready and ready[0][0] is not socket):
-                    self._wake.clear()
-                    while self._calls:
-                        self._send(self._calls.popleft()(broker, monotonic()))
+                    self._on_other(ready)
                 self._drain()
                 now = monotonic()
                 if now >= broker.next_deadline():
@@ -90,6 +94,17 @@ class BrokerLoop:
             self._send(broker.shut_down(monotonic()))
         finally:
             self._close()
+
+    def _on_other(self, ready: list[tuple[Any, int]]) -> None:
+        """Something else than a message: a call from another thread, or the end of the parent."""
+        for source, _ in ready:
+            if source == self._wake.fileno():
+                self._wake.clear()
+                while self._calls:
+                    self._send(self._calls.popleft()(self.broker, time.monotonic()))
+            elif source == self._parent:
+                log.warning("broker: the parent process has died, ending")
+                self._stopping = True
 
     def _drain(self) -> None:
         socket, broker, monotonic = self._socket, self.broker, time.monotonic

@@ -16,6 +16,9 @@ from dagbox.services.function import FunctionService, ServiceFunction, service
 
 __all__ = ["serve", "service"]
 
+_LOOK_S = 0.1
+"""How often a program that serves looks whether it is to stop, in seconds."""
+
 
 def serve(
     *functions: ServiceFunction,
@@ -45,13 +48,13 @@ def serve(
     address = resolve(connect)
     loops = [_loop(function, address, name) for function in functions]
     threads = [threading.Thread(target=loop.run, name=f"worker {loop.name}", daemon=True) for loop in loops]
-    ended = stop if stop is not None else threading.Event()
-    previous = _stop_on_signals(ended)
+    interrupted: list[int] = []
+    previous = _note_signals(interrupted)
     try:
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads) and not ended.wait(0.1):
-            continue
+        while any(thread.is_alive() for thread in threads) and not interrupted and not (stop and stop.is_set()):
+            threads[0].join(_LOOK_S)
     finally:
         for loop in loops:
             loop.stop()
@@ -72,12 +75,12 @@ def _loop(function: ServiceFunction, address: str, name: str | None) -> WorkerLo
     return loop
 
 
-def _stop_on_signals(ended: threading.Event) -> dict[int, Any]:
-    """Have SIGINT and SIGTERM set the event, if this is the main thread; the handlers there were."""
+def _note_signals(noted: list[int]) -> dict[int, Any]:
+    """Have SIGINT and SIGTERM noted in a list, if this is the main thread; the handlers there were."""
     if threading.current_thread() is not threading.main_thread():
         return {}
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        ended.set()
+        noted.append(number)
 
     return {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}

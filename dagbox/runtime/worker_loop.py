@@ -18,7 +18,7 @@ import psutil
 import zmq
 
 from dagbox.broker.model import HEARTBEAT_S
-from dagbox.errors import DagBoxError, ServiceFailed
+from dagbox.errors import DagBoxError, ServiceFailed, StoreBroken
 from dagbox.runtime import sockets
 from dagbox.runtime.wake import Wake
 from dagbox.services.base import Failed, Outcome, Request, Service
@@ -80,6 +80,9 @@ class WorkerLoop:
         self.core = WorkerCore(service.name, os.urandom(8), about)
         self._socket = self._connect(self.core.peer)
         self.failed: DagBoxError | None = None
+        """Why the worker ended, if not because it was told to: refused by the broker, or its store is broken."""
+        self.drained = False
+        """Whether it ended because an operator drained it."""
 
     def _connect(self, identity: bytes) -> zmq.Socket[bytes]:
         socket = sockets.dealer(self.context, identity)
@@ -154,7 +157,7 @@ class WorkerLoop:
             if now >= self._report_at:
                 self._report_at = now + _REPORT_S
                 self._report = self.service.report()
-            if not stay:
+            if not stay or self.failed is not None:
                 return False
             if not more:
                 return True
@@ -181,6 +184,7 @@ class WorkerLoop:
                         self.failed = event.error
                         return requests, withdrawn, False, False
                 elif type(event) is Dismissed:
+                    self.drained = not self._stopping
                     return requests, withdrawn, False, False
             if messages:
                 self._send_all(messages)
@@ -188,7 +192,12 @@ class WorkerLoop:
 
     def _handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
         try:
-            return self.service.handle(requests, now)
+            outcomes = self.service.handle(requests, now)
+            self.failed = self.service.broken
+            return outcomes
+        except StoreBroken as error:
+            self.failed = error
+            return [Failed(request, error) for request in requests]
         except Exception as error:
             # A defect of the service, by its contract: the requests are answered, the worker goes on.
             log.exception("%s: handling %d requests failed", self.name, len(requests))

@@ -89,6 +89,10 @@ class Service(Protocol):
     """How many waiting requests `handle` wants at once: many where doing them together is cheaper (one commit),
     few where the first answer should leave while the others are worked on."""
 
+    @property
+    def broken(self) -> DagBoxError | None:
+        """Why the service can do nothing more in this process, which has to end and be started again; mostly None."""
+
     def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
         """Take requests on; what is ready."""
 

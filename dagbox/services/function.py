@@ -122,6 +122,7 @@ class FunctionService:
     """
 
     gather = 16
+    broken: DagBoxError | None = None
 
     def __init__(self, function: ServiceFunction) -> None:
         self.name = function.name

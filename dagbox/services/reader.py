@@ -87,6 +87,8 @@ class Reader:
     name = "reader"
     credit = 256
     repeatable = True
+    gather = 32
+    broken: DagBoxError | None = None
 
     def __init__(self, store: Store, limits: Limits | None = None, resolver: Resolver | None = None) -> None:
         self._store = store
@@ -114,6 +116,10 @@ class Reader:
     def next_deadline(self) -> float | None:
         """None: see `tick`."""
         return None
+
+    def report(self) -> dict[str, Any]:
+        """Nothing: the writer tells of the store."""
+        return {}
 
     def close(self) -> None:
         """Nothing: the store belongs to whoever opened it."""

@@ -79,6 +79,7 @@ class Writer:
     name = "writer"
     credit = 1024
     repeatable = True
+    gather = 1024
 
     def __init__(self, store: Store, rule_check: RuleCheck | None = None) -> None:
         self._store = store
@@ -130,6 +131,10 @@ class Writer:
     def next_deadline(self) -> float | None:
         """When the next sweep is due; None when the store is broken."""
         return None if self.broken else self._sweep_at
+
+    def report(self) -> dict[str, Any]:
+        """`{"store"}`: figures of the store."""
+        return {"store": self._store.stats()}
 
     def close(self) -> None:
         """Nothing: the store belongs to whoever opened it."""

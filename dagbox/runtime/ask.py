@@ -1,0 +1,60 @@
+"""One question to a broker, without a client: for supervisors and probes."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import zmq
+
+from dagbox.client.core import ClientCore, Completed, Failed
+from dagbox.errors import CannotConnect, DagBoxError
+from dagbox.runtime import sockets
+from dagbox.values import pack, unpack
+from dagbox.wire import Flag
+
+
+def ask(address: str, service: str, body: Any, timeout_s: float, *, prepare: Any = None) -> Any:
+    """Make one repeatable request on a connection of its own.
+
+    Returns:
+        The unpacked answer.
+
+    Raises:
+        CannotConnect: no answer in time.
+        DagBoxError: what the request failed with.
+    """
+    core = ClientCore(os.urandom(8))
+    with zmq.Context() as context, sockets.dealer(context, core.client) as socket:
+        if prepare is not None:
+            prepare(socket)
+        socket.connect(address)
+        now = time.monotonic()
+        request, message = core.request(service, pack(body), now, timeout_s, Flag.REPEATABLE)
+        sockets.send_dealer(socket, message.head, message.tail)
+        end = now + timeout_s
+        while (now := time.monotonic()) < end:
+            due = core.next_deadline()
+            if socket.poll(max(1, int((min(end, due or end) - now) * 1000))):
+                head, tail = sockets.receive_dealer(socket)
+                for event in core.receive(head, tail, time.monotonic()):
+                    if isinstance(event, Completed) and event.request == request:
+                        return unpack(event.body)
+                    if isinstance(event, Failed):
+                        raise event.error
+            again, failed = core.tick(time.monotonic())
+            for message in again:
+                sockets.send_dealer(socket, message.head, message.tail)
+            if failed:
+                break
+    raise CannotConnect(address, f"no answer from {service} within {timeout_s:g} s")
+
+
+def answers(address: str, timeout_s: float = 0.5) -> bool:
+    """Whether a broker answers there."""
+    try:
+        ask(address, "services", {}, timeout_s)
+    except DagBoxError:
+        return False
+    return True

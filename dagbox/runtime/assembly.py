@@ -1,0 +1,91 @@
+"""Services put together with what they stand on: the store of a directory, the journal of its locks."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagbox.errors import InUse, InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagbox.services.base import Service
+    from dagbox.services.lock import LockService
+
+LOCKS_DIRECTORY = "locks"
+_HANDOVER_S = 5.0
+_AGAIN_S = 0.02
+
+
+def open_service(name: str, directory: str | os.PathLike[str], *, durability: str = "full") -> Service:
+    """Open one of DagBox's own services on a directory; closing it closes what it stands on.
+
+    Args:
+        name: reader, writer, lock or logic.
+        directory: where the data is; created if need be.
+        durability: "full" or "process", see `LmdbStore`.
+
+    Raises:
+        InvalidArgument: another name.
+        StoreUnavailable: the directory cannot be used.
+        InUse: another process has the lock table of the directory (after a wait of 5 s).
+    """
+    if name == "lock":
+        return _open_lock(directory)
+    from dagbox.store import open_store
+
+    if name == "reader":
+        from dagbox.services.reader import Reader
+
+        store = open_store(directory, durability=durability)
+        return _owning(Reader(store), store.close)
+    if name == "writer":
+        from dagbox.services.writer import Writer
+
+        store = open_store(directory, durability=durability)
+        return _owning(Writer(store), store.close)
+    raise InvalidArgument(f"no service {name!r} here: reader, writer, lock")
+
+
+def _open_lock(directory: str | os.PathLike[str]) -> LockService:
+    from dagbox.services.lock import LockOperations, LockService
+    from dagbox.services.lock_authority import LockAuthority
+    from dagbox.services.lock_journal import LockJournal, boot_id
+    from dagbox.store import open_store
+
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    authority = _take_patiently(lambda: LockAuthority.take(os.fspath(directory)))
+    store = open_store(Path(directory) / LOCKS_DIRECTORY, durability="process")
+
+    def close() -> None:
+        store.close()
+        authority.release()
+
+    return LockService(LockOperations(LockJournal(store, boot_id()), time.monotonic()), close)
+
+
+def _take_patiently(take: Callable[[], Any]) -> Any:
+    """Take a role that a process which is about to end may still have."""
+    end = time.monotonic() + _HANDOVER_S
+    while True:
+        try:
+            return take()
+        except InUse:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_AGAIN_S)
+
+
+def _owning(service: Service, close: Callable[[], None]) -> Service:
+    """The service, which also closes what was opened for it."""
+    own = service.close
+
+    def close_all() -> None:
+        own()
+        close()
+
+    vars(service)["close"] = close_all
+    return service

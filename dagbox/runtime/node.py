@@ -1,0 +1,378 @@
+"""A node: a broker and its workers as processes, watched over by the process that started them.
+
+Rules:
+
+1. One node to a directory (`node.lock`); one broker (`broker.lock`); one lock table (`locks.authority`). The system
+   gives these back when a process dies, so that nothing is left to clean up by hand.
+2. A process that ends unasked is started again: at once, then after growing delays while it keeps ending within
+   `STEADY_S`. One that an operator drained stays away until it is asked for.
+3. The children see their standard input end when the node's process dies, however it dies, and end themselves.
+4. To stop: the workers drain, then the broker answers what is open and ends, all within `STOP_S`.
+
+The node serves itself as the service "node": list, restart, add_reader, remove.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable
+from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
+from dagbox.runtime.ask import ask
+from dagbox.runtime.filelock import RoleLock
+from dagbox.runtime.node_service import NodeService
+from dagbox.runtime.process import EXIT_DRAINED
+from dagbox.runtime.sockets import check_listen
+from dagbox.runtime.worker_loop import WorkerLoop
+
+log = logging.getLogger("dagbox.node")
+
+STEADY_S = 10.0
+"""A process that ran this long is steady: if it ends, it is started again at once."""
+FIRST_DELAY_S = 0.1
+LONGEST_DELAY_S = 5.0
+STOP_S = 4.5
+"""How long stopping may take before what is left is killed."""
+READY_S = 15.0
+"""How long the node waits for all its workers to be registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What a node runs.
+
+    Attributes:
+        readers, logic: how many workers of these services; there is one writer and one lock worker.
+        listen: addresses besides the directory's own.
+        insecure: whether plain TCP beyond this machine is allowed.
+        durability: "full" or "process".
+    """
+
+    readers: int = 2
+    logic: int = 0
+    listen: tuple[str, ...] = ()
+    insecure: bool = False
+    durability: str = "full"
+
+
+@dataclass(slots=True)
+class Child:
+    """A process of the node."""
+
+    name: str
+    service: str
+    arguments: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    state: str = "starting"
+    """starting, running, waiting (to be started again), stopping, drained"""
+    started_at: float = 0.0
+    start_at: float = 0.0
+    delay_s: float = 0.0
+    starts: int = 0
+    last_exit: int | None = None
+    restart: bool = True
+    """Whether it is started again when it ends."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """An operator's wish, done by the node's own thread."""
+
+    operation: Callable[[], Any]
+    done: threading.Event = field(default_factory=threading.Event)
+    result: Any = None
+
+
+class Node:
+    """Starts, watches and stops the processes of a directory.
+
+    Raises:
+        InUse: a node runs there already.
+        StoreUnavailable: the directory cannot be used.
+        InvalidArgument, Refused: an address to listen on that is none, or not allowed.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], settings: NodeSettings | None = None) -> None:
+        self.directory = os.path.abspath(directory)
+        self.settings = settings or NodeSettings()
+        _check(self.settings)
+        _make_directory(self.directory)
+        self._role = RoleLock.take(self.directory, "node")
+        try:
+            self.address = socket_address(self.directory)
+        except DagBoxError:
+            self._role.release()
+            raise
+        self.children: dict[str, Child] = {}
+        self._events: queue.SimpleQueue[tuple[Child, int] | _Asked | None] = queue.SimpleQueue()
+        # A SimpleQueue, since `stop` puts into it from a signal handler.
+        self._stopping = False
+        self._readers = 0
+
+    # ------------------------------------------------------------------ life
+
+    def run(self, on_ready: Callable[[Node], None] | None = None) -> int:
+        """Start everything, keep it running until `stop`, stop everything; the exit status (0)."""
+        try:
+            self._add("broker", "broker", ["broker", "--data", self.directory, *self._broker_options()])
+            for _ in range(self.settings.readers):
+                self.add_reader()
+            for service in ("writer", "lock"):
+                self._add_worker(service, service)
+            for number in range(self.settings.logic):
+                self._add_worker("logic", f"logic-{number + 1}")
+            own = WorkerLoop(NodeService(self), self.address, "node")
+            serving = threading.Thread(target=own.run, name="node service", daemon=True)
+            serving.start()
+            write_node_file(self.directory, self.address)
+            threading.Thread(target=self._announce, args=(on_ready,), name="node ready", daemon=True).start()
+            self._watch()
+            own.stop()
+            serving.join()
+        finally:
+            self._stop_children()
+            remove_node_file(self.directory, self.address)
+            self._role.release()
+        log.info("node: stopped")
+        return 0
+
+    def stop(self) -> None:
+        """Have `run` stop everything and return; from any thread or a signal handler."""
+        self._stopping = True
+        self._events.put(None)
+
+    def _announce(self, on_ready: Callable[[Node], None] | None) -> None:
+        ready = self.wait_ready(READY_S)
+        if self._stopping:
+            return
+        if not ready:
+            log.error("node: not all workers are registered after %g s", READY_S)
+        else:
+            log.info("node: ready, serving %s at %s", self.directory, self.address)
+            if on_ready is not None:
+                on_ready(self)
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until all workers are registered at the broker; whether they are."""
+        end = time.monotonic() + timeout_s
+        while not self._stopping and time.monotonic() < end:
+            try:
+                workers = ask(self.address, "workers", {}, 1.0)
+            except DagBoxError:
+                continue
+            live = {worker["name"] for worker in workers if worker["state"] == "live"}
+            if live >= {child.name for child in self.children.values() if child.service != "broker"}:
+                return True
+            time.sleep(0.02)
+        return False
+
+    def _watch(self) -> None:
+        while not self._stopping:
+            waiting = [c.start_at for c in self.children.values() if c.state == "waiting"]
+            timeout = max(0.0, min(waiting) - time.monotonic()) if waiting else None
+            try:
+                event = self._events.get(timeout=timeout)
+            except queue.Empty:
+                event = None
+            if isinstance(event, _Asked):
+                self._do(event)
+            elif event is not None:
+                self._on_exit(*event)
+            now = time.monotonic()
+            for child in list(self.children.values()):
+                if child.state == "waiting" and child.start_at <= now and not self._stopping:
+                    self._start(child)
+
+    @staticmethod
+    def _do(asked: _Asked) -> None:
+        try:
+            asked.result = asked.operation()
+        except DagBoxError as error:
+            asked.result = error
+        finally:
+            asked.done.set()
+
+    # ------------------------------------------------------------------ children
+
+    def _broker_options(self) -> list[str]:
+        options = [part for address in self.settings.listen for part in ("--listen", address)]
+        return [*options, *(["--insecure"] if self.settings.insecure else [])]
+
+    def _add_worker(self, service: str, name: str) -> str:
+        durability = ["--durability", self.settings.durability]
+        where = ["--data", self.directory, "--connect", self.address, "--name", name]
+        return self._add(name, service, ["worker", service, *where, *durability])
+
+    def _add(self, name: str, service: str, arguments: list[str]) -> str:
+        child = self.children[name] = Child(name, service, [*arguments, "--supervised"])
+        self._start(child)
+        return name
+
+    def _start(self, child: Child) -> None:
+        command = [sys.executable, "-m", "dagbox.runtime.process", *child.arguments]
+        child.process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        child.state = "running"
+        child.starts += 1
+        child.started_at = time.monotonic()
+        log.info("node: %s runs as process %d", child.name, child.process.pid)
+        threading.Thread(target=self._await_exit, args=(child, child.process), daemon=True).start()
+
+    def _await_exit(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        self._events.put((child, code))
+
+    def _on_exit(self, child: Child, code: int) -> None:
+        now = time.monotonic()
+        child.process = None
+        child.last_exit = code
+        if self._stopping or self.children.get(child.name) is not child:
+            return
+        if not child.restart or code == EXIT_DRAINED:
+            child.state = "drained"
+            log.info("node: %s is drained and stays away until it is restarted", child.name)
+            return
+        if child.state == "stopping" or now - child.started_at >= STEADY_S:
+            child.delay_s = 0.0
+        delay, child.delay_s = child.delay_s, min(max(child.delay_s * 2, FIRST_DELAY_S), LONGEST_DELAY_S)
+        how = f"killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        log.warning("node: %s was %s, starting again in %.1f s", child.name, how, delay)
+        child.state = "waiting"
+        child.start_at = now + delay
+
+    def _stop_children(self) -> None:
+        """Workers first, so that what they have in hand is answered; then the broker."""
+        end = time.monotonic() + STOP_S
+        workers = [c for c in self.children.values() if c.service != "broker"]
+        self._end_all(workers, end - 0.7)
+        self._end_all([c for c in self.children.values() if c.service == "broker"], end)
+
+    @staticmethod
+    def _end_all(children: Sequence[Child], end: float) -> None:
+        processes = [c.process for c in children if c.process is not None]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(max(0.05, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.warning("node: process %d does not end, killing it", process.pid)
+                process.kill()
+                process.wait()
+
+    # ------------------------------------------------------------------ what an operator does
+
+    def ask(self, operation: Callable[[], Any], timeout_s: float = 5.0) -> Any:
+        """Have the node's own thread do something; its result, or the error it raised as a value."""
+        asked = _Asked(operation)
+        self._events.put(asked)
+        if not asked.done.wait(timeout_s):
+            return DagBoxError("the node did not do it in time: try again")
+        return asked.result
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Every process of the node: name, service, state, pid, starts, age, last exit status."""
+        now = time.monotonic()
+        return [
+            {
+                "name": child.name,
+                "service": child.service,
+                "state": child.state,
+                "pid": child.process.pid if child.process is not None else 0,
+                "starts": child.starts,
+                "age_ms": (now - child.started_at) * 1e3,
+                "last_exit": child.last_exit,
+            }
+            for child in self.children.values()
+        ]
+
+    def add_reader(self) -> str:
+        """Start one more reader; its name."""
+        self._readers += 1
+        return self._add_worker("reader", f"reader-{self._readers}")
+
+    def restart(self, name: str) -> bool:
+        """Have a process drain and start again, or start one that was drained."""
+        child = self._child(name)
+        child.restart = True
+        if child.process is None:
+            child.delay_s = 0.0
+            self._start(child)
+        else:
+            child.state = "stopping"
+            child.process.terminate()
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Have a worker drain and not come back. A node keeps its broker."""
+        child = self._child(name)
+        if child.service == "broker":
+            raise InvalidArgument("a node keeps its broker: stop the node instead")
+        if child.process is None:
+            del self.children[name]
+        else:
+            child.restart = False
+            child.state = "stopping"
+            child.process.terminate()
+        return True
+
+    def _child(self, name: str) -> Child:
+        child = self.children.get(name)
+        if child is None:
+            raise InvalidArgument(f"no process {name!r} in this node: there are {', '.join(self.children)}")
+        return child
+
+
+def _check(settings: NodeSettings) -> None:
+    if settings.readers < 1 or settings.readers > 256 or settings.logic < 0 or settings.logic > 256:
+        raise InvalidArgument("a node has 1 to 256 readers and 0 to 256 logic workers")
+    for address in settings.listen:
+        check_listen(address, secure=False, insecure=settings.insecure)
+
+
+def _make_directory(directory: str) -> None:
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(directory, error.strerror or str(error)) from None
+
+
+def run_node(
+    directory: str | os.PathLike[str],
+    *,
+    settings: NodeSettings | None = None,
+    on_ready: Callable[[Node], None] | None = None,
+) -> int:
+    """Run a node until SIGTERM or SIGINT; the exit status.
+
+    Args:
+        directory: where its data is.
+        settings: what it runs.
+        on_ready: called once, on another thread, when all workers are registered.
+
+    Raises:
+        DagBoxError: as `Node`.
+    """
+    node = Node(directory, settings)
+
+    def on_signal(number: int, frame: object) -> None:
+        node.stop()
+
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    previous = {number: signal.signal(number, on_signal) for number in signals}
+    try:
+        return node.run(on_ready)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

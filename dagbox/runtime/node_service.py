@@ -1,0 +1,79 @@
+"""The service "node": what an operator asks of the node's processes.
+
+{"op": "list"}                      -> a map for each process: name, service, state, pid, starts, age_ms, last_exit
+{"op": "restart", "worker": name}   -> true; it drains first
+{"op": "add_reader"}                -> the new reader's name
+{"op": "remove", "worker": name}    -> true; it drains first and does not come back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.services.base import Failed, Outcome, Reply, Request
+from dagbox.values import pack, unpack
+
+if TYPE_CHECKING:
+    from dagbox.runtime.node import Node
+
+
+class NodeService:
+    """Passes an operator's wishes to the node's own thread."""
+
+    name = "node"
+    credit = 16
+    repeatable = False
+    gather = 16
+    broken: DagBoxError | None = None
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._operations: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "list": lambda _: node.listing(),
+            "restart": lambda body: node.restart(_worker(body)),
+            "add_reader": lambda _: node.add_reader(),
+            "remove": lambda body: node.remove(_worker(body)),
+        }
+
+    def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
+        """Do what is asked, one after the other."""
+        return [self._one(request) for request in requests]
+
+    def _one(self, request: Request) -> Outcome:
+        try:
+            body = unpack(request.body)
+            operation = self._operations.get(body.get("op", "list")) if isinstance(body, dict) else None
+            if operation is None:
+                raise InvalidArgument(f"the node does: {', '.join(self._operations)}, as a map with op")
+            result = self._node.ask(lambda: operation(body))
+        except DagBoxError as error:
+            return Failed(request, error)
+        return Failed(request, result) if isinstance(result, DagBoxError) else Reply(request, pack(result))
+
+    def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
+        """Nothing: every request is answered at once."""
+        return []
+
+    def tick(self, now: float) -> Sequence[Outcome]:
+        """Nothing."""
+        return []
+
+    def next_deadline(self) -> float | None:
+        """Never."""
+        return None
+
+    def report(self) -> dict[str, Any]:
+        """Nothing: `list` tells it."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def _worker(body: dict[str, Any]) -> str:
+    name = body.get("worker")
+    if not isinstance(name, str):
+        raise InvalidArgument(f"worker is the name of a process of the node, not {name!r}")
+    return name

@@ -1,0 +1,161 @@
+"""One component as a process: `dagbox broker` and `dagbox worker SERVICE`.
+
+A supervised process reads its standard input only to see it end, which tells that its supervisor has died.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import click
+
+from dagbox.errors import CannotConnect, DagBoxError, InvalidArgument, StoreBroken
+
+log = logging.getLogger("dagbox.process")
+
+SERVICES = ("reader", "writer", "lock", "logic")
+EXIT_DRAINED = 10
+"""The exit status of a worker that an operator drained: its supervisor does not start it again."""
+EXIT_BROKEN = 11
+"""The exit status of a worker whose store has to be opened again."""
+_HANDOVER_S = 5.0
+
+
+def start_logging(verbose: bool = False) -> None:
+    """Log to standard error: time, component, message."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+
+
+def on_stop_signals(stop: Callable[[], None], *, supervised: bool) -> None:
+    """Have SIGTERM (and SIGINT, unless a supervisor sees to that) call `stop`."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if supervised else on_signal)
+
+
+def run_broker(listen: tuple[str, ...], data: str | None, *, insecure: bool = False, supervised: bool = False) -> int:
+    """Run a broker until it is told to stop; the exit status."""
+    from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
+    from dagbox.runtime.broker_loop import BrokerLoop
+    from dagbox.runtime.filelock import RoleLock
+    from dagbox.runtime.sockets import check_listen
+
+    if not listen and data is None:
+        raise InvalidArgument("a broker listens somewhere: give --listen ADDRESS or --data DIR")
+    for address in listen:
+        check_listen(address, secure=False, insecure=insecure)
+    role = None
+    if data is not None:
+        os.makedirs(data, exist_ok=True)
+        role = RoleLock.take(data, "broker", wait_s=_HANDOVER_S)
+        listen = (socket_address(data), *listen)
+    try:
+        expected = SERVICES[:3] if supervised else ()
+        loop = BrokerLoop(listen, expected=expected, parent=sys.stdin.fileno() if supervised else None)
+        on_stop_signals(loop.stop, supervised=supervised)
+        if data is not None and not supervised:
+            write_node_file(data, loop.addresses[0])
+        log.info("broker: listening on %s", ", ".join(loop.addresses))
+        loop.run()
+        if data is not None and not supervised:
+            remove_node_file(data, loop.addresses[0])
+    finally:
+        if role is not None:
+            role.release()
+    log.info("broker: stopped")
+    return 0
+
+
+def run_worker(
+    service: str, data: str, connect: str | None, name: str | None, *, durability: str, supervised: bool = False
+) -> int:
+    """Run one worker until it is told to stop; the exit status."""
+    from dagbox.runtime.address import resolve
+    from dagbox.runtime.assembly import open_service
+    from dagbox.runtime.worker_loop import WorkerLoop
+
+    address = resolve(connect if connect is not None else data)
+    shown = name or f"{service}-{platform.node()}-{os.getpid()}"
+    body = open_service(service, data, durability=durability)
+    loop = WorkerLoop(body, address, shown, parent=sys.stdin.fileno() if supervised else None)
+    on_stop_signals(loop.stop, supervised=supervised)
+    log.info("%s: serving %s with the data in %s", shown, service, data)
+    loop.run()
+    if isinstance(loop.failed, StoreBroken):
+        return EXIT_BROKEN
+    if loop.failed is not None:
+        raise loop.failed
+    if loop.drained:
+        log.info("%s: drained", shown)
+        return EXIT_DRAINED
+    log.info("%s: stopped", shown)
+    return 0
+
+
+@click.command("broker", short_help="Run a broker alone.")
+@click.option("--listen", multiple=True, metavar="ADDRESS", help="Where to listen: ipc://PATH or tcp://HOST:PORT.")
+@click.option("--data", metavar="DIR", help="Listen on the address of this directory, too.")
+@click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
+@click.option("--supervised", is_flag=True, hidden=True)
+def broker_command(listen: tuple[str, ...], data: str | None, insecure: bool, supervised: bool) -> None:
+    """Run a broker alone, for workers and clients on several machines."""
+    start_logging()
+    raise SystemExit(run_broker(listen, data, insecure=insecure, supervised=supervised))
+
+
+@click.command("worker", short_help="Run one worker.")
+@click.argument("service", type=click.Choice(SERVICES))
+@click.option("--data", metavar="DIR", required=True, help="The directory with the data.")
+@click.option("--connect", metavar="DIR|URL", help="The broker; the node of the data's directory if not given.")
+@click.option("--name", help="The worker's name; a new worker replaces the one of the same name.")
+@click.option("--durability", type=click.Choice(["full", "process"]), default="full", show_default=True)
+@click.option("--supervised", is_flag=True, hidden=True)
+def worker_command(
+    service: str, data: str, connect: str | None, name: str | None, durability: str, supervised: bool
+) -> None:
+    """Run one worker of SERVICE against a broker."""
+    start_logging()
+    raise SystemExit(run_worker(service, data, connect, name, durability=durability, supervised=supervised))
+
+
+@click.group()
+def main() -> None:
+    """The components of a node, as its supervisor starts them."""
+
+
+main.add_command(broker_command)
+main.add_command(worker_command)
+
+
+def run() -> int:
+    """Run as a program: errors in one line, exit statuses as everywhere."""
+    try:
+        main.main(standalone_mode=False)
+    except CannotConnect as error:
+        click.echo(f"dagbox: {error}", err=True)
+        return 3
+    except DagBoxError as error:
+        click.echo(f"dagbox: {error}", err=True)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run())

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from dagbox.checks import kind_of, shorten
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
 from dagbox.services.base import Failed, Outcome, Reply, Request
+from dagbox.store.base import Store
 from dagbox.values import new_packer, unpack, unpack_trusted
 
 MAX_OPERATIONS = 10_000
@@ -57,6 +58,14 @@ def not_a_map(operation: object) -> InvalidArgument:
 def is_map(operation: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether something may be an operation."""
     return type(operation) is dict or isinstance(operation, Mapping)
+
+
+def store_figures(store: Store) -> dict[str, Any]:
+    """The figures of a store for a report; of one that cannot be read, `{"error": why}`."""
+    try:
+        return store.stats()
+    except DagBoxError as error:
+        return {"error": error.message}
 
 
 class Answers:

@@ -17,7 +17,7 @@ A scan gives one page: up to `limit` records (1,000 if not said, `MAX_PAGE_RECOR
 keys and data would pass `PAGE_BYTES` (one record always fits). `start` is the lowest key, included, and `stop` the
 bound above, excluded, in both directions. While `more` is true, the next page is the same operation with
 `after` set to the last key of this one: the page begins behind that key, upwards, or downwards with `reverse`.
-With `keys_only` the data of each entry is nil. A scan of a bucket that is not there is an error.
+With `keys_only` the data of each entry is nil. A scan that begins in a bucket that is not there is an error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dagbox.checks import array, bucket_name, flag, kind_of, map_of, record_key, required, text, whole
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, LogicError, UnknownBucket
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, LogicError, StoreBroken, UnknownBucket
 from dagbox.relations import Budget, KeyQuery, Limits, NeedRecords, Planner
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import (
@@ -88,19 +88,22 @@ class Reader:
     credit = 256
     repeatable = True
     gather = 32
-    broken: DagBoxError | None = None
 
     def __init__(self, store: Store, limits: Limits | None = None, resolver: Resolver | None = None) -> None:
         self._store = store
         self._limits = limits or Limits()
         self._resolver = resolver
         self._answers = Answers()
+        self.broken: DagBoxError | None = None
+        """The error after which the store must be opened again; the driver has to end the process."""
 
     def handle(self, requests: Sequence[Request], now: float) -> list[Outcome]:
         """Answer all requests, from one snapshot."""
         try:
             snapshot = self._store.snapshot()
         except DagBoxError as error:
+            if isinstance(error, StoreBroken):
+                self.broken = error
             return [Failed(request, error) for request in requests]
         with snapshot:
             return [self._answer(request, snapshot) for request in requests]
@@ -268,7 +271,7 @@ def check_refs(refs: object) -> Sequence[tuple[str, str]]:
         if set(map(type, keys)) == {str} and set(map(type, buckets)) == {str}:
             lengths = list(map(len, keys))
             if min(lengths) and max(lengths) <= MAX_KEY_BYTES and all(map(str.isascii, keys)):
-                for bucket in set(buckets):
+                for bucket in dict.fromkeys(buckets):
                     bucket_name(bucket)
                 return pairs
     return [_check_pair(pair, position) for position, pair in enumerate(pairs)]
@@ -349,7 +352,7 @@ def scan_page(page: ScanPage, snapshot: Snapshot) -> dict[str, Any]:
             more = True
             break
         entries.append((key, stored[0], None if page.keys_only else stored[1]))
-    if not entries:
+    if not entries and after is None:
         known = snapshot.buckets()
         if page.bucket not in known:
             raise UnknownBucket(page.bucket, sorted(known)[:_NAMES_SHOWN])

@@ -35,6 +35,7 @@ from dagbox.services.operations import (
     Answers,
     is_map,
     operations_of,
+    store_figures,
     unpack_body,
 )
 from dagbox.services.writes import Write, to_write, weight
@@ -86,7 +87,7 @@ class Writer:
         self._rule_check = rule_check
         self._sweep_at = 0.0
         self._answers = Answers()
-        self.broken: StoreBroken | None = None
+        self.broken: DagBoxError | None = None
         """The error after which the store must be opened again; the driver has to end the process."""
 
     def handle(self, requests: Sequence[Request], now: float) -> list[Outcome]:
@@ -133,8 +134,8 @@ class Writer:
         return None if self.broken else self._sweep_at
 
     def report(self) -> dict[str, Any]:
-        """`{"store"}`: figures of the store."""
-        return {"store": self._store.stats()}
+        """`{"store": figures of the store}`, its commits among them."""
+        return {"store": store_figures(self._store)}
 
     def close(self) -> None:
         """Nothing: the store belongs to whoever opened it."""

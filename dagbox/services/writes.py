@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from dagbox.checks import array, bucket_name, kind_of, map_of, record_key, required, shorten, text, whole
-from dagbox.errors import InvalidArgument, LimitExceeded
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
 from dagbox.services.operations import MAX_OPERATIONS, is_map, not_a_map, unknown_operation
 from dagbox.store.base import (
     AddRule,
@@ -143,7 +143,7 @@ def _to_operation(item: object, position: int) -> Operation:
         raise InvalidArgument(f"operation {position} of the batch has a fence: it belongs to the batch")
     try:
         return make(item, str(name))
-    except InvalidArgument as error:
+    except DagBoxError as error:
         error.message = f"operation {position} of the batch: {error.message}"
         raise
 

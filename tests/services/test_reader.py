@@ -9,12 +9,21 @@ from driving import Ask, answer_of, new_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagbox.errors import BadBucket, BadKey, InvalidArgument, LimitExceeded, LogicError, StoreUnavailable, UnknownBucket
+from dagbox.errors import (
+    BadBucket,
+    BadKey,
+    InvalidArgument,
+    LimitExceeded,
+    LogicError,
+    StoreBroken,
+    StoreUnavailable,
+    UnknownBucket,
+)
 from dagbox.relations import KeyQuery, Limits
 from dagbox.services.base import Failed, Request
 from dagbox.services.operations import MAX_OPERATIONS
 from dagbox.services.reader import MAX_PAGE_RECORDS, PAGE_BYTES, PAGE_RECORDS, Reader, check_refs
-from dagbox.store.base import Batch, Put, Snapshot
+from dagbox.store.base import Batch, Delete, Put, Snapshot
 from dagbox.store.memory import MemoryStore
 from dagbox.values import Ref, pack, unpack
 
@@ -226,8 +235,21 @@ def test_a_store_that_cannot_be_read_fails_every_request() -> None:
         def snapshot(self) -> Any:
             raise StoreUnavailable("/data", "not there")
 
-    outcomes = Reader(Gone()).handle([new_request({"bucket": "u", "key": "k"}) for _ in range(3)], 0.0)
+    reader = Reader(Gone())
+    outcomes = reader.handle([new_request({"bucket": "u", "key": "k"}) for _ in range(3)], 0.0)
     assert [type(outcome) for outcome in outcomes] == [Failed] * 3
+    assert reader.broken is None
+
+
+def test_a_broken_store_is_seen_by_the_driver() -> None:
+    class Broken(MemoryStore):
+        def snapshot(self) -> Any:
+            raise StoreBroken("/data", "MDB_PANIC")
+
+    reader = Reader(Broken())
+    (outcome,) = reader.handle([new_request({"bucket": "u", "key": "k"})], 0.0)
+    assert isinstance(outcome, Failed)
+    assert isinstance(reader.broken, StoreBroken)
 
 
 # --- query relations
@@ -332,6 +354,14 @@ def test_keys_only_leaves_the_data_out(reader: Reader, ask: Ask) -> None:
 
 def test_a_scan_that_finds_nothing_in_a_bucket_that_is_there_is_no_error(reader: Reader, ask: Ask) -> None:
     assert ask(reader, {"op": "scan", "bucket": "user", "prefix": "zz"}) == {"entries": [], "more": False}
+
+
+def test_a_scan_whose_bucket_is_emptied_between_pages_ends(reader: Reader, store: MemoryStore, ask: Ask) -> None:
+    scan = {"op": "scan", "bucket": "user", "limit": 1}
+    assert ask(reader, scan)["more"]
+    store.apply([Batch([Delete("user", "ada"), Delete("user", "bob")])])
+    assert ask(reader, scan | {"after": "ada"}) == {"entries": [], "more": False}
+    assert isinstance(ask(reader, scan), UnknownBucket)
 
 
 # --- limits over a request

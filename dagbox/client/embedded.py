@@ -15,9 +15,14 @@ from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
 from dagbox.client.gather import Gather
 from dagbox.client.operations import MISSING, Target
 from dagbox.client.transport import Call, value_of
-from dagbox.errors import DagBoxError, InvalidArgument, NotFound, UnknownBucket
-from dagbox.runtime.embedded import EmbeddedNode
+from dagbox.errors import DagBoxError, InvalidArgument, NotFound, StoreError, UnknownBucket
+from dagbox.runtime.embedded import EmbeddedNode, open_node
 from dagbox.values import Record, Ref, unpack_trusted
+
+
+def closed_database(path: str) -> StoreError:
+    """What a database says that was closed."""
+    return StoreError(f"the database in {path} is closed: open it again")
 
 
 class EmbeddedTransport:
@@ -28,12 +33,15 @@ class EmbeddedTransport:
     def __init__(self, node: EmbeddedNode) -> None:
         self.node = node
         self.address = node.path
+        self._closed = False
 
     def start(self) -> None:
         """Nothing: the store is open."""
 
     def call(self, call: Call) -> Any:
         """Do one request; raises what it failed with."""
+        if self._closed:
+            raise closed_database(self.address)
         return value_of(self.node.call(call.service, call.body, call.timeout_s))
 
     def call_all(self, calls: Sequence[Call]) -> list[Any]:
@@ -42,13 +50,15 @@ class EmbeddedTransport:
 
     def _answer(self, call: Call) -> Any:
         try:
-            return self.node.call(call.service, call.body, call.timeout_s)
+            return self.call(call)
         except DagBoxError as error:
             return error
 
     def close(self) -> None:
-        """Close the node."""
-        self.node.close()
+        """Let go of the node. Twice is once."""
+        if not self._closed:
+            self._closed = True
+            self.node.close()
 
 
 class _Short:
@@ -79,12 +89,21 @@ class EmbeddedDatabase(Database, _Short):
         """As `Database.get`."""
         # One frame between the program and the store: this is what programs do most, and what they measure.
         if key is not None:
+            self._node.reads += 1
             data = self._get_data(target, key)  # type: ignore[arg-type]
             if data is not None:
                 return unpack_trusted(data)
             return self._not_found(target, key, default)
         bucket, key = operations.split_target(target, key)
         return self.get(bucket, key, default)
+
+    def close(self) -> None:
+        """Give everything back. Twice is once."""
+        self._get_data = self._closed
+        super().close()
+
+    def _closed(self, bucket: str, key: str) -> bytes | None:
+        raise closed_database(self.address)
 
     def observe(self) -> None:
         """Have the short way tell the node's observer of each read."""
@@ -93,6 +112,8 @@ class EmbeddedDatabase(Database, _Short):
     def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
         """As `Database.get_many`; always of one moment."""
         pairs = operations.get_many_pairs(targets)
+        if self._get_data == self._closed:
+            raise closed_database(self.address)
         found = self._node.store.get_many(pairs)
         return [
             None if stored is None else Record(bucket, key, stored[0], unpack_trusted(stored[1]))
@@ -111,26 +132,30 @@ class AsyncEmbeddedTransport:
         self.address = node.path
         self._writes = ThreadPoolExecutor(1, thread_name_prefix="dagbox write")
         self._others = ThreadPoolExecutor(self._THREADS, thread_name_prefix="dagbox call")
-        self._gather = Gather(self._call_writer)
+        self._gather = Gather(self._on_thread)
+        self._closed = False
 
     async def start(self) -> None:
         """Nothing: the store is open."""
 
     async def call(self, call: Call) -> Any:
         """Do one request; writes made in one turn of the event loop share a commit."""
+        self.check_open()
         if call.service == "writer" and isinstance(call.body, dict):
             return await self._gather.call(call)
         if call.service == "reader":
             return value_of(self.node.call(call.service, call.body, call.timeout_s))
         return value_of(await self._on_thread(call))
 
-    async def _call_writer(self, call: Call) -> Any:
-        return await self._on_thread(call)
-
     async def _on_thread(self, call: Call) -> Any:
         pool = self._writes if call.service == "writer" else self._others
         work = partial(self.node.call, call.service, call.body, call.timeout_s)
         return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+    def check_open(self) -> None:
+        """Raises StoreError if it was closed."""
+        if self._closed:
+            raise closed_database(self.address)
 
     async def call_all(self, calls: Sequence[Call]) -> list[Any]:
         """Do all requests at once; an answer or error for each."""
@@ -143,7 +168,10 @@ class AsyncEmbeddedTransport:
             return error
 
     async def close(self) -> None:
-        """Finish what is under way, and close the node."""
+        """Finish what is under way, and let go of the node. Twice is once."""
+        if self._closed:
+            return
+        self._closed = True
         loop = asyncio.get_running_loop()
         self._writes.shutdown(wait=False)
         self._others.shutdown(wait=False, cancel_futures=True)
@@ -155,19 +183,23 @@ class AsyncEmbeddedDatabase(AsyncDatabase, _Short):
     """A database in this process, for one event loop."""
 
     def __init__(self, node: EmbeddedNode, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
-        super().__init__(AsyncEmbeddedTransport(node), timeout=timeout)
+        transport = AsyncEmbeddedTransport(node)
+        super().__init__(transport, timeout=timeout)
         self._node = node
+        self._check_open = transport.check_open
 
     async def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """As `AsyncDatabase.get`."""
         bucket, key = operations.split_target(target, key)
+        self._check_open()
+        self._node.reads += 1
         data = self._node.store.get_data(bucket, key)
         return self._not_found(bucket, key, default) if data is None else unpack_trusted(data)
 
 
 def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, **settings: Any) -> EmbeddedDatabase:
     """Open a directory in this process, and answer on its address if `serve`."""
-    node = EmbeddedNode(_directory(path), **settings)
+    node = open_node(_directory(path), **settings)
     try:
         database = EmbeddedDatabase(node, timeout=timeout)
         if serve:
@@ -183,7 +215,7 @@ def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, 
 
 def open_embedded_async(path: str | os.PathLike[str], *, timeout: float, **settings: Any) -> AsyncEmbeddedDatabase:
     """Open a directory in this process, for an event loop."""
-    return AsyncEmbeddedDatabase(EmbeddedNode(_directory(path), **settings), timeout=timeout)
+    return AsyncEmbeddedDatabase(open_node(_directory(path), **settings), timeout=timeout)
 
 
 def _directory(path: Any) -> str | os.PathLike[str]:

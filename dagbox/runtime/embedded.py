@@ -9,6 +9,7 @@ Rules:
 4. The lock table is loaded by the first lock call, which also takes the directory's lock authority.
    If a node has the authority, lock calls go to that node.
 5. After a fork the child has locks and ids of its own, and no lock authority; the store looks after itself.
+6. The databases of one process on one directory share a node (`open_node`); the last one's `close` closes it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dagbox import wire
 from dagbox.client.transport import Packed, packed
@@ -33,30 +34,13 @@ from dagbox.store import open_store
 from dagbox.store.base import Store
 from dagbox.values import pack, unpack
 
+if TYPE_CHECKING:
+    from dagbox.runtime.embedded_locks import LocalLocks, NodeLocks
+
 Observer = Callable[[str, Any, float, float, DagBoxError | None], None]
 """Told of each call: service, body, began, ended (monotonic seconds), error or None."""
 
 OWN_SERVICES = ("reader", "writer", "lock")
-
-
-class LockCalls(Protocol):
-    """Where lock calls go: the table of this process, or the node of the directory."""
-
-    @property
-    def current(self) -> bool:
-        """Whether they surely still go to the right place."""
-
-    def call(self, body: Any, timeout_s: float) -> Any:
-        """Do a lock operation (a map), or several (a list)."""
-
-    def status(self) -> dict[str, Any]:
-        """Figures of the lock table."""
-
-    def after_fork(self) -> None:
-        """In a forked child: leave what belongs to the parent alone."""
-
-    def close(self) -> None:
-        """Give everything back."""
 
 
 class ServiceFigures:
@@ -80,6 +64,33 @@ class ServiceFigures:
 
 
 _nodes: weakref.WeakSet[EmbeddedNode] = weakref.WeakSet()
+_open_nodes: dict[str, EmbeddedNode] = {}
+_opening = threading.Lock()
+
+
+def open_node(path: str | os.PathLike[str], **settings: Any) -> EmbeddedNode:
+    """The node of a directory: the one that this process has open, or a new one.
+
+    LMDB allows a process to open a directory only once; so the databases of a process share it.
+
+    Args:
+        path: the directory.
+        settings: of the store, see `dagbox.store.open_store`.
+
+    Raises:
+        InvalidArgument: this process has it open with other settings.
+        StoreError: the directory cannot be opened.
+    """
+    real = os.path.realpath(os.fspath(path))
+    with _opening:
+        node = _open_nodes.get(real)
+        if node is None:
+            node = _open_nodes[real] = EmbeddedNode(real, **settings)
+        elif node.settings != settings:
+            raise InvalidArgument(f"{real} is open in this process with other settings: {node.settings}")
+        else:
+            node.users += 1
+        return node
 
 
 class EmbeddedNode:
@@ -103,7 +114,7 @@ class EmbeddedNode:
         store: Store | None = None,
         **settings: Any,
     ) -> None:
-        self.path = os.path.abspath(os.fspath(path))
+        self.path = os.path.realpath(os.fspath(path))
         self.observer = observer
         self.settings = settings
         self.reads = 0
@@ -116,8 +127,10 @@ class EmbeddedNode:
         self._figures: dict[str, ServiceFigures] = {name: ServiceFigures() for name in OWN_SERVICES}
         self._reader = Reader(self.store)
         self._writer = Writer(self.store)
-        self._locks: LockCalls | None = None
+        self._locks: LocalLocks | NodeLocks | None = None
         self.closed = False
+        self.users = 1
+        """How many databases of this process share the node."""
         self._renew()
         _nodes.add(self)
 
@@ -143,10 +156,14 @@ class EmbeddedNode:
         self._figures[service.name] = ServiceFigures()
 
     def close(self) -> None:
-        """Give everything back. Twice is once."""
-        if self.closed:
-            return
-        self.closed = True
+        """One user less; the last one's close gives everything back."""
+        with _opening:
+            self.users -= 1
+            if self.users > 0 or self.closed:
+                return
+            self.closed = True
+            if _open_nodes.get(self.path) is self:
+                del _open_nodes[self.path]
         with ExitStack() as stack:
             stack.callback(self.store.close)
             for service in self._more.values():
@@ -268,14 +285,14 @@ class EmbeddedNode:
 
     # --- locks
 
-    def _lock_calls(self) -> LockCalls:
+    def _lock_calls(self) -> LocalLocks | NodeLocks:
         locks = self._locks
         if locks is None or not locks.current:
             from dagbox.runtime.embedded_locks import open_lock_calls
 
             with self._lock_gate:
                 if self._locks is None or not self._locks.current:
-                    self._locks = open_lock_calls(self.path, self.store, self._locks)
+                    self._locks = open_lock_calls(self.path, self._locks)
                 locks = self._locks
         return locks
 
@@ -332,6 +349,8 @@ class EmbeddedNode:
 
 
 def _after_fork_in_child() -> None:
+    global _opening
+    _opening = threading.Lock()
     for node in list(_nodes):
         node.after_fork()
 

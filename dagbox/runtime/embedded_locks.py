@@ -15,23 +15,30 @@ import threading
 import time
 from collections.abc import Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from dagbox.errors import CannotConnect, DagBoxError, DeadlineExceeded, InUse
 from dagbox.runtime.address import node_address
+from dagbox.runtime.assembly import LOCKS_DIRECTORY
 from dagbox.services.lock import WAITS, Call, LockOperations
 from dagbox.services.lock_authority import LockAuthority
 from dagbox.services.lock_journal import LockJournal, boot_id
-from dagbox.store.base import Store
+from dagbox.store import open_store
 
 
 class LocalLocks:
     """The lock table of the directory, in this process."""
 
-    def __init__(self, authority: LockAuthority, store: Store) -> None:
+    def __init__(self, directory: str, authority: LockAuthority) -> None:
         self._authority = authority
+        self._store = open_store(Path(directory) / LOCKS_DIRECTORY, durability="process")
         self._gate = threading.Condition()
-        self._operations = LockOperations(LockJournal(store, boot_id()), time.monotonic())
+        try:
+            self._operations = LockOperations(LockJournal(self._store, boot_id()), time.monotonic())
+        except BaseException:
+            self._store.close()
+            raise
         self._client = os.urandom(8)
         self._requests = count(1)
         self._waiting: set[bytes] = set()
@@ -105,8 +112,10 @@ class LocalLocks:
         self._authority.release()
 
     def close(self) -> None:
-        """Give the authority up."""
-        self._authority.release()
+        """Give the authority up. Leases stay in the journal."""
+        with self._gate:
+            self._store.close()
+            self._authority.release()
 
 
 class NodeLocks:
@@ -143,7 +152,7 @@ class NodeLocks:
         self._transport.close()
 
 
-def open_lock_calls(directory: str, store: Store, before: LocalLocks | NodeLocks | None) -> LocalLocks | NodeLocks:
+def open_lock_calls(directory: str, before: LocalLocks | NodeLocks | None) -> LocalLocks | NodeLocks:
     """Take the directory's authority, or find the node that has it.
 
     Args:
@@ -164,7 +173,7 @@ def open_lock_calls(directory: str, store: Store, before: LocalLocks | NodeLocks
     if before is not None:
         before.close()
     try:
-        return LocalLocks(authority, store)
+        return LocalLocks(directory, authority)
     except BaseException:
         authority.release()
         raise

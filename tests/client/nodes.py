@@ -1,0 +1,52 @@
+"""A node on threads, for tests: broker, reader, writer and lock worker on a directory, over a Unix socket."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import zmq
+
+from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
+from dagbox.runtime.assembly import open_service
+from dagbox.runtime.broker_loop import BrokerLoop
+from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.services.reader import Reader
+from dagbox.services.writer import Writer
+from dagbox.store import open_store
+
+SERVICES = ("reader", "writer", "lock")
+
+
+@contextmanager
+def serving(directory: Path, services: tuple[str, ...] = SERVICES) -> Iterator[str]:
+    """Serve a directory while the block runs; gives the address."""
+    directory.mkdir(parents=True, exist_ok=True)
+    store = open_store(directory, durability="process")
+    made = {
+        "reader": lambda: Reader(store),
+        "writer": lambda: Writer(store),
+        "lock": lambda: open_service("lock", directory),
+    }
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    broker = BrokerLoop([socket_address(directory)], context=context, expected=services)
+    address = broker.addresses[0]
+    workers = [WorkerLoop(made[name](), address, name, context=context) for name in services]
+    loops = [broker, *workers]
+    threads = [threading.Thread(target=loop.run, name=type(loop).__name__) for loop in loops]
+    for thread in threads:
+        thread.start()
+    write_node_file(directory, address)
+    try:
+        yield address
+    finally:
+        remove_node_file(directory, address)
+        for loop in reversed(loops):
+            loop.stop()
+        for thread in reversed(threads):
+            thread.join(timeout=10)
+        assert not any(thread.is_alive() for thread in threads)
+        context.term()
+        store.close()

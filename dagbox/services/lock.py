@@ -4,8 +4,8 @@ Rules:
 
 1. What an operation changed is in the journal before its answer, or anybody else's, leaves.
 2. If the journal cannot be written, everybody in hand and in line gets that error, and the table is loaded
-   again from what is in the journal: table and journal never differ. A store that must be opened again
-   (`StoreBroken`) ends the process; nothing is lost by that.
+   again from what is in the journal: table and journal never differ. After `StoreBroken` that cannot be:
+   `broken` is set, and the driver has to end the process, by which nothing is lost.
 3. An operation is named by its request key: the key of its request and its position there (2 bytes). A
    repeat gets the same lease, the same place in line, the same answer to a release or force.
 4. A request that waits has no place in the journal: if the process dies it comes again, and stands last.
@@ -89,6 +89,8 @@ class LockOperations:
         self._limits = limits
         self._table: LockTable | None = journal.load(now, limits)
         self._failure: StoreError | None = None
+        self.broken: StoreBroken | None = None
+        """The error after which the store must be opened again; the driver has to end the process."""
         self._reload_at = 0.0
         self._changes: list[Event] = []
         self._answers: dict[bytes, Any] = {}
@@ -108,9 +110,6 @@ class LockOperations:
 
         Returns:
             For each a value, an error (as a value), or `WAITS`.
-
-        Raises:
-            StoreBroken: the process has to end.
         """
         table = self._loaded(now)
         if table is None:
@@ -148,7 +147,16 @@ class LockOperations:
 
     def next_deadline(self) -> float | None:
         """When `tick` is due, in monotonic seconds; None: not needed."""
-        return self._reload_at if self._table is None else self._table.next_deadline()
+        if self._table is not None:
+            return self._table.next_deadline()
+        return None if self.broken else self._reload_at
+
+    def stats(self, now: float) -> dict[str, int]:
+        """Figures of the table and the journal; empty while the journal cannot be read."""
+        table = self._loaded(now)
+        if table is None:
+            return {}
+        return {**table.stats(), "journal_commits": self._journal.commits, "journal_syncs": self._journal.syncs}
 
     def take_finished(self) -> list[tuple[bytes, Any]]:
         """The calls that waited and do no more: request key, and a value or an error."""
@@ -156,7 +164,7 @@ class LockOperations:
         return finished
 
     def _loaded(self, now: float) -> LockTable | None:
-        if self._table is None and now >= self._reload_at:
+        if self._table is None and self.broken is None and now >= self._reload_at:
             try:
                 self._table = self._journal.load(now, self._limits)
                 self._failure = None
@@ -195,7 +203,7 @@ class LockOperations:
 
     def _fail(self, error: StoreError, now: float) -> None:
         if isinstance(error, StoreBroken):
-            raise error
+            self.broken = error
         self._failure = error
         self._reload_at = now + RELOAD_PAUSE_S
         self._finished += [(request, error) for request in self._in_line]
@@ -250,7 +258,7 @@ class LockOperations:
 
     def _stats(self, table: LockTable, fields: dict[str, Any], call: Call, now: float) -> Any:
         table.tick(now)
-        return {**table.stats(), "journal_commits": self._journal.commits, "journal_syncs": self._journal.syncs}
+        return self.stats(now)
 
 
 class LockService:
@@ -268,16 +276,19 @@ class LockService:
     name = "lock"
     credit = 65_536
     repeatable = True
+    gather = 256
 
     def __init__(self, operations: LockOperations, close_store: Callable[[], None] | None = None) -> None:
         self._operations = operations
         self._close_store = close_store
+        self._now = 0.0
         self._kept: dict[bytes, tuple[Request, bool]] = {}
         self._ready: list[Outcome] = []
         self._finished: list[tuple[bytes, Any]] = []
 
     def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
         """Take requests on; the outcomes that are ready."""
+        self._now = now
         calls: list[Call] = []
         taken: list[tuple[Request, bool, int, int]] = []
         for request in requests:
@@ -297,6 +308,8 @@ class LockService:
             answers = results[first : first + count]
             if count == 1 and answers[0] is WAITS:
                 self._kept[calls[first].request] = (request, bare)
+            elif self.broken is not None and self.broken in answers:
+                self._ready.append(Failed(request, self.broken))
             else:
                 self._ready.append(Reply(request, pack(answers[0] if bare else answers)))
         return self._take_ready()
@@ -311,6 +324,7 @@ class LockService:
 
     def tick(self, now: float) -> Sequence[Outcome]:
         """Let time pass; the outcomes that are ready."""
+        self._now = now
         self._operations.tick(now)
         return self._take_ready()
 
@@ -328,6 +342,7 @@ class LockService:
         Raises:
             DagBoxError: the operation failed.
         """
+        self._now = now
         result = self._operations.execute([Call(operation, request)], now)[0]
         if isinstance(result, DagBoxError):
             raise result
@@ -342,6 +357,15 @@ class LockService:
         self._route()
         finished, self._finished = self._finished, []
         return finished
+
+    @property
+    def broken(self) -> StoreBroken | None:
+        """The error after which the store must be opened again; the driver has to end the process."""
+        return self._operations.broken
+
+    def report(self) -> dict[str, Any]:
+        """`{"locks": figures}`, see the operation `stats`; as of the last `handle`, `tick` or `execute`."""
+        return {"locks": self._operations.stats(self._now)}
 
     def close(self) -> None:
         """Let go of the table. Leases stay in the journal; who waits is not answered."""

@@ -37,7 +37,7 @@ from dagbox.locks import (
     TableState,
     after_machine_restart,
 )
-from dagbox.store.base import Applied, Batch, Delete, Operation, Put, Snapshot, Store
+from dagbox.store.base import Applied, Batch, Delete, Operation, Put, Store
 from dagbox.values import pack, unpack
 
 BUCKET = "~locks"
@@ -79,8 +79,7 @@ class LockJournal:
         Raises:
             StoreError: the store cannot be read or written, or holds something else.
         """
-        with self._store.snapshot() as view:
-            boot, state = _read_state(view)
+        boot, state = read_state(self._store)
         if boot is not None and boot != self._boot:
             gone = state.leases
             state = after_machine_restart(state, now)
@@ -88,17 +87,24 @@ class LockJournal:
             if gone:
                 operations += [_put_ended(ended) for ended in state.ended[-len(gone) :]]
             self._apply([*operations, self._put_marks(state.marks)])
+        if boot is not None:
+            # The marks that were read may be those of a sync that failed: do not build on them before they last.
             self._sync()
         return LockTable(limits, state, now)
 
     def write(self, events: Sequence[Event]) -> None:
-        """Write what events changed, in one commit; durably where they need it.
+        """Write what events changed, in one commit; before it the marks, durably, if they need it.
 
         Raises:
-            StoreError: nothing was written, or not durably: the table has to be loaded again.
+            StoreError: nothing was written (but marks perhaps, which harm nobody): the table has to be loaded again.
         """
-        operations: list[Operation] = []
-        durable = False
+        moved = [event for event in events if isinstance(event, Marked)]
+        marks = [self._put_marks(moved[-1].marks)] if moved else []
+        if any(event.durable for event in moved):
+            self._apply(marks)
+            self._sync()
+            marks = []
+        operations: list[Operation] = [*marks]
         for event in events:
             if isinstance(event, Granted):
                 if not event.repeat:
@@ -107,13 +113,8 @@ class LockJournal:
                 operations.append(_put_lease(event.lease))
             elif isinstance(event, Ended):
                 operations += [Delete(BUCKET, _lease_name(event.lease.token)), _put_ended(event)]
-            elif isinstance(event, Marked):
-                operations.append(self._put_marks(event.marks))
-                durable = durable or event.durable
         if operations:
             self._apply(operations)
-        if durable:
-            self._sync()
 
     def _put_marks(self, marks: Marks) -> Put:
         return Put(BUCKET, "marks", pack({"format": FORMAT, "boot": self._boot, **marks._asdict()}))
@@ -141,17 +142,22 @@ def _put_ended(ended: Ended) -> Put:
     return Put(BUCKET, f"ended/{ended.number % ENDED_KEPT:05x}", pack(ended))
 
 
-def _read_state(view: Snapshot) -> tuple[str | None, TableState]:
-    """The boot id it was written under (None: nothing is there yet) and the state."""
-    marks = view.get(BUCKET, "marks")
-    if marks is None:
-        return None, TableState()
-    try:
-        boot, read = _parse_marks(unpack(marks.data))
-        leases = [_parse_lease(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="lease/")]
-        ended = [_parse_ended(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="ended/")]
-    except (InvalidArgument, KeyError, TypeError, ValueError) as error:
-        raise StoreCorrupt(BUCKET, f"not a lock journal: {error!r}") from error
+def read_state(store: Store) -> tuple[str | None, TableState]:
+    """The boot id that the journal in a store was written under (None: there is none yet), and the state.
+
+    Raises:
+        StoreError: the store cannot be read, or holds something else.
+    """
+    with store.snapshot() as view:
+        marks = view.get(BUCKET, "marks")
+        if marks is None:
+            return None, TableState()
+        try:
+            boot, read = _parse_marks(unpack(marks.data))
+            leases = [_parse_lease(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="lease/")]
+            ended = [_parse_ended(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="ended/")]
+        except (InvalidArgument, KeyError, TypeError, ValueError) as error:
+            raise StoreCorrupt(BUCKET, f"not a lock journal: {error!r}") from error
     ended.sort(key=lambda one: one.number)
     return boot, TableState(read, tuple(leases), tuple(ended))
 

@@ -1,0 +1,61 @@
+"""A store of durability "process" that can fail, and lose what was not synced in a power loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dagbox.errors import DagBoxError, StoreError
+from dagbox.store.base import Applied, Batch, Snapshot
+from dagbox.store.memory import MemoryStore
+
+
+class LossyStore:
+    """A `MemoryStore` with a log of its commits; the first `synced` of them survive everything."""
+
+    def __init__(self) -> None:
+        self._store = MemoryStore()
+        self.log: list[list[Batch]] = []
+        self.synced = 0
+        self.fail_apply: StoreError | None = None
+        self.fail_sync: StoreError | None = None
+        self.failures = 0
+
+    def after_power_loss(self, kept: int) -> LossyStore:
+        """The store as it may be found: its first `kept` commits, and at least those that were synced."""
+        found = LossyStore()
+        for batches in self.log[: max(kept, self.synced)]:
+            found.apply(batches)
+        found.synced = len(found.log)
+        self.close()
+        return found
+
+    def snapshot(self) -> Snapshot:
+        return self._store.snapshot()
+
+    def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
+        failure, self.fail_apply = self.fail_apply, None
+        if failure is not None:
+            self.failures += 1
+            raise failure
+        self.log.append(list(batches))
+        return self._store.apply(batches)
+
+    def sync(self) -> None:
+        failure, self.fail_sync = self.fail_sync, None
+        if failure is not None:
+            self.failures += 1
+            raise failure
+        self.synced = len(self.log)
+
+    def sweep(self, limit: int = 1000) -> int:
+        return self._store.sweep(limit)
+
+    def stats(self) -> dict[str, Any]:
+        return self._store.stats()
+
+    def backup(self, path: str) -> None:
+        self._store.backup(path)
+
+    def close(self) -> None:
+        self._store.close()

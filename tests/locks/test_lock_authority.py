@@ -1,0 +1,73 @@
+"""One lock table per directory: real processes, killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dagbox.errors import InUse, StoreUnavailable
+from dagbox.services.lock_authority import LockAuthority
+
+_HOLDER = """
+import sys
+from dagbox.services.lock_authority import LockAuthority
+authority = LockAuthority.take(sys.argv[1])
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_second_one_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    with LockAuthority.take(tmp_path) as authority:
+        assert authority.held
+        with pytest.raises(InUse, match=f"a lock authority .process {os.getpid()}.") as refused:
+            LockAuthority.take(tmp_path)
+        assert refused.value.pid == os.getpid()
+    assert not authority.held
+    authority.release()
+    LockAuthority.take(tmp_path).release()
+
+
+def test_a_killed_process_gives_it_back(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"taken\n"
+        with pytest.raises(InUse) as refused:
+            LockAuthority.take(tmp_path)
+        assert refused.value.pid == process.pid
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    LockAuthority.take(tmp_path).release()
+
+
+def test_a_forked_child_neither_has_it_nor_keeps_it(tmp_path: Path) -> None:
+    authority = LockAuthority.take(tmp_path)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, b"n" if not authority.held else b"y")
+        authority.release()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 1) == b"n"
+    os.close(reader)
+    os.close(writer)
+    with pytest.raises(InUse):
+        LockAuthority.take(tmp_path)
+    authority.release()
+    LockAuthority.take(tmp_path).release()
+
+
+def test_a_directory_that_is_not_there_is_a_typed_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        LockAuthority.take(tmp_path / "none")

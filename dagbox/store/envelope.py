@@ -1,43 +1,47 @@
-"""How a record lies in a table: one byte of flags, 8 bytes of version, 8 bytes of expiry if a flag says so, the data.
+"""How a record lies in a table: flags, version, checksum, expiry if a flag says so, the data.
 
-All numbers are unsigned and big endian. The only flag there is says that the record expires; a record with any
-other flag was not written by this version and is refused.
+    bytes   0       1..8     9..12     13..20 (only with the flag EXPIRES)   the rest
+            flags   version  checksum  end of its time, ms since 1970        data
+
+All numbers are unsigned and big endian. The checksum is the CRC-32 of the data, begun with the low half of the
+version; reading does not look at it, verifying does. The only flag there is says that the record ends; a record with
+any other flag was not written by this version and is refused.
 """
 
 from __future__ import annotations
 
 from struct import Struct
+from zlib import crc32
 
 from dagbox.errors import StoreCorrupt
 from dagbox.store.base import Stored
 
 EXPIRES = 1
 """The flag of a record that ends at a time."""
-PLAIN_BYTES = 9
+PLAIN_BYTES = 13
 """How many bytes stand before the data of a record that never ends."""
-EXPIRING_BYTES = 17
+EXPIRING_BYTES = 21
 """How many bytes stand before the data of a record that ends."""
 NUMBER_MAX = (1 << 64) - 1
 """The largest version, token or time that fits."""
 
-_PLAIN = Struct(">BQ")
-_EXPIRING = Struct(">BQQ")
-_NUMBER = Struct(">Q")
-
-pack_plain = _PLAIN.pack
-number_to_bytes = _NUMBER.pack
+_HALF = 0xFFFFFFFF
+_pack_plain = Struct(">BQI").pack
+_pack_expiring = Struct(">BQIQ").pack
+number_to_bytes = Struct(">Q").pack
+"""The 8 bytes of a number."""
 
 
 def number_from_bytes(value: bytes) -> int:
-    """The number of its 8 bytes; a shorter or longer value gives the number it spells."""
+    """The number of its 8 bytes; no bytes give 0."""
     return int.from_bytes(value, "big")
 
 
 def seal(version: int, data: bytes, expires_ms: int = 0) -> bytes:
     """The bytes of a record; `expires_ms` 0 is never."""
     if expires_ms:
-        return _EXPIRING.pack(EXPIRES, version, expires_ms) + data
-    return pack_plain(0, version) + data
+        return _pack_expiring(EXPIRES, version, crc32(data, version & _HALF), expires_ms) + data
+    return _pack_plain(0, version, crc32(data, version & _HALF)) + data
 
 
 def open_sealed(value: bytes) -> Stored:
@@ -47,12 +51,17 @@ def open_sealed(value: bytes) -> Stored:
         StoreCorrupt: the bytes are not those of a record.
     """
     if len(value) >= PLAIN_BYTES:
+        version = int.from_bytes(value[1:9], "big")
         if value[0] == 0:
-            return Stored(int.from_bytes(value[1:9], "big"), value[9:], 0)
+            return Stored(version, value[PLAIN_BYTES:], 0)
         if value[0] == EXPIRES and len(value) >= EXPIRING_BYTES:
-            _, version, expires_ms = _EXPIRING.unpack_from(value)
-            return Stored(version, value[17:], expires_ms)
+            return Stored(version, value[EXPIRING_BYTES:], int.from_bytes(value[PLAIN_BYTES:EXPIRING_BYTES], "big"))
     raise StoreCorrupt("it", f"a value that begins with {value[:PLAIN_BYTES].hex()!r} is not a record")
+
+
+def checksum_fits(value: bytes, stored: Stored) -> bool:
+    """Whether the data of a record is what was written."""
+    return int.from_bytes(value[9:PLAIN_BYTES], "big") == crc32(stored.data, stored.version & _HALF)
 
 
 def open_live(value: bytes | None, now_ms: int) -> Stored | None:

@@ -217,7 +217,7 @@ class LmdbStore:
             if value is None:
                 return None
             if value[0] == 0:
-                return value[9:]
+                return value[13:]
         except _UNUSUAL:
             pass
         finally:
@@ -234,7 +234,7 @@ class LmdbStore:
             if value is None:
                 return None
             if value[0] == 0:
-                return Stored(int.from_bytes(value[1:9], "big"), value[9:])
+                return Stored(int.from_bytes(value[1:9], "big"), value[13:])
         except _UNUSUAL:
             pass
         finally:
@@ -347,7 +347,7 @@ def _read_many(
         if value is None:
             add(None)
         elif value[0] == 0:
-            add(Stored(number(value[1:9], "big"), value[9:]))
+            add(Stored(number(value[1:9], "big"), value[13:]))
         else:
             add(open_live(value, now_ms))
     return found

@@ -46,13 +46,14 @@ def refuse_filled(target: Path) -> None:
 def put_in_place(work: Path, target: Path) -> None:
     """Give a finished directory its name, durably. An empty directory of that name makes room."""
     for file in work.iterdir():
-        _flush(file)
-    _flush(work)
+        flush_file(file)
+    flush_file(work)
     os.rename(work, target)
-    _flush(target.parent)
+    flush_file(target.parent)
 
 
-def _flush(path: Path) -> None:
+def flush_file(path: Path) -> None:
+    """Have the system write a file or directory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

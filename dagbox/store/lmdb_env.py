@@ -112,6 +112,16 @@ class LmdbEnvironment:
     def _open(self) -> None:
         _close_inherited()
         data_file = Path(self.path, "data.mdb")
+        before = _identity(data_file)
+        self._open_file(data_file)
+        while before is not None and (now := _identity(data_file)) != before:
+            # Compaction put a new file in place while LMDB waited for its lock on the old one.
+            if self._env is not None:
+                self._env.close()
+            before = now
+            self._open_file(data_file)
+
+    def _open_file(self, data_file: Path) -> None:
         try:
             on_disk = data_file.stat().st_size if data_file.exists() else 0
             self._env = lmdb.open(
@@ -418,3 +428,11 @@ class LmdbEnvironment:
 
 def _whole_pages(size: int) -> int:
     return -(-max(size, 16 * _PAGE) // _PAGE) * _PAGE
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

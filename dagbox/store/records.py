@@ -13,7 +13,6 @@ from dagbox.store.envelope import (
     number_to_bytes,
     open_live,
     open_sealed,
-    pack_plain,
     seal,
 )
 from dagbox.store.tables import EXPIRY, FENCES, OWN_TABLES
@@ -33,7 +32,7 @@ def put(tx: Transaction, operation: Put) -> list[str | int]:
     if operation.if_version is not None:
         _demand(tx, bucket, key, old, operation.if_version)
     if ttl_ms is None:
-        value = pack_plain(0, tx.version) + data
+        value = seal(tx.version, data)
     else:
         expires_ms = tx.now_ms + _number("ttl_ms", ttl_ms, 1)
         if expires_ms > NUMBER_MAX:

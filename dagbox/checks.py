@@ -9,7 +9,7 @@ from collections.abc import Mapping, Set
 from functools import lru_cache
 from typing import Any
 
-from dagbox.errors import InvalidArgument, LimitExceeded
+from dagbox.errors import InvalidArgument, LimitExceeded, shown_value
 from dagbox.values import MAX_KEY_BYTES, Ref, check_bucket, check_key
 
 MAX_WHOLE = 2**63 - 1
@@ -32,12 +32,6 @@ _KINDS = {
 def kind_of(value: object) -> str:
     """What a value is, in the words that error messages use: `text`, `a map`, `nil`, ..."""
     return _KINDS.get(type(value), f"a {type(value).__name__}")
-
-
-def shorten(value: object, length: int = 60) -> str:
-    """The value's `repr`, cut to a length, for error messages."""
-    shown = repr(value) if not isinstance(value, str | bytes) else repr(value[: length + 1])
-    return shown if len(shown) <= length else shown[: length - 3] + "..."
 
 
 @lru_cache(maxsize=4096)
@@ -76,7 +70,7 @@ def map_of(value: object, allowed: Set[str], what: str) -> Mapping[str, Any]:
     if not value.keys() <= allowed:
         unknown = next(field for field in value if field not in allowed)
         known = ", ".join(sorted(allowed))
-        raise InvalidArgument(f"{what} has no field {shorten(unknown)}: the fields are {known}")
+        raise InvalidArgument(f"{what} has no field {shown_value(unknown)}: the fields are {known}")
     return value
 
 
@@ -102,7 +96,7 @@ def whole(value: object, name: str, minimum: int = 0, maximum: int = MAX_WHOLE) 
     if type(value) is not int:
         raise InvalidArgument(f"{name} is a whole number, not {kind_of(value)}")
     if value < minimum:
-        raise InvalidArgument(f"{name} is {value}, the least allowed is {minimum}")
+        raise InvalidArgument(f"{name} is {shown_value(value)}, the least allowed is {minimum}")
     if value > maximum:
         raise LimitExceeded(name, min(value, 2**64 - 1), maximum)
     return value

@@ -3,7 +3,9 @@
     DagBoxError
     ├── InvalidArgument          wrong type, unknown operation, bad key or bucket name
     │   ├── BadKey
-    │   └── BadBucket
+    │   ├── BadBucket
+    │   ├── UnknownSetting       a key of dagbox.toml that is no setting
+    │   └── BadSetting           a setting with a value that cannot be
     ├── NotFound                 no such record
     │   └── UnknownBucket        no such bucket
     ├── Conflict                 the record's version is not the one that was asked for
@@ -109,6 +111,25 @@ def error_from_wire(value: object) -> DagBoxError:
     return error
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s" if count else ""
+
+
+def shown_value(value: object, length: int = 60) -> str:
+    """A value as messages show it: never longer than `length`, never a nested one's inside (it may have no end)."""
+    if isinstance(value, str | bytes):
+        shown = repr(value[: length + 1])
+    elif isinstance(value, Mapping):
+        shown = f"{{{_counted(len(value), 'field')}}}"
+    elif isinstance(value, list | tuple):
+        shown = f"[{_counted(len(value), 'item')}]"
+    elif isinstance(value, int) and value.bit_length() > 64:
+        shown = f"<a number of {value.bit_length()} bits>"
+    else:
+        shown = repr(value)
+    return shown if len(shown) <= length else shown[: length - 3] + "..."
+
+
 class InvalidArgument(DagBoxError):
     """An argument or operation that is not of the form the contract gives."""
 
@@ -123,7 +144,7 @@ class BadKey(InvalidArgument):
     reason: str
 
     def __init__(self, key: object, reason: str) -> None:
-        shown = repr(key) if len(repr(key)) <= 60 else repr(key)[:57] + "..."
+        shown = shown_value(key)
         super().__init__(f"bad key {shown}: {reason}", key=shown, reason=reason)
 
 
@@ -135,8 +156,40 @@ class BadBucket(InvalidArgument):
     reason: str
 
     def __init__(self, bucket: object, reason: str) -> None:
-        shown = repr(bucket) if len(repr(bucket)) <= 60 else repr(bucket)[:57] + "..."
+        shown = shown_value(bucket)
         super().__init__(f"bad bucket name {shown}: {reason}", bucket=shown, reason=reason)
+
+
+class UnknownSetting(InvalidArgument):
+    """A key of dagbox.toml that is no setting. Fields: setting, source (the file), near, known (names)."""
+
+    code = "unknown_setting"
+    setting: str
+    source: str
+    near: list[str]
+    known: list[str]
+
+    def __init__(self, setting: str, source: str, near: list[str], known: list[str]) -> None:
+        hint = f"did you mean {' or '.join(near)}?" if near else f"the settings are {', '.join(known)}"
+        super().__init__(
+            f"no setting {setting!r} ({source}): {hint}", setting=setting, source=source, near=near, known=known
+        )
+
+
+class BadSetting(InvalidArgument):
+    """A setting whose value cannot be. Fields: setting, value, reason, source (file or variable)."""
+
+    code = "bad_setting"
+    setting: str
+    value: str
+    reason: str
+    source: str
+
+    def __init__(self, setting: str, value: object, reason: str, source: str) -> None:
+        shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+        super().__init__(
+            f"{setting} is {shown} ({source}): {reason}", setting=setting, value=shown, reason=reason, source=source
+        )
 
 
 class NotFound(DagBoxError):

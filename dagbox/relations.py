@@ -36,8 +36,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from dagbox.checks import array, bucket_name, kind_of, map_of, record_key, required, shorten, text, whole
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
+from dagbox.checks import array, bucket_name, kind_of, map_of, record_key, required, text, whole
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.values import Ref, unpack
 
 MAX_DEPTH = 150
@@ -194,7 +194,7 @@ def _parse_relations(value: object, depth: int, budget: Budget) -> tuple[Relatio
 
 def _parse_relation(name: object, value: object, depth: int, budget: Budget) -> Relation:
     name = text(name, "the name of a relation", MAX_NAME_BYTES)
-    what = f"relation {shorten(name)}"
+    what = f"relation {shown_value(name)}"
     if isinstance(value, list | tuple):
         budget.take_listed(len(value))
         return Listed(name, tuple(_parse_object(item, what, depth, budget) for item in value))
@@ -381,7 +381,7 @@ class Planner:
             try:
                 if isinstance(answer, DagBoxError):
                     raise answer
-                where = _Where(relation.name, f"query {shorten(relation.query)}", place.object)
+                where = _Where(relation.name, f"query {shown_value(relation.query)}", place.object)
                 self._attach(place, relation, list(_links(answer, relation.bucket, where)), where)
             except DagBoxError as error:
                 self._results[place.ticket] = error
@@ -443,7 +443,7 @@ class Planner:
         elif isinstance(relation, ByQuery):
             self._queries.append((place, relation))
         elif place.object["found"]:
-            where = _Where(relation.name, f"path {shorten(relation.path)}", place.object)
+            where = _Where(relation.name, f"path {shown_value(relation.path)}", place.object)
             ends = _walk(self._data_of(place.object, where), relation.steps, where)
             self._attach(place, relation, list(_links(ends, relation.bucket, where)), where)
 
@@ -508,7 +508,7 @@ class _Where(NamedTuple):
     def error(self, problem: str) -> InvalidArgument:
         record = f"{self.item['bucket']}/{self.item['key']}"
         return InvalidArgument(
-            f"relation {shorten(self.relation)} by {self.how} at {shorten(record)}: {problem}",
+            f"relation {shown_value(self.relation)} by {self.how} at {shown_value(record)}: {problem}",
             relation=self.relation,
             record=record,
         )
@@ -538,9 +538,9 @@ def _take_step(value: Any, step: str, where: _Where, reached: list[Any]) -> None
             else:
                 waiting.extend(reversed(value))
         elif isinstance(value, Ref):
-            raise where.error(f"step {shorten(step)} meets a ref: follow it with a nested relation")
+            raise where.error(f"step {shown_value(step)} meets a ref: follow it with a nested relation")
         elif value is not None:
-            raise where.error(f"step {shorten(step)} needs a map or an array, found {kind_of(value)}")
+            raise where.error(f"step {shown_value(step)} needs a map or an array, found {kind_of(value)}")
 
 
 def _links(ends: object, bucket: str | None, where: _Where) -> Iterator[tuple[str, str]]:
@@ -554,7 +554,7 @@ def _links(ends: object, bucket: str | None, where: _Where) -> Iterator[tuple[st
             yield value.bucket, value.key
         elif isinstance(value, str):
             if bucket is None:
-                raise where.error(f"found the text {shorten(value)}, so the relation needs the field 'bucket'")
+                raise where.error(f"found the text {shown_value(value)}, so the relation needs the field 'bucket'")
             yield bucket, value
         elif value is not None:
-            raise where.error(f"needs refs or keys, found {kind_of(value)} {shorten(value)}")
+            raise where.error(f"needs refs or keys, found {kind_of(value)} {shown_value(value)}")

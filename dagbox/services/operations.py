@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypeGuard
 
-from dagbox.checks import kind_of, shorten
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
+from dagbox.checks import kind_of
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.services.base import Failed, Outcome, Reply, Request
 from dagbox.store.base import Store
 from dagbox.values import new_packer, unpack, unpack_trusted
@@ -47,7 +47,7 @@ def operations_of(value: Any) -> tuple[Any, ...]:
 
 def unknown_operation(name: object, service: str, known: Sequence[str]) -> InvalidArgument:
     """The error for an operation that a service does not have."""
-    return InvalidArgument(f"{service} has no operation {shorten(name)}: it has {', '.join(sorted(known))}")
+    return InvalidArgument(f"{service} has no operation {shown_value(name)}: it has {', '.join(sorted(known))}")
 
 
 def not_a_map(operation: object) -> InvalidArgument:

@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from dagbox.checks import array, bucket_name, kind_of, map_of, record_key, required, shorten, text, whole
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
+from dagbox.checks import array, bucket_name, kind_of, map_of, record_key, required, text, whole
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.services.operations import MAX_OPERATIONS, is_map, not_a_map, unknown_operation
 from dagbox.store.base import (
     AddRule,
@@ -137,7 +137,7 @@ def _to_operation(item: object, position: int) -> Operation:
     make = _maker(name)
     if make is None:
         raise InvalidArgument(
-            f"operation {position} of the batch is {shorten(name)}: a batch takes {', '.join(sorted(_MAKERS))}"
+            f"operation {position} of the batch is {shown_value(name)}: a batch takes {', '.join(sorted(_MAKERS))}"
         )
     if "fence" in item:
         raise InvalidArgument(f"operation {position} of the batch has a fence: it belongs to the batch")
@@ -210,7 +210,7 @@ def _fact(operation: Mapping[str, Any], what: str) -> tuple[str, tuple[Any, ...]
     predicate = text(required(operation, "predicate", what), f"the predicate of {what}", MAX_PREDICATE_BYTES)
     if not predicate.isidentifier() or not predicate[0].islower():
         raise InvalidArgument(
-            f"predicate {shorten(predicate)}: it begins with a lower-case letter and has letters, digits and _ only"
+            f"predicate {shown_value(predicate)}: it begins with a lower-case letter and has letters, digits and _ only"
         )
     args = array(required(operation, "args", what), f"the args of {what}")
     if len(args) > MAX_FACT_ARGS:
@@ -226,7 +226,7 @@ def _fact_arg(arg: object, predicate: str, place: int) -> str | int | float:
         return arg
     if isinstance(arg, float) and arg == arg:
         return arg
-    raise InvalidArgument(f"{name} is {kind_of(arg)} {shorten(arg)}: arguments are text and numbers")
+    raise InvalidArgument(f"{name} is {kind_of(arg)} {shown_value(arg)}: arguments are text and numbers")
 
 
 def _to_assert(operation: Mapping[str, Any], what: str) -> AssertFact:

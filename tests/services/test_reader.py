@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dagbox.errors import (
     BadBucket,
     BadKey,
+    DagBoxError,
     InvalidArgument,
     LimitExceeded,
     LogicError,
@@ -23,6 +24,7 @@ from dagbox.relations import KeyQuery, Limits
 from dagbox.services.base import Failed, Request
 from dagbox.services.operations import MAX_OPERATIONS
 from dagbox.services.reader import MAX_PAGE_RECORDS, PAGE_BYTES, PAGE_RECORDS, Reader, check_refs
+from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Delete, Put, Snapshot
 from dagbox.store.memory import MemoryStore
 from dagbox.values import Ref, pack, unpack
@@ -442,3 +444,40 @@ def test_the_service_waits_for_nothing(reader: Reader) -> None:
     assert reader.tick(1.0) == []
     assert reader.next_deadline() is None
     reader.close()
+
+
+@pytest.mark.parametrize("depth", [100, 900, 1000, 1010, 1023, 5000])
+@pytest.mark.parametrize("inner", [b"\x91", b"\x81\xa1a"])
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        (b"\x82\xa6bucket\xa1u\xa3key", b""),
+        (b"\x82\xa6bucket", b"\xa3key\xa1k"),
+        (b"\x81\xa2op", b""),
+        (b"\x81", b"\x01"),
+        (b"\x83\xa6bucket\xa1u\xa3key\xa1k\xa9relations", b""),
+        (b"\x83\xa6bucket\xa1u\xa3key\xa1k\xa9relations\x81\xa1r", b""),
+        (b"\x83\xa6bucket\xa1u\xa3key\xa1k\xa9relations\x81\xa1r\x81\xa4path", b""),
+        (b"\x84\xa2op\xa3put\xa6bucket\xa1u\xa4data", b"\xa3key\xa1k"),
+        (b"\x83\xa2op\xabassert_fact\xa9predicate\xa1p\xa4args\x91", b""),
+        (b"\x82\xa2op\xa5batch\xa3ops\x91", b""),
+    ],
+)
+def test_values_nested_without_end_are_typed_errors_wherever_they_stand(
+    store: MemoryStore, ask: Ask, head: bytes, tail: bytes, inner: bytes, depth: int
+) -> None:
+    for service in (Reader(store), Writer(store)):
+        error = ask(service, head + inner * depth + b"\x01" + tail)
+        assert isinstance(error, DagBoxError)
+        assert len(str(error)) < 300
+
+
+def test_data_nested_without_end_is_a_typed_error_of_its_read(store: MemoryStore, ask: Ask) -> None:
+    read = {"bucket": "u", "key": "k", "relations": {"r": {"path": "a"}}}
+    for nested in (
+        b"\x91" * 1000 + b"\x01",
+        b"\x81\xa1a" * 1000 + b"\x01",
+        b"\x91" * 500 + b"\x81\xa1a" * 500 + b"\x01",
+    ):
+        store.apply([Batch([Put("u", "k", b"\x81\xa1a" + nested)])])
+        assert isinstance(ask(Reader(store), read), InvalidArgument)

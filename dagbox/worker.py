@@ -22,6 +22,9 @@ from dagbox.wire import KEY_SLICE, Kind, Message
 REGISTER_AGAIN_S = 1.0
 """How long the worker waits for the broker's word before it registers again."""
 
+MOST_NAMED = 1_000
+"""A sign of life names what the worker has in hand, unless that is more than this."""
+
 
 class WorkerPhase(StrEnum):
     """Where the worker stands with its broker."""
@@ -156,7 +159,11 @@ class WorkerCore:
         return wire.build(Kind.FORWARD, request.client, request.id, name, outcome.body, hops=hops)
 
     def ping(self, report: dict[str, Any]) -> Message:
-        """The sign of life; `report` is shown in the broker's status."""
+        """The sign of life; `report` is shown in the broker's status. It names what is in hand, so that the
+        broker finds out what a broken connection swallowed. May be called from another thread."""
+        in_hand = list(self._in_hand)
+        if len(in_hand) <= MOST_NAMED:
+            report = {**report, "in_hand": in_hand}
         return wire.build(Kind.PING, self.peer, bytes(8), self._name, pack(report))
 
     def leave(self) -> list[Message]:

@@ -2,7 +2,10 @@
 
 A body is one map, answered by one map or list (an array of maps is answered by the array of their results):
 
-    status    {}                                   everything below but events and traces, in one map
+    status    {"course": true, "parts": {}}        broker, services, workers, store, locks, logic, in one map; without
+                                                   "course" the services tell no history; each part that is named
+                                                   (events, traces, slowest, breaks, held, dead_letters) is added,
+                                                   as its own service or control answers its map
     services  {}                                   list of services
     workers   {}                                   list of workers, the dead ones of the last minute too
     events    {"after": seq, "limit": n}           {"events": [...], "last": seq}
@@ -85,6 +88,14 @@ class Inspector:
             b"traces": self._traces,
             b"control": self._control,
         }
+        self._parts: dict[str, Callable[[Body, float], Any]] = {
+            "events": lambda body, now: self._events(body, now)["events"],
+            "traces": self._traces,
+            "slowest": lambda body, now: self._traces({**body, "slowest": True}, now),
+            "breaks": self._list_breaks,
+            "held": self._list_held,
+            "dead_letters": lambda _, now: broker.dead_letters.listing(now),
+        }
         self._controls: dict[str, Callable[[Body, float], Any]] = {
             "pause": self._pause,
             "resume": self._resume,
@@ -129,8 +140,14 @@ class Inspector:
 
     # ------------------------------------------------------------------ what there is
 
-    def _status(self, _: Body, now: float) -> Body:
+    def _status(self, body: Body, now: float) -> Body:
         broker = self._broker
+        parts = body.get("parts", {})
+        if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
+            raise InvalidArgument("parts is a map of maps")
+        unknown = sorted(str(name) for name in parts if name not in self._parts)
+        if unknown:
+            raise InvalidArgument(f"no part {unknown[0]!r}: the parts are {', '.join(self._parts)}")
         reports = {worker.service.name: worker.report for worker in broker.workers.values() if worker.report}
         writer = reports.get("writer") or reports.get("reader") or {}
         return {
@@ -145,15 +162,21 @@ class Inspector:
                 "breaks": len(self.breaks),
                 **asdict(broker.counters),
             },
-            "services": self._services(now),
+            "services": self._services(now, course=body.get("course", True) is not False),
             "workers": self._workers(now),
             "store": writer.get("store", {}),
             "locks": reports.get("lock", {}).get("locks", {}),
             "logic": reports.get("logic", {}).get("logic", {}),
+            **{name: self._parts[name](part, now) for name, part in parts.items()},
         }
 
-    def _services(self, now: float) -> list[Body]:
-        return [self._service(service, now) for service in sorted(self._broker.services.values(), key=lambda s: s.name)]
+    def _services(self, now: float, *, course: bool = True) -> list[Body]:
+        services = sorted(self._broker.services.values(), key=lambda s: s.name)
+        answers = [self._service(service, now) for service in services]
+        if course:
+            for service, answer in zip(services, answers, strict=True):
+                answer["course"] = {"rate": service.course.rates(), "waiting": service.course.levels()}
+        return answers
 
     def _service(self, service: Service, now: float) -> Body:
         states = [worker.state for worker in service.workers.values()]
@@ -176,7 +199,6 @@ class Inspector:
             "rate": service.course.rate(now, service.done),
             "wait": service.wait.summary(),
             "work": service.work.summary(),
-            "course": {"rate": service.course.rates(), "waiting": service.course.levels()},
         }
 
     def _workers(self, now: float) -> list[Body]:

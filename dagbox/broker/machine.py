@@ -519,6 +519,26 @@ class Broker:
         report = unpack(wire.body_of(header, head, tail)) if len(head) > header.body_at or tail else {}
         if isinstance(report, dict):
             worker.report = report
+            in_hand = report.pop("in_hand", None)
+            if isinstance(in_hand, list):
+                self._reconcile(worker, in_hand, now)
+
+    def _reconcile(self, worker: Worker, in_hand: list[Any], now: float) -> None:
+        """Compare what the worker says it has in hand with what it was given: a broken connection may have
+        swallowed a request, or an answer. What two pings in a row do not name is not there any more."""
+        settled = now - 2 * self.limits.heartbeat_s
+        named = {key for key in in_hand if isinstance(key, bytes)}
+        absent = {key for key, r in worker.busy.items() if key not in named and r.given_at < settled}
+        for key in absent & worker.absent:
+            request = worker.busy[key]
+            self._take_back(request, worker)
+            if request.answered:
+                self.requests.pop(key, None)
+            else:
+                self._redeliver(request, worker, now, "the connection broke")
+        worker.absent = absent & worker.busy.keys()
+        if worker.service.waiting:
+            self.pump(worker.service, now)
 
     def _heard(self, worker: Worker, now: float) -> None:
         worker.heard_at = now

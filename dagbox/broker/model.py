@@ -127,6 +127,7 @@ class Worker:
     """A worker as the broker knows it."""
 
     __slots__ = (
+        "absent",
         "busy",
         "course",
         "credit",
@@ -165,6 +166,8 @@ class Worker:
         self.listed_free = 0
         self.busy: dict[bytes, Request] = {}
         """What it works on, by request key; also what was answered already but not yet given back."""
+        self.absent: set[bytes] = set()
+        """Which of these its last ping did not name, though it should have had them by then."""
         self.report: dict[str, Any] = {}
         """What its last ping told: cpu, memory, figures of its service."""
         self.course = Course()

@@ -4,8 +4,9 @@ Rules:
 
 1. Events are written, in one commit, before any of them is told to anybody.
 2. The store need only survive the death of the process (`durability="process"`). What must survive a power
-   loss, the marks, is made durable with `sync` before a grant that needs it is told: that is once for many
-   thousand tokens, and once for each new longest time to live.
+   loss, the marks, is made durable before a grant that needs it is told: in the file of `MarksFile` where there
+   is one, otherwise with the store's `sync`. That is once for many thousand tokens, and once for each new longest
+   time to live.
 3. A state that was written under another boot id is never continued: its clock is gone, and so may be its
    last writes. See `after_machine_restart`.
 
@@ -37,6 +38,7 @@ from dagbox.locks import (
     TableState,
     after_machine_restart,
 )
+from dagbox.services.lock_marks import KeptMarks, MarksFile
 from dagbox.store.base import Applied, Batch, Delete, Operation, Put, Store
 from dagbox.values import pack, unpack
 
@@ -65,11 +67,13 @@ class LockJournal:
     Args:
         store: where; nobody else writes its bucket `~locks`. It stays the caller's to close.
         boot: id of this start of the machine, see `boot_id`.
+        marks_file: where the marks are made durable; None: in the store, for one that no power loss can damage.
     """
 
-    def __init__(self, store: Store, boot: str) -> None:
+    def __init__(self, store: Store, boot: str, marks_file: MarksFile | None = None) -> None:
         self._store = store
         self._boot = boot
+        self._marks_file = marks_file
         self.commits = 0
         self.syncs = 0
 
@@ -80,6 +84,10 @@ class LockJournal:
             StoreError: the store cannot be read or written, or holds something else.
         """
         boot, state = read_state(self._store)
+        kept = self._marks_file.read() if self._marks_file else None
+        if kept is not None:
+            state = state._replace(marks=kept.marks)
+            boot = kept.boot if boot in (None, self._boot) else boot
         if boot is not None and boot != self._boot:
             gone = state.leases
             state = after_machine_restart(state, now)
@@ -89,7 +97,7 @@ class LockJournal:
             self._apply([*operations, self._put_marks(state.marks)])
         if boot is not None:
             # The marks that were read may be those of a sync that failed: do not build on them before they last.
-            self._sync()
+            self._make_durable(state.marks)
         return LockTable(limits, state, now)
 
     def write(self, events: Sequence[Event]) -> None:
@@ -100,9 +108,11 @@ class LockJournal:
         """
         moved = [event for event in events if isinstance(event, Marked)]
         marks = [self._put_marks(moved[-1].marks)] if moved else []
-        if any(event.durable for event in moved):
+        if self._marks_file and moved:
+            self._make_durable(moved[-1].marks)
+        elif any(event.durable for event in moved):
             self._apply(marks)
-            self._sync()
+            self._make_durable(moved[-1].marks)
             marks = []
         operations: list[Operation] = [*marks]
         for event in events:
@@ -119,14 +129,18 @@ class LockJournal:
     def _put_marks(self, marks: Marks) -> Put:
         return Put(BUCKET, "marks", pack({"format": FORMAT, "boot": self._boot, **marks._asdict()}))
 
-    def _apply(self, operations: list[Operation]) -> None:
+    def _apply(self, operations: Sequence[Operation]) -> None:
         (result,) = self._store.apply([Batch(operations)])
         if not isinstance(result, Applied):
             raise result
         self.commits += 1
 
-    def _sync(self) -> None:
-        self._store.sync()
+    def _make_durable(self, marks: Marks) -> None:
+        """Have marks that the store holds, or is about to, survive a power loss."""
+        if self._marks_file is not None:
+            self._marks_file.write(KeptMarks(self._boot, marks))
+        else:
+            self._store.sync()
         self.syncs += 1
 
 

@@ -1,0 +1,113 @@
+"""The lock table of a directory on LMDB: its process killed, its store damaged by a restart of the machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dagbox.errors import LeaseLost, Locked, StoreCorrupt, StoreFull, StoreUnavailable
+from dagbox.locks import Marks
+from dagbox.services.lock import LockOperations, LockService
+from dagbox.services.lock_journal import LockJournal
+from dagbox.services.lock_marks import MARKS_FILE, KeptMarks, MarksFile, open_lock_store
+from dagbox.store.lmdb import LmdbStore
+
+_LOCKER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_lock_marks import serving
+with serving(Path(sys.argv[1]), "boot 1", time.monotonic()) as service:
+    for number in range(20):
+        operation = {"op": "acquire", "keys": [f"k{number}"], "ttl_ms": 60_000}
+        lease = service.execute(operation, b"%d" % number, time.monotonic())
+        print(lease["token"], flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def serving(directory: Path, boot: str, now: float) -> Iterator[LockService]:
+    store, marks = open_lock_store(directory, boot, lambda path: LmdbStore(path, durability="process"))
+    service = LockService(LockOperations(LockJournal(store, boot, marks), now), store.close)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def test_leases_survive_the_kill_of_their_process(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    with subprocess.Popen(
+        [sys.executable, "-c", _LOCKER, str(tmp_path), str(here)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(here.parents[1])},
+    ) as process:
+        assert process.stdout is not None
+        tokens = [int(process.stdout.readline()) for _ in range(20)]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    now = time.monotonic()
+    with serving(tmp_path, "boot 1", now) as service:
+        for number, token in enumerate(tokens):
+            with pytest.raises(Locked):
+                service.execute({"op": "acquire", "keys": [f"k{number}"]}, b"other%d" % number, now)
+            again = service.execute({"op": "acquire", "keys": [f"k{number}"]}, b"%d" % number, now)
+            assert again["token"] == token
+            assert 0 < again["left_ms"] < 60_000
+        assert service.execute({"op": "acquire", "keys": ["new"]}, b"new", now)["token"] > max(tokens)
+
+
+def test_a_store_damaged_by_a_restart_of_the_machine_is_thrown_away(tmp_path: Path) -> None:
+    with serving(tmp_path, "boot 1", 900.0) as service:
+        token = service.execute({"op": "acquire", "keys": ["a"], "ttl_ms": 30_000}, b"1", 900.0)["token"]
+    (tmp_path / "locks" / "data.mdb").write_bytes(os.urandom(65_536))
+    with serving(tmp_path, "boot 2", 5.0) as service:
+        with pytest.raises(LeaseLost):
+            service.execute({"op": "renew", "token": token}, b"2", 5.0)
+        with pytest.raises(Locked):
+            service.execute({"op": "acquire", "keys": ["a"]}, b"3", 34.9)
+    with serving(tmp_path, "boot 2", 34.9) as service:
+        with pytest.raises(Locked):
+            service.execute({"op": "acquire", "keys": ["a"]}, b"4", 34.9)
+        assert service.execute({"op": "acquire", "keys": ["a"]}, b"5", 35.0)["token"] > token
+
+
+def test_the_marks_are_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = MarksFile(tmp_path / MARKS_FILE)
+    assert file.read() is None
+    kept = KeptMarks("boot", Marks(100, 2.5, 7.25))
+    file.write(kept)
+    assert file.read() == kept
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreFull):
+        file.write(kept._replace(boot="next"))
+    assert file.read() == kept
+
+
+@pytest.mark.parametrize(
+    "found", ["", "{}", "[]", '{"format": 2}', "\x00", '{"format": 1, "boot": "b", "tokens": "x"}']
+)
+def test_damaged_marks_are_a_typed_error(tmp_path: Path, found: str) -> None:
+    (tmp_path / MARKS_FILE).write_text(found)
+    with pytest.raises(StoreCorrupt):
+        MarksFile(tmp_path / MARKS_FILE).read()
+
+
+def test_a_directory_that_is_not_there_is_a_typed_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        MarksFile(tmp_path / "none" / MARKS_FILE).write(KeptMarks("boot", Marks()))

@@ -269,8 +269,8 @@ def check_refs(refs: object) -> Sequence[tuple[str, str]]:
     if set(map(type, pairs)) == {tuple} and set(map(len, pairs)) == {2}:
         buckets, keys = zip(*pairs, strict=True)
         if set(map(type, keys)) == {str} and set(map(type, buckets)) == {str}:
-            lengths = list(map(len, keys))
-            if min(lengths) and max(lengths) <= MAX_KEY_BYTES and all(map(str.isascii, keys)):
+            lengths = set(map(len, keys))
+            if min(lengths) and max(lengths) <= MAX_KEY_BYTES and "".join(keys).isascii():
                 for bucket in dict.fromkeys(buckets):
                     bucket_name(bucket)
                 return pairs

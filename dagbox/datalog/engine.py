@@ -1,0 +1,330 @@
+"""Queries: a goal, a program and facts to answers.
+
+Rules:
+
+1. An `Engine` belongs to one program and holds only what follows from it: parsed goals, plans, code. It may be
+   used by several threads: what a query computes is its own.
+2. Answers are different rows in a fixed order: by the goal's variables as they first appear, numbers before
+   text; or as `order` says.
+3. Nothing is computed that the goal does not ask for, and nothing is left behind by a query that was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dagbox.datalog.answers import Answers, GroupedAnswers, answer_rows
+from dagbox.datalog.budget import Budget, Meter
+from dagbox.datalog.core import Core, CoreProgram, core_program, core_rule
+from dagbox.datalog.facts import FactSource, LayeredFacts, MemoryFacts, free_positions
+from dagbox.datalog.plan import Node, make_plan, stored_name
+from dagbox.datalog.program import Program
+from dagbox.datalog.running import Compiled, Running, compile_plan
+from dagbox.datalog.terms import (
+    Arith,
+    Atom,
+    Compare,
+    Const,
+    Literal,
+    Not,
+    Param,
+    Rule,
+    Value,
+    Var,
+    constant,
+    parameters,
+    terms_of,
+    variables,
+)
+from dagbox.datalog.text import parse_goal
+from dagbox.datalog.walk import FreeWalk
+from dagbox.errors import InvalidArgument, UnboundParameter
+
+Goal = str | Sequence[Literal]
+_GOAL = "query~"
+_LIFTED = "~"
+_MOST_GOALS = 2048
+_GROWTH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A goal that was checked, with its constants taken out, so that goals of one form share a plan.
+
+    Args:
+        text: as it was asked.
+        shape: the goal with parameters for constants.
+        constants: the values of those.
+        inputs: names of all parameters, in the order of the key.
+        wanted: names of the parameters that the caller gives.
+        columns: variables of the answer.
+        node: what to ask.
+        core: the rule made for the goal; None if it is one atom that can be asked as it is.
+        picks: for one atom: the position of each column.
+    """
+
+    text: str
+    shape: tuple[Literal, ...]
+    constants: dict[str, Value]
+    inputs: tuple[str, ...]
+    wanted: frozenset[str]
+    columns: tuple[str, ...]
+    node: Node
+    core: Core | None
+    picks: tuple[int, ...]
+
+
+class Engine:
+    """Answers queries about one program.
+
+    Args:
+        program: checked rules.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._core = core_program(program)
+        self._own = MemoryFacts()
+        for fact in program.facts:
+            self._own.add(fact.predicate, *[arg.value for arg in fact.args if isinstance(arg, Const)])
+        self._prepared: dict[Any, Prepared] = {}
+        self._compiled: dict[Any, Compiled] = {}
+
+    def query(
+        self,
+        goal: Goal,
+        facts: FactSource,
+        *,
+        params: Mapping[str, object] | None = None,
+        limit: int | None = None,
+        order: str | Sequence[str] | None = None,
+        budget: Budget | None = None,
+    ) -> Answers:
+        """The answers of a goal.
+
+        Args:
+            goal: text (`needs(a, X), X != b`), or conditions as `goal_from_data` gives them.
+            facts: where the facts are.
+            params: the value of each `$name` in the goal.
+            limit: how many rows at most, the first in order; None: all.
+            order: variables to sort by, `-X` for falling; "any": as they are found; None: all, in order.
+            budget: what the query may use.
+
+        Returns:
+            Rows, each a dict from variable to value; `[{}]` if a goal without variables holds, otherwise `[]`.
+
+        Raises:
+            LogicError: the goal is wrong.
+            QueryLimit: a budget was used up.
+        """
+        return self.query_many(goal, facts, [params or {}], limit=limit, order=order, budget=budget)[0]
+
+    def query_many(
+        self,
+        goal: Goal,
+        facts: FactSource,
+        params: Iterable[Mapping[str, object]],
+        *,
+        limit: int | None = None,
+        order: str | Sequence[str] | None = None,
+        budget: Budget | None = None,
+    ) -> list[Answers]:
+        """The answers of one goal for each of many sets of parameters, found together.
+
+        Args:
+            limit: for each set of parameters. The budget is for all together.
+            others: as `query`.
+        """
+        layered = self.layered(facts)
+        prepared = self.prepare(goal, layered)
+        keys = [_key(prepared, given) for given in params]
+        _check_limit(limit)
+        by = _order(prepared, order)
+        meter = Meter(budget or Budget())
+        meter.check()
+        results = self._solve(prepared, layered, keys, meter)
+        made = []
+        for rows in results:
+            meter.rows(len(rows) if limit is None else min(limit, len(rows)))
+            made.append(rows.ordered(by, limit))
+        return made
+
+    def layered(self, facts: FactSource) -> FactSource:
+        """The facts as the program sees them: with those of its own text."""
+        return LayeredFacts(self._own, facts) if self.program.facts else facts
+
+    def prepare(self, goal: Goal, facts: FactSource) -> Prepared:
+        """Check a goal. Raises LogicError."""
+        key = goal if isinstance(goal, str) else tuple(goal)
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            literals = parse_goal(goal) if isinstance(goal, str) else tuple(goal)
+            self.program.check_goal(literals, facts.predicates())
+            prepared = _prepare(literals)
+            if len(self._prepared) >= _MOST_GOALS:
+                self._prepared.clear()
+            self._prepared[key] = prepared
+        return prepared
+
+    def compiled(self, prepared: Prepared, facts: FactSource) -> Compiled:
+        """The plan and code for a goal; made anew when the facts have grown or shrunk much since."""
+        key = (prepared.shape, prepared.node)
+        compiled = self._compiled.get(key)
+        if compiled is None or _outgrown(compiled, facts):
+            compiled = compile_plan(make_plan(self.core_for(prepared), facts, prepared.node))
+            if len(self._compiled) >= _MOST_GOALS:
+                self._compiled.clear()
+            self._compiled[key] = compiled
+        return compiled
+
+    def core_for(self, prepared: Prepared) -> CoreProgram:
+        """The program's rules, and the goal's own."""
+        core = CoreProgram(dict(self._core.rules), self._core.groupings, dict(self._core.arities))
+        if prepared.core:
+            core.rules[_GOAL] = [prepared.core]
+            core.arities[_GOAL] = len(prepared.core.args)
+        else:
+            core.arities.setdefault(prepared.node.predicate, _arity(prepared))
+        for atom in _atoms(prepared.shape):
+            core.arities.setdefault(atom.predicate, len(atom.args))
+        return core
+
+    def _solve(self, prepared: Prepared, facts: FactSource, keys: list[Any], meter: Meter) -> list[Any]:
+        compiled = self.compiled(prepared, facts)
+        plan = compiled.plan
+        if plan.goal not in plan.nodes:
+            get = facts.access(stored_name(plan.goal.predicate), plan.goal.bound)
+            return [answer_rows(prepared, plan.goal, key, get, meter) for key in keys]
+        table = Running(compiled, facts, meter).tables[plan.goal]
+        asked = [_narrow(prepared.node, plan.goal, key) for key in keys]
+        if isinstance(table, FreeWalk) and prepared.picks == (0, 1) and table.known == (0,):
+            return [GroupedAnswers(prepared.columns, table.walk.all(), meter)] * len(keys)
+        table.solve(asked)
+        return [answer_rows(prepared, plan.goal, key, table.ans.__getitem__, meter) for key in keys]
+
+
+def _narrow(node: Node, goal: Node, key: Any) -> Any:
+    """The key of a node as the key of the one with fewer bound positions."""
+    if node.bound == goal.bound:
+        return key
+    parts = key if len(node.bound) != 1 else (key,)
+    picked = tuple(parts[node.bound.index(i)] for i in goal.bound)
+    return picked[0] if len(picked) == 1 else picked
+
+
+def _arity(prepared: Prepared) -> int:
+    atom = prepared.shape[0]
+    assert isinstance(atom, Atom)
+    return len(atom.args)
+
+
+def _atoms(goal: Iterable[Literal]) -> list[Atom]:
+    return [one.atom if isinstance(one, Not) else one for one in goal if isinstance(one, Atom | Not)]
+
+
+def _outgrown(compiled: Compiled, facts: FactSource) -> bool:
+    """Whether a predicate the plan read has become much larger or smaller, or its first fact came."""
+    for name, size in compiled.plan.sizes.items():
+        if "~" in name:
+            continue
+        now = facts.count(name)
+        if abs(now.bit_length() - size.bit_length()) >= _GROWTH or (now == 0) != (size == 0):
+            return True
+    return False
+
+
+def _check_limit(limit: object) -> None:
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise InvalidArgument(f"limit is a number of rows from 0 on, not {limit!r}")
+
+
+def _order(prepared: Prepared, order: str | Sequence[str] | None) -> list[tuple[int, bool]] | None:
+    """The columns to sort by, each with whether it falls; None: not at all. Raises InvalidArgument."""
+    columns = prepared.columns
+    if order == "any":
+        return None
+    named = [order] if isinstance(order, str) else list(order or ())
+    by: list[tuple[int, bool]] = []
+    for name in named:
+        bare = name.removeprefix("-") if isinstance(name, str) else name
+        if bare not in columns:
+            raise InvalidArgument(f"cannot order by {name!r}: the variables are {', '.join(columns) or 'none'}")
+        by.append((columns.index(bare), name.startswith("-")))
+    taken = {column for column, _ in by}
+    return by + [(column, False) for column in range(len(columns)) if column not in taken]
+
+
+def _key(prepared: Prepared, given: Mapping[str, object]) -> Any:
+    """The key to ask for, from the goal's constants and what the caller gave. Raises UnboundParameter."""
+    for name in prepared.wanted:
+        if name not in given:
+            raise UnboundParameter(name, f"the query has no value for it: {prepared.text}")
+    for name in given:
+        if name not in prepared.wanted:
+            raise UnboundParameter(str(name), f"the query has no such parameter: {prepared.text}")
+    constants = prepared.constants
+    parts = tuple(constants[n] if n in constants else constant(given[n]) for n in prepared.inputs)
+    return parts[0] if len(parts) == 1 else parts
+
+
+class _Lift:
+    """Takes constants out of a goal."""
+
+    def __init__(self) -> None:
+        self.constants: dict[str, Value] = {}
+
+    def literal(self, literal: Literal) -> Literal:
+        if isinstance(literal, Compare):
+            return Compare(literal.op, self.term(literal.left), self.term(literal.right))
+        if isinstance(literal, Not):
+            return Not(self.atom(literal.atom))
+        return self.atom(literal)
+
+    def atom(self, atom: Atom) -> Atom:
+        return Atom(atom.predicate, tuple(self.term(arg) for arg in atom.args))
+
+    def term(self, term: Any) -> Any:
+        if isinstance(term, Const):
+            name = f"{_LIFTED}{len(self.constants)}"
+            self.constants[name] = constant(term.value)
+            return Param(name)
+        if isinstance(term, Arith):
+            return Arith(term.op, self.term(term.left), self.term(term.right))
+        return term
+
+
+def _prepare(literals: tuple[Literal, ...]) -> Prepared:
+    lift = _Lift()
+    shape = tuple(lift.literal(one) for one in literals)
+    text = ", ".join(map(str, literals))
+    terms = [term for one in shape for term in terms_of(one)]
+    names = dict.fromkeys(v.name for term in terms for v in variables(term) if v.name != "_")
+    # A variable that stands only in negations has no value to show.
+    inputs = tuple(dict.fromkeys(p.name for term in terms for p in parameters(term)))
+    wanted = frozenset(name for name in inputs if not name.startswith(_LIFTED))
+    columns = tuple(names)
+    direct = _direct(shape)
+    if direct:
+        order = tuple(arg.name for arg in direct.args if isinstance(arg, Param))
+        bound = tuple(i for i, arg in enumerate(direct.args) if isinstance(arg, Param))
+        picks = tuple(i for i, arg in enumerate(direct.args) if isinstance(arg, Var) and arg.name != "_")
+        node = Node(direct.predicate, bound)
+        return Prepared(text, shape, lift.constants, order, wanted, columns, node, None, picks)
+    head = Atom(_GOAL, (*(Param(name) for name in inputs), *(Var(name) for name in columns)))
+    core = core_rule(Rule(head, shape))
+    node = Node(_GOAL, tuple(range(len(inputs))))
+    picks = free_positions(len(head.args), node.bound)
+    return Prepared(text, shape, lift.constants, inputs, wanted, columns, node, core, picks)
+
+
+def _direct(shape: tuple[Literal, ...]) -> Atom | None:
+    """The goal's one atom if it can be asked as it is: no variable or parameter twice, no arithmetic."""
+    if len(shape) != 1 or not isinstance(shape[0], Atom):
+        return None
+    args = shape[0].args
+    if not all(isinstance(arg, Var | Param) for arg in args):
+        return None
+    named = [arg for arg in args if arg != Var("_")]
+    return shape[0] if len(set(named)) == len(named) else None

@@ -1,0 +1,332 @@
+"""From a program and a goal to a plan: which tables are needed, and in what order each rule's conditions run.
+
+A **node** is a predicate together with the positions that are bound when it is asked: only what is asked for
+is computed, and each node has its own table. Nodes that need each other form a layer; a layer is finished
+before one above it goes on, so negation and aggregates always see complete tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dagbox.datalog.core import Core, CoreProgram, Grouping
+from dagbox.datalog.facts import FactSource
+from dagbox.datalog.graph import components
+from dagbox.datalog.linear import Linear, find_linear
+from dagbox.datalog.terms import Atom, Compare, Const, Expr, Literal, Not, Var, terms_of, variables
+from dagbox.errors import LimitExceeded
+
+MAX_LAYERS = 100
+"""How many layers of rules may stand on each other in one query."""
+MAX_SPLIT_ARITY = 5
+"""Up to how many arguments all ways are tried to see a recursion as a walk."""
+_RULES_BOUND, _RULES_FREE = 20.0, 1e7
+_FACTS = "~facts"
+
+
+class Node(NamedTuple):
+    """A predicate, and its bound positions, ascending."""
+
+    predicate: str
+    bound: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.predicate}^{''.join(map(str, self.bound)) or 'free'}"
+
+
+class Read(NamedTuple):
+    """Go through the rows of a node: stored facts if `stored`, otherwise a table."""
+
+    atom: Atom
+    node: Node
+    stored: bool
+    estimate: float
+
+
+class Absent(NamedTuple):
+    """Go on only if a node has no row; if the node has fewer bound positions than the atom, not the one row."""
+
+    atom: Atom
+    node: Node
+    stored: bool
+
+
+class Filter(NamedTuple):
+    """Go on only if the comparison holds."""
+
+    compare: Compare
+
+
+class Assign(NamedTuple):
+    """Give a variable its value."""
+
+    name: str
+    term: Expr
+
+
+Step = Read | Absent | Filter | Assign
+
+
+@dataclass(frozen=True, slots=True)
+class RulePlan:
+    """A rule of a node, with its conditions in the order they run."""
+
+    core: Core
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlan:
+    """An aggregation of a node, and the node of its solutions."""
+
+    grouping: Grouping
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class WalkPlan:
+    """A node that is a walk: the nodes of its parts, each with whether it is stored facts.
+
+    Args:
+        starts: for a node with nothing bound: the exits and the right steps with nothing bound.
+    """
+
+    linear: Linear
+    exits: tuple[Node, bool]
+    right: tuple[Node, bool] | None
+    left: tuple[Node, bool] | None
+    starts: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """How a node's table is filled."""
+
+    node: Node
+    arity: int
+    rules: tuple[RulePlan, ...] = ()
+    groups: tuple[GroupPlan, ...] = ()
+    walk: WalkPlan | None = None
+    stored: bool = False
+    """Whether the predicate's own facts belong in it."""
+
+    def needs(self) -> list[Node]:
+        """The nodes with tables that it reads."""
+        if self.walk:
+            parts = (self.walk.exits, self.walk.right, self.walk.left)
+            return [part[0] for part in parts if part and not part[1]] + list(self.walk.starts)
+        read = [s.node for r in self.rules for s in r.steps if isinstance(s, Read | Absent) and not s.stored]
+        return read + [group.node for group in self.groups]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything to answer one form of goal.
+
+    Args:
+        goal: the node to ask; stored facts if it is no key of `nodes`.
+        layers: nodes in the order they can be finished.
+        sizes: what was known of the facts when it was made: predicate -> count.
+    """
+
+    goal: Node
+    nodes: dict[Node, NodePlan]
+    layers: list[list[Node]] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+def make_plan(core: CoreProgram, facts: FactSource, goal: Node, walks: bool = True) -> Plan:
+    """The plan for a goal.
+
+    Args:
+        walks: whether linear recursion may be walked (not when proofs are wanted: a walk does not know them).
+
+    Raises:
+        LimitExceeded: more than `MAX_LAYERS` layers stand on each other.
+    """
+    return _Planner(core, facts, walks).plan(goal)
+
+
+def stored_name(predicate: str) -> str:
+    """The name under which the facts have it."""
+    return predicate.removesuffix(_FACTS)
+
+
+class _Planner:
+    def __init__(self, core: CoreProgram, facts: FactSource, walks: bool) -> None:
+        self.core = core
+        self.facts = facts
+        self.walks = walks
+        self.linear: dict[tuple[str, tuple[int, ...]], Linear | None] = {}
+        self.sizes: dict[str, int] = {}
+
+    def plan(self, goal: Node) -> Plan:
+        nodes: dict[Node, NodePlan] = {}
+        if not self.core.defines(goal.predicate):
+            self.count(goal.predicate)
+            return Plan(goal, nodes, sizes=self.sizes)
+        goal = self.walkable(goal)
+        waiting = [goal]
+        while waiting:
+            node = waiting.pop()
+            if node not in nodes:
+                nodes[node] = made = self.node(node)
+                waiting += made.needs()
+        layers = components({node: made.needs() for node, made in nodes.items()})
+        _check_depth(layers, nodes)
+        return Plan(goal, nodes, layers, self.sizes)
+
+    def walkable(self, node: Node) -> Node:
+        """The node to ask for it: with fewer bound positions if that makes it a walk."""
+        arity = self.core.arities[node.predicate]
+        if not self.walks or arity > MAX_SPLIT_ARITY or not node.bound:
+            return node
+        for bound in sorted(_subsets(node.bound), key=len, reverse=True):
+            if self.walk(node.predicate, bound):
+                return Node(node.predicate, bound)
+        return node
+
+    def walk(self, predicate: str, bound: tuple[int, ...]) -> Linear | None:
+        if (predicate, bound) not in self.linear:
+            facts = self.count(predicate) > 0
+            self.linear[predicate, bound] = find_linear(self.core, predicate, bound, facts) if self.walks else None
+        return self.linear[predicate, bound]
+
+    def free_walk(self, predicate: str) -> Linear | None:
+        """How to walk from everywhere, for a node with nothing bound."""
+        arity = self.core.arities[predicate]
+        if not self.walks or arity > MAX_SPLIT_ARITY or arity < 2:
+            return None
+        for known in sorted(_subsets(tuple(range(arity))), key=lambda p: (len(p), p)):
+            if len(known) < arity and (found := self.walk(predicate, known)):
+                return found
+        return None
+
+    def node(self, node: Node) -> NodePlan:
+        predicate, bound = node
+        arity = self.core.arities[predicate]
+        linear = self.walk(predicate, bound) if bound else self.free_walk(predicate)
+        if linear:
+            return NodePlan(node, arity, walk=self.walk_plan(linear, everywhere=not bound))
+        rules = tuple(self.rule(rule, bound) for rule in self.core.rules.get(predicate, []))
+        groups = tuple(self.group(grouping, bound) for grouping in self.core.groupings.get(predicate, []))
+        return NodePlan(node, arity, rules, groups, stored=self.count(predicate) > 0)
+
+    def walk_plan(self, linear: Linear, everywhere: bool) -> WalkPlan:
+        def part(name: str | None) -> tuple[Node, bool] | None:
+            if name is None:
+                return None
+            half = len(linear.known) if name == linear.exits else self.core.arities[name] // 2
+            return self.resolve(Node(name, tuple(range(half))))
+
+        exits = part(linear.exits)
+        assert exits
+        right, left = part(linear.right), part(linear.left)
+        if left == exits and not right:
+            right, left = left, None
+        free = [Node(one[0].predicate, ()) for one in (exits, right) if one and not one[1]] if everywhere else []
+        return WalkPlan(linear, exits, right, left, tuple(dict.fromkeys(free)))
+
+    def resolve(self, node: Node) -> tuple[Node, bool]:
+        """The node that has the same keys and rests without a rule in between, and whether it is stored."""
+        rules = self.core.rules.get(node.predicate, [])
+        if len(rules) == 1 and len(rules[0].body) == 1 and isinstance(rules[0].body[0], Atom):
+            atom, args = rules[0].body[0], rules[0].args
+            plain = len(set(atom.args)) == len(atom.args) and all(isinstance(arg, Var) for arg in atom.args)
+            if plain and set(args) == set(atom.args) and len(args) == len(atom.args):
+                key, rest = [atom.args.index(a) for a in args[: len(node.bound)]], args[len(node.bound) :]
+                after = [atom.args.index(a) for a in rest]
+                if key == sorted(key) and after == sorted(after) and not self.core.defines(atom.predicate):
+                    self.count(atom.predicate)
+                    return Node(stored_name(atom.predicate), tuple(key)), True
+        return node, False
+
+    def group(self, grouping: Grouping, bound: tuple[int, ...]) -> GroupPlan:
+        known = tuple(i for i in bound if not grouping.columns[i][0])
+        return GroupPlan(grouping, Node(grouping.solutions, known))
+
+    def rule(self, core: Core, bound: tuple[int, ...]) -> RulePlan:
+        """Order the conditions: what is ready at once, then always the atom with the fewest rows to expect."""
+        known = {arg.name for i in bound if isinstance(arg := core.args[i], Var)}
+        left = list(core.body)
+        steps: list[Step] = []
+        while left:
+            ready = next((one for one in left if self.ready(one, known)), None)
+            step = self.step(ready, known) if ready is not None else None
+            if step is None:
+                choices = [(self.read(one, known), one) for one in left if isinstance(one, Atom)]
+                step, ready = min(choices, key=lambda choice: choice[0].estimate)
+            assert ready is not None
+            left.remove(ready)
+            known |= {v.name for term in terms_of(ready) for v in variables(term)}
+            steps.append(step)
+        return RulePlan(core, tuple(steps))
+
+    def ready(self, literal: Literal, known: set[str]) -> bool:
+        """Whether a negation or comparison can run now."""
+        if isinstance(literal, Atom):
+            return False
+        if isinstance(literal, Not):
+            return all(v.name in known or v.name == "_" for arg in literal.atom.args for v in variables(arg))
+        left, right = _bound(literal.left, known), _bound(literal.right, known)
+        if literal.op != "=":
+            return left and right
+        return (left and (right or isinstance(literal.right, Var))) or (right and isinstance(literal.left, Var))
+
+    def step(self, literal: Literal, known: set[str]) -> Step:
+        if isinstance(literal, Not):
+            atom = literal.atom
+            bound = tuple(i for i, arg in enumerate(atom.args) if arg != Var("_"))
+            node, stored = self.target(Node(atom.predicate, bound), exact=len(bound) < len(atom.args))
+            return Absent(atom, node, stored)
+        assert isinstance(literal, Compare)
+        if literal.op == "=":
+            for one, other in ((literal.left, literal.right), (literal.right, literal.left)):
+                if isinstance(one, Var) and one.name not in known:
+                    return Assign(one.name, other)
+        return Filter(literal)
+
+    def read(self, atom: Atom, known: set[str]) -> Read:
+        bound = tuple(i for i, arg in enumerate(atom.args) if isinstance(arg, Const) or _bound(arg, known))
+        node, stored = self.target(Node(atom.predicate, bound))
+        if stored:
+            estimate = self.facts.estimate(stored_name(atom.predicate), bound)
+        elif len(bound) == len(atom.args):
+            estimate = 0.9
+        else:
+            estimate = _RULES_BOUND if bound else _RULES_FREE
+        return Read(atom, node, stored, estimate)
+
+    def target(self, node: Node, exact: bool = False) -> tuple[Node, bool]:
+        """The node that answers, and whether it is stored facts."""
+        if not self.core.defines(node.predicate):
+            self.count(node.predicate)
+            return Node(stored_name(node.predicate), node.bound), True
+        return (node if exact else self.walkable(node)), False
+
+    def count(self, predicate: str) -> int:
+        name = stored_name(predicate)
+        if name not in self.sizes:
+            self.sizes[name] = 0 if "~" in name else self.facts.count(name)
+        return self.sizes[name]
+
+
+def _bound(term: object, known: set[str]) -> bool:
+    return all(v.name in known for v in variables(term))  # type: ignore[arg-type]
+
+
+def _subsets(positions: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The subsets that are not empty."""
+    return [tuple(p for i, p in enumerate(positions) if mask >> i & 1) for mask in range(1, 1 << len(positions))]
+
+
+def _check_depth(layers: list[list[Node]], nodes: dict[Node, NodePlan]) -> None:
+    depth: dict[Node, int] = {}
+    for layer in layers:
+        inside = set(layer)
+        below = [depth[need] for node in layer for need in nodes[node].needs() if need not in inside]
+        level = 1 + max(below, default=0)
+        if level > MAX_LAYERS:
+            raise LimitExceeded("layers of rules that stand on each other", level, MAX_LAYERS)
+        depth.update(dict.fromkeys(layer, level))

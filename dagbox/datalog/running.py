@@ -1,0 +1,137 @@
+"""Compiled plans, and the tables of one query made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dagbox.datalog.budget import Meter
+from dagbox.datalog.codegen import RuleCode, compile_rule
+from dagbox.datalog.core import Core
+from dagbox.datalog.facts import FactSource, splitter
+from dagbox.datalog.plan import Node, NodePlan, Plan, WalkPlan
+from dagbox.datalog.tables import GroupedRows, Layer, Link, RunningRule, StoredRows, Table
+from dagbox.datalog.terms import Value
+from dagbox.datalog.walk import FreeWalk, Steps, Walk
+
+Record = Callable[[Core, tuple[str, ...], tuple[Value, ...], tuple[Value, ...]], None]
+"""What a traced rule calls for each row: rule, names of its variables, the row, the variables' values."""
+
+
+@dataclass(slots=True)
+class Compiled:
+    """A plan with the code of its rules: made once for each form of goal."""
+
+    plan: Plan
+    code: dict[Node, list[RuleCode]]
+    layer_of: dict[Node, int]
+    recursive: frozenset[Node]
+
+
+def compile_plan(plan: Plan, trace: bool = False) -> Compiled:
+    """Compile the rules of a plan.
+
+    Args:
+        trace: whether the rows are recorded with what gave them.
+    """
+    layer_of = {node: number for number, layer in enumerate(plan.layers) for node in layer}
+    recursive = frozenset(
+        need for node, made in plan.nodes.items() for need in made.needs() if layer_of[need] == layer_of[node]
+    )
+    code = {
+        node: [compile_rule(rule, node, made.arity, node in recursive, trace) for rule in made.rules]
+        for node, made in plan.nodes.items()
+    }
+    return Compiled(plan, code, layer_of, recursive)
+
+
+class Running:
+    """The tables of one query.
+
+    Args:
+        record: for traced code.
+    """
+
+    def __init__(self, compiled: Compiled, facts: FactSource, meter: Meter, record: Record | None = None) -> None:
+        self.compiled = compiled
+        self.facts = facts
+        self.meter = meter
+        self.record = record
+        self.tables: dict[Node, Any] = {}
+        for layer in compiled.plan.layers:
+            self._make_layer(layer)
+
+    def _make_layer(self, nodes: list[Node]) -> None:
+        plans = self.compiled.plan.nodes
+        tables: list[Table] = []
+        for node in nodes:
+            made = plans[node]
+            if made.walk:
+                self.tables[node] = self._walk(made, made.walk)
+            else:
+                table = Table(node.bound, made.arity, node in self.compiled.recursive)
+                self.tables[node] = table
+                tables.append(table)
+        layer = Layer(tables)
+        for node in nodes:
+            if not plans[node].walk:
+                self._fill(plans[node], layer)
+
+    def _fill(self, made: NodePlan, layer: Layer) -> None:
+        table = self.tables[made.node]
+        if made.stored:
+            access = self.facts.access(made.node.predicate, made.node.bound)
+            table.rules.append(StoredRows(table, access, self.meter))
+        for plan, code in zip(made.rules, self.compiled.code[made.node], strict=True):
+            rule = self._rule(made.node, table, code, plan.core)
+            layer.connect(rule)
+            table.rules.append(rule)
+        for group in made.groups:
+            solutions = self.tables[group.node]
+            table.rules.append(GroupedRows(table, group.grouping, solutions, group.node.bound, self.meter))
+
+    def _rule(self, node: Node, table: Table, code: RuleCode, core: Core) -> RunningRule:
+        layer_of = self.compiled.layer_of
+        links = []
+        for link in code.links:
+            target = None if link.node is None else self.tables[link.node]
+            inside = link.node is not None and layer_of[link.node] == layer_of[node]
+            links.append(Link(target, inside))
+        access = [self.facts.access(predicate, bound) for predicate, bound in code.access]
+        record = self.record
+        names = code.traced
+
+        def traced(row: tuple[Value, ...], values: tuple[Value, ...]) -> None:
+            if record is not None:
+                record(core, names, row, values)
+
+        return RunningRule(code.make(table, links, access, self.meter.count, traced), links)
+
+    def _walk(self, made: NodePlan, plan: WalkPlan) -> Walk | FreeWalk:
+        everywhere = not made.node.bound
+
+        def steps(part: tuple[Node, bool] | None) -> Steps | None:
+            return None if part is None else self._steps(part[0], part[1], everywhere)
+
+        exits = steps(plan.exits)
+        assert exits is not None
+        same = plan.right == plan.exits and plan.left is None
+        walk = Walk(exits, steps(plan.right), steps(plan.left), same, self.meter)
+        return FreeWalk(walk, made.arity, plan.linear.known) if everywhere else walk
+
+    def _steps(self, node: Node, stored: bool, everywhere: bool) -> Steps:
+        facts = self.facts
+        if not stored:
+            return Steps(None, self.tables[node], lambda: self._sources(node))
+        if not everywhere:
+            return Steps(facts.access(node.predicate, node.bound), None, dict)
+        groups: Mapping[Any, Any] = facts.groups(node.predicate, node.bound)
+        get = groups.get
+        return Steps(lambda key: get(key, ()), None, lambda: groups)
+
+    def _sources(self, node: Node) -> set[Any]:
+        """The keys of a node that has rules: read from the same predicate with nothing bound."""
+        free = self.tables[Node(node.predicate, ())]
+        free.solve([()])
+        return set(map(splitter(node.bound), free.ans[()]))

@@ -1,0 +1,115 @@
+"""Arithmetic and comparison of constants, as rules do it.
+
+Numbers by value; numbers come before text. Integers have 64 bits. What has no value (text plus a number, a
+division by zero, an overflow) is an `EvaluationFailed` that names the rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dagbox.datalog.terms import Value, constant, sort_key
+from dagbox.errors import BadFact, EvaluationFailed
+
+
+def less(left: Any, right: Any) -> bool:
+    """Whether left comes before right."""
+    return sort_key(left) < sort_key(right)
+
+
+def less_equal(left: Any, right: Any) -> bool:
+    """Whether left does not come after right."""
+    return sort_key(left) <= sort_key(right)
+
+
+def _apply(op: str, left: Any, right: Any, rule: str, compute: Callable[[Any, Any], Any]) -> Value:
+    if isinstance(left, str) or isinstance(right, str):
+        raise EvaluationFailed(f"{left!r} {op} {right!r}: arithmetic is for numbers", rule)
+    try:
+        return constant(compute(left, right))
+    except ZeroDivisionError:
+        raise EvaluationFailed(f"{left!r} {op} {right!r}: division by zero", rule) from None
+    except (BadFact, OverflowError):
+        raise EvaluationFailed(f"{left!r} {op} {right!r}: the result is beyond 64 bits", rule) from None
+
+
+def add(left: Any, right: Any, rule: str) -> Value:
+    """Left + right."""
+    return _apply("+", left, right, rule, lambda a, b: a + b)
+
+
+def subtract(left: Any, right: Any, rule: str) -> Value:
+    """Left - right."""
+    return _apply("-", left, right, rule, lambda a, b: a - b)
+
+
+def multiply(left: Any, right: Any, rule: str) -> Value:
+    """Left * right."""
+    return _apply("*", left, right, rule, lambda a, b: a * b)
+
+
+def divide(left: Any, right: Any, rule: str) -> Value:
+    """Left / right, exact where both are integers that divide."""
+    return _apply("/", left, right, rule, _divide)
+
+
+def floor_divide(left: Any, right: Any, rule: str) -> Value:
+    """Left / right, rounded down."""
+    return _apply("//", left, right, rule, lambda a, b: a // b)
+
+
+def modulo(left: Any, right: Any, rule: str) -> Value:
+    """What `//` leaves; has the sign of right."""
+    return _apply("mod", left, right, rule, lambda a, b: a % b)
+
+
+def _divide(left: Any, right: Any) -> Any:
+    if isinstance(left, int) and isinstance(right, int) and left % right == 0:
+        return left // right
+    return left / right
+
+
+OPERATIONS: dict[str, Callable[[Any, Any, str], Value]] = {
+    "+": add,
+    "-": subtract,
+    "*": multiply,
+    "/": divide,
+    "//": floor_divide,
+    "mod": modulo,
+}
+
+
+def compare(op: str, left: Any, right: Any) -> bool:
+    """Whether `left op right` holds."""
+    if op == "=":
+        return bool(left == right)
+    if op == "!=":
+        return bool(left != right)
+    if op in ("<", "<="):
+        return less(left, right) if op == "<" else less_equal(left, right)
+    return less(right, left) if op == ">" else less_equal(right, left)
+
+
+def aggregate(func: str, values: Iterable[Value], rule: str) -> Value:
+    """The value of an aggregate over at least one value.
+
+    Raises:
+        EvaluationFailed: the sum of text, or beyond 64 bits.
+    """
+    values = list(values)
+    if func == "count":
+        return len(values)
+    if func == "min":
+        return min(values, key=sort_key)
+    if func == "max":
+        return max(values, key=sort_key)
+    for value in values:
+        if isinstance(value, str):
+            raise EvaluationFailed(f"sum of {value!r}: only numbers have a sum", rule)
+    exact = all(isinstance(value, int) for value in values)
+    try:
+        return constant(sum(values) if exact else math.fsum(values))  # type: ignore[arg-type]
+    except (BadFact, OverflowError):
+        raise EvaluationFailed("the sum is beyond 64 bits", rule) from None

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dagbox import aio, errors
-    from dagbox.client import Database, Fact, Fields, Future, Lease, LockInfo, Rule, Status, connect
-    from dagbox.client import open_database as open
+    from dagbox.client import Database, Fact, Fields, Future, Lease, LockInfo, Rule, Status, connect, open
     from dagbox.errors import (
         BadBucket,
         BadKey,
@@ -60,7 +59,7 @@ _HOMES = {
     **dict.fromkeys(_ERRORS.split(), "dagbox.errors"),
     **dict.fromkeys(("Node", "Record", "Ref"), "dagbox.values"),
     **dict.fromkeys(
-        ("Database", "Fact", "Fields", "Future", "Lease", "LockInfo", "Rule", "Status", "connect"),
+        ("Database", "Fact", "Fields", "Future", "Lease", "LockInfo", "Rule", "Status", "connect", "open"),
         "dagbox.client",
     ),
     **dict.fromkeys(("serve", "service"), "dagbox.runtime.worker"),
@@ -121,10 +120,10 @@ def __getattr__(name: str) -> Any:
 
     if name in _MODULES:
         return import_module(f"dagbox.{name}")
-    home = _HOMES.get(name)
-    if home is None:
+    # Every error is a public name, also those that a version of a store or a service added.
+    value = getattr(import_module(_HOMES.get(name, "dagbox.errors")), name, None)
+    if value is None or (name not in _HOMES and not hasattr(value, "to_wire")):
         raise AttributeError(f"module 'dagbox' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

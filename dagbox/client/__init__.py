@@ -23,11 +23,11 @@ __all__ = [
     "Rule",
     "Status",
     "connect",
-    "open_database",
+    "open",
 ]
 
 
-def open_database(
+def open(
     path: str | os.PathLike[str],
     *,
     serve: bool = False,

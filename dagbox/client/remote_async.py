@@ -123,11 +123,11 @@ class AsyncRemoteTransport:
     # --- the socket
 
     def _open(self) -> None:
+        if self._closed:
+            raise CannotConnect(self.address, "this client is closed")
         loop = asyncio.get_running_loop()
         if self._loop is loop and self._process == os.getpid():
             return
-        if self._closed:
-            raise CannotConnect(self.address, "this client is closed")
         if self._loop is not None:
             raise InvalidArgument("this client belongs to another event loop or process: make one for each")
         self._socket = sockets.dealer(self._context or zmq.Context.instance(), self._core.client)

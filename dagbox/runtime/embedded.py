@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dagbox import wire
 from dagbox.client.transport import Packed, packed
@@ -41,6 +41,12 @@ Observer = Callable[[str, Any, float, float, DagBoxError | None], None]
 """Told of each call: service, body, began, ended (monotonic seconds), error or None."""
 
 OWN_SERVICES = ("reader", "writer", "lock")
+
+
+class Reading(Protocol):
+    """Who reads the store by the short way, and counts."""
+
+    reads: int
 
 
 class ServiceFigures:
@@ -117,8 +123,7 @@ class EmbeddedNode:
         self.path = os.path.realpath(os.fspath(path))
         self.observer = observer
         self.settings = settings
-        self.reads = 0
-        """Reads by the short way, which counts nothing else."""
+        self._readers: weakref.WeakSet[Reading] = weakref.WeakSet()
         self.store = open_store(self.path, **settings) if store is None else store
         self._started = time.monotonic()
         self._requests = count(1)
@@ -173,6 +178,27 @@ class EmbeddedNode:
             for callback in self._callbacks:
                 stack.callback(callback)
 
+    def local_locks(self) -> LocalLocks:
+        """The lock table of the directory, in this process.
+
+        Raises:
+            InUse: another process has it.
+        """
+        from dagbox.runtime.embedded_locks import LocalLocks
+
+        locks = self._lock_calls()
+        if not isinstance(locks, LocalLocks):
+            raise InUse("a lock authority", self.path, 0)
+        return locks
+
+    def more_services(self) -> list[Service]:
+        """The services that were added with `add_service`."""
+        return list(self._more.values())
+
+    def count_reads_of(self, reader: Reading) -> None:
+        """Add a database's reads by the short way to the figures of this node."""
+        self._readers.add(reader)
+
     def on_close(self, callback: Callable[[], None]) -> None:
         """Have something called before the store is closed; the last that was given is called first."""
         self._callbacks.append(callback)
@@ -183,7 +209,6 @@ class EmbeddedNode:
         """The packed data of a record, for the short way of a database that is observed."""
         began = time.monotonic()
         data = self.store.get_data(bucket, key)
-        self.reads += 1
         if self.observer is not None:
             self.observer("reader", {"bucket": bucket, "key": key}, began, time.monotonic(), None)
         return data
@@ -332,7 +357,7 @@ class EmbeddedNode:
         return [self._service_map(name, figures) for name, figures in sorted(self._figures.items())]
 
     def _service_map(self, name: str, figures: ServiceFigures) -> dict[str, Any]:
-        done = figures.done + (self.reads if name == "reader" else 0)
+        done = figures.done + (sum(each.reads for each in self._readers) if name == "reader" else 0)
         mean_ms = figures.busy_s / figures.done * 1e3 if figures.done else 0.0
         work = {"count": figures.done, "mean_ms": mean_ms, "max_ms": figures.slowest_s * 1e3}
         return {

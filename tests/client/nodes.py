@@ -34,7 +34,7 @@ def serving(directory: Path, services: tuple[str, ...] = SERVICES) -> Iterator[s
     broker = BrokerLoop([socket_address(directory)], context=context, expected=services)
     address = broker.addresses[0]
     workers = [WorkerLoop(made[name](), address, name, context=context) for name in services]
-    loops = [broker, *workers]
+    loops: list[BrokerLoop | WorkerLoop] = [broker, *workers]
     threads = [threading.Thread(target=loop.run, name=type(loop).__name__) for loop in loops]
     for thread in threads:
         thread.start()

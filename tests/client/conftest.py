@@ -1,0 +1,72 @@
+"""The databases that the contract runs against: embedded and remote, blocking and async."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dagbox
+import dagbox.aio
+from tests.client.driven import Driven
+from tests.client.nodes import serving
+
+KINDS = ("embedded", "embedded-async", "remote", "remote-async")
+
+
+@pytest.fixture(scope="session")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a node that the tests of remote databases share."""
+    with serving(tmp_path_factory.mktemp("node") / "data") as address:
+        yield address
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop for driving async databases from blocking code."""
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+@pytest.fixture(params=KINDS)
+def open_another(
+    request: pytest.FixtureRequest, tmp_path: Path, loop: asyncio.AbstractEventLoop
+) -> Iterator[Callable[[], Any]]:
+    """Opens a database of each kind; several calls give databases on the same data."""
+    kind = request.param
+    address = request.getfixturevalue("shared_node") if kind.startswith("remote") else None
+    with ExitStack() as stack:
+
+        def make() -> Any:
+            if kind == "embedded":
+                return stack.enter_context(dagbox.open(tmp_path / "data", durability="process"))
+            if kind == "remote":
+                return stack.enter_context(dagbox.connect(address))
+            if kind == "embedded-async":
+                inner: Any = dagbox.aio.open(tmp_path / "data", durability="process")
+            else:
+                inner = dagbox.aio.connect(address)
+            return stack.enter_context(Driven(inner, loop))
+
+        yield make
+
+
+@pytest.fixture
+def db(open_another: Callable[[], Any]) -> Any:
+    """A database; a remote one may hold what other tests wrote."""
+    return open_another()
+
+
+_names = iter(range(10**9))
+
+
+@pytest.fixture
+def bucket() -> str:
+    """A bucket name that no other test has used."""
+    return f"bucket{next(_names)}"

@@ -33,6 +33,7 @@ from dagbox.store.lmdb_tables import LmdbReadTables, LmdbWriteTables
 from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS
 from dagbox.store.transaction import VERSION, Transaction
 from dagbox.store.view import count_buckets, get_record, get_records, scan_records
+from dagbox.values import MAX_KEY_BYTES, check_key
 
 if TYPE_CHECKING:
     from dagbox.store.lmdb_env import Database, Txn
@@ -47,6 +48,8 @@ MAX_BUCKETS = 1000
 Durability = Literal["full", "process"]
 Result = TypeVar("Result")
 
+_SURELY_SHORT = MAX_KEY_BYTES // 4
+"""A key of so many characters cannot be too long, whatever they are. (LMDB just does not find one that is.)"""
 _FORMAT = b"format"
 _ENGINE = b"engine"
 _STORE_ID = b"id"
@@ -215,8 +218,9 @@ class LmdbStore:
         try:
             value = gate.begin(gate.handles[bucket]).get(key.encode())
             if value is None:
-                return None
-            if value[0] == 0:
+                if len(key) <= _SURELY_SHORT:
+                    return None
+            elif value[0] == 0:
                 return value[13:]
         except _UNUSUAL:
             pass
@@ -232,8 +236,9 @@ class LmdbStore:
         try:
             value = gate.begin(gate.handles[bucket]).get(key.encode())
             if value is None:
-                return None
-            if value[0] == 0:
+                if len(key) <= _SURELY_SHORT:
+                    return None
+            elif value[0] == 0:
                 return Stored(int.from_bytes(value[1:9], "big"), value[13:])
         except _UNUSUAL:
             pass
@@ -345,6 +350,8 @@ def _read_many(
     for bucket, key in refs:
         value = get(key.encode(), None, handles[bucket])
         if value is None:
+            if len(key) > _SURELY_SHORT:
+                check_key(key)
             add(None)
         elif value[0] == 0:
             add(Stored(number(value[1:9], "big"), value[13:]))

@@ -53,6 +53,8 @@ class BrokerLoop:
         self._wake = Wake()
         self._calls: deque[Callable[[Broker, float], list[Send]]] = deque()
         self._stopping = False
+        self.feed: Callable[[Broker, float], None] | None = None
+        """Called now and then with the broker, before it answers: what else it should know of."""
         try:
             if prepare is not None:
                 prepare(self._socket)
@@ -66,6 +68,10 @@ class BrokerLoop:
     def stop(self) -> None:
         """Have `run` return soon; may be called from any thread and from a signal handler."""
         self._stopping = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Have the loop look around soon; from any thread."""
         self._wake.set()
 
     def call(self, function: Callable[[Broker, float], list[Send]]) -> None:
@@ -87,6 +93,8 @@ class BrokerLoop:
                 ready = poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0)
                 if len(ready) > 1 or (ready and ready[0][0] is not socket):
                     self._on_other(ready)
+                if self.feed is not None:
+                    self.feed(broker, monotonic())
                 self._drain()
                 now = monotonic()
                 if now >= broker.next_deadline():

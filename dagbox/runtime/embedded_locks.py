@@ -13,17 +13,18 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from dagbox.errors import CannotConnect, DagBoxError, DeadlineExceeded, InUse
 from dagbox.runtime.address import node_address
-from dagbox.runtime.assembly import LOCKS_DIRECTORY
-from dagbox.services.lock import WAITS, Call, LockOperations
+from dagbox.services.lock import WAITS, Call, LockOperations, LockService
 from dagbox.services.lock_authority import LockAuthority
 from dagbox.services.lock_journal import LockJournal, boot_id
+from dagbox.services.lock_marks import open_lock_store
 from dagbox.store import open_store
 
 
@@ -32,10 +33,12 @@ class LocalLocks:
 
     def __init__(self, directory: str, authority: LockAuthority) -> None:
         self._authority = authority
-        self._store = open_store(Path(directory) / LOCKS_DIRECTORY, durability="process")
+        boot = boot_id()
+        self._store, marks = open_lock_store(Path(directory), boot, lambda path: open_store(path, durability="process"))
         self._gate = threading.Condition()
         try:
-            self._operations = LockOperations(LockJournal(self._store, boot_id()), time.monotonic())
+            self._operations = LockOperations(LockJournal(self._store, boot, marks), time.monotonic())
+            self.service = LockService(self._operations)
         except BaseException:
             self._store.close()
             raise
@@ -43,6 +46,15 @@ class LocalLocks:
         self._requests = count(1)
         self._waiting: set[bytes] = set()
         self._finished: dict[bytes, Any] = {}
+        self.on_ready: Callable[[], None] = lambda: None
+        """Called when a call of this process has brought an outcome for a request that `service` keeps."""
+
+    @contextmanager
+    def held(self) -> Iterator[LockService]:
+        """The table as a service, for a worker that serves it to others, between the calls of this process."""
+        with self._gate:
+            yield self.service
+            self._collect()
 
     @property
     def current(self) -> bool:
@@ -97,7 +109,9 @@ class LocalLocks:
 
     def _collect(self) -> None:
         """Hand the ends of waits to those who wait."""
-        finished = self._operations.take_finished()
+        finished = self.service.take_finished()
+        if self.service.has_outcomes:
+            self.on_ready()
         if finished:
             self._finished.update((name, result) for name, result in finished if name in self._waiting)
             self._gate.notify_all()

@@ -359,6 +359,11 @@ class LockService:
         return finished
 
     @property
+    def has_outcomes(self) -> bool:
+        """Whether the next `tick` has outcomes to give, brought by calls of this process."""
+        return bool(self._ready)
+
+    @property
     def broken(self) -> StoreBroken | None:
         """The error after which the store must be opened again; the driver has to end the process."""
         return self._operations.broken

@@ -1,0 +1,22 @@
+"""Calling any service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dagbox.commands.options import JSON, at_option, timeout_option
+from dagbox.commands.output import print_json
+from dagbox.commands.place import open_at
+
+
+@click.command("call", short_help="call any service")
+@click.argument("service", metavar="SERVICE")
+@click.argument("payload", type=JSON, required=False, metavar="[JSON|-|@FILE]")
+@at_option
+@timeout_option
+def call(service: str, payload: Any, at: str | None, timeout: float) -> None:
+    """Call any service with a payload, and print what it answers as JSON."""
+    with open_at(at, timeout=timeout) as db:
+        print_json(db.call(service, payload, timeout=timeout))

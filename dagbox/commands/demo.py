@@ -1,0 +1,56 @@
+"""The demo."""
+
+from __future__ import annotations
+
+import click
+
+from dagbox.commands.node import logic_option, node_settings, readers_option
+from dagbox.commands.options import DURATION
+from dagbox.commands.output import note
+
+
+@click.command("demo", short_help="run a node on real data, with gentle traffic")
+@click.argument("directory", metavar="[DIR]", required=False)
+@readers_option
+@logic_option
+@click.option("--rate", type=click.FloatRange(0, 10_000), default=40.0, show_default=True, metavar="R", help="Requests a second.")
+@click.option("--for", "for_s", type=DURATION, metavar="TIME", help="End after this long, such as 30s.  [default: Ctrl-C]")
+@click.option("--no-traffic", is_flag=True, help="Load the data and serve it, no more.")
+@click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="What the traffic's choices come from.")
+@click.option("--headless", is_flag=True, help="No dashboard, also where there is a terminal for it.")
+@click.option("--verbose", "-v", is_flag=True, help="Log what the node does.")
+def demo(
+    directory: str | None,
+    readers: int | None,
+    logic: int | None,
+    rate: float,
+    for_s: float | None,
+    no_traffic: bool,
+    seed: int,
+    headless: bool,
+    verbose: bool,
+) -> int:
+    """Run a node on real data, with gentle traffic: something to look at.
+
+    The data are the Python distributions installed on this machine: packages, their requirements, modules and authors, as records that link to
+    each other. They are loaded into DIR, or into a directory for your user's data; loading again changes only what has changed. The command
+    tells what to type in another terminal. Ctrl-C ends it.
+    """
+    import logging
+
+    from dagbox.demo.run import Demo, DemoSettings
+    from dagbox.runtime.process import start_logging
+
+    start_logging()
+    if not verbose:
+        logging.getLogger("dagbox").setLevel(logging.WARNING)
+    where = directory or default_directory()
+    settings = DemoSettings(rate=0.0 if no_traffic else rate, for_s=for_s, seed=seed)
+    return Demo(where, node_settings(readers, logic, ()), settings, note).run()
+
+
+def default_directory() -> str:
+    """Where the demo's data is if nothing is said: a directory of the user's own."""
+    from platformdirs import user_data_path
+
+    return str(user_data_path("dagbox", appauthor=False) / "demo")

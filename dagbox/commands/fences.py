@@ -1,0 +1,36 @@
+"""Fences on the command line: `KEY=TOKEN`, or `KEY` with the token that `dagbox lock` hands to its command."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+TOKEN_VARIABLE = "DAGBOX_LOCK_TOKEN"
+
+
+class Fence(click.ParamType):
+    """`KEY=TOKEN`, or `KEY`; gives (key, token)."""
+
+    name = "key[=token]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        key, sign, token = value.rpartition("=")
+        if not sign:
+            key, token = value, os.environ.get(TOKEN_VARIABLE, "")
+            if not token:
+                self.fail(f"{value!r} has no token: write KEY=TOKEN, or run under dagbox lock", param, ctx)
+        if not key or not token.isdecimal():
+            self.fail(f"{value!r} is not KEY=TOKEN with a whole number as token", param, ctx)
+        return key, int(token)
+
+
+FENCE = Fence()
+
+
+def fence_pairs(fences: tuple[tuple[str, int], ...]) -> list[tuple[str, int]] | None:
+    """The fences as the client takes them."""
+    return list(fences) or None

@@ -1,0 +1,208 @@
+"""Locks: hold one while a command runs, list them, take one away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dagbox.commands.fences import TOKEN_VARIABLE
+from dagbox.commands.options import DURATION, at_option, confirm, format_option, place_argument, timeout_option, yes_option
+from dagbox.commands.output import Column, note, print_json, print_rows, show_ms
+from dagbox.commands.place import open_at
+from dagbox.errors import LeaseLost
+
+if TYPE_CHECKING:
+    from dagbox.client import Lease
+
+KEYS_VARIABLE = "DAGBOX_LOCK_KEYS"
+LONGEST_WAIT_S = 86_400.0
+"""How long `dagbox lock` waits if it is not told; the lock service waits no longer."""
+GRACE_S = 5.0
+"""How long a command that lost its lock may take to end after SIGTERM, in seconds."""
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+_POLL_S = 0.1
+
+
+class _LockCommand(click.Command):
+    """Takes the keys before `--` and the command after it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Cut the command off before anything is read: its options are its own."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["dagbox.lock.command"] = args[at + 1 :]
+        if at == len(args) - 1:
+            raise click.UsageError("there is no command after --", ctx)
+        return super().parse_args(ctx, args[:at])
+
+
+@click.command("lock", cls=_LockCommand, short_help="hold a lock while a command runs")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY... [-- COMMAND...]")
+@click.option("--ttl", type=DURATION, default="10s", show_default=True, metavar="TIME", help="How long the lease lives.")
+@click.option("--wait", type=DURATION, metavar="TIME", help="How long to wait for the lock.  [default: until it is had]")
+@click.option("--shared", is_flag=True, help="Together with other shared holders.")
+@click.option("--owner", metavar="NAME", help="Who holds it, for others to see.  [default: host and process]")
+@at_option
+@format_option
+def lock(
+    keys: tuple[str, ...],
+    ttl: float,
+    wait: float | None,
+    shared: bool,
+    owner: str | None,
+    at: str | None,
+    format: str,
+) -> int:
+    """Hold a lock while a command runs, and return the command's exit status.
+
+    Several KEYs are had all or none. The lease is renewed while the command runs, and given back when it ends. The command has in its
+    environment DAGBOX_LOCK_TOKEN, the fencing token; DAGBOX_LOCK_KEYS, the keys, one a line; and DAGBOX_URL. A write with
+    --fence KEY carries the token, and is refused if a later holder wrote already.
+
+    If the lease is lost (the node was away for longer than it lives, or somebody took it away), the command is sent SIGTERM, and
+    SIGKILL 5 s later; the exit status is 1. A lock that is not had within --wait is exit status 1 too; the command is
+    not run then. 127: no such command; 128 + N: it was ended by signal N.
+
+    Without a command the lock is held until Ctrl-C, and the token is printed.
+    """
+    command: list[str] = click.get_current_context().meta["dagbox.lock.command"]
+    with ExitStack() as stack:
+        db = stack.enter_context(open_at(at, create=True))
+        locking = db.lock(*keys, ttl=ttl, wait=LONGEST_WAIT_S if wait is None else wait, shared=shared, owner=owner)
+        lease = stack.enter_context(locking)
+        if not command:
+            _hold(lease, format)
+            return 0
+        environment = os.environ | {
+            TOKEN_VARIABLE: str(lease.token),
+            KEYS_VARIABLE: "\n".join(lease.keys),
+            "DAGBOX_URL": db.address,
+        }
+        return _run(command, environment, lease)
+
+
+def _hold(lease: Lease, output: str) -> None:
+    """Say what is held, and wait for a signal.
+
+    Raises:
+        LeaseLost: the lease was lost meanwhile.
+    """
+    if output == "json":
+        print_json({"keys": list(lease.keys), "token": lease.token, "owner": lease.owner, "shared": lease.shared})
+    else:
+        click.echo(f"{', '.join(lease.keys)}  token {lease.token}")
+    sys.stdout.flush()
+    note("held until Ctrl-C")
+    ended = threading.Event()
+    with _Signals({number: lambda _: ended.set() for number in (signal.SIGINT, signal.SIGTERM)}):
+        while not ended.wait(_POLL_S):
+            if lease.lost or lease.left <= 0:
+                raise LeaseLost(lease.keys[0], lease.token)
+
+
+def _run(command: list[str], environment: dict[str, str], lease: Lease) -> int:
+    """Run the command as long as the lease is held; its exit status as a shell tells it.
+
+    Raises:
+        LeaseLost: the lease was lost while it ran; it has ended.
+    """
+    try:
+        child = subprocess.Popen(command, env=environment)
+    except FileNotFoundError:
+        note(f"dagbox: error: no command {command[0]!r}")
+        return NOT_FOUND
+    except OSError as error:
+        note(f"dagbox: error: cannot run {command[0]!r}: {error.strerror}")
+        return NOT_EXECUTABLE
+    # Ctrl-C reaches the command too, which decides what it means; SIGTERM is passed on.
+    with _Signals({signal.SIGINT: lambda _: None, signal.SIGTERM: child.send_signal, signal.SIGHUP: child.send_signal}):
+        while True:
+            try:
+                status = child.wait(_POLL_S)
+                break
+            except subprocess.TimeoutExpired:
+                pass
+            if lease.lost or lease.left <= 0:
+                note(f"dagbox: the lock {lease.keys[0]} was lost: ending {command[0]}")
+                _end(child)
+                raise LeaseLost(lease.keys[0], lease.token)
+    return 128 - status if status < 0 else status
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+class _Signals:
+    """Handlers of signals while a block runs."""
+
+    def __init__(self, handlers: dict[int, Any]) -> None:
+        self._handlers = handlers
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        def handler_of(act: Any) -> Any:
+            def on_signal(number: int, frame: FrameType | None) -> None:
+                act(number)
+
+            return on_signal
+
+        for number, act in self._handlers.items():
+            self._before[number] = signal.signal(number, handler_of(act))
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@click.command("locks", short_help="list who holds which lock")
+@place_argument
+@timeout_option
+@format_option
+def locks(at: str | None, timeout: float, format: str) -> None:
+    """List who holds which lock, for how long still, and how many wait for it."""
+    with open_at(at, timeout=timeout) as db:
+        rows = [info._asdict() for info in db.locks()]
+    columns = [
+        Column("key", "key"),
+        Column("owner", "owner"),
+        Column("token", "token"),
+        Column("shared", lambda row: "shared" if row["shared"] else ""),
+        Column("left", "left_s", lambda value: show_ms(value * 1000)),
+        Column("waiting", "waiting"),
+    ]
+    print_rows(format, rows, columns, empty="no locks are held")
+
+
+@click.command("release", short_help="take a lock away from its holder")
+@click.argument("key", metavar="KEY")
+@yes_option
+@at_option
+@timeout_option
+def release(key: str, yes: bool, at: str | None, timeout: float) -> int:
+    """Take a lock away from whoever holds it.
+
+    The holder is not stopped; what it writes with its token is refused once the next holder has written. Exit status 1 if nobody holds
+    the key.
+    """
+    with open_at(at, timeout=timeout) as db:
+        holders = [info.owner for info in db.locks() if info.key == key and info.token]
+        if not holders:
+            note(f"dagbox: error: nobody holds {key}")
+            return 1
+        confirm(f"Take {key} away from {', '.join(holders)}?", yes)
+        db.release(key, force=True)
+    note(f"{key} released")
+    return 0

@@ -1,0 +1,187 @@
+"""Logic: queries, proofs, plans, rules, facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dagbox.commands.options import at_option, format_option, place_argument, timeout_option
+from dagbox.commands.output import Column, note, print_json, print_rows
+from dagbox.commands.place import open_at
+from dagbox.commands.records import node_map, relations_of
+from dagbox.values import Node
+
+
+@click.command("query", short_help="show the rows of a goal")
+@click.argument("goal", metavar="GOAL")
+@click.option("--fetch", multiple=True, metavar="VAR=BUCKET", help="Put the record in the place of this variable's key.")
+@click.option("--with", "relations", metavar="RELATIONS", help="The records that fetched ones bring along, as with get.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of $NAME in the goal.")
+@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most so many rows.")
+@at_option
+@timeout_option
+@format_option
+def query(
+    goal: str,
+    fetch: tuple[str, ...],
+    relations: str | None,
+    params: tuple[str, ...],
+    limit: int | None,
+    at: str | None,
+    timeout: float,
+    format: str,
+) -> None:
+    """Show the rows of a goal, such as 'needs(rich, X)'.
+
+    Exit status 0 also if there are none.
+    """
+    wanted: dict[str, Any] = {variable: {"bucket": bucket} for variable, bucket in map(_pair, fetch)}
+    if relations is not None:
+        if not wanted:
+            raise click.UsageError("--with needs --fetch", click.get_current_context())
+        for what in wanted.values():
+            what["relations"] = relations_of(relations)
+    values = {name: _argument(value) for name, value in map(_pair, params)}
+    with open_at(at, timeout=timeout) as db:
+        rows = db.query(goal, fetch=wanted or None, limit=limit, timeout=timeout, params=values or None)
+    if format == "table" and rows and not rows[0]:
+        click.echo("yes")
+        return
+    shown = [{name: _plain(value) for name, value in row.items()} for row in rows]
+    columns = [Column(name, name) for name in (shown[0] if shown else ())]
+    print_rows(format, shown, columns, empty="no rows")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise click.UsageError(f"{text!r} is not NAME=VALUE", click.get_current_context())
+    return name, value
+
+
+def _argument(text: str) -> str | int | float:
+    """A number if it is one, else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _plain(value: Any) -> Any:
+    return node_map(value) if isinstance(value, Node) else value
+
+
+@click.command("why", short_help="show the proof of an answer")
+@click.argument("goal", metavar="GOAL")
+@at_option
+@timeout_option
+@format_option
+def why(goal: str, at: str | None, timeout: float, format: str) -> None:
+    """Show the proof of an answer, or the first condition that failed."""
+    with open_at(at, timeout=timeout) as db:
+        _print_tree(db.why(goal), format)
+
+
+@click.command("explain", short_help="show how a goal would be answered")
+@click.argument("goal", metavar="GOAL")
+@at_option
+@timeout_option
+@format_option
+def explain(goal: str, at: str | None, timeout: float, format: str) -> None:
+    """Show how a goal would be answered: strata, order of joins, sizes."""
+    with open_at(at, timeout=timeout) as db:
+        _print_tree(db.explain(goal), format)
+
+
+def _print_tree(value: Any, output: str) -> None:
+    if output == "json":
+        print_json(value)
+    else:
+        for line in tree_lines(value):
+            click.echo(line)
+
+
+def tree_lines(value: Any, margin: str = "") -> list[str]:
+    """A nested value as indented lines."""
+    from dagbox.commands.output import cell
+
+    lines: list[str] = []
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if isinstance(item, dict | list) and item:
+                lines += [f"{margin}{name}:", *tree_lines(item, margin + "  ")]
+            else:
+                lines.append(f"{margin}{name}: {cell(item)}")
+        return lines
+    if isinstance(value, list):
+        for item in value:
+            inner = tree_lines(item, margin + "  ")
+            lines += [f"{margin}- {inner[0].strip()}", *inner[1:]] if inner else [f"{margin}-"]
+        return lines
+    return [f"{margin}{cell(value)}"]
+
+
+@click.command("rules", short_help="list, add and drop rules")
+@place_argument
+@click.option("--add", "added", multiple=True, metavar="RULE", help="Add a rule, such as 'needs(X, Y) :- depends(X, Y).'")
+@click.option("--drop", "dropped", multiple=True, metavar="ID", help="Drop the rule with this id.")
+@timeout_option
+@format_option
+def rules(at: str | None, added: tuple[str, ...], dropped: tuple[str, ...], timeout: float, format: str) -> int:
+    """List the rules; or add and drop some, all together or none."""
+    columns = [Column("id", "id"), Column("rule", "text")]
+    if not added and not dropped:
+        with open_at(at, timeout=timeout) as db:
+            rows = [rule._asdict() for rule in db.rules()]
+        print_rows(format, rows, columns, empty="no rules")
+        return 0
+    with open_at(at, timeout=timeout, create=bool(added)) as db:
+        with db.batch() as batch:
+            drops = [batch.drop_rule(rule_id) for rule_id in dropped]
+            adds = [batch.add_rule(rule) for rule in added]
+        rows = [{"id": add.result(), "text": rule} for add, rule in zip(adds, added, strict=True)]
+    print_rows(format, rows, columns, empty="dropped")
+    missing = [rule_id for rule_id, drop in zip(dropped, drops, strict=True) if not drop.result()]
+    for rule_id in missing:
+        note(f"dagbox: error: no rule {rule_id}")
+    return 1 if missing else 0
+
+
+@click.command("facts", short_help="list, assert and retract facts")
+@click.argument("predicate", required=False, metavar="[PREDICATE [ARGUMENT...]]")
+@click.argument("arguments", nargs=-1, metavar="")
+@click.option("--add", is_flag=True, help="Assert the fact.")
+@click.option("--drop", is_flag=True, help="Retract the fact.")
+@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most so many.")
+@at_option
+@timeout_option
+@format_option
+def facts(
+    predicate: str | None,
+    arguments: tuple[str, ...],
+    add: bool,
+    drop: bool,
+    limit: int | None,
+    at: str | None,
+    timeout: float,
+    format: str,
+) -> None:
+    """List the facts of a predicate, or of all; or assert or retract one: facts --add depends a b.
+
+    An argument that looks like a number is one.
+    """
+    if add and drop or (add or drop) and not predicate or arguments and not (add or drop):
+        raise click.UsageError("facts [PREDICATE], or facts --add|--drop PREDICATE ARGUMENT...", click.get_current_context())
+    with open_at(at, timeout=timeout, create=add) as db:
+        if add or drop:
+            act = db.assert_fact if add else db.retract_fact
+            changed = act(str(predicate), *map(_argument, arguments))
+            note(("asserted" if add else "retracted") if changed else ("it was there" if add else "it was not there"))
+            return
+        found = db.facts(predicate, limit=limit)
+    rows = [{"predicate": fact.predicate, "args": list(fact.args)} for fact in found]
+    columns = [Column("predicate", "predicate"), Column("arguments", lambda row: ", ".join(map(str, row["args"])))]
+    print_rows(format, rows, columns, empty="no facts")

@@ -1,0 +1,78 @@
+"""Running a node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dagbox.commands.options import settings
+from dagbox.commands.output import note
+from dagbox.commands.place import directory_of
+from dagbox.config import DURABILITIES, MOST_WORKERS
+
+if TYPE_CHECKING:
+    from dagbox.runtime.node import Node, NodeSettings
+
+readers_option = click.option(
+    "--readers", type=click.IntRange(1, MOST_WORKERS), metavar="N", help="How many readers.  [default: 2]"
+)
+logic_option = click.option(
+    "--logic", type=click.IntRange(0, MOST_WORKERS), metavar="N", help="How many logic workers.  [default: 0]"
+)
+
+
+@click.command("up", short_help="run a node: a broker and its workers")
+@click.argument("directory", metavar="[DIR]", required=False)
+@readers_option
+@logic_option
+@click.option(
+    "--listen", multiple=True, metavar="ADDRESS", help="Listen there too, such as tcp://127.0.0.1:7000; may be repeated."
+)
+@click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
+@click.option(
+    "--durability",
+    type=click.Choice(DURABILITIES),
+    help='"full": what is acknowledged is on disk; "process": it survives kill -9, not power loss.  [default: full]',
+)
+@click.option("--headless", is_flag=True, help="Log what happens, also where there is a terminal for the dashboard.")
+def up(
+    directory: str | None,
+    readers: int | None,
+    logic: int | None,
+    listen: tuple[str, ...],
+    insecure: bool,
+    durability: str | None,
+    headless: bool,
+) -> int:
+    """Run a node on a directory: a broker, a writer, a lock worker, readers and logic workers, each a process.
+
+    A process that dies is started again. Ctrl-C or SIGTERM ends the node: it finishes what it has begun, within 5 s. There is one node to a
+    directory; other programs find it by the directory, as in `dagbox shell DIR`.
+    """
+    from dagbox.runtime.node import run_node
+    from dagbox.runtime.process import start_logging
+
+    start_logging()
+    made = node_settings(readers, logic, listen, insecure, durability)
+    return run_node(directory_of(directory), settings=made, on_ready=_say_ready)
+
+
+def node_settings(
+    readers: int | None, logic: int | None, listen: tuple[str, ...], insecure: bool = False, durability: str | None = None
+) -> NodeSettings:
+    """What a node runs: the flags where they are given, else the settings."""
+    from dagbox.runtime.node import NodeSettings
+
+    base = settings()
+    return NodeSettings(
+        readers=base.readers if readers is None else readers,
+        logic=base.logic if logic is None else logic,
+        listen=listen or base.listen,
+        insecure=insecure,
+        durability=durability or base.durability,
+    )
+
+
+def _say_ready(node: Node) -> None:
+    note(f"dagbox: serving {node.directory}; try: dagbox status {node.directory}  or  dagbox shell {node.directory}")

@@ -1,0 +1,280 @@
+"""Records: get, put, del, scan, buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dagbox.commands.fences import FENCE, fence_pairs
+from dagbox.commands.options import (
+    DURATION,
+    JSON,
+    NEW_RECORD,
+    PREFIX,
+    RECORD,
+    at_option,
+    format_option,
+    place_argument,
+    timeout_option,
+)
+from dagbox.commands.output import Column, note, print_json, print_rows
+from dagbox.commands.place import open_at
+from dagbox.values import Node, Ref
+
+if TYPE_CHECKING:
+    from dagbox.client import Database
+
+_fence_option = click.option(
+    "--fence",
+    "fences",
+    type=FENCE,
+    multiple=True,
+    metavar="KEY[=TOKEN]",
+    help="Write only if no later holder of this lock has written; the token is DAGBOX_LOCK_TOKEN if not given.",
+)
+_if_version_option = click.option(
+    "--if-version",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Only if the record is at this version (0: there is none).",
+)
+
+
+@click.command("get", short_help="show records, with the records they lead to")
+@click.argument("records", type=RECORD, nargs=-1, required=True, metavar="BUCKET/KEY...")
+@click.option(
+    "--with",
+    "relations",
+    metavar="RELATIONS",
+    help="The records to bring along, such as 'team: via team  posts: post/p1, post/p2 { author: via author }'.",
+)
+@click.option("--data", "only_data", is_flag=True, help="Print the data alone, as JSON.")
+@at_option
+@timeout_option
+@format_option
+def get(
+    records: tuple[Ref, ...], relations: str | None, only_data: bool, at: str | None, timeout: float, format: str
+) -> int:
+    """Show records, with the records they lead to.
+
+    RELATIONS are written as in the shell: NAME: via PATH follows the refs at a path of the data, NAME: BUCKET/KEY, ... names
+    records, NAME: where GOAL in BUCKET asks logic; each may have relations of its own in braces. The JSON of the wire form
+    is accepted too.
+
+    Exit status 1 if one of the records is not there.
+    """
+    wanted = None if relations is None else relations_of(relations)
+    with open_at(at, timeout=timeout) as db:
+        with db.pipeline(timeout=timeout) as pipeline:
+            answers = [pipeline.fetch(record, relations=wanted) for record in records]
+        missing = 0
+        for answer in answers:
+            node = answer.result()
+            if not node.found:
+                missing += 1
+                note(f"dagbox: error: no record {node.bucket}/{node.key}")
+            elif only_data:
+                print_json(node.data)
+            elif format == "json":
+                print_json(node_map(node))
+            else:
+                _print_tree(node)
+    return 1 if missing else 0
+
+
+def relations_of(text: str) -> dict[str, Any]:
+    """Relations as people write them, as the map that `fetch` takes.
+
+    Raises:
+        click.UsageError: they do not parse.
+    """
+    from dagbox.shell.problems import SyntaxProblem
+    from dagbox.shell.relationtext import read_relations
+    from dagbox.shell.scanner import Scanner
+
+    stripped = text.strip()
+    scanner = Scanner(stripped if stripped.startswith("{") else "{" + stripped + "}", None)
+    try:
+        relations = read_relations(scanner, ())
+        scanner.skip_space()
+        if not scanner.at_end:
+            scanner.wrong("the relations end before this")
+    except SyntaxProblem as problem:
+        raise click.UsageError(f"--with {text!r}: {problem}", click.get_current_context()) from None
+    return relations
+
+
+def node_map(node: Node) -> dict[str, Any]:
+    """A node as a map: bucket, key, found, version, data, and relations and more where there are any."""
+    shown: dict[str, Any] = {
+        "bucket": node.bucket,
+        "key": node.key,
+        "found": node.found,
+        "version": node.version,
+        "data": node.data,
+    }
+    if node.relations:
+        shown["relations"] = {name: [node_map(each) for each in nodes] for name, nodes in node.relations.items()}
+    if node.more:
+        shown["more"] = node.more
+    return shown
+
+
+def _print_tree(root: Node) -> None:
+    """A node and its relations, indented; the data as fields."""
+    from dagbox.commands.output import cell, printable, styled
+
+    def lines(node: Node, margin: str) -> Iterator[str]:
+        name = styled(printable(f"{node.bucket}/{node.key}"), bold=True)
+        yield f"{margin}{name}" + (f"  version {node.version}" if node.found else "  not found")
+        inner = margin + "  "
+        if node.found and isinstance(node.data, dict):
+            width = max((len(str(field)) for field in node.data), default=0)
+            for field, value in node.data.items():
+                yield f"{inner}{printable(str(field)):<{width}}  {_reference(value) or cell(value)}"
+        elif node.found:
+            yield f"{inner}{_reference(node.data) or cell(node.data)}"
+        for relation, nodes in node.relations.items():
+            left = node.more.get(relation, 0)
+            yield f"{inner}{styled(printable(relation), fg='cyan')}: {len(nodes)}" + (f" and {left} more" if left else "")
+            for each in nodes:
+                yield from lines(each, inner + "  ")
+
+    for line in lines(root, ""):
+        click.echo(line)
+
+
+def _reference(value: Any) -> str:
+    from dagbox.commands.output import printable
+
+    return printable(f"@{value}") if isinstance(value, Ref) else ""
+
+
+@click.command("put", short_help="write a record")
+@click.argument("record", type=NEW_RECORD, metavar="BUCKET[/KEY]")
+@click.argument("value", type=JSON, metavar="JSON|-|@FILE")
+@click.option("--new", is_flag=True, help="Only if there is no such record yet.")
+@_if_version_option
+@click.option("--ttl", type=DURATION, metavar="TIME", help="How long the record lives, such as 30s, 10m, 2h or 7d.")
+@_fence_option
+@at_option
+@timeout_option
+@format_option
+def put(
+    record: Ref,
+    value: Any,
+    new: bool,
+    if_version: int | None,
+    ttl: float | None,
+    fences: tuple[tuple[str, int], ...],
+    at: str | None,
+    timeout: float,
+    format: str,
+) -> None:
+    """Write a record; it is on disk when the command ends.
+
+    Without a KEY one is made, whose order is that of time. The value is JSON, - for the JSON on standard input, or @FILE. What JSON
+    has no form for is written {"$ref": "post/p1"}, {"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}.
+    """
+    if new and if_version:
+        raise click.UsageError("--new means --if-version 0: give one of them", click.get_current_context())
+    with open_at(at, timeout=timeout, create=True) as db:
+        ref = db.put(
+            record.bucket,
+            value,
+            key=record.key or None,
+            ttl=ttl,
+            if_version=0 if new else if_version,
+            fence=fence_pairs(fences),
+        )
+    if format == "json":
+        print_json({"bucket": ref.bucket, "key": ref.key, "version": ref.version})
+    else:
+        click.echo(f"{ref}  version {ref.version}")
+
+
+@click.command("del", short_help="delete records")
+@click.argument("records", type=RECORD, nargs=-1, required=True, metavar="BUCKET/KEY...")
+@_if_version_option
+@_fence_option
+@at_option
+@timeout_option
+@format_option
+def delete(
+    records: tuple[Ref, ...],
+    if_version: int | None,
+    fences: tuple[tuple[str, int], ...],
+    at: str | None,
+    timeout: float,
+    format: str,
+) -> int:
+    """Delete records, all together or none.
+
+    Exit status 1 if one of them was not there; the others are deleted all the same.
+    """
+    with open_at(at, timeout=timeout) as db:
+        with db.batch(fence=fence_pairs(fences)) as batch:
+            answers = [batch.delete(record, if_version=if_version) for record in records]
+        there = [answer.result() for answer in answers]
+    for record, deleted in zip(records, there, strict=True):
+        if format == "json":
+            print_json({"bucket": record.bucket, "key": record.key, "deleted": deleted})
+        elif deleted:
+            click.echo(f"{record}  deleted")
+        if not deleted:
+            note(f"dagbox: error: no record {record}")
+    return 0 if all(there) else 1
+
+
+@click.command("scan", short_help="show the records of a bucket in order")
+@click.argument("prefix", type=PREFIX, metavar="BUCKET[/PREFIX]")
+@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most so many.")
+@click.option("--start", metavar="KEY", help="Begin with this key.")
+@click.option("--stop", metavar="KEY", help="End before this key.")
+@click.option("--reverse", is_flag=True, help="From the last key to the first.")
+@click.option("--data", "only_data", is_flag=True, help="Print the data alone, as JSON Lines.")
+@at_option
+@timeout_option
+@format_option
+def scan(
+    prefix: tuple[str, str],
+    limit: int | None,
+    start: str | None,
+    stop: str | None,
+    reverse: bool,
+    only_data: bool,
+    at: str | None,
+    timeout: float,
+    format: str,
+) -> None:
+    """Show the records of a bucket in the order of their keys.
+
+    Records are read page by page, so that a bucket of any size can be shown; what is written meanwhile may be seen or not.
+    """
+    bucket, begins = prefix
+    with open_at(at, timeout=timeout) as db:
+        found = db.scan(bucket, prefix=begins, start=start, stop=stop, limit=limit, reverse=reverse)
+        if only_data:
+            for record in found:
+                print_json(record.data)
+            return
+        columns = [Column("key", "key"), Column("version", "version"), Column("data", "data")]
+        print_rows(format, (record._asdict() for record in found), columns, empty="no records")
+
+
+@click.command("buckets", short_help="list buckets with their number of records")
+@place_argument
+@timeout_option
+@format_option
+def buckets(at: str | None, timeout: float, format: str) -> None:
+    """List the buckets with their number of records."""
+    with open_at(at, timeout=timeout) as db:
+        rows = bucket_rows(db)
+    print_rows(format, rows, [Column("bucket", "bucket"), Column("records", "records")], empty="no buckets")
+
+
+def bucket_rows(db: Database) -> list[dict[str, Any]]:
+    """Bucket and number of records of each, by name."""
+    return [{"bucket": name, "records": count} for name, count in sorted(db.buckets().items())]

@@ -1,0 +1,141 @@
+"""Settings of the command line: defaults < dagbox.toml < DAGBOX_* environment < flags.
+
+    at = "data"              # where commands go if they are not told: a directory or an address   DAGBOX_URL
+    format = "table"         # or "json"                                                           DAGBOX_FORMAT
+    timeout = 30             # how long a command waits for an answer, in seconds                   DAGBOX_TIMEOUT
+    readers = 2              # reader processes of `dagbox up`                                      DAGBOX_READERS
+    logic = 0                # logic processes of `dagbox up`                                       DAGBOX_LOGIC
+    listen = []              # more addresses to listen on, such as "tcp://127.0.0.1:7000"          DAGBOX_LISTEN
+    durability = "full"      # or "process"                                                         DAGBOX_DURABILITY
+
+The file is `dagbox.toml` in the current directory, or the one that DAGBOX_CONFIG names.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from dagbox.errors import BadSetting, UnknownSetting
+
+FILE_NAME = "dagbox.toml"
+FORMATS = ("table", "json")
+DURABILITIES = ("full", "process")
+MOST_WORKERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line goes by; see the module for what each means."""
+
+    at: str = "data"
+    format: str = "table"
+    timeout: float = 30.0
+    readers: int = 2
+    logic: int = 0
+    listen: tuple[str, ...] = ()
+    durability: str = "full"
+
+
+def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+    """The settings of file and environment.
+
+    Args:
+        environment: the process's if None.
+        directory: where `dagbox.toml` may be; the current directory if None.
+
+    Raises:
+        UnknownSetting: the file has a key that is no setting.
+        BadSetting: a value that cannot be, or a file that cannot be read.
+    """
+    environment = os.environ if environment is None else environment
+    values = _from_file(environment.get("DAGBOX_CONFIG"), directory)
+    for name, variable in VARIABLES.items():
+        text = environment.get(variable)
+        if text:
+            values[name] = _checked(name, _from_text(name, text, variable), variable)
+    return Settings(**values)
+
+
+def _from_file(named: str | None, directory: Path | None) -> dict[str, Any]:
+    path = Path(named) if named else (directory or Path()) / FILE_NAME
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if named:
+            raise BadSetting("DAGBOX_CONFIG", named, "there is no such file", "the environment") from None
+        return {}
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadSetting("the file", str(path), f"it cannot be read: {reason}", str(path)) from None
+    for name in found:
+        if name not in _CHECKS:
+            raise UnknownSetting(name, str(path), get_close_matches(name, _CHECKS, 3), sorted(_CHECKS))
+    return {name: _checked(name, value, str(path)) for name, value in found.items()}
+
+
+def _from_text(name: str, text: str, source: str) -> Any:
+    """The value of an environment variable, in the type that its setting has in the file."""
+    kind = {field.name: field.type for field in fields(Settings)}[name]
+    try:
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            return float(text)
+    except ValueError:
+        raise BadSetting(name, text, "it is not a number", source) from None
+    return [part.strip() for part in text.split(",") if part.strip()] if name == "listen" else text
+
+
+def _checked(name: str, value: Any, source: str) -> Any:
+    reason = _CHECKS[name](value)
+    if reason:
+        raise BadSetting(name, value, reason, source)
+    if name == "listen":
+        return tuple(value)
+    return float(value) if name == "timeout" else value
+
+
+def _text(value: Any) -> str:
+    return "" if isinstance(value, str) and value else "it is not a text"
+
+
+def _one_of(*allowed: str) -> Callable[[Any], str]:
+    return lambda value: "" if value in allowed else f"it is one of {', '.join(allowed)}"
+
+
+def _seconds(value: Any) -> str:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return "" if good else "it is a number of seconds above 0"
+
+
+def _count(least: int) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        good = isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST_WORKERS
+        return "" if good else f"it is a whole number from {least} to {MOST_WORKERS}"
+
+    return check
+
+
+def _addresses(value: Any) -> str:
+    good = isinstance(value, list) and all(isinstance(item, str) and "://" in item for item in value)
+    return "" if good else "it is a list of addresses such as tcp://127.0.0.1:7000"
+
+
+_CHECKS: dict[str, Callable[[Any], str]] = {
+    "at": _text,
+    "format": _one_of(*FORMATS),
+    "timeout": _seconds,
+    "readers": _count(1),
+    "logic": _count(0),
+    "listen": _addresses,
+    "durability": _one_of(*DURABILITIES),
+}
+VARIABLES = {name: "DAGBOX_URL" if name == "at" else f"DAGBOX_{name.upper()}" for name in _CHECKS}
+"""Setting -> the environment variable that gives it."""

@@ -1,0 +1,169 @@
+"""The demo as a whole: a node, its data, its traffic, and what to type next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagbox
+from dagbox.demo.distributions import BUCKETS, installed, to_records
+from dagbox.demo.load import load
+from dagbox.demo.traffic import Traffic
+from dagbox.errors import DagBoxError
+from dagbox.runtime.node import Node, NodeSettings
+
+if TYPE_CHECKING:
+    from dagbox.demo.distributions import Records
+
+TIMEOUT_S = 3.0
+"""How long the demo's own calls wait for their answer: no longer than stopping may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What the demo does besides running a node.
+
+    Attributes:
+        rate: acts of traffic a second; 0 is none.
+        for_s: how long it runs, in seconds; None: until it is stopped.
+        seed: what the traffic's choices come from.
+    """
+
+    rate: float = 40.0
+    for_s: float | None = None
+    seed: int = 1
+
+
+class Demo:
+    """A node with the demo's data and traffic.
+
+    Args:
+        directory: where the data is; created if need be.
+        say: told each line that people are to read.
+    """
+
+    def __init__(self, directory: str, node: NodeSettings, settings: DemoSettings, say: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._say = say
+        self._node = Node(directory, node)
+        self._stopping = threading.Event()
+        self._failed: DagBoxError | None = None
+        self.counts: Counter[str] = Counter()
+
+    def run(self) -> int:
+        """Run until SIGINT, SIGTERM or the end of its time; the exit status (0).
+
+        Raises:
+            DagBoxError: the data could not be loaded.
+        """
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, lambda *_: self.stop()) for number in numbers}
+        helpers: list[threading.Thread] = []
+
+        def on_ready(node: Node) -> None:
+            helpers.append(threading.Thread(target=self._serve, name="demo"))
+            helpers[0].start()
+
+        try:
+            status = self._node.run(on_ready)
+        finally:
+            self._stopping.set()
+            for helper in helpers:
+                helper.join()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self._failed is not None:
+            raise self._failed
+        return status
+
+    def stop(self) -> None:
+        """Have `run` end; from any thread or a signal handler."""
+        self._stopping.set()
+        self._node.stop()
+
+    def _serve(self) -> None:
+        """Load, tell, make traffic; on a thread of its own while the node runs."""
+        try:
+            keys = self._load()
+        except DagBoxError as error:
+            if not self._stopping.is_set():
+                self._failed = error
+            self._node.stop()
+            return
+        end = None if self._settings.for_s is None else time.monotonic() + self._settings.for_s
+        traffic = Traffic(self._connect, keys, self._settings.rate, self._settings.seed) if self._settings.rate else None
+        if traffic is not None:
+            traffic.start()
+        self._stopping.wait(None if end is None else max(0.0, end - time.monotonic()))
+        if traffic is not None:
+            traffic.stop()
+            self.counts = traffic.counts
+            self._say(f"traffic: {_counted(self.counts)}")
+        self._node.stop()
+
+    def _connect(self) -> dagbox.Database:
+        return dagbox.connect(self._node.address, timeout=TIMEOUT_S)
+
+    def _load(self) -> list[str]:
+        """Load the data and tell of it; the keys of the packages, those that most others need first."""
+        began = time.monotonic()
+        records = to_records(installed())
+        with dagbox.connect(self._node.address) as db:
+            done = load(db, records, BUCKETS)
+        took = time.monotonic() - began
+        counts = Counter(ref.bucket for ref in records)
+        shown = ", ".join(f"{counts[bucket]} {bucket}s" for bucket in BUCKETS)
+        self._say(f"loaded the Python distributions of this machine in {took:.1f} s: {shown}")
+        self._say(f"  ({done.new} new, {done.changed} changed, {done.deleted} deleted, {done.same} as before)")
+        keys = by_need(records)
+        for line in guide(self._directory, keys[0], self._settings.rate):
+            self._say(line)
+        return keys
+
+
+def by_need(records: Records) -> list[str]:
+    """The keys of the packages, first those that most others need."""
+    needed = Counter(ref.key for data in records.values() for ref in data.get("needs", ()) if isinstance(data["needs"], list))
+    keys = [ref.key for ref in records if ref.bucket == "package"]
+    return sorted(keys, key=lambda key: (-needed[key], key))
+
+
+def guide(directory: str, package: str, rate: float) -> list[str]:
+    """What to type next, for another terminal."""
+    place = shlex.quote(_short(directory))
+    at = f" --at {place}"
+    relations = "needs: via needs { authors: via authors }  modules: via modules"
+    traffic = f"traffic: about {rate:g} requests a second" if rate else "no traffic"
+    return [
+        "",
+        f"The node serves {directory}; {traffic}; Ctrl-C ends it. In another terminal:",
+        "",
+        f"  dagbox status {place} --watch",
+        f"  dagbox top {place}",
+        f"  dagbox shell {place}",
+        f"  dagbox buckets {place}",
+        f"  dagbox get package/{package}{at}",
+        f"  dagbox get package/{package} --with '{relations}'{at}",
+        f"  dagbox scan requirement/{package}{at} --limit 5",
+        f"  dagbox lock review/{package}{at} -- sleep 10",
+        f"  dagbox traces {place} --slowest",
+        "",
+    ]
+
+
+def _short(directory: str) -> str:
+    """The directory as a shell in the same place takes it, if that is shorter."""
+    relative = os.path.relpath(directory)
+    return relative if len(relative) < len(directory) else directory
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.most_common()) or "none"

@@ -54,17 +54,19 @@ def _open_lock(directory: str | os.PathLike[str]) -> LockService:
     from dagbox.services.lock import LockOperations, LockService
     from dagbox.services.lock_authority import LockAuthority
     from dagbox.services.lock_journal import LockJournal, boot_id
+    from dagbox.services.lock_marks import open_lock_store
     from dagbox.store import open_store
 
     Path(directory).mkdir(parents=True, exist_ok=True)
     authority = _take_patiently(lambda: LockAuthority.take(os.fspath(directory)))
-    store = open_store(Path(directory) / LOCKS_DIRECTORY, durability="process")
+    boot = boot_id()
+    store, marks = open_lock_store(Path(directory), boot, lambda path: open_store(path, durability="process"))
 
     def close() -> None:
         store.close()
         authority.release()
 
-    return LockService(LockOperations(LockJournal(store, boot_id()), time.monotonic()), close)
+    return LockService(LockOperations(LockJournal(store, boot, marks), time.monotonic()), close)
 
 
 def _take_patiently(take: Callable[[], Any]) -> Any:

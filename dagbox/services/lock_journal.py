@@ -86,7 +86,8 @@ class LockJournal:
         boot, state = read_state(self._store)
         kept = self._marks_file.read() if self._marks_file else None
         if kept is not None:
-            state = state._replace(marks=kept.marks)
+            # The store's may be higher, if somebody wrote to it without the file.
+            state = state._replace(marks=_higher(state.marks, kept.marks))
             boot = kept.boot if boot in (None, self._boot) else boot
         if boot is not None and boot != self._boot:
             gone = state.leases
@@ -142,6 +143,14 @@ class LockJournal:
         else:
             self._store.sync()
         self.syncs += 1
+
+
+def _higher(one: Marks, other: Marks) -> Marks:
+    return Marks(
+        max(one.tokens, other.tokens),
+        max(one.max_ttl, other.max_ttl),
+        max(one.grace_until, other.grace_until),
+    )
 
 
 def _lease_name(token: int) -> str:

@@ -111,3 +111,11 @@ def test_damaged_marks_are_a_typed_error(tmp_path: Path, found: str) -> None:
 def test_a_directory_that_is_not_there_is_a_typed_error(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         MarksFile(tmp_path / "none" / MARKS_FILE).write(KeptMarks("boot", Marks()))
+
+
+def test_the_higher_marks_count_of_store_and_file(tmp_path: Path) -> None:
+    with serving(tmp_path, "boot", 0.0) as service:
+        token = service.execute({"op": "acquire", "keys": ["a"]}, b"1", 0.0)["token"]
+    MarksFile(tmp_path / MARKS_FILE).write(KeptMarks("boot", Marks()))
+    with serving(tmp_path, "boot", 20.0) as service:
+        assert service.execute({"op": "acquire", "keys": ["a"]}, b"2", 20.0)["token"] > token

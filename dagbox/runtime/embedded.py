@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dagbox import wire
 from dagbox.client.transport import Packed, packed
-from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, NoService, TooManyHops
+from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, TooManyHops
 from dagbox.runtime.groups import GroupCommit
 from dagbox.services.base import Failed, Forward, Reply, Request, Service
 from dagbox.services.reader import Reader

@@ -35,11 +35,13 @@ def unasync(text: str) -> str:
     return text
 
 
-def formatted(text: str, name: str) -> str:
+def formatted(text: str, name: str, root: Path) -> str:
     """The text as the project's formatter writes it: shorter names change line breaks and the order of imports."""
-    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
+    sort = ["check", "--select", "I", "--fix", "--quiet", "--config", "lint.isort.known-first-party=['dagbox']"]
+    for command in (sort, ["format", "--quiet"]):
         result = subprocess.run(
             [sys.executable, "-m", "ruff", *command, "--stdin-filename", name, "-"],
+            cwd=root,
             input=text,
             capture_output=True,
             text=True,
@@ -56,7 +58,7 @@ def generate(root: Path) -> dict[Path, bytes]:
         name = source.relative_to(root / SOURCE)
         text = BANNER.format(source=f"{SOURCE}/{name.as_posix()}") + unasync(source.read_text(encoding="utf-8"))
         target = root / TARGET / name
-        files[target] = formatted(text, str(target)).encode()
+        files[target] = formatted(text, str(target), root).encode()
     return files
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 
 class Wake:
@@ -13,6 +14,8 @@ class Wake:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._open = True
+        # `set` and `close` race when a loop ends by itself; reentrant, since a signal handler may interrupt either.
+        self._gate = threading.RLock()
 
     def fileno(self) -> int:
         """The descriptor to wait on for reading."""
@@ -20,11 +23,12 @@ class Wake:
 
     def set(self) -> None:
         """Wake who waits."""
-        if self._open:
-            try:
-                os.write(self._write, b"\0")
-            except BlockingIOError:
-                return  # it is full of wake-ups already
+        with self._gate:
+            if self._open:
+                try:
+                    os.write(self._write, b"\0")
+                except BlockingIOError:
+                    return  # it is full of wake-ups already
 
     def clear(self) -> None:
         """Make it wait again."""
@@ -36,7 +40,8 @@ class Wake:
 
     def close(self) -> None:
         """Give the descriptors back. Twice is once."""
-        if self._open:
-            self._open = False
-            os.close(self._read)
-            os.close(self._write)
+        with self._gate:
+            if self._open:
+                self._open = False
+                os.close(self._read)
+                os.close(self._write)

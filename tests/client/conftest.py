@@ -1,4 +1,4 @@
-"""The databases that the contract runs against: embedded and remote, blocking and async."""
+"""The databases that the contract runs against: embedded, serving, attached and remote; blocking and async."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import dagbox.aio
 from tests.client.driven import Driven
 from tests.client.nodes import serving
 
-KINDS = ("embedded", "embedded-async", "remote", "remote-async")
+KINDS = ("embedded", "embedded-async", "served", "attached", "remote", "remote-async")
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +41,22 @@ def open_another(
     """Opens a database of each kind; several calls give databases on the same data."""
     kind = request.param
     address = request.getfixturevalue("shared_node") if kind.startswith("remote") else None
+    serving_it: list[Any] = []
     with ExitStack() as stack:
+
+        def served() -> Any:
+            serve = not serving_it
+            serving_it.append(None)
+            return stack.enter_context(dagbox.open(tmp_path / "data", durability="process", serve=serve))
 
         def make() -> Any:
             if kind == "embedded":
                 return stack.enter_context(dagbox.open(tmp_path / "data", durability="process"))
+            if kind == "served":
+                return served()
+            if kind == "attached":
+                served()
+                return stack.enter_context(dagbox.connect(tmp_path / "data"))
             if kind == "remote":
                 return stack.enter_context(dagbox.connect(address))
             if kind == "embedded-async":

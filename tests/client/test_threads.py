@@ -1,0 +1,310 @@
+"""Clients and threads, forks, event loops: nothing lost, nothing mixed up, nothing hanging."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dagbox
+import dagbox.aio
+from dagbox.client.remote import RemoteTransport
+from dagbox.client.transport import Call
+from dagbox.runtime.groups import GroupCommit
+from tests.client.nodes import serving
+
+
+@pytest.fixture(params=["embedded", "remote"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param == "embedded":
+        return dagbox.open(tmp_path / "data", durability="process")
+    return dagbox.connect(request.getfixturevalue("shared_node"))
+
+
+def in_child(work: Callable[[], Any]) -> str:
+    """Do something in a forked child; what it returned or raised, as text."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(write, repr(work()).encode())
+        except dagbox.DagBoxError as error:
+            os.write(write, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        result = pipe.read()
+    os.waitpid(pid, 0)
+    return result
+
+
+def test_threads_get_their_own_answers(database: Any, bucket: str) -> None:
+    def work(number: int) -> list[int]:
+        refs = [database.put(bucket, number * 1000 + i) for i in range(40)]
+        return [database.get(ref) - i for i, ref in enumerate(refs)]
+
+    with database, ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(work, range(12)))
+        assert found == [[number * 1000] * 40 for number in range(12)]
+        assert database.buckets()[bucket] == 12 * 40
+
+
+def test_one_waits_for_a_lock_while_others_work(database: Any, bucket: str) -> None:
+    with database, ThreadPoolExecutor(3) as pool:
+        lease = database.lock(bucket).acquire()
+        waits = [pool.submit(database.lock(bucket, wait=20, ttl=20).acquire) for _ in range(2)]
+        while sum(len(info.waiting) for info in database.locks() if info.key == bucket) < 2:
+            continue
+        database.put(bucket, 1, key="meanwhile")
+        assert database.get(bucket, "meanwhile") == 1
+        lease.release()
+        tokens = []
+        for done in as_completed(waits):
+            tokens.append(done.result().token)
+            done.result().release()
+        assert lease.token < tokens[0] < tokens[1]
+
+
+def test_a_lock_that_is_kept_alive_outlives_its_time(database: Any, bucket: str) -> None:
+    with database, database.lock(bucket, ttl=0.3) as lease:
+        ended = time.monotonic() + 0.9
+        while time.monotonic() < ended:
+            with pytest.raises(dagbox.Locked), database.lock(bucket, wait=0.1):
+                pytest.fail("had a lock that is kept alive")
+        assert (lease.lost, lease.left > 0) == (False, True)
+
+
+def test_a_lock_that_is_not_kept_alive_runs_out(database: Any, bucket: str) -> None:
+    with database:
+        lease = database.lock(bucket, ttl=0.2, keepalive=False).acquire()
+        with database.lock(bucket, wait=5) as other:
+            assert other.token > lease.token
+        with pytest.raises(dagbox.LeaseLost):
+            lease.renew()
+
+
+def test_the_keeper_sees_a_lease_that_was_taken_away(database: Any, bucket: str) -> None:
+    with database:
+        lease = database.lock(bucket, ttl=0.3).acquire()
+        database.release(bucket, force=True)
+        ended = time.monotonic() + 5
+        while not lease.lost and time.monotonic() < ended:
+            database.locks()
+        assert lease.lost
+
+
+def test_a_forked_child_reads_and_writes(database: Any, bucket: str) -> None:
+    with database:
+        ref = database.put(bucket, "parent", key="k")
+
+        def child() -> Any:
+            got = database.get(ref)
+            database.put(bucket, "child", key="c")
+            return got, database.get(bucket, "c"), len(list(database.scan(bucket)))
+
+        assert in_child(child) == repr(("parent", "child", 2))
+        assert database.get(bucket, "c") == "child"
+        database.put(bucket, "after", key="k")
+        assert database.get(ref) == "after"
+
+
+def test_a_forked_child_leaves_the_lease_to_its_parent(database: Any, bucket: str) -> None:
+    with database, database.lock(bucket) as lease:
+
+        def child() -> Any:
+            block = database.lock("not entered")
+            block._lease = lease
+            block.__exit__(None, None, None)
+
+        in_child(child)
+        lease.renew()
+
+
+def test_a_forked_child_of_an_embedded_database_has_no_locks(tmp_path: Path) -> None:
+    with dagbox.open(tmp_path / "data") as db, db.lock("k"):
+        assert in_child(lambda: db.lock("other").acquire()).startswith(f"InUse: {tmp_path}")
+        with db.lock("other"):
+            pass
+
+
+def test_lock_calls_go_to_the_node_of_the_directory_while_there_is_one(tmp_path: Path) -> None:
+    with dagbox.open(tmp_path / "own", durability="process") as program:
+        assert program.locks() == []
+
+    def child() -> Any:
+        directory = tmp_path / "data"
+        with dagbox.open(directory) as db, dagbox.connect(directory) as remote, db.lock("k", owner="child") as lease:
+            return [(info.owner, info.token == lease.token) for info in remote.locks()]
+
+    with serving(tmp_path / "data"):
+        assert in_child(child) == repr([("child", True)])
+
+
+def test_writes_of_threads_share_commits() -> None:
+    began, go = threading.Event(), threading.Event()
+    groups: list[list[int]] = []
+
+    def apply(operations: Any) -> list[int]:
+        began.set()
+        go.wait(10)
+        groups.append(list(operations))
+        return [each * 10 for each in operations]
+
+    commit = GroupCommit(apply, limit=8)
+    with ThreadPoolExecutor(12) as pool:
+        first = pool.submit(commit.run, [0])
+        began.wait(10)
+        others = [pool.submit(commit.run, [number, -number]) for number in range(1, 11)]
+        while len(commit._pending) < 10:
+            pass
+        go.set()
+        assert first.result() == [0]
+        assert [other.result() for other in others] == [[n * 10, -n * 10] for n in range(1, 11)]
+    assert [len(group) for group in groups] == [1, 8, 8, 4]
+
+
+def test_an_error_of_the_commit_is_everybodys() -> None:
+    def apply(operations: Any) -> list[int]:
+        raise dagbox.StoreFull("/here", "no space")
+
+    commit = GroupCommit(apply)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(commit.run, [1]) for _ in range(4)]:
+            assert isinstance(done.exception(), dagbox.StoreFull)
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/nobody.sock"
+    transport = RemoteTransport(address, connect_timeout_s=0.05)
+    with pytest.raises(dagbox.CannotConnect) as caught:
+        transport.start()
+    assert caught.value.address == address
+    assert "dagbox up" in str(caught.value)
+    transport.close()
+    with pytest.raises(dagbox.CannotConnect, match="closed"):
+        transport.start()
+
+
+def test_a_request_without_an_answer_ends_at_its_deadline(tmp_path: Path) -> None:
+    transport = RemoteTransport(f"ipc://{tmp_path}/nobody.sock")
+    with pytest.raises(dagbox.DeadlineExceeded) as caught:
+        transport.call(Call("reader", {}, 0.05))
+    assert (caught.value.service, caught.value.timeout_ms) == ("reader", 50)
+    transport.close()
+
+
+def test_closing_wakes_all_who_wait(tmp_path: Path) -> None:
+    transport = RemoteTransport(f"ipc://{tmp_path}/nobody.sock")
+    with ThreadPoolExecutor(4) as pool:
+        waits = [pool.submit(transport.call, Call("reader", {}, 60)) for _ in range(4)]
+        while transport._link is None or transport._link.core.in_flight < 4:
+            pass
+        transport.close()
+        assert {type(wait.exception()) for wait in waits} == {dagbox.CannotConnect}
+
+
+@pytest.mark.parametrize("signature", ["", "tcp://", "http://x", "tcp://host", "inproc:/x"])
+def test_what_is_not_an_address(signature: str, tmp_path: Path) -> None:
+    with pytest.raises((dagbox.InvalidArgument, dagbox.CannotConnect)):
+        dagbox.connect(signature)
+
+
+def test_a_directory_without_a_node_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(dagbox.CannotConnect, match=f"dagbox up {tmp_path}"):
+        dagbox.connect(tmp_path)
+    with pytest.raises(dagbox.CannotConnect, match="no such directory"):
+        dagbox.connect(tmp_path / "nothing")
+    (tmp_path / "node.json").write_text("[")
+    with pytest.raises(dagbox.CannotConnect):
+        dagbox.connect(tmp_path)
+    monkeypatch.delenv("DAGBOX_URL", raising=False)
+    with pytest.raises(dagbox.InvalidArgument, match="DAGBOX_URL"):
+        dagbox.connect()
+
+
+def test_the_environment_says_where_to_connect(shared_node: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGBOX_URL", shared_node)
+    with dagbox.connect() as db:
+        assert (db.address, db.embedded) == (shared_node, False)
+
+
+def test_a_long_path_is_no_trouble(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 100) / ("e" * 100)
+    with serving(directory) as address, dagbox.connect(directory) as db:
+        assert len(address) < 120
+        assert db.get(db.put("user", 1)) == 1
+
+
+def test_calls_of_one_turn_share_a_message(shared_node: str, bucket: str) -> None:
+    async def work() -> tuple[int, int, list[Any]]:
+        async with dagbox.aio.connect(shared_node) as db:
+            refs = await asyncio.gather(*[db.put(bucket, i) for i in range(200)])
+            before = (await db.status()).broker.accepted
+            asked = [db.get(ref) for ref in refs] + [db.get(bucket, "nobody")]
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            after = (await db.status()).broker.accepted
+            return before, after, found
+
+    before, after, found = asyncio.run(work())
+    assert found[:-1] == list(range(200))
+    assert isinstance(found[-1], dagbox.NotFound)
+    assert after - before <= 3
+
+
+def test_a_cancelled_call_leaves_the_others_alone(shared_node: str, bucket: str) -> None:
+    async def work() -> Any:
+        async with dagbox.aio.connect(shared_node) as db:
+            await db.put(bucket, 1, key="k")
+            waits = asyncio.create_task(db.lock(bucket, ttl=20).acquire())
+            lease = await waits
+            second = asyncio.create_task(db.lock(bucket, wait=20).acquire())
+            while not any(info.waiting for info in await db.locks() if info.key == bucket):
+                await asyncio.sleep(0)
+            second.cancel()
+            gets = [asyncio.create_task(db.get(bucket, "k")) for _ in range(3)]
+            await asyncio.sleep(0)
+            gets[0].cancel()
+            found = await asyncio.gather(*gets, second, return_exceptions=True)
+            while any(info.waiting for info in await db.locks() if info.key == bucket):
+                await asyncio.sleep(0)
+            await lease.release()
+            return found
+
+    cancelled, one, two, second = asyncio.run(work())
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert (one, two) == (1, 1)
+    assert isinstance(second, asyncio.CancelledError)
+
+
+def test_an_async_lock_is_kept_alive(shared_node: str, bucket: str) -> None:
+    async def work() -> None:
+        async with dagbox.aio.connect(shared_node) as db, db.lock(bucket, ttl=0.3) as lease:
+            await asyncio.sleep(0.8)
+            await lease.renew()
+
+    asyncio.run(work())
+
+
+def test_an_embedded_database_does_not_stop_the_loop(tmp_path: Path) -> None:
+    async def work() -> int:
+        turns = 0
+        async with dagbox.aio.open(tmp_path / "data") as db, db.lock("k"):
+            wait = asyncio.create_task(db.lock("k", wait=0.3).acquire())
+            while not wait.done():
+                turns += 1
+                await asyncio.sleep(0.001)
+            assert isinstance(wait.exception(), dagbox.Locked)
+            before = db._node.store.stats()["commits"]
+            await asyncio.gather(*[db.put("user", i) for i in range(50)])
+            assert db._node.store.stats()["commits"] - before <= 2
+        return turns
+
+    assert asyncio.run(work()) > 20

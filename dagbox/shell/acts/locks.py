@@ -1,0 +1,107 @@
+"""Commands on locks: lock, unlock, locks, renew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagbox
+from dagbox.shell.problems import CommandFailed
+from dagbox.shell.results import Outcome, Rows, plural
+from dagbox.shell.session import Held, Shell
+
+DEFAULT_TTL_S = 10.0
+
+
+def lock(shell: Shell, keys: list[str], ttl: float | None, wait: float | None, shared: bool) -> Outcome:
+    """Take a lock and keep it."""
+    for key in keys:
+        if any(key in held.lease.keys for held in shell.held):
+            raise CommandFailed(f"this shell holds {key} already: `unlock {key}` first")
+    seconds = DEFAULT_TTL_S if ttl is None else ttl
+    lease = shell.db.lock(*keys, ttl=seconds, wait=0.0 if wait is None else wait, shared=shared).acquire()
+    shell.held.append(Held(lease))
+    document = {"keys": list(lease.keys), "token": lease.token, "ttl": seconds, "shared": shared}
+    kept = "renewed by itself until unlock or exit"
+    return Outcome(f"locked {', '.join(lease.keys)}  token {lease.token}  {kept}", document)
+
+
+def unlock(shell: Shell, keys: list[str], force: bool) -> Outcome:
+    """Give locks back, or take them away from others."""
+    if force:
+        return _take_away(shell, keys)
+    chosen = _chosen(shell, keys)
+    for held in chosen:
+        shell.held.remove(held)
+        held.lease.release()
+    names = [key for held in chosen for key in held.lease.keys]
+    return Outcome(f"unlocked {', '.join(names)}", {"unlocked": names})
+
+
+def _take_away(shell: Shell, keys: list[str]) -> Outcome:
+    if not keys:
+        raise CommandFailed("--force needs the key to take away")
+    if shell.read_only:
+        raise CommandFailed("unlock --force is refused: this shell is read-only")
+    taken = [key for key in keys if shell.db.release(key, force=True)]
+    text = f"taken away: {', '.join(taken)}" if taken else "nobody held it"
+    return Outcome(text, {"unlocked": taken})
+
+
+def _chosen(shell: Shell, keys: list[str]) -> list[Held]:
+    """The held locks that the keys name; all if there are no keys.
+
+    Raises:
+        CommandFailed: one is not held by this shell.
+    """
+    if not keys:
+        if not shell.held:
+            raise CommandFailed("this shell holds no lock: `locks` lists everybody's")
+        return list(shell.held)
+    chosen: list[Held] = []
+    for key in keys:
+        held = next((held for held in shell.held if key in held.lease.keys), None)
+        if held is None:
+            raise CommandFailed(f"this shell does not hold {key}: --force takes it from whoever does")
+        if held not in chosen:
+            chosen.append(held)
+    return chosen
+
+
+def danger_of_unlock(shell: Shell, keys: list[str], force: bool) -> str | None:
+    """Whose locks a forced release would take."""
+    if not force:
+        return None
+    holders = [info for info in shell.db.locks() if info.key in keys]
+    if not holders:
+        return None
+    names = "; ".join(
+        f"{info.key} from {info.owner} (token {info.token}, {info.left_s:.1f} s left)" for info in holders[:5]
+    )
+    return f"take {plural(len(holders), 'lock')} away: {names}"
+
+
+def list_locks(shell: Shell, prefix: str | None) -> Rows:
+    """Who holds what."""
+    mine = {lease.token for lease in (held.lease for held in shell.held)}
+    rows = [_row(info, mine) for info in shell.db.locks() if not prefix or info.key.startswith(prefix)]
+    return Rows(("key", "owner", "mode", "token", "left_s", "waiting"), rows, "lock", raw="key")
+
+
+def _row(info: dagbox.LockInfo, mine: set[int]) -> dict[str, Any]:
+    return {
+        "key": info.key,
+        "owner": f"{info.owner} (this shell)" if info.token in mine else info.owner,
+        "mode": "shared" if info.shared else "exclusive",
+        "token": info.token,
+        "left_s": round(info.left_s, 1),
+        "waiting": info.waiting,
+    }
+
+
+def renew(shell: Shell, keys: list[str]) -> Rows:
+    """Renew held locks now."""
+    chosen = _chosen(shell, keys)
+    for held in chosen:
+        held.lease.renew()
+    rows = [{"key": held.name, "token": held.lease.token, "left_s": round(held.left_s, 1)} for held in chosen]
+    return Rows(("key", "token", "left_s"), rows, "lock", raw="key")

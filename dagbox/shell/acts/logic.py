@@ -1,0 +1,134 @@
+"""Commands on facts and rules: assert, retract, facts, rule, rules, drop-rule, query, why, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dagbox.shell.parse import Query
+from dagbox.shell.problems import CommandFailed
+from dagbox.shell.results import Detail, Outcome, Rows, at_most, plural
+from dagbox.shell.session import Pending, Shell
+
+Fact = tuple[str, tuple[Any, ...]]
+
+
+def show_fact(predicate: str, args: tuple[Any, ...] | list[Any]) -> str:
+    """A fact as one writes it."""
+    return f"{predicate}({', '.join(_show_argument(arg) for arg in args)})" if args else predicate
+
+
+def _show_argument(arg: Any) -> str:
+    if not isinstance(arg, str):
+        return str(arg)
+    if arg.isidentifier() and arg[0].islower():
+        return arg
+    escaped = arg.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def assert_facts(shell: Shell, facts: list[Fact]) -> Outcome:
+    """Add facts, together."""
+    return _change(
+        shell, facts, "assert", lambda batch, fact: batch.assert_fact(fact[0], *fact[1]), "added", "there already"
+    )
+
+
+def retract_facts(shell: Shell, facts: list[Fact]) -> Outcome:
+    """Remove facts, together."""
+    return _change(
+        shell, facts, "retract", lambda batch, fact: batch.retract_fact(fact[0], *fact[1]), "removed", "not there"
+    )
+
+
+def _change(
+    shell: Shell, facts: list[Fact], verb: str, apply: Callable[[Any, Fact], Any], done: str, idle: str
+) -> Outcome:
+    if shell.batch is not None:
+        for fact in facts:
+            shell.collect(Pending(f"{verb} {show_fact(*fact)}", _later(apply, fact)))
+        text = ", ".join(show_fact(*fact) for fact in facts)
+        return Outcome(
+            f"in the batch ({len(shell.batch)}): {verb} {text}", {"batched": text, "position": len(shell.batch)}
+        )
+    with shell.db.batch() as batch:
+        futures = [apply(batch, fact) for fact in facts]
+    changed = sum(1 for future in futures if future.result())
+    same = len(facts) - changed
+    text = f"{plural(changed, 'fact')} {done}" + (f", {same} {idle}" if same else "")
+    return Outcome(text, {done: changed, idle.replace(" ", "_"): same})
+
+
+def _later(apply: Callable[[Any, Fact], Any], fact: Fact) -> Callable[[Any], Any]:
+    return lambda batch: apply(batch, fact)
+
+
+def list_facts(shell: Shell, predicate: str, limit: int | None) -> Rows:
+    """The stored facts of a predicate."""
+    facts = shell.db.facts(predicate, limit=None if limit is None else limit + 1)
+    result = Rows(("fact",), [], "fact", raw="fact")
+    result.rows = (
+        {"fact": show_fact(fact.predicate, fact.args), "predicate": fact.predicate, "args": list(fact.args)}
+        for fact in at_most(facts, limit, result.notes)
+    )
+    return result
+
+
+def add_rule(shell: Shell, text: str) -> Outcome:
+    """Add a rule."""
+    collected = shell.collect(Pending(f"rule {text}", lambda batch: batch.add_rule(text)))
+    if collected is not None:
+        return collected
+    rule_id = shell.db.add_rule(text)
+    return Outcome(f"rule {rule_id} added", {"id": rule_id, "text": text})
+
+
+def list_rules(shell: Shell) -> Rows:
+    """The stored rules."""
+    rows = [{"id": rule.id, "rule": rule.text} for rule in shell.db.rules()]
+    return Rows(("id", "rule"), rows, "rule", raw="rule")
+
+
+def drop_rule(shell: Shell, rule_id: str) -> Outcome:
+    """Remove a rule."""
+    pending = Pending(f"drop-rule {rule_id}", lambda batch: batch.drop_rule(rule_id), destroys=True)
+    collected = shell.collect(pending)
+    if collected is not None:
+        return collected
+    if not shell.db.drop_rule(rule_id):
+        raise CommandFailed(f"no rule {rule_id}: `rules` lists them")
+    return Outcome(f"rule {rule_id} removed", {"id": rule_id, "dropped": True})
+
+
+def danger_of_drop(shell: Shell, rule_id: str) -> str | None:
+    """Which rule would be removed."""
+    if shell.batch is not None:
+        return None
+    text = next((rule.text for rule in shell.db.rules() if rule.id == rule_id), None)
+    return None if text is None else f"remove the rule {' '.join(text.split())}"
+
+
+def query(shell: Shell, query: Query, limit: int | None, timeout: float | None) -> Rows | Outcome:
+    """The rows of a query, with records where they were asked for."""
+    rows = shell.db.query(
+        query.text,
+        fetch=query.fetch or None,
+        limit=None if limit is None else limit + 1,
+        timeout=timeout,
+    )
+    if rows and not rows[0]:
+        return Outcome("yes", {"holds": True})
+    columns = tuple(dict.fromkeys(name for row in rows[:100] for name in row))
+    result = Rows(columns, [], "row", raw=columns[0] if len(columns) == 1 else "", tree=bool(query.fetch))
+    result.rows = at_most(rows, limit, result.notes)
+    return result
+
+
+def why(shell: Shell, goal: str) -> Detail:
+    """The proof of an answer, or the first condition that failed."""
+    return Detail(goal, shell.db.why(goal))
+
+
+def explain(shell: Shell, goal: str) -> Detail:
+    """How a query would be done."""
+    return Detail(goal, shell.db.explain(goal))

@@ -1,0 +1,280 @@
+"""Commands on records: get, put, del, scan, ls, buckets, peek."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import msgpack
+
+import dagbox
+from dagbox.shell.jsontext import dump, load
+from dagbox.shell.parse import FileValue, Prefix, Request, Target
+from dagbox.shell.problems import CommandFailed, SyntaxProblem
+from dagbox.shell.render.text import shorten
+from dagbox.shell.results import Detail, Nodes, Outcome, Rows, at_most, plural
+from dagbox.shell.scanner import quote
+from dagbox.shell.session import Pending, Shell
+
+MAX_FILE_BYTES = 256 * 1024 * 1024
+"""The largest file that `put @FILE` reads."""
+
+
+def get(shell: Shell, refs: list[dagbox.Ref | Request], relations: Mapping[str, Any] | None) -> Nodes:
+    """Read records, each with the relations."""
+    if len(refs) == 1 and not relations and isinstance(refs[0], dagbox.Ref):
+        return Nodes([shell.db.get_record(refs[0])])
+    return Nodes(_found(_read(shell, refs, dict(relations or {}))))
+
+
+def _read(shell: Shell, refs: list[dagbox.Ref | Request], relations: dict[str, Any]) -> Iterator[dagbox.Node]:
+    if relations or any(isinstance(ref, Request) for ref in refs):
+        for ref in refs:
+            target, own = (ref.ref, ref.relations) if isinstance(ref, Request) else (ref, {})
+            yield shell.db.fetch(target, relations={**own, **relations})
+        return
+    targets = [ref for ref in refs if isinstance(ref, dagbox.Ref)]
+    for ref, record in zip(targets, shell.db.get_many(targets), strict=True):
+        if record is None:
+            yield dagbox.Node(ref.bucket, ref.key, False, 0, None)
+        else:
+            yield dagbox.Node(ref.bucket, ref.key, True, record.version, record.data)
+
+
+def _found(nodes: Iterable[dagbox.Node]) -> Iterator[dagbox.Node]:
+    """All nodes; fails at the end if a record that was asked for is not there."""
+    missing = []
+    for node in nodes:
+        if not node.found:
+            missing.append(f"{node.bucket}/{node.key}")
+        yield node
+    if missing:
+        raise CommandFailed(f"no record {', '.join(missing)}")
+
+
+def put(
+    shell: Shell,
+    target: Target,
+    value: Any,
+    new: bool,
+    if_version: int | None,
+    ttl: float | None,
+    fence: str | None,
+) -> Outcome | None:
+    """Write a record, or collect it in the batch."""
+    if value is None:
+        from dagbox.shell.acts.editing import edit
+
+        if new or if_version is not None or ttl is not None:
+            raise CommandFailed("the value is missing: write JSON or @FILE after the key")
+        return edit(shell, target, fence)
+    data = read_file(value) if isinstance(value, FileValue) else value
+    version = 0 if new else if_version
+    lease = shell.fence_of(target.bucket, target.key, fence)
+
+    def collect(batch: Any) -> Any:
+        return batch.put(target.bucket, data, key=target.key, ttl=ttl, if_version=version)
+
+    name = quote(f"{target.bucket}/{target.key or ''}")
+    collected = shell.collect(Pending(f"put {name} {shorten(dump(data), 60)}", collect, lease))
+    if collected is not None:
+        return collected
+    ref = shell.db.put(target.bucket, data, key=target.key, ttl=ttl, if_version=version, fence=lease)
+    return written(ref)
+
+
+def written(ref: dagbox.Ref) -> Outcome:
+    """What a put says."""
+    return Outcome(f"{ref}  version {ref.version}", {"bucket": ref.bucket, "key": ref.key, "version": ref.version})
+
+
+def read_file(value: FileValue) -> Any:
+    """The JSON value that a file holds.
+
+    Raises:
+        CommandFailed: it cannot be read, or holds no JSON; names the line.
+    """
+    path = value.path
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise CommandFailed(f"{path} is larger than {MAX_FILE_BYTES:,} bytes: use import")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandFailed(f"{path} is not text in UTF-8") from None
+    try:
+        return load(text)
+    except SyntaxProblem as problem:
+        line = text.count("\n", 0, problem.start) + 1
+        column = problem.start - text.rfind("\n", 0, problem.start)
+        raise CommandFailed(f"{path}, line {line}, column {column}: {problem.message}") from None
+
+
+def delete(shell: Shell, refs: list[dagbox.Ref | Request], if_version: int | None, fence: str | None) -> Rows | Outcome:
+    """Delete records, together if there are several."""
+    targets = _plain_refs(refs)
+    if if_version is not None and len(targets) > 1:
+        raise CommandFailed("--if-version goes with one record")
+    leases = [shell.fence_of(ref.bucket, ref.key, fence) for ref in targets]
+    if shell.batch is not None:
+        for ref, lease in zip(targets, leases, strict=True):
+            shell.collect(_pending_delete(ref, if_version, lease))
+        document = {"batched": [str(ref) for ref in targets], "position": len(shell.batch)}
+        return Outcome(f"in the batch ({len(shell.batch)}): del {' '.join(map(str, targets))}", document)
+    with shell.db.batch(fence=_distinct(leases)) as batch:
+        futures = [batch.delete(ref, if_version=if_version) for ref in targets]
+    rows = [{"record": str(ref), "deleted": future.result()} for ref, future in zip(targets, futures, strict=True)]
+    if len(rows) == 1:
+        text = f"deleted {targets[0]}" if rows[0]["deleted"] else f"there was no {targets[0]}"
+        return Outcome(text, {"bucket": targets[0].bucket, "key": targets[0].key, "deleted": rows[0]["deleted"]})
+    return Rows(("record", "deleted"), rows, "record")
+
+
+def _pending_delete(ref: dagbox.Ref, if_version: int | None, lease: Any) -> Pending:
+    return Pending(
+        f"del {quote(str(ref))}", lambda batch: batch.delete(ref, if_version=if_version), lease, destroys=True
+    )
+
+
+def _distinct(leases: Iterable[Any]) -> list[Any] | None:
+    """The leases there are, each once; None if there are none."""
+    return list({id(lease): lease for lease in leases if lease is not None}.values()) or None
+
+
+def danger_of_delete(
+    shell: Shell, refs: list[dagbox.Ref | Request], if_version: int | None, fence: str | None
+) -> str | None:
+    """What `del` would delete; nothing is asked for what a batch collects, `commit` asks."""
+    if shell.batch is not None:
+        return None
+    targets = _plain_refs(refs)
+    records = shell.db.get_many(targets[:1000])
+    there = [record for record in records if record is not None]
+    if not there and len(targets) <= 1000:
+        return None
+    if len(targets) == 1:
+        return f"delete {targets[0]}, version {there[0].version}"
+    names = ", ".join(str(record.ref) for record in there[:5]) + (", ..." if len(there) > 5 else "")
+    return f"delete {plural(len(there) if len(targets) <= 1000 else len(targets), 'record')}: {names}"
+
+
+def _plain_refs(refs: list[dagbox.Ref | Request]) -> list[dagbox.Ref]:
+    if any(isinstance(ref, Request) for ref in refs):
+        raise CommandFailed("name records as bucket/key here")
+    return [ref for ref in refs if isinstance(ref, dagbox.Ref)]
+
+
+def scan(
+    shell: Shell,
+    prefix: Prefix,
+    limit: int | None,
+    start: str | None,
+    stop: str | None,
+    reverse: bool,
+    fields: list[str] | None,
+) -> Nodes:
+    """Records in the order of their keys, as they come."""
+    result = Nodes([], table=True, fields=tuple(fields or ()))
+    records = shell.db.scan(
+        prefix.bucket,
+        prefix=prefix.prefix,
+        start=start,
+        stop=stop,
+        limit=None if limit is None else limit + 1,
+        reverse=reverse,
+    )
+    result.items = at_most(records, limit, result.notes)
+    return result
+
+
+def list_keys(shell: Shell, prefix: Prefix | None, limit: int | None) -> Rows:
+    """The buckets, or the keys of one."""
+    if prefix is None and shell.bucket is None:
+        return buckets(shell)
+    place = prefix or Prefix(shell.bucket or "", "")
+    result = Rows(("key", "version"), [], "key", raw="key")
+    records = shell.db.scan(place.bucket, prefix=place.prefix, limit=None if limit is None else limit + 1)
+    result.rows = (
+        {"bucket": record.bucket, "key": record.key, "version": record.version}
+        for record in at_most(records, limit, result.notes)
+    )
+    return result
+
+
+def buckets(shell: Shell) -> Rows:
+    """Buckets and how many records each has."""
+    rows = [{"bucket": name, "records": count} for name, count in sorted(shell.db.buckets().items())]
+    return Rows(("bucket", "records"), rows, "bucket", raw="bucket")
+
+
+def peek(shell: Shell, ref: dagbox.Ref | Request) -> Detail:
+    """What a record is, without its data."""
+    (target,) = _plain_refs([ref])
+    record = shell.db.get_record(target)
+    data = record.data
+    parts: dict[str, Any] = {"version": record.version, "size_bytes": packed_size(data), "type": type_name(data)}
+    if isinstance(data, Mapping):
+        parts["fields"] = {str(name): describe(value) for name, value in islice(data.items(), 1000)}
+    elif isinstance(data, list):
+        parts["elements"] = len(data)
+    refs = sorted({str(found) for found in refs_in(data)})
+    parts["refs"] = refs
+    title = str(target)
+    return Detail(title, parts, {"bucket": target.bucket, "key": target.key, **parts})
+
+
+def packed_size(value: Any) -> int:
+    """How many bytes a value takes in the store."""
+
+    def other(item: Any) -> Any:
+        if isinstance(item, dagbox.Ref):
+            return msgpack.ExtType(1, msgpack.packb([item.bucket, item.key, *([item.version] if item.version else [])]))
+        return repr(item)
+
+    return len(msgpack.packb(value, default=other, datetime=True))
+
+
+_TYPES = ((bool, "boolean"), (str, "text"), (int, "integer"), (float, "number"), (bytes, "bytes"), (list, "list"))
+
+
+def type_name(value: Any) -> str:
+    """The type of a value in a word."""
+    if value is None:
+        return "null"
+    if isinstance(value, dagbox.Ref):
+        return "ref"
+    if isinstance(value, Mapping):
+        return "map"
+    return next((name for kind, name in _TYPES if isinstance(value, kind)), type(value).__name__)
+
+
+def describe(value: Any) -> str:
+    """The type of a value, with its size or target."""
+    name = type_name(value)
+    if isinstance(value, dagbox.Ref):
+        return f"ref to {value}"
+    if isinstance(value, str):
+        return f"text of {plural(len(value), 'character')}"
+    if isinstance(value, bytes):
+        return f"{plural(len(value), 'byte')}"
+    if isinstance(value, list):
+        kinds = sorted({type_name(item) for item in value})
+        return f"list of {plural(len(value), 'element')}" + (f": {', '.join(kinds)}" if kinds else "")
+    if isinstance(value, Mapping):
+        return f"map of {plural(len(value), 'field')}"
+    return name
+
+
+def refs_in(value: Any) -> Iterator[dagbox.Ref]:
+    """Every ref anywhere in a value."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dagbox.Ref):
+            yield item
+        elif isinstance(item, Mapping):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple):
+            waiting.extend(item)

@@ -1,0 +1,201 @@
+"""Commands on the shell itself: watch, time, source, set, use, connect, history, clear, exit."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from itertools import islice
+from pathlib import Path
+
+from dagbox.shell.connection import open_connection
+from dagbox.shell.parse import Reading
+from dagbox.shell.problems import CommandFailed, LeaveShell
+from dagbox.shell.results import Outcome, Rows, plural
+from dagbox.shell.session import Shell, show_span
+from dagbox.shell.settings import SETTINGS
+from dagbox.shell.splitting import split_commands
+
+DEFAULT_EVERY_S = 2.0
+DEFAULT_HISTORY = 50
+MOST_SOURCES = 16
+"""How deep files may run other files."""
+_NOT_REPEATED = frozenset({"watch", "source", "edit", "exit", "clear", "batch", "commit", "connect"})
+
+
+def watch(shell: Shell, command: Reading, every: float | None, count: int | None) -> None:
+    """Run a command again and again, each time on an empty screen, until Ctrl-C."""
+    _check_repeatable(command, "watch")
+    pause = DEFAULT_EVERY_S if every is None else every
+    done = 0
+    sleeper = threading.Event()
+    try:
+        while True:
+            result = shell.perform(command)
+            if shell.output.terminal and shell.ask is not None:
+                shell.clear_screen()
+                stamp = time.strftime("%H:%M:%S")
+                shell.output.say(f"every {pause:g} s: {command.text.strip()}   {stamp}   Ctrl-C ends it")
+            shell.show(result, command, paged=False)
+            done += 1
+            if count is not None and done >= count:
+                return
+            sleeper.wait(pause)
+    except KeyboardInterrupt:
+        if shell.ask is None:
+            raise
+        shell.output.say("")
+
+
+def _check_repeatable(command: Reading, verb: str) -> None:
+    row = command.command
+    if row is None:
+        raise CommandFailed(f"{verb} takes a command, such as {verb} locks")
+    if row.name in _NOT_REPEATED or (row.danger and verb == "watch"):
+        raise CommandFailed(f"{verb} {row.name} makes no sense: {row.name} is not a thing to repeat")
+
+
+def time_command(shell: Shell, command: Reading, repeat: int | None) -> Outcome | None:
+    """Run a command, show its result, and say how long it took."""
+    _check_repeatable(command, "time")
+    spans: list[float] = []
+    for _ in range(max(1, repeat or 1)):
+        begun = time.perf_counter()
+        result = shell.perform(command)
+        if repeat is None:
+            shell.show(result, command)
+        elif result is not None:
+            _exhaust(result)
+        spans.append(time.perf_counter() - begun)
+    if repeat is None:
+        shell.output.say(show_span(spans[0]))
+        return None
+    figures = {"least": min(spans), "median": statistics.median(spans), "most": max(spans)}
+    text = ", ".join(f"{name} {show_span(seconds)}" for name, seconds in figures.items())
+    document = {f"{name}_ms": round(seconds * 1000, 3) for name, seconds in figures.items()}
+    return Outcome(f"{plural(len(spans), 'time')}: {text}", {"times": len(spans), **document})
+
+
+def _exhaust(result: object) -> None:
+    """Read all of a result that comes as it is asked for."""
+    for name in ("items", "rows"):
+        for _ in getattr(result, name, ()):
+            pass
+
+
+def source(shell: Shell, path: str) -> None:
+    """Run the commands of a file.
+
+    Raises:
+        CommandFailed: it cannot be read, runs itself, or one of its commands failed.
+    """
+    file = Path(path).expanduser().resolve()
+    if file in shell.sourcing:
+        raise CommandFailed(f"{file} runs itself")
+    if len(shell.sourcing) >= MOST_SOURCES:
+        raise CommandFailed(f"files run files more than {MOST_SOURCES} deep")
+    shell.sourcing = (*shell.sourcing, file)
+    failed = 0
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for text, line in split_commands(lines, lambda: shell.bucket):
+                if shell.run_text(text):
+                    continue
+                if shell.interrupted:
+                    raise KeyboardInterrupt
+                failed += 1
+                if not shell.keep_going:
+                    raise CommandFailed(f"{file}, line {line}: stopped here")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
+    finally:
+        shell.sourcing = shell.sourcing[:-1]
+    if failed:
+        raise CommandFailed(f"{file}: {plural(failed, 'command')} failed")
+
+
+def set_setting(shell: Shell, name: str | None, value: str | None) -> Rows | Outcome:
+    """Show settings, or change one."""
+    if name is not None and value is not None:
+        shell.settings.set(name, value)
+        if name == "timeout":
+            shell.db.timeout = shell.settings.timeout_s
+        return Outcome(f"{name} is {value}", {"setting": name, "value": value})
+    if name is not None and name not in SETTINGS:
+        raise CommandFailed(f"no setting {name}: the settings are {', '.join(SETTINGS)}")
+    rows = [
+        {
+            "setting": each.name,
+            "value": shell.settings[each.name],
+            "choices": ", ".join(each.choices),
+            "help": each.help,
+        }
+        for each in SETTINGS.values()
+        if name in (None, each.name)
+    ]
+    return Rows(("setting", "value", "help", "choices"), rows, "setting", raw="value")
+
+
+def use(shell: Shell, bucket: str | None) -> Outcome:
+    """Set the bucket for keys without one."""
+    if bucket is None:
+        shell.bucket = None
+        return Outcome("keys need their bucket again", {"bucket": None})
+    name = bucket.rstrip("/")
+    known = shell.db.buckets()
+    shell.bucket = name
+    outcome = Outcome(f"keys without a bucket are in {name}", {"bucket": name})
+    if name not in known:
+        outcome.notes.append(f"there is no bucket {name} yet: the first put makes it")
+    return outcome
+
+
+def connect(shell: Shell, target: str | None) -> Outcome:
+    """Go to another node or directory; what was held here is given back."""
+    place = target or shell.connection.target
+    if shell.connection.embedded and place == shell.connection.target:
+        shell.give_back_locks()
+        shell.connection.close()
+    fresh = open_connection(place, timeout_s=shell.settings.timeout_s, read_only=shell.read_only)
+    shell.batch = None
+    shell.give_back_locks()
+    shell.connection.close()
+    shell.connection = fresh
+    shell.bucket = None
+    if fresh.said:
+        shell.output.say(fresh.said)
+    return Outcome(f"connected to {fresh.label}", {"target": place, "embedded": fresh.embedded})
+
+
+def danger_of_connect(shell: Shell, target: str | None) -> str | None:
+    """What is given up by leaving."""
+    lost = []
+    if shell.held:
+        lost.append(f"give back {plural(len(shell.held), 'lock')}")
+    if shell.batch:
+        lost.append(f"forget a batch of {plural(len(shell.batch), 'write')}")
+    return " and ".join(lost) or None
+
+
+def history(shell: Shell, text: str | None, limit: int | None) -> Rows:
+    """The commands typed before, the latest last."""
+    most = DEFAULT_HISTORY if limit is None else limit
+    lines = (line for line in shell.history_lines() if text is None or text in line)
+    found = list(islice(lines, most))[::-1]
+    return Rows(("command",), [{"command": line} for line in found], "command", raw="command")
+
+
+def clear(shell: Shell) -> None:
+    """Empty the screen."""
+    shell.clear_screen()
+
+
+def leave(shell: Shell) -> None:
+    """End the shell, after asking if something would be lost by it.
+
+    Raises:
+        LeaveShell: always, unless somebody says no.
+    """
+    if shell.batch and shell.ask is not None:
+        shell.confirm(f"forget a batch of {plural(len(shell.batch), 'write')}")
+    raise LeaveShell

@@ -1,0 +1,76 @@
+"""The two lines below the prompt: what the command under the cursor takes, and what the shell holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dagbox.shell.parse import Reading
+from dagbox.shell.render.text import Line, safe, shorten
+from dagbox.shell.session import Shell, show_span
+
+NOTHING_TYPED = "help lists the commands, Tab proposes, Ctrl-D leaves"
+
+
+def hint(reading: Reading) -> Line:
+    """What to type next: the signature with the place one is at in bold, or what is wrong."""
+    inner = innermost(reading)
+    problem = reading.problem
+    typing = problem is not None and problem.end >= len(reading.text.rstrip())
+    if problem is not None and not reading.unfinished and not (typing and inner.command is not None):
+        if inner.command is None and typing:
+            return [("hint", NOTHING_TYPED if not reading.text.strip() else problem.message)]
+        return [("hint.error", problem.message)]
+    if inner.command is None:
+        return [("hint", NOTHING_TYPED)]
+    return _signature(inner)
+
+
+def innermost(reading: Reading) -> Reading:
+    """The command that the text ends in: that of `watch` or `time`, if one is there."""
+    command = reading.values.get("command")
+    return innermost(command) if isinstance(command, Reading) and command.command is not None else reading
+
+
+def _signature(reading: Reading) -> Line:
+    command = reading.command
+    if command is None:
+        return []
+    line: Line = []
+    for name, text in command.parts:
+        if line:
+            line.append(("hint", " "))
+        here = name == reading.active if name else not reading.active
+        line.append(("hint.here" if here else "hint", text))
+    line.append(("hint.note", f"   {command.summary}"))
+    return line
+
+
+def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more: bool = False) -> Line:
+    """Where one is, what is held, and how long the last command took."""
+    line: Line = [("state.place" if reachable else "state.away", f" {safe(shell.connection.label)} ")]
+    if not reachable:
+        line.append(("state.away", "no answer, trying again "))
+    if shell.read_only:
+        line.append(("state.note", " read-only "))
+    if shell.batch is not None:
+        line.append(("state.batch", f" batch {len(shell.batch)} "))
+    for held in shell.held:
+        left = held.left_s
+        style, text = ("state.lock", f"{left:.0f} s") if left > 0 else ("state.away", "lost")
+        line.append((style, f" lock {safe(shorten(held.name, 30))} {text} "))
+    if shell.last_s is not None:
+        line.append(("state.note", f" {show_span(shell.last_s)} "))
+    if more:
+        line.append(("state.note", " more names: type on "))
+    elif fetching:
+        line.append(("state.note", " ... "))
+    return line
+
+
+def plain_hint(reading: Reading) -> str:
+    """The hint without styles; the place one is at stands between stars."""
+    return _joined(hint(reading))
+
+
+def _joined(line: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"*{text}*" if style == "hint.here" else text for style, text in line)

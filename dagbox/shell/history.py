@@ -1,0 +1,85 @@
+"""The history of commands: a file in the platform's state directory, without secrets.
+
+What is not kept: a command that begins with a space, and one that seems to hold a password, token or key. In the
+running shell the arrow keys find them all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+
+MOST_BYTES = 2_000_000
+"""A longer file is cut to its later half when the shell starts."""
+MOST_COMMAND_BYTES = 20_000
+"""A longer command is not kept."""
+
+_SECRET = re.compile(
+    r"""(?ix)
+    (?: passw(?:or)?d | passphrase | secret | credential | api[_-]?key | private[_-]?key | access[_-]?key
+      | auth[_-]?token | access[_-]?token | refresh[_-]?token | bearer )
+    \w* ["']? \s* [:=,]?
+    | -----BEGIN
+    | ["'](?:token|pin|cvv|ssn)["'] \s* :
+    """
+)
+
+
+def is_secret(text: str) -> bool:
+    """Whether a command is not to be kept."""
+    return text.startswith(" ") or len(text) > MOST_COMMAND_BYTES or _SECRET.search(text) is not None
+
+
+class CommandHistory(FileHistory):
+    """History in a file that only its owner can read; it does without the file if that cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._last = ""
+
+    def store_string(self, string: str) -> None:
+        """Keep a command, unless it is a secret or the same as the one before."""
+        if is_secret(string) or string == self._last:
+            return
+        self._last = string
+        try:
+            super().store_string(string)
+        except OSError:
+            # A full disk must not end the shell; the command stays in memory.
+            return
+
+
+def open_history() -> History:
+    """The history of this user; one in memory if there is no place for a file."""
+    from platformdirs import user_state_path
+
+    path = user_state_path("dagbox") / "shell_history"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
+        path.chmod(0o600)
+        _shorten(path)
+    except OSError:
+        return InMemoryHistory()
+    return CommandHistory(path)
+
+
+def _shorten(path: Path) -> None:
+    """Cut a long file to its later half, at the beginning of an entry."""
+    if path.stat().st_size <= MOST_BYTES:
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    later = text[len(text) // 2 :]
+    part = path.with_suffix(".part")
+    part.write_text(later[later.find("\n# ") :], encoding="utf-8")
+    part.chmod(0o600)
+    part.replace(path)
+
+
+def newest_first(history: History) -> Iterator[str]:
+    """The commands, the latest first."""
+    return iter(history.get_strings()[::-1])

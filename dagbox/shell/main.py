@@ -1,0 +1,133 @@
+"""`run_shell`: from what the command line said to an exit status.
+
+Exit status: 0 done, 1 a command failed, 2 wrong usage, 3 cannot connect, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import dagbox
+from dagbox.shell.connection import Connection, default_target, open_connection
+from dagbox.shell.output import Output
+from dagbox.shell.problems import CommandFailed, LeaveShell
+from dagbox.shell.session import Shell
+from dagbox.shell.settings import Configuration, check_colour, configuration_path, load_configuration
+from dagbox.shell.splitting import split_commands
+
+DONE, FAILED, WRONG_USAGE, CANNOT_CONNECT, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def run_shell(
+    target: str | None = None,
+    *,
+    commands: Sequence[str] = (),
+    read_stdin: bool | None = None,
+    result_format: str | None = None,
+    yes: bool = False,
+    read_only: bool = False,
+    keep_going: bool = False,
+    label: str | None = None,
+    colour: str | None = None,
+    use_colour: bool | None = None,
+    timeout_s: float | None = None,
+) -> int:
+    """Run the shell until it ends.
+
+    Args:
+        target: a directory or URL; None for `DAGBOX_URL` or the directory `data`.
+        commands: run these, one after the other, instead of asking for commands.
+        read_stdin: take commands from standard input; None: if it is no terminal and there are no `commands`.
+        result_format: tree, table, json or raw; None: what the settings say.
+        yes: destructive commands do not ask.
+        read_only: refuse commands that write.
+        keep_going: go on after a command that fails.
+        label: stands before the prompt; None: what the environment in `shell.toml` says.
+        colour: of the label and the prompt.
+        use_colour: whether results are coloured on a terminal; None: unless NO_COLOR is set.
+        timeout_s: how long a request may take, in seconds; None: what the settings say.
+
+    Returns:
+        The exit status.
+    """
+    output = Output(sys.stdout, sys.stderr, colour=_wants_colour(use_colour))
+    try:
+        configuration = load_configuration(configuration_path())
+        if result_format is not None:
+            configuration.settings.set("format", result_format)
+        if timeout_s is not None:
+            configuration.settings.set("timeout", str(timeout_s))
+        if colour is not None:
+            check_colour(colour, "--colour")
+    except CommandFailed as error:
+        output.say(f"error: {error}", "missing")
+        return WRONG_USAGE
+    place = target or default_target()
+    environment = configuration.environment_of(place)
+    environment = replace(
+        environment,
+        label=environment.label if label is None else label,
+        colour=colour or environment.colour,
+        read_only=read_only or environment.read_only,
+    )
+    connection = _connect(place, configuration, environment.read_only, output)
+    if connection is None:
+        return CANNOT_CONNECT
+    shell = Shell(connection, output, configuration.settings, environment, environment.read_only, yes, keep_going)
+    return _run_and_close(shell, lambda: _run(shell, commands, read_stdin))
+
+
+def _wants_colour(use_colour: bool | None) -> bool:
+    return not os.environ.get("NO_COLOR") if use_colour is None else use_colour
+
+
+def _connect(place: str, configuration: Configuration, read_only: bool, output: Output) -> Connection | None:
+    """The open connection; None, with one line on standard error, if there is none to be had."""
+    try:
+        connection = open_connection(place, timeout_s=configuration.settings.timeout_s, read_only=read_only)
+    except dagbox.DagBoxError as error:
+        output.say(f"error: {error}", "missing")
+        return None
+    if connection.said:
+        output.say(connection.said)
+    return connection
+
+
+def _run_and_close(shell: Shell, run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        shell.close()
+
+
+def _run(shell: Shell, commands: Sequence[str], read_stdin: bool | None) -> int:
+    if commands:
+        texts = (text for command in commands for text, _ in split_commands(command.split("\n"), lambda: shell.bucket))
+        return run_commands(shell, texts)
+    if read_stdin or (read_stdin is None and not sys.stdin.isatty()):
+        return run_commands(shell, (text for text, _ in split_commands(sys.stdin, lambda: shell.bucket)))
+    from dagbox.shell.repl import run_repl
+
+    return run_repl(shell)
+
+
+def run_commands(shell: Shell, texts: Iterable[str]) -> int:
+    """Run commands one after the other; the exit status."""
+    status = DONE
+    try:
+        for text in texts:
+            if shell.run_text(text):
+                continue
+            if shell.interrupted:
+                return INTERRUPTED
+            status = FAILED
+            if not shell.keep_going:
+                return status
+    except LeaveShell as leave:
+        return status if leave.status is None else leave.status
+    return status

@@ -1,0 +1,1 @@
+"""Results as lines of styled text: trees, tables, JSON and raw data."""

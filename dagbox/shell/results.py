@@ -1,0 +1,108 @@
+"""What commands return; `render/` shows each in every format.
+
+Rows may be a generator: they are shown as they come, and never kept. `notes` is read when all is shown: it says
+what was left out, so that nothing is cut silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import dagbox
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Nodes:
+    """Records, perhaps with relations. Shown as trees unless `table` says that a table reads better.
+
+    Args:
+        items: nodes or records, in order.
+        table: whether a table is what people expect.
+        fields: the fields of the data to show as columns; empty: the whole data in one column.
+    """
+
+    items: Iterable[dagbox.Node | dagbox.Record]
+    table: bool = False
+    fields: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows with named columns.
+
+    Args:
+        columns: what the table shows, in order; documents hold all that the row has.
+        rows: column -> value, for each row.
+        noun: what a row is, for "3 locks".
+        raw: the column that the raw format shows alone; "" for all, divided by tabs.
+        tree: whether a tree for each row is what people expect.
+    """
+
+    columns: tuple[str, ...]
+    rows: Iterable[Mapping[str, Any]]
+    noun: str = "row"
+    raw: str = ""
+    tree: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Detail:
+    """One thing with its parts, shown as a tree.
+
+    Args:
+        title: what it is.
+        value: its parts: maps, lists and plain values.
+        document: what JSON shows; by default the value.
+    """
+
+    title: str
+    value: Any
+    document: Any = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was done: a sentence for people, a document for programs."""
+
+    text: str
+    document: Mapping[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Text:
+    """Text for people only, in lines of styled parts; `help`."""
+
+    lines: Iterable[list[tuple[str, str]]]
+    document: Any = None
+    notes: list[str] = field(default_factory=list)
+
+
+Result = Nodes | Rows | Detail | Outcome | Text
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 lock`, `2 locks`, `1,000 entries`."""
+    if count == 1:
+        return f"1 {noun}"
+    many = noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"
+    return f"{count:,} {many}"
+
+
+def at_most(items: Iterable[T], limit: int | None, notes: list[str]) -> Iterator[T]:
+    """The first `limit` items; adds a note if there are more. The source should hold one more than the limit."""
+    if limit is None:
+        yield from items
+        return
+    for count, item in enumerate(items):
+        if count == limit:
+            notes.append(f"there are more: these are the first {limit:,}")
+            return
+        yield item

@@ -1,0 +1,185 @@
+"""Settings of the shell, and the file they may be kept in.
+
+`shell.toml` in the platform's configuration directory (on Linux `~/.config/dagbox/shell.toml`) may hold:
+
+    [settings]
+    format = "tree"
+    editing = "vi"
+
+    [environments.production]
+    match = "tcp://db-prod*"     # addresses or directories, with * and ?
+    label = "PRODUCTION"
+    colour = "red"
+    read_only = true
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from dagbox.shell.palette import ENVIRONMENT_COLOURS
+from dagbox.shell.problems import CommandFailed
+from dagbox.shell.table import FORMATS
+
+_SWITCH = ("on", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting: its name, what it may be, and what it is if nobody says.
+
+    Args:
+        choices: the values there are; empty for a number of seconds or a text.
+    """
+
+    name: str
+    default: str
+    help: str
+    choices: tuple[str, ...] = ()
+    seconds: bool = False
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            "format",
+            "auto",
+            "how results are shown; auto: trees and tables for people, JSON for programs",
+            ("auto", *FORMATS),
+        ),
+        Setting("pager", "on", "long results go through $PAGER", _SWITCH),
+        Setting("timing", "off", "say after each command how long it took", _SWITCH),
+        Setting("timeout", "30", "how long a request may take, in seconds", seconds=True),
+        Setting("editing", "emacs", "how the keys edit the line", ("emacs", "vi")),
+        Setting("completion", "on", "propose while typing; off: with the tab key only", _SWITCH),
+        Setting("mouse", "off", "the mouse moves the cursor and selects proposals", _SWITCH),
+        Setting("confirm", "on", "destructive commands ask first", _SWITCH),
+    )
+}
+
+
+@dataclass(slots=True)
+class Settings:
+    """The values of all settings."""
+
+    values: dict[str, str] = field(default_factory=lambda: {name: each.default for name, each in SETTINGS.items()})
+
+    def __getitem__(self, name: str) -> str:
+        return self.values[name]
+
+    def on(self, name: str) -> bool:
+        """Whether a switch is on."""
+        return self.values[name] == "on"
+
+    @property
+    def timeout_s(self) -> float:
+        """How long a request may take, in seconds."""
+        return float(self.values["timeout"])
+
+    def set(self, name: str, value: str) -> None:
+        """Change one.
+
+        Raises:
+            CommandFailed: there is none of that name, or it may not be that value.
+        """
+        setting = SETTINGS.get(name)
+        if setting is None:
+            raise CommandFailed(f"no setting {name}: the settings are {', '.join(SETTINGS)}")
+        if setting.choices and value not in setting.choices:
+            raise CommandFailed(f"{name} is one of {', '.join(setting.choices)}, not {value}")
+        if setting.seconds and not _is_seconds(value):
+            raise CommandFailed(f"{name} is a number of seconds above 0, not {value}")
+        self.values[name] = value
+
+
+def _is_seconds(text: str) -> bool:
+    try:
+        return 0 < float(text) < 1e9
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What makes one node look different from another.
+
+    Args:
+        label: stands before the prompt; "" for none.
+        colour: of the label and the prompt.
+    """
+
+    label: str = ""
+    colour: str = "green"
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What `shell.toml` says."""
+
+    settings: Settings
+    environments: tuple[tuple[str, Environment], ...] = ()
+
+    def environment_of(self, address: str) -> Environment:
+        """The environment of the first pattern that the address or directory matches."""
+        for pattern, environment in self.environments:
+            if fnmatchcase(address, pattern):
+                return environment
+        return Environment()
+
+
+def configuration_path() -> Path:
+    """Where `shell.toml` is looked for."""
+    from platformdirs import user_config_path
+
+    return user_config_path("dagbox") / "shell.toml"
+
+
+def load_configuration(path: Path) -> Configuration:
+    """Read `shell.toml`; a file that is not there says nothing.
+
+    Raises:
+        CommandFailed: it cannot be read, or says what it cannot say.
+    """
+    settings = Settings()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Configuration(settings)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"cannot read {path}: {error}") from None
+    unknown = set(content) - {"settings", "environments"}
+    if unknown:
+        raise CommandFailed(f"{path}: no section {', '.join(sorted(unknown))}: there are settings and environments")
+    for name, value in content.get("settings", {}).items():
+        text = ("on" if value else "off") if isinstance(value, bool) else str(value)
+        try:
+            settings.set(name, text)
+        except CommandFailed as error:
+            raise CommandFailed(f"{path}: {error.message}") from None
+    return Configuration(settings, tuple(_environments(path, content.get("environments", {}))))
+
+
+def _environments(path: Path, section: dict[str, Any]) -> list[tuple[str, Environment]]:
+    found = []
+    for name, entry in section.items():
+        unknown = set(entry) - {"match", "label", "colour", "read_only"}
+        if unknown or not isinstance(entry.get("match"), str):
+            raise CommandFailed(f"{path}: environment {name} needs match, and may have label, colour and read_only")
+        colour = entry.get("colour", "green")
+        check_colour(colour, f"{path}: environment {name}")
+        environment = Environment(str(entry.get("label", name)), colour, bool(entry.get("read_only", False)))
+        found.append((entry["match"], environment))
+    return found
+
+
+def check_colour(colour: str, where: str) -> str:
+    """The colour if an environment may have it. Raises CommandFailed otherwise."""
+    if colour not in ENVIRONMENT_COLOURS:
+        raise CommandFailed(f"{where}: the colour is one of {', '.join(ENVIRONMENT_COLOURS)}, not {colour}")
+    return colour

@@ -204,7 +204,9 @@ def _tell(error: Exception) -> int:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:
         text = f"{type(error).__name__}: {error} (this is a fault of dagbox; DAGBOX_DEBUG=1 shows where)"
-    click.echo(f"{click.style('dagbox: error:', fg='red') if _coloured() else 'dagbox: error:'} {one_line(text)}", err=True)
+    click.echo(
+        f"{click.style('dagbox: error:', fg='red') if _coloured() else 'dagbox: error:'} {one_line(text)}", err=True
+    )
     return status
 
 

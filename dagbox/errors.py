@@ -5,7 +5,8 @@
     │   ├── BadKey
     │   ├── BadBucket
     │   ├── UnknownSetting       a key of dagbox.toml that is no setting
-    │   └── BadSetting           a setting with a value that cannot be
+    │   ├── BadSetting           a setting with a value that cannot be
+    │   └── BadLine              a line of an import that cannot be read
     ├── NotFound                 no such record
     │   └── UnknownBucket        no such bucket
     ├── Conflict                 the record's version is not the one that was asked for
@@ -190,6 +191,17 @@ class BadSetting(InvalidArgument):
         super().__init__(
             f"{setting} is {shown} ({source}): {reason}", setting=setting, value=shown, reason=reason, source=source
         )
+
+
+class BadLine(InvalidArgument):
+    """A line of an import that cannot be read. Fields: line (from 1), reason."""
+
+    code = "bad_line"
+    line: int
+    reason: str
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"line {line}: {reason}", line=line, reason=reason)
 
 
 class NotFound(DagBoxError):

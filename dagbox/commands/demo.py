@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from dagbox.commands.node import logic_option, node_settings, readers_option
@@ -13,10 +15,16 @@ from dagbox.commands.output import note
 @click.argument("directory", metavar="[DIR]", required=False)
 @readers_option
 @logic_option
-@click.option("--rate", type=click.FloatRange(0, 10_000), default=40.0, show_default=True, metavar="R", help="Requests a second.")
-@click.option("--for", "for_s", type=DURATION, metavar="TIME", help="End after this long, such as 30s.  [default: Ctrl-C]")
+@click.option(
+    "--rate", type=click.FloatRange(0, 10_000), default=40.0, show_default=True, metavar="R", help="Requests a second."
+)
+@click.option(
+    "--for", "for_s", type=DURATION, metavar="TIME", help="End after this long, such as 30s.  [default: Ctrl-C]"
+)
 @click.option("--no-traffic", is_flag=True, help="Load the data and serve it, no more.")
-@click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="What the traffic's choices come from.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, metavar="N", help="What the traffic's choices come from."
+)
 @click.option("--headless", is_flag=True, help="No dashboard, also where there is a terminal for it.")
 @click.option("--verbose", "-v", is_flag=True, help="Log what the node does.")
 def demo(
@@ -32,18 +40,17 @@ def demo(
 ) -> int:
     """Run a node on real data, with gentle traffic: something to look at.
 
-    The data are the Python distributions installed on this machine: packages, their requirements, modules and authors, as records that link to
-    each other. They are loaded into DIR, or into a directory for your user's data; loading again changes only what has changed. The command
-    tells what to type in another terminal. Ctrl-C ends it.
+    The data are the Python distributions installed on this machine: packages, their requirements, modules and
+    authors, as records that link to each other. They are loaded into DIR, or into a directory for your user's
+    data; loading again changes only what has changed. The command tells what to type in another terminal.
+    Ctrl-C ends it.
     """
-    import logging
-
     from dagbox.demo.run import Demo, DemoSettings
     from dagbox.runtime.process import start_logging
 
-    start_logging()
     if not verbose:
-        logging.getLogger("dagbox").setLevel(logging.WARNING)
+        os.environ.setdefault("DAGBOX_LOG", "warning")
+    start_logging()
     where = directory or default_directory()
     settings = DemoSettings(rate=0.0 if no_traffic else rate, for_s=for_s, seed=seed)
     return Demo(where, node_settings(readers, logic, ()), settings, note).run()

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from dagbox.commands.options import Kind
+
 TOKEN_VARIABLE = "DAGBOX_LOCK_TOKEN"
 
 
-class Fence(click.ParamType):
+class Fence(Kind):
     """`KEY=TOKEN`, or `KEY`; gives (key, token)."""
 
     name = "key[=token]"

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dagbox.commands.fences import TOKEN_VARIABLE
-from dagbox.commands.options import DURATION, at_option, confirm, format_option, place_argument, timeout_option, yes_option
+from dagbox.commands.options import (
+    DURATION,
+    at_option,
+    confirm,
+    format_option,
+    place_argument,
+    timeout_option,
+    yes_option,
+)
 from dagbox.commands.output import Column, note, print_json, print_rows, show_ms
 from dagbox.commands.place import open_at
 from dagbox.errors import LeaseLost
@@ -45,8 +53,12 @@ class _LockCommand(click.Command):
 
 @click.command("lock", cls=_LockCommand, short_help="hold a lock while a command runs")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY... [-- COMMAND...]")
-@click.option("--ttl", type=DURATION, default="10s", show_default=True, metavar="TIME", help="How long the lease lives.")
-@click.option("--wait", type=DURATION, metavar="TIME", help="How long to wait for the lock.  [default: until it is had]")
+@click.option(
+    "--ttl", type=DURATION, default="10s", show_default=True, metavar="TIME", help="How long the lease lives."
+)
+@click.option(
+    "--wait", type=DURATION, metavar="TIME", help="How long to wait for the lock.  [default: until it is had]"
+)
 @click.option("--shared", is_flag=True, help="Together with other shared holders.")
 @click.option("--owner", metavar="NAME", help="Who holds it, for others to see.  [default: host and process]")
 @at_option
@@ -58,17 +70,18 @@ def lock(
     shared: bool,
     owner: str | None,
     at: str | None,
-    format: str,
+    output: str,
 ) -> int:
     """Hold a lock while a command runs, and return the command's exit status.
 
-    Several KEYs are had all or none. The lease is renewed while the command runs, and given back when it ends. The command has in its
-    environment DAGBOX_LOCK_TOKEN, the fencing token; DAGBOX_LOCK_KEYS, the keys, one a line; and DAGBOX_URL. A write with
-    --fence KEY carries the token, and is refused if a later holder wrote already.
+    Several KEYs are had all or none. The lease is renewed while the command runs, and given back when it ends.
+    The command has in its environment DAGBOX_LOCK_TOKEN, the fencing token; DAGBOX_LOCK_KEYS, the keys, one a
+    line; and DAGBOX_URL. A write with --fence KEY carries the token, and is refused if a later holder wrote
+    already.
 
-    If the lease is lost (the node was away for longer than it lives, or somebody took it away), the command is sent SIGTERM, and
-    SIGKILL 5 s later; the exit status is 1. A lock that is not had within --wait is exit status 1 too; the command is
-    not run then. 127: no such command; 128 + N: it was ended by signal N.
+    If the lease is lost (the node was away for longer than it lives, or somebody took it away), the command is
+    sent SIGTERM, and SIGKILL 5 s later; the exit status is 1. A lock that is not had within --wait is exit
+    status 1 too; the command is not run then. 127: no such command; 128 + N: it was ended by signal N.
 
     Without a command the lock is held until Ctrl-C, and the token is printed.
     """
@@ -78,7 +91,7 @@ def lock(
         locking = db.lock(*keys, ttl=ttl, wait=LONGEST_WAIT_S if wait is None else wait, shared=shared, owner=owner)
         lease = stack.enter_context(locking)
         if not command:
-            _hold(lease, format)
+            _hold(lease, output)
             return 0
         environment = os.environ | {
             TOKEN_VARIABLE: str(lease.token),
@@ -171,7 +184,7 @@ class _Signals:
 @place_argument
 @timeout_option
 @format_option
-def locks(at: str | None, timeout: float, format: str) -> None:
+def locks(at: str | None, timeout: float, output: str) -> None:
     """List who holds which lock, for how long still, and how many wait for it."""
     with open_at(at, timeout=timeout) as db:
         rows = [info._asdict() for info in db.locks()]
@@ -183,7 +196,7 @@ def locks(at: str | None, timeout: float, format: str) -> None:
         Column("left", "left_s", lambda value: show_ms(value * 1000)),
         Column("waiting", "waiting"),
     ]
-    print_rows(format, rows, columns, empty="no locks are held")
+    print_rows(output, rows, columns, empty="no locks are held")
 
 
 @click.command("release", short_help="take a lock away from its holder")
@@ -194,8 +207,8 @@ def locks(at: str | None, timeout: float, format: str) -> None:
 def release(key: str, yes: bool, at: str | None, timeout: float) -> int:
     """Take a lock away from whoever holds it.
 
-    The holder is not stopped; what it writes with its token is refused once the next holder has written. Exit status 1 if nobody holds
-    the key.
+    The holder is not stopped; what it writes with its token is refused once the next holder has written. Exit
+    status 1 if nobody holds the key.
     """
     with open_at(at, timeout=timeout) as db:
         holders = [info.owner for info in db.locks() if info.key == key and info.token]

@@ -15,8 +15,12 @@ from dagbox.values import Node
 
 @click.command("query", short_help="show the rows of a goal")
 @click.argument("goal", metavar="GOAL")
-@click.option("--fetch", multiple=True, metavar="VAR=BUCKET", help="Put the record in the place of this variable's key.")
-@click.option("--with", "relations", metavar="RELATIONS", help="The records that fetched ones bring along, as with get.")
+@click.option(
+    "--fetch", multiple=True, metavar="VAR=BUCKET", help="Put the record in the place of this variable's key."
+)
+@click.option(
+    "--with", "relations", metavar="RELATIONS", help="The records that fetched ones bring along, as with get."
+)
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of $NAME in the goal.")
 @click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most so many rows.")
 @at_option
@@ -30,7 +34,7 @@ def query(
     limit: int | None,
     at: str | None,
     timeout: float,
-    format: str,
+    output: str,
 ) -> None:
     """Show the rows of a goal, such as 'needs(rich, X)'.
 
@@ -45,12 +49,12 @@ def query(
     values = {name: _argument(value) for name, value in map(_pair, params)}
     with open_at(at, timeout=timeout) as db:
         rows = db.query(goal, fetch=wanted or None, limit=limit, timeout=timeout, params=values or None)
-    if format == "table" and rows and not rows[0]:
+    if output == "table" and rows and not rows[0]:
         click.echo("yes")
         return
     shown = [{name: _plain(value) for name, value in row.items()} for row in rows]
     columns = [Column(name, name) for name in (shown[0] if shown else ())]
-    print_rows(format, shown, columns, empty="no rows")
+    print_rows(output, shown, columns, empty="no rows")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -79,10 +83,10 @@ def _plain(value: Any) -> Any:
 @at_option
 @timeout_option
 @format_option
-def why(goal: str, at: str | None, timeout: float, format: str) -> None:
+def why(goal: str, at: str | None, timeout: float, output: str) -> None:
     """Show the proof of an answer, or the first condition that failed."""
     with open_at(at, timeout=timeout) as db:
-        _print_tree(db.why(goal), format)
+        _print_tree(db.why(goal), output)
 
 
 @click.command("explain", short_help="show how a goal would be answered")
@@ -90,10 +94,10 @@ def why(goal: str, at: str | None, timeout: float, format: str) -> None:
 @at_option
 @timeout_option
 @format_option
-def explain(goal: str, at: str | None, timeout: float, format: str) -> None:
+def explain(goal: str, at: str | None, timeout: float, output: str) -> None:
     """Show how a goal would be answered: strata, order of joins, sizes."""
     with open_at(at, timeout=timeout) as db:
-        _print_tree(db.explain(goal), format)
+        _print_tree(db.explain(goal), output)
 
 
 def _print_tree(value: Any, output: str) -> None:
@@ -126,24 +130,26 @@ def tree_lines(value: Any, margin: str = "") -> list[str]:
 
 @click.command("rules", short_help="list, add and drop rules")
 @place_argument
-@click.option("--add", "added", multiple=True, metavar="RULE", help="Add a rule, such as 'needs(X, Y) :- depends(X, Y).'")
+@click.option(
+    "--add", "added", multiple=True, metavar="RULE", help="Add a rule, such as 'needs(X, Y) :- depends(X, Y).'"
+)
 @click.option("--drop", "dropped", multiple=True, metavar="ID", help="Drop the rule with this id.")
 @timeout_option
 @format_option
-def rules(at: str | None, added: tuple[str, ...], dropped: tuple[str, ...], timeout: float, format: str) -> int:
+def rules(at: str | None, added: tuple[str, ...], dropped: tuple[str, ...], timeout: float, output: str) -> int:
     """List the rules; or add and drop some, all together or none."""
     columns = [Column("id", "id"), Column("rule", "text")]
     if not added and not dropped:
         with open_at(at, timeout=timeout) as db:
             rows = [rule._asdict() for rule in db.rules()]
-        print_rows(format, rows, columns, empty="no rules")
+        print_rows(output, rows, columns, empty="no rules")
         return 0
     with open_at(at, timeout=timeout, create=bool(added)) as db:
         with db.batch() as batch:
             drops = [batch.drop_rule(rule_id) for rule_id in dropped]
             adds = [batch.add_rule(rule) for rule in added]
         rows = [{"id": add.result(), "text": rule} for add, rule in zip(adds, added, strict=True)]
-    print_rows(format, rows, columns, empty="dropped")
+    print_rows(output, rows, columns, empty="dropped")
     missing = [rule_id for rule_id, drop in zip(dropped, drops, strict=True) if not drop.result()]
     for rule_id in missing:
         note(f"dagbox: error: no rule {rule_id}")
@@ -167,14 +173,16 @@ def facts(
     limit: int | None,
     at: str | None,
     timeout: float,
-    format: str,
+    output: str,
 ) -> None:
     """List the facts of a predicate, or of all; or assert or retract one: facts --add depends a b.
 
     An argument that looks like a number is one.
     """
-    if add and drop or (add or drop) and not predicate or arguments and not (add or drop):
-        raise click.UsageError("facts [PREDICATE], or facts --add|--drop PREDICATE ARGUMENT...", click.get_current_context())
+    if (add and drop) or ((add or drop) and not predicate) or (arguments and not (add or drop)):
+        raise click.UsageError(
+            "facts [PREDICATE], or facts --add|--drop PREDICATE ARGUMENT...", click.get_current_context()
+        )
     with open_at(at, timeout=timeout, create=add) as db:
         if add or drop:
             act = db.assert_fact if add else db.retract_fact
@@ -184,4 +192,4 @@ def facts(
         found = db.facts(predicate, limit=limit)
     rows = [{"predicate": fact.predicate, "args": list(fact.args)} for fact in found]
     columns = [Column("predicate", "predicate"), Column("arguments", lambda row: ", ".join(map(str, row["args"])))]
-    print_rows(format, rows, columns, empty="no facts")
+    print_rows(output, rows, columns, empty="no facts")

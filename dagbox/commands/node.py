@@ -27,7 +27,10 @@ logic_option = click.option(
 @readers_option
 @logic_option
 @click.option(
-    "--listen", multiple=True, metavar="ADDRESS", help="Listen there too, such as tcp://127.0.0.1:7000; may be repeated."
+    "--listen",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Listen there too, such as tcp://127.0.0.1:7000; may be repeated.",
 )
 @click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
 @click.option(
@@ -47,8 +50,8 @@ def up(
 ) -> int:
     """Run a node on a directory: a broker, a writer, a lock worker, readers and logic workers, each a process.
 
-    A process that dies is started again. Ctrl-C or SIGTERM ends the node: it finishes what it has begun, within 5 s. There is one node to a
-    directory; other programs find it by the directory, as in `dagbox shell DIR`.
+    A process that dies is started again. Ctrl-C or SIGTERM ends the node: it finishes what it has begun, within
+    5 s. There is one node to a directory; other programs find it by the directory, as in `dagbox shell DIR`.
     """
     from dagbox.runtime.node import run_node
     from dagbox.runtime.process import start_logging
@@ -59,7 +62,11 @@ def up(
 
 
 def node_settings(
-    readers: int | None, logic: int | None, listen: tuple[str, ...], insecure: bool = False, durability: str | None = None
+    readers: int | None,
+    logic: int | None,
+    listen: tuple[str, ...],
+    insecure: bool = False,
+    durability: str | None = None,
 ) -> NodeSettings:
     """What a node runs: the flags where they are given, else the settings."""
     from dagbox.runtime.node import NodeSettings

@@ -7,13 +7,19 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from dagbox.config import FORMATS, Settings, load_settings
 from dagbox.errors import DagBoxError
 from dagbox.values import Ref, check_bucket, check_key
+
+if TYPE_CHECKING:
+    Kind = click.ParamType[Any]
+else:
+    # Of the versions of click that we run with, the older ones have no generic class here.
+    Kind = click.ParamType
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,7 +45,7 @@ def _default_timeout(ctx: click.Context, parameter: click.Parameter, value: floa
     return value if value is not None else settings().timeout
 
 
-class Duration(click.ParamType):
+class Duration(Kind):
     """A span of time such as `500ms`, `10s`, `2m`, `1h`, `7d`, or a number of seconds; gives seconds."""
 
     name = "time"
@@ -53,7 +59,7 @@ class Duration(click.ParamType):
         return float(match[1]) * _SECONDS[match[2]]
 
 
-class RecordName(click.ParamType):
+class RecordName(Kind):
     """`BUCKET/KEY`, which gives a ref; with `new`, `BUCKET` or `BUCKET/` too, with an empty key."""
 
     name = "bucket/key"
@@ -73,7 +79,7 @@ class RecordName(click.ParamType):
             self.fail(error.message, param, ctx)
 
 
-class Prefix(click.ParamType):
+class Prefix(Kind):
     """`BUCKET` or `BUCKET/PREFIX`; gives the pair."""
 
     name = "bucket[/prefix]"
@@ -88,7 +94,7 @@ class Prefix(click.ParamType):
             self.fail(error.message, param, ctx)
 
 
-class Json(click.ParamType):
+class Json(Kind):
     """A JSON text, `-` for the text on standard input, or `@FILE`; gives the value, with refs, bytes and times."""
 
     name = "json"
@@ -128,6 +134,7 @@ JSON = Json()
 
 format_option = click.option(
     "--format",
+    "output",
     type=click.Choice(FORMATS),
     callback=_default_format,
     help="How to print: a table for people, or JSON, one document a line.",

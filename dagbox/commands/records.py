@@ -55,13 +55,13 @@ _if_version_option = click.option(
 @timeout_option
 @format_option
 def get(
-    records: tuple[Ref, ...], relations: str | None, only_data: bool, at: str | None, timeout: float, format: str
+    records: tuple[Ref, ...], relations: str | None, only_data: bool, at: str | None, timeout: float, output: str
 ) -> int:
     """Show records, with the records they lead to.
 
-    RELATIONS are written as in the shell: NAME: via PATH follows the refs at a path of the data, NAME: BUCKET/KEY, ... names
-    records, NAME: where GOAL in BUCKET asks logic; each may have relations of its own in braces. The JSON of the wire form
-    is accepted too.
+    RELATIONS are written as in the shell: NAME: via PATH follows the refs at a path of the data, NAME:
+    BUCKET/KEY, ... names records, NAME: where GOAL in BUCKET asks logic; each may have relations of its own in
+    braces. The JSON of the wire form is accepted too.
 
     Exit status 1 if one of the records is not there.
     """
@@ -77,7 +77,7 @@ def get(
                 note(f"dagbox: error: no record {node.bucket}/{node.key}")
             elif only_data:
                 print_json(node.data)
-            elif format == "json":
+            elif output == "json":
                 print_json(node_map(node))
             else:
                 _print_tree(node)
@@ -138,7 +138,9 @@ def _print_tree(root: Node) -> None:
             yield f"{inner}{_reference(node.data) or cell(node.data)}"
         for relation, nodes in node.relations.items():
             left = node.more.get(relation, 0)
-            yield f"{inner}{styled(printable(relation), fg='cyan')}: {len(nodes)}" + (f" and {left} more" if left else "")
+            yield f"{inner}{styled(printable(relation), fg='cyan')}: {len(nodes)}" + (
+                f" and {left} more" if left else ""
+            )
             for each in nodes:
                 yield from lines(each, inner + "  ")
 
@@ -147,9 +149,13 @@ def _print_tree(root: Node) -> None:
 
 
 def _reference(value: Any) -> str:
+    """Refs, one or a list of them, as people read them; empty for everything else."""
     from dagbox.commands.output import printable
 
-    return printable(f"@{value}") if isinstance(value, Ref) else ""
+    refs = value if isinstance(value, list) else [value]
+    if not refs or not all(isinstance(ref, Ref) for ref in refs):
+        return ""
+    return printable(", ".join(f"@{ref}" for ref in refs))
 
 
 @click.command("put", short_help="write a record")
@@ -171,12 +177,13 @@ def put(
     fences: tuple[tuple[str, int], ...],
     at: str | None,
     timeout: float,
-    format: str,
+    output: str,
 ) -> None:
     """Write a record; it is on disk when the command ends.
 
-    Without a KEY one is made, whose order is that of time. The value is JSON, - for the JSON on standard input, or @FILE. What JSON
-    has no form for is written {"$ref": "post/p1"}, {"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}.
+    Without a KEY one is made, whose order is that of time. The value is JSON, - for the JSON on standard input,
+    or @FILE. What JSON has no form for is written {"$ref": "post/p1"}, {"$bytes": "aGk="}, {"$time":
+    "2026-01-31T12:00:00+00:00"}.
     """
     if new and if_version:
         raise click.UsageError("--new means --if-version 0: give one of them", click.get_current_context())
@@ -189,7 +196,7 @@ def put(
             if_version=0 if new else if_version,
             fence=fence_pairs(fences),
         )
-    if format == "json":
+    if output == "json":
         print_json({"bucket": ref.bucket, "key": ref.key, "version": ref.version})
     else:
         click.echo(f"{ref}  version {ref.version}")
@@ -208,7 +215,7 @@ def delete(
     fences: tuple[tuple[str, int], ...],
     at: str | None,
     timeout: float,
-    format: str,
+    output: str,
 ) -> int:
     """Delete records, all together or none.
 
@@ -219,7 +226,7 @@ def delete(
             answers = [batch.delete(record, if_version=if_version) for record in records]
         there = [answer.result() for answer in answers]
     for record, deleted in zip(records, there, strict=True):
-        if format == "json":
+        if output == "json":
             print_json({"bucket": record.bucket, "key": record.key, "deleted": deleted})
         elif deleted:
             click.echo(f"{record}  deleted")
@@ -247,11 +254,12 @@ def scan(
     only_data: bool,
     at: str | None,
     timeout: float,
-    format: str,
+    output: str,
 ) -> None:
     """Show the records of a bucket in the order of their keys.
 
-    Records are read page by page, so that a bucket of any size can be shown; what is written meanwhile may be seen or not.
+    Records are read page by page, so that a bucket of any size can be shown; what is written meanwhile may be
+    seen or not.
     """
     bucket, begins = prefix
     with open_at(at, timeout=timeout) as db:
@@ -261,18 +269,18 @@ def scan(
                 print_json(record.data)
             return
         columns = [Column("key", "key"), Column("version", "version"), Column("data", "data")]
-        print_rows(format, (record._asdict() for record in found), columns, empty="no records")
+        print_rows(output, (record._asdict() for record in found), columns, empty="no records")
 
 
 @click.command("buckets", short_help="list buckets with their number of records")
 @place_argument
 @timeout_option
 @format_option
-def buckets(at: str | None, timeout: float, format: str) -> None:
+def buckets(at: str | None, timeout: float, output: str) -> None:
     """List the buckets with their number of records."""
     with open_at(at, timeout=timeout) as db:
         rows = bucket_rows(db)
-    print_rows(format, rows, [Column("bucket", "bucket"), Column("records", "records")], empty="no buckets")
+    print_rows(output, rows, [Column("bucket", "bucket"), Column("records", "records")], empty="no buckets")
 
 
 def bucket_rows(db: Database) -> list[dict[str, Any]]:

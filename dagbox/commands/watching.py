@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from dagbox.commands.output import (
     note,
     print_json,
     print_rows,
+    printable,
     show_bytes,
     show_ms,
     show_rate,
@@ -73,21 +75,22 @@ WORKER_COLUMNS = (
 @click.option("--every", type=DURATION, default="2s", show_default=True, metavar="TIME", help="How often to --watch.")
 @timeout_option
 @format_option
-def status(at: str | None, watch: bool, every: float, timeout: float, format: str) -> None:
+def status(at: str | None, watch: bool, every: float, timeout: float, output: str) -> None:
     """Show what a node does at this moment: broker, services, workers, store, locks.
 
-    --watch draws it anew each time, for terminals that are too poor for `dagbox top`; with --format json it prints one document a
-    time. A node that goes away is waited for. Of a directory without a node, the store is shown.
+    --watch draws it anew each time, for terminals that are too poor for `dagbox top`; with --format json it
+    prints one document a time. A node that goes away is waited for. Of a directory without a node, the store is
+    shown.
     """
     if not watch:
         with open_at(at, timeout=timeout) as db:
-            _show_status(db.status(), format)
+            _show_status(db.status(), output)
         return
     while True:
         try:
             with open_at(at, timeout=timeout) as db:
                 while True:
-                    _redraw(db.status(), format)
+                    _redraw(db.status(), output)
                     time.sleep(every)
         except DagBoxError as error:
             note(f"dagbox: {error}")
@@ -168,23 +171,25 @@ def _figures(values: Any) -> Iterator[str]:
 @place_argument
 @timeout_option
 @format_option
-def services(at: str | None, timeout: float, format: str) -> None:
+def services(at: str | None, timeout: float, output: str) -> None:
     """Show each service: its queue, workers, times of waiting and of work, done, errors."""
     with open_at(at, timeout=timeout) as db:
-        print_rows(format, db.services(), SERVICE_COLUMNS, empty="no services")
+        print_rows(output, db.services(), SERVICE_COLUMNS, empty="no services")
 
 
 @click.command("workers", short_help="heartbeat, credit and work of each worker")
 @place_argument
 @timeout_option
 @format_option
-def workers(at: str | None, timeout: float, format: str) -> None:
+def workers(at: str | None, timeout: float, output: str) -> None:
     """Show each worker: state, when it was last heard, requests it holds of those it may hold, done, CPU, memory."""
     with open_at(at, timeout=timeout) as db:
         empty = "no workers: this directory is open in this process alone" if db.embedded else "no workers"
-        print_rows(format, db.workers(), WORKER_COLUMNS, empty=empty)
+        print_rows(output, db.workers(), WORKER_COLUMNS, empty=empty)
 
 
+_ALL_EVENTS = 10_000
+_FOLLOW_S = 0.5
 EVENT_COLUMNS = (
     Column("ago", "age_ms", show_ms),
     Column("what", "kind"),
@@ -195,13 +200,37 @@ EVENT_COLUMNS = (
 
 @click.command("events", short_help="what happened: joined, late, dead, refused")
 @place_argument
-@click.option("--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most so many.")
+@click.option(
+    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most so many."
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on showing what happens, until Ctrl-C.")
 @timeout_option
 @format_option
-def events(at: str | None, limit: int, timeout: float, format: str) -> None:
+def events(at: str | None, limit: int, follow: bool, timeout: float, output: str) -> None:
     """Show what happened lately: workers that joined, were late or died, requests that were refused or slow."""
     with open_at(at, timeout=timeout) as db:
-        print_rows(format, db.events(limit), EVENT_COLUMNS, empty="no events")
+        shown = db.events(limit=limit)
+        if not follow:
+            print_rows(output, shown, EVENT_COLUMNS, empty="no events")
+            return
+        last = shown[-1].seq if shown else 0
+        while True:
+            for event in shown:
+                _print_event(event, output)
+            sys.stdout.flush()
+            time.sleep(_FOLLOW_S)
+            shown = db.events(after=last, limit=_ALL_EVENTS)
+            last = shown[-1].seq if shown else last
+
+
+def _print_event(event: Any, output: str) -> None:
+    if output == "json":
+        print_json(event)
+    else:
+        at = datetime.now() - timedelta(milliseconds=event["age_ms"])
+        click.echo(
+            f"{at:%H:%M:%S}  {event['kind']:<12}  {printable(event['subject'])}  {printable(event['text'])}".rstrip()
+        )
 
 
 TRACE_COLUMNS = (
@@ -220,11 +249,18 @@ def _course(timeline: Iterable[Any]) -> str:
 
 @click.command("traces", short_help="timelines of recent or slow requests")
 @place_argument
-@click.option("--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most so many.")
+@click.option(
+    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most so many."
+)
 @click.option("--slowest", is_flag=True, help="The slowest that are kept, instead of the latest.")
+@click.option("--service", metavar="NAME", help="Only of this service.")
+@click.option("--bucket", metavar="NAME", help="Only of this bucket.")
 @timeout_option
 @format_option
-def traces(at: str | None, limit: int, slowest: bool, timeout: float, format: str) -> None:
-    """Show timelines of requests: for each step the milliseconds since the request came, what happened, and who did it."""
+def traces(
+    at: str | None, limit: int, slowest: bool, service: str | None, bucket: str | None, timeout: float, output: str
+) -> None:
+    """Show timelines of requests: each step with the milliseconds since the request came, and who did it."""
+    which = {name: value for name, value in (("service", service), ("bucket", bucket)) if value}
     with open_at(at, timeout=timeout) as db:
-        print_rows(format, db.traces(limit, slowest=slowest), TRACE_COLUMNS, empty="no traces")
+        print_rows(output, db.traces(limit=limit, slowest=slowest, **which), TRACE_COLUMNS, empty="no traces")

@@ -67,16 +67,14 @@ def parse_requirement(text: str) -> Requirement | None:
         return None
     marker = (match["marker"] or "").strip()
     extra = _EXTRA.search(marker)
-    return Requirement(
-        normalized(match["name"]), (match["specifier"] or "").strip(), extra[1] if extra else "", marker
-    )
+    return Requirement(normalized(match["name"]), (match["specifier"] or "").strip(), extra[1] if extra else "", marker)
 
 
-def authors_of(names: str | None, addresses: str | None) -> list[str]:
+def authors_of(names: str, addresses: str) -> list[str]:
     """The names in the fields Author and Author-email, once each; addresses without a name are left out."""
     found: dict[str, None] = {}
     for text in (names, addresses):
-        for part in (text or "").split(","):
+        for part in text.split(","):
             match = _ADDRESS.fullmatch(part)
             name = match["name"].strip() if match else ""
             if name and "@" not in name and len(name) <= 80:
@@ -85,7 +83,7 @@ def authors_of(names: str | None, addresses: str | None) -> list[str]:
 
 
 def installed() -> Iterator[Distribution]:
-    """The distributions on this interpreter's path, by name; of several of one name the first, which is what imports find."""
+    """The distributions on this interpreter's path, by name; of several of one name the first, which imports find."""
     seen: dict[str, metadata.Distribution] = {}
     for found in metadata.distributions():
         name = found.metadata["Name"]
@@ -96,17 +94,19 @@ def installed() -> Iterator[Distribution]:
 
 
 def _read(name: str, found: metadata.Distribution) -> Distribution:
-    about = found.metadata
+    def about(field: str) -> str:
+        return next(iter(found.metadata.get_all(field) or ()), "")
+
     parsed = [parse_requirement(line) for line in (found.requires or [])[:MAX_REQUIREMENTS]]
     return Distribution(
         name,
         found.version,
-        about.get("Summary") or "",
-        about.get("Requires-Python") or "",
-        (about.get("License-Expression") or about.get("License") or "").strip().partition("\n")[0][:60],
+        about("Summary"),
+        about("Requires-Python"),
+        (about("License-Expression") or about("License")).strip().partition("\n")[0][:60],
         [requirement for requirement in parsed if requirement is not None],
         _modules(found.files or ()),
-        authors_of(about.get("Author"), about.get("Author-email")),
+        authors_of(about("Author"), about("Author-email")),
     )
 
 

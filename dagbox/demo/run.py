@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,6 @@ class Demo:
         self._say = say
         self._node = Node(directory, node)
         self._stopping = threading.Event()
-        self._failed: DagBoxError | None = None
         self.counts: Counter[str] = Counter()
 
     def run(self) -> int:
@@ -66,22 +66,16 @@ class Demo:
         """
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, lambda *_: self.stop()) for number in numbers}
-        helpers: list[threading.Thread] = []
-
-        def on_ready(node: Node) -> None:
-            helpers.append(threading.Thread(target=self._serve, name="demo"))
-            helpers[0].start()
-
-        try:
-            status = self._node.run(on_ready)
-        finally:
-            self._stopping.set()
-            for helper in helpers:
-                helper.join()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        if self._failed is not None:
-            raise self._failed
+        with ThreadPoolExecutor(1, "demo") as pool:
+            served: list[Future[None]] = []
+            try:
+                status = self._node.run(lambda _: served.append(pool.submit(self._serve)))
+            finally:
+                self._stopping.set()
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+        for outcome in served:
+            outcome.result()
         return status
 
     def stop(self) -> None:
@@ -93,21 +87,20 @@ class Demo:
         """Load, tell, make traffic; on a thread of its own while the node runs."""
         try:
             keys = self._load()
-        except DagBoxError as error:
-            if not self._stopping.is_set():
-                self._failed = error
-            self._node.stop()
-            return
-        end = None if self._settings.for_s is None else time.monotonic() + self._settings.for_s
-        traffic = Traffic(self._connect, keys, self._settings.rate, self._settings.seed) if self._settings.rate else None
-        if traffic is not None:
-            traffic.start()
-        self._stopping.wait(None if end is None else max(0.0, end - time.monotonic()))
-        if traffic is not None:
+            traffic = Traffic(self._connect, keys, self._settings.rate, self._settings.seed)
+            if self._settings.rate and keys:
+                traffic.start()
+            self._stopping.wait(self._settings.for_s)
             traffic.stop()
             self.counts = traffic.counts
-            self._say(f"traffic: {_counted(self.counts)}")
-        self._node.stop()
+            if self._settings.rate:
+                self._say(f"traffic: {_counted(self.counts)}")
+        except DagBoxError:
+            # A node that is told to end while the data is loaded gives errors that nobody needs to see.
+            if not self._stopping.is_set():
+                raise
+        finally:
+            self._node.stop()
 
     def _connect(self) -> dagbox.Database:
         return dagbox.connect(self._node.address, timeout=TIMEOUT_S)
@@ -124,16 +117,16 @@ class Demo:
         self._say(f"loaded the Python distributions of this machine in {took:.1f} s: {shown}")
         self._say(f"  ({done.new} new, {done.changed} changed, {done.deleted} deleted, {done.same} as before)")
         keys = by_need(records)
-        for line in guide(self._directory, keys[0], self._settings.rate):
+        for line in guide(self._directory, keys[0] if keys else "dagbox", self._settings.rate):
             self._say(line)
         return keys
 
 
 def by_need(records: Records) -> list[str]:
     """The keys of the packages, first those that most others need."""
-    needed = Counter(ref.key for data in records.values() for ref in data.get("needs", ()) if isinstance(data["needs"], list))
-    keys = [ref.key for ref in records if ref.bucket == "package"]
-    return sorted(keys, key=lambda key: (-needed[key], key))
+    packages = {ref.key: data for ref, data in records.items() if ref.bucket == "package"}
+    needed = Counter(ref.key for data in packages.values() for ref in data["needs"])
+    return sorted(packages, key=lambda key: (-needed[key], key))
 
 
 def guide(directory: str, package: str, rate: float) -> list[str]:

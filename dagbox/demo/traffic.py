@@ -137,7 +137,7 @@ class Traffic:
     def __init__(self, connect: Callable[[], Database], keys: Sequence[str], rate: float, seed: int = 1) -> None:
         self._connect = connect
         self._keys = keys
-        self._rate = rate / CLIENTS
+        self._rate = max(rate, 0.001) / CLIENTS
         self._seed = seed
         self._stop = threading.Event()
         self._threads = [

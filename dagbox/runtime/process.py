@@ -28,10 +28,11 @@ _HANDOVER_S = 5.0
 
 
 def start_logging(verbose: bool = False) -> None:
-    """Log to standard error: time, component, message."""
+    """Log to standard error: time, component, message; from the level that DAGBOX_LOG names (info) on."""
+    level = logging.getLevelNamesMapping().get(os.environ.get("DAGBOX_LOG", "").upper(), logging.INFO)
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
+        level=logging.DEBUG if verbose else level,
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
     )

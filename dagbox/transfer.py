@@ -1,0 +1,319 @@
+"""Import and export: a database as JSON Lines.
+
+Each line is one of:
+
+    {"bucket": "user", "key": "ada", "data": ..., "version": 7, "expires": "2026-01-31T12:00:00+00:00"}
+    {"fact": ["depends", "a", "b"]}
+    {"rule": "needs(X, Y) :- depends(X, Y)."}
+
+`data` is JSON, with the forms of `dagbox.shell.jsontext` for what JSON has none for: {"$ref": "post/p1"},
+{"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}, {"$float": "nan"}, {"$map": [[1, "one"]]}. `version`
+tells of the store that was exported; the store that imports gives versions of its own. A record whose `expires`
+is over is left out.
+
+Reading goes by batches: each is written whole or not at all, and a line that is wrong keeps its batch from
+being written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dagbox.errors import BadLine, DagBoxError, InvalidArgument, NoService, UnknownBucket
+from dagbox.values import check_bucket, check_key, pack, unpack
+
+if TYPE_CHECKING:
+    from dagbox.client import Database
+    from dagbox.client._sync.blocks import Batch
+    from dagbox.store.base import Snapshot
+
+BATCH_LINES = 1_000
+"""Lines in one batch."""
+BATCH_BYTES = 8 * 1024 * 1024
+"""Bytes of lines after which a batch ends, so that large records make no message that is refused."""
+
+Line = dict[str, Any]
+
+
+# --- export
+
+
+def exported_line(
+    bucket: str, key: str, data: Any, *, version: int | None = None, expires_ms: int | None = None
+) -> str:
+    """A record as a line, without the line break. `expires_ms` counts from 1970; 0 and None: it does not expire."""
+    line: Line = {"bucket": bucket, "key": key, "data": data}
+    if version is not None:
+        line["version"] = version
+    if expires_ms:
+        line["expires"] = datetime.fromtimestamp(expires_ms / 1000, UTC).isoformat()
+    return _text(line)
+
+
+def _text(line: Line) -> str:
+    from dagbox.shell.jsontext import to_plain
+
+    plain = {name: to_plain(value) if name == "data" else value for name, value in line.items()}
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def export_snapshot(snapshot: Snapshot, buckets: Iterable[str] | None, *, versions: bool) -> Iterator[str]:
+    """The lines of the records of one moment, with their expiry.
+
+    Args:
+        buckets: which; None: all.
+        versions: whether to tell versions.
+
+    Raises:
+        UnknownBucket: there is no bucket of that name.
+    """
+    known = snapshot.buckets()
+    for bucket in _chosen(known, buckets):
+        for key, stored in snapshot.scan(bucket):
+            version = stored.version if versions else None
+            yield exported_line(bucket, key, unpack(stored.data), version=version, expires_ms=stored.expires_ms)
+
+
+def export_database(db: Database, buckets: Iterable[str] | None, *, versions: bool) -> Iterator[str]:
+    """The lines of the records of a node, page by page: each page is of one moment; without expiry.
+
+    Args, Raises: as `export_snapshot`.
+    """
+    for bucket in _chosen(db.buckets(), buckets):
+        for record in db.scan(bucket):
+            yield exported_line(bucket, record.key, record.data, version=record.version if versions else None)
+
+
+def export_logic(db: Database) -> Iterator[str]:
+    """The lines of facts and rules; none if nobody serves logic."""
+    try:
+        for rule in db.rules():
+            yield _text({"rule": rule.text})
+        for fact in db.facts():
+            yield _text({"fact": [fact.predicate, *fact.args]})
+    except NoService:
+        return
+
+
+def _chosen(known: dict[str, int], buckets: Iterable[str] | None) -> list[str]:
+    if buckets is None:
+        return sorted(known)
+    chosen = list(dict.fromkeys(buckets))
+    for bucket in chosen:
+        if bucket not in known:
+            raise UnknownBucket(bucket, sorted(known)[:20])
+    return chosen
+
+
+# --- import
+
+
+@dataclass(slots=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        records, facts, rules: how many were written.
+        expired: records left out since their time was over.
+        lines: how many lines were read.
+        broken: what was wrong with lines that were left out (`keep_going`).
+    """
+
+    records: int = 0
+    facts: int = 0
+    rules: int = 0
+    expired: int = 0
+    lines: int = 0
+    broken: list[BadLine] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the lines are.
+
+    Args:
+        bucket: None: lines as `export` writes them; else every line is the data of a record of this bucket.
+        key: the field of the data that is the record's key; None: keys are made.
+    """
+
+    bucket: str | None = None
+    key: str | None = None
+
+
+def import_lines(
+    db: Database,
+    lines: Iterable[bytes],
+    *,
+    form: Form | None = None,
+    keep_going: bool = False,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    progress: Callable[[int], None] = lambda size: None,
+) -> Imported:
+    """Write what lines tell, in batches.
+
+    Args:
+        lines: UTF-8 text, with or without line breaks; empty lines are passed over.
+        keep_going: leave lines that are wrong out, and write the others of their batch.
+        now: the time that `expires` is compared with.
+        progress: told the bytes of each batch that was written.
+
+    Raises:
+        BadLine: a line is wrong: nothing of its batch was written, all batches before it were.
+        DagBoxError: a batch could not be written; the batches before it were.
+    """
+    done = Imported()
+    reader = _Reader(form or Form(), now)
+    pending: list[_Write] = []
+    size = 0
+    for number, raw in enumerate(lines, 1):
+        done.lines = number
+        size += len(raw)
+        try:
+            write = reader.read(raw, number)
+        except BadLine as error:
+            if not keep_going:
+                raise
+            done.broken.append(error)
+            continue
+        if write is _EXPIRED:
+            done.expired += 1
+        elif write is not None:
+            pending.append(write)
+        if number % BATCH_LINES == 0 or size >= BATCH_BYTES:
+            _write(db, pending, done)
+            progress(size)
+            pending, size = [], 0
+    _write(db, pending, done)
+    progress(size)
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One line, checked: a write for a batch."""
+
+    kind: str
+    arguments: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def add_to(self, batch: Batch) -> None:
+        act: Callable[..., Any] = getattr(batch, self.kind)
+        act(*self.arguments, **self.options)
+
+
+_EXPIRED = _Write("expired")
+
+
+def _write(db: Database, pending: list[_Write], done: Imported) -> None:
+    if not pending:
+        return
+    with db.batch() as batch:
+        for write in pending:
+            write.add_to(batch)
+    kinds = [write.kind for write in pending]
+    done.records += kinds.count("put")
+    done.facts += kinds.count("assert_fact")
+    done.rules += kinds.count("add_rule")
+
+
+class _Reader:
+    """Makes writes of lines."""
+
+    def __init__(self, form: Form, now: Callable[[], datetime]) -> None:
+        self._form = form
+        self._now = now
+
+    def read(self, raw: bytes, number: int) -> _Write | None:
+        """The write of a line; None for an empty one. Raises BadLine."""
+        try:
+            text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            if not text:
+                return None
+            value = json.loads(text, parse_constant=_refuse_constant)
+            return self._bare(value) if self._form.bucket is not None else self._line(value)
+        except UnicodeDecodeError as error:
+            raise BadLine(number, f"it is not UTF-8 (byte {error.start + 1})") from None
+        except json.JSONDecodeError as error:
+            raise BadLine(number, f"it is not JSON (column {error.colno}: {error.msg})") from None
+        except RecursionError:
+            raise BadLine(number, "it is nested too deep") from None
+        except DagBoxError as error:
+            raise BadLine(number, error.message) from None
+        except ValueError as error:
+            raise BadLine(number, str(error)) from None
+
+    def _bare(self, value: Any) -> _Write:
+        data = _value_of(value)
+        options: dict[str, Any] = {}
+        if self._form.key is not None:
+            key = data.get(self._form.key) if isinstance(data, dict) else None
+            if isinstance(key, bool) or not isinstance(key, str | int):
+                raise ValueError(f"it has no field {self._form.key!r} with a text or a whole number for the key")
+            options["key"] = check_key(str(key))
+        return _Write("put", (self._form.bucket, data), options)
+
+    def _line(self, value: Any) -> _Write:
+        if not isinstance(value, dict):
+            raise ValueError("it is not an object")
+        if "fact" in value:
+            _only(value, ("fact",))
+            return _Write("assert_fact", _fact(value["fact"]))
+        if "rule" in value:
+            _only(value, ("rule",))
+            if not isinstance(value["rule"], str) or not value["rule"]:
+                raise ValueError("its rule is not a text")
+            return _Write("add_rule", (value["rule"],))
+        _only(value, ("bucket", "key", "data", "version", "expires"))
+        for name in ("bucket", "key", "data"):
+            if name not in value:
+                raise ValueError(f'it has no "{name}": a record is {{"bucket": ..., "key": ..., "data": ...}}')
+        options: dict[str, Any] = {"key": check_key(value["key"])}
+        bucket, data = check_bucket(value["bucket"]), _value_of(value["data"])
+        if value.get("expires") is not None:
+            left = (_time(value["expires"]) - self._now()).total_seconds()
+            if left <= 0:
+                return _EXPIRED
+            options["ttl"] = left if left >= 0.001 else 0.001
+        return _Write("put", (bucket, data), options)
+
+
+def _value_of(plain: Any) -> Any:
+    from dagbox.shell.jsontext import from_plain
+
+    data = from_plain(plain)
+    pack(data)  # what cannot be stored, such as a number beyond 64 bits, is told with its line
+    return data
+
+
+def _fact(value: Any) -> tuple[Any, ...]:
+    good = isinstance(value, list) and bool(value) and isinstance(value[0], str)
+    if not good or any(isinstance(item, bool) or not isinstance(item, str | int | float) for item in value[1:]):
+        raise ValueError("its fact is not a list of a predicate and its arguments, text and numbers")
+    if any(isinstance(item, float) and not math.isfinite(item) for item in value[1:]):
+        raise ValueError("its fact has a number that is not finite")
+    return tuple(value)
+
+
+def _time(value: Any) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"its expires is not a time such as 2026-01-31T12:00:00+00:00: {value!r:.60}") from None
+    if time.tzinfo is None:
+        raise ValueError(f"its expires has no time zone: {value}")
+    return time
+
+
+def _only(value: Line, allowed: tuple[str, ...]) -> None:
+    for name in value:
+        if name not in allowed:
+            raise ValueError(f"it has a field {name!r:.60}; there may be {', '.join(allowed)}")
+
+
+def _refuse_constant(name: str) -> float:
+    raise InvalidArgument(f'{name} is not JSON: write {{"$float": "{name.lower().replace("infinity", "inf")}"}}')

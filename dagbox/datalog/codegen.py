@@ -63,11 +63,12 @@ class RuleCode:
 
 @dataclass(slots=True)
 class _Loop:
-    """The loop that was opened last: where its header is, what it goes over, and its variable."""
+    """The loop that was opened last: where its header is, what it goes over, its variables, and what is filtered."""
 
     line: int
     over: str
-    variable: str
+    targets: list[str]
+    filters: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -179,7 +180,7 @@ class _Compiler:
 
     def step(self, step: Any, number: int) -> None:
         if isinstance(step, Filter):
-            self.put(f"if not ({self.comparison(step.compare)}): continue")
+            self.filter(self.comparison(step.compare))
         elif isinstance(step, Assign):
             value = self.term(step.term)
             self.put(f"{self.name(step.name)} = {value}")
@@ -194,14 +195,21 @@ class _Compiler:
         self.last = None
         self.out.put(line)
 
+    def filter(self, condition: str) -> None:
+        """Go on only if the condition holds."""
+        self.out.put(f"if not ({condition}): continue")
+        if self.last:
+            self.last.filters.append(condition)
+
     def read_stored(self, step: Read, number: int) -> None:
         rows = self.fetch(step.node, step.atom)
-        if step.node.bound:
-            self.tick(f"len({rows})")
         outs = free_positions(len(step.atom.args), step.node.bound)
         if not outs or (step.node.bound and not self.wanted(step.atom, outs, number)):
+            self.put("n += 1")
             self.put(f"if not {rows}: continue")
             return
+        if step.node.bound:
+            self.tick(f"len({rows})")
         self.unpack_rows(step.atom, outs, rows)
         if not step.node.bound:
             self.tick("1")
@@ -241,7 +249,7 @@ class _Compiler:
     def unpack_rows(self, atom: Atom, outs: tuple[int, ...], rows: str) -> None:
         """A loop over rests that gives the variables of an atom their values."""
         targets: list[str] = []
-        filters: list[str] = []
+        conditions: list[str] = []
         for i in outs:
             arg = atom.args[i]
             if isinstance(arg, Var) and arg.name not in self.names:
@@ -249,12 +257,12 @@ class _Compiler:
             else:
                 other = self.fresh("x")
                 targets.append(other)
-                filters.append(f"if {other} != {self.term(arg)}: continue")
+                conditions.append(f"{other} == {self.term(arg)}")
         self.out.open(f"for {self.tuple(targets)} in {rows}:")
         self.loops += 1
-        self.last = _Loop(len(self.out.lines) - 1, rows, targets[0]) if len(targets) == 1 else None
-        for line in filters:
-            self.put(line)
+        self.last = _Loop(len(self.out.lines) - 1, rows, targets)
+        for condition in conditions:
+            self.filter(condition)
 
     def tick(self, rows: str) -> None:
         self.put(f"n += {rows}")
@@ -325,15 +333,15 @@ class _Compiler:
     def emit(self) -> None:
         """Put the row of the head into the table."""
         for hidden, term in self.final:
-            self.put(f"if {hidden} != {self.term(term)}: continue")
+            self.filter(f"{hidden} == {self.term(term)}")
         key = self.tuple(self.key_names)
         rest_terms = [self.term(self.core.args[i]) for i in self.free]
         rest = self.tuple(rest_terms)
         last = self.last
-        if last and not self.trace and rest_terms == [last.variable] and last.variable not in self.key_names:
+        if last and not self.trace and not set(last.targets) & set(self.key_names):
             del self.out.lines[last.line :]
             self.out.depth -= 1
-            self.emit_set(key, last.over)
+            self.emit_set(key, rest, last)
             return
         self.put(f"a = ans[{key}]")
         self.put(f"r = {rest}")
@@ -351,10 +359,14 @@ class _Compiler:
             self.put("else: p.add(r)")
         self.out.depth -= 1
 
-    def emit_set(self, key: str, over: str) -> None:
-        """Put a whole set of rows into the table."""
+    def emit_set(self, key: str, rest: str, loop: _Loop) -> None:
+        """Put all rows of a loop into the table at once."""
+        rows = loop.over
+        if [rest] != loop.targets or loop.filters:
+            kept = "".join(f" if {condition}" for condition in loop.filters)
+            rows = f"{{{rest} for {self.tuple(loop.targets)} in {rows}{kept}}}"
         self.put(f"a = ans[{key}]")
-        self.put(f"x = set({over}).difference(a)" if self.is_scan(over) else f"x = {over} - a")
+        self.put(f"x = {rows} - a")
         self.put("if x:")
         self.put("    a |= x")
         self.put("    d += len(x)")
@@ -362,10 +374,6 @@ class _Compiler:
             self.put(f"    p = pend.get({key})")
             self.put(f"    if p is None: pend[{key}] = x if x.__class__ is set else set(x)")
             self.put("    else: p |= x")
-
-    def is_scan(self, over: str) -> bool:
-        """Whether it may be any iterable: rows of facts with nothing bound."""
-        return over != "rests" and not self.access[-1][1]
 
     # -- terms
 

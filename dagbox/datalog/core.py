@@ -6,7 +6,7 @@ solutions of the body, and an aggregation of it. Names with `~` are ours: no tex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dagbox.datalog.program import Program
 from dagbox.datalog.terms import Aggregate, Arg, Arith, Atom, Compare, Expr, Literal, Not, Param, Rule, Var, variables
@@ -53,6 +53,8 @@ class CoreProgram:
     rules: dict[str, list[Core]]
     groupings: dict[str, list[Grouping]]
     arities: dict[str, int]
+    mutual: set[str] = field(default_factory=set)
+    """Predicates that need another one which needs them."""
 
     def defines(self, predicate: str) -> bool:
         """Whether rules say something about it, so that its facts are not all there is."""
@@ -67,6 +69,7 @@ def core_program(program: Program) -> CoreProgram:
             _add_grouping(core, rule, number)
         else:
             core.rules.setdefault(rule.head.predicate, []).append(core_rule(rule))
+    core.mutual.update(name for group in program.strata if len(group) > 1 for name in group)
     return core
 
 

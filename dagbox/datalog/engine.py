@@ -181,7 +181,8 @@ class Engine:
 
     def core_for(self, prepared: Prepared) -> CoreProgram:
         """The program's rules, and the goal's own."""
-        core = CoreProgram(dict(self._core.rules), self._core.groupings, dict(self._core.arities))
+        mine = self._core
+        core = CoreProgram(dict(mine.rules), mine.groupings, dict(mine.arities), mine.mutual)
         if prepared.core:
             core.rules[_GOAL] = [prepared.core]
             core.arities[_GOAL] = len(prepared.core.args)

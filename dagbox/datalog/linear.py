@@ -28,13 +28,14 @@ class Linear:
         known: the positions of the half K.
         exits, right, left: names of predicates whose first arguments are the source of a step and whose last
             are its target.
-        doubled: whether steps are the exits themselves, any number of them.
+        listable: whether exits and right steps can be listed with nothing bound.
     """
 
     known: tuple[int, ...]
     exits: str
     right: str | None
     left: str | None
+    listable: bool
 
 
 def find_linear(core: CoreProgram, predicate: str, known: tuple[int, ...], facts: bool) -> Linear | None:
@@ -46,7 +47,7 @@ def find_linear(core: CoreProgram, predicate: str, known: tuple[int, ...], facts
     arity = core.arities[predicate]
     rest = tuple(i for i in range(arity) if i not in known)
     rules = core.rules.get(predicate, [])
-    if not known or not rest or predicate in core.groupings:
+    if not known or not rest or predicate in core.groupings or predicate in core.mutual:
         return None
     parts: dict[str, list[Core]] = {"exit": [], "right": [], "left": [], "double": []}
     for rule in rules:
@@ -151,7 +152,9 @@ def _make(
     core.arities[f"{stem}~exit"] = len(known) + len(rest)
     if parts["double"]:
         names["right"] = f"{stem}~exit"
-    return Linear(known, f"{stem}~exit", names["right"], names["left"])
+    rules = [*exits, *core.rules.get(names["right"] or "", [])]
+    listable = all(_names(rule.args) <= bound_variables(rule.body) for rule in rules)
+    return Linear(known, f"{stem}~exit", names["right"], names["left"], listable)
 
 
 def _exit(rule: Core, name: str, known: tuple[int, ...], rest: tuple[int, ...]) -> Core:

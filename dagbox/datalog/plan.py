@@ -199,7 +199,7 @@ class _Planner:
         if not self.walks or arity > MAX_SPLIT_ARITY or arity < 2:
             return None
         for known in sorted(_subsets(tuple(range(arity))), key=lambda p: (len(p), p)):
-            if len(known) < arity and (found := self.walk(predicate, known)):
+            if len(known) < arity and (found := self.walk(predicate, known)) and found.listable:
                 return found
         return None
 

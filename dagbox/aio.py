@@ -16,7 +16,7 @@ from dagbox.client._async.database import DEFAULT_TIMEOUT_S, AsyncDatabase
 from dagbox.client._async.locks import AsyncLease
 
 if TYPE_CHECKING:
-    from dagbox.client.embedded import AsyncEmbeddedDatabase
+    from dagbox.client.embedded_async import AsyncEmbeddedDatabase
 
 __all__ = ["AsyncDatabase", "AsyncLease", "connect", "open"]
 
@@ -29,7 +29,7 @@ def open(
     **settings: Any,
 ) -> AsyncEmbeddedDatabase:
     """Open a database in this process; an async context manager. See `dagbox.open`."""
-    from dagbox.client.embedded import open_embedded_async
+    from dagbox.client.embedded_async import open_embedded_async
 
     return open_embedded_async(path, durability=durability, timeout=timeout, **settings)
 

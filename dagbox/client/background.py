@@ -8,11 +8,13 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Beating(Protocol):
@@ -103,10 +105,14 @@ class AsyncKeepAlive:
 
     def add(self, lease: AsyncBeating, after_s: float) -> None:
         """Beat this lease from `after_s` seconds on."""
+        import asyncio  # only here: the blocking client does without it, and it takes 30 ms to load
+
         self._tasks[lease] = asyncio.get_running_loop().create_task(self._run(lease, after_s))
 
     def remove(self, lease: AsyncBeating) -> None:
         """Beat this lease no more."""
+        import asyncio
+
         task = self._tasks.pop(lease, None)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
@@ -117,6 +123,8 @@ class AsyncKeepAlive:
             self.remove(lease)
 
     async def _run(self, lease: AsyncBeating, after_s: float | None) -> None:
+        import asyncio
+
         while after_s is not None:
             await asyncio.sleep(after_s)
             after_s = await lease.beat()

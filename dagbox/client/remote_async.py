@@ -3,8 +3,8 @@
 Rules:
 
 1. Everything runs on one event loop; nothing is locked.
-2. The descriptor tells of changes only once, and any use of the socket may take the news: so after each use all
-   messages there are are taken (`_drain`).
+2. The descriptor tells of changes only once, and any use of the socket may take the news: so after sending, at
+   the end of the turn, all messages there are are taken (`_drain`).
 3. There is one timer, for what the core wants next; it is set anew only when something is due earlier.
 """
 
@@ -65,6 +65,7 @@ class AsyncRemoteTransport:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._gather = Gather(self._one)
+        self._drains_soon = False
         self._closed = False
 
     # --- calls
@@ -110,7 +111,9 @@ class AsyncRemoteTransport:
         future: asyncio.Future[Event] = self._loop.create_future()
         self._waiting[request] = future
         self._arm()
-        self._drain()
+        if not self._drains_soon:
+            self._drains_soon = True
+            self._loop.call_soon(self._drain)
         try:
             return await future
         finally:
@@ -155,6 +158,7 @@ class AsyncRemoteTransport:
         return True
 
     def _drain(self) -> None:
+        self._drains_soon = False
         if self._socket is None:
             return
         receive, socket, core = sockets.receive_dealer, self._socket, self._core
@@ -165,6 +169,7 @@ class AsyncRemoteTransport:
         except zmq.Again:
             return
         assert self._loop is not None
+        self._drains_soon = True
         self._loop.call_soon(self._drain)
 
     def _hand_out(self, events: Sequence[Event]) -> None:

@@ -101,14 +101,16 @@ def test_every_error_is_a_public_name() -> None:
             assert getattr(dagbox, name) is value
 
 
-def test_importing_is_light() -> None:
+def test_importing_is_light(tmp_path: Path) -> None:
     program = (
         "import sys, dagbox; assert dagbox.__version__;"
         "heavy = {'zmq', 'lmdb', 'asyncio', 'msgpack'} & set(sys.modules); assert not heavy, heavy;"
         "dagbox.open, dagbox.connect, dagbox.Ref;"
-        "heavy = {'zmq', 'lmdb'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'zmq', 'lmdb', 'asyncio'} & set(sys.modules); assert not heavy, heavy;"
+        "dagbox.open(sys.argv[1]).close();"
+        "heavy = {'zmq', 'asyncio'} & set(sys.modules); assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=ROOT)
 
 
 def run_unasync(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,103 @@
+"""The embedded database of the async client: reads at once, everything else on a few threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from dagbox.client import operations
+from dagbox.client._async.database import DEFAULT_TIMEOUT_S, AsyncDatabase
+from dagbox.client.embedded import ShortReads, check_directory, closed_database
+from dagbox.client.gather import Gather
+from dagbox.client.operations import MISSING, Target
+from dagbox.client.transport import Call, value_of
+from dagbox.errors import DagBoxError
+from dagbox.runtime.embedded import EmbeddedNode, open_node
+from dagbox.values import unpack_trusted
+
+
+class AsyncEmbeddedTransport:
+    """Calls to the node of this process, for the async client: reads at once, everything else on a few threads."""
+
+    embedded = True
+    _THREADS = 8
+
+    def __init__(self, node: EmbeddedNode) -> None:
+        self.node = node
+        self.address = node.path
+        self._writes = ThreadPoolExecutor(1, thread_name_prefix="dagbox write")
+        self._others = ThreadPoolExecutor(self._THREADS, thread_name_prefix="dagbox call")
+        self._gather = Gather(self._on_thread)
+        self._closed = False
+
+    async def start(self) -> None:
+        """Nothing: the store is open."""
+
+    async def call(self, call: Call) -> Any:
+        """Do one request; writes made in one turn of the event loop share a commit."""
+        self.check_open()
+        if call.service == "writer" and isinstance(call.body, dict):
+            return await self._gather.call(call)
+        if call.service == "reader":
+            return value_of(self.node.call(call.service, call.body, call.timeout_s))
+        return value_of(await self._on_thread(call))
+
+    async def _on_thread(self, call: Call) -> Any:
+        pool = self._writes if call.service == "writer" else self._others
+        work = partial(self.node.call, call.service, call.body, call.timeout_s)
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+    def check_open(self) -> None:
+        """Raises StoreError if it was closed."""
+        if self._closed:
+            raise closed_database(self.address)
+
+    async def call_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Do all requests at once; an answer or error for each."""
+        return list(await asyncio.gather(*map(self._answer, calls)))
+
+    async def _answer(self, call: Call) -> Any:
+        try:
+            return await self.call(call)
+        except DagBoxError as error:
+            return error
+
+    async def close(self) -> None:
+        """Finish what is under way, and let go of the node. Twice is once."""
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        self._writes.shutdown(wait=False)
+        self._others.shutdown(wait=False, cancel_futures=True)
+        await loop.run_in_executor(None, partial(self._writes.shutdown, wait=True))
+        self.node.close()
+
+
+class AsyncEmbeddedDatabase(AsyncDatabase, ShortReads):
+    """A database in this process, for one event loop."""
+
+    def __init__(self, node: EmbeddedNode, *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        transport = AsyncEmbeddedTransport(node)
+        super().__init__(transport, timeout=timeout)
+        self._node = node
+        self._check_open = transport.check_open
+        self.reads = 0
+        node.count_reads_of(self)
+
+    async def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
+        """As `AsyncDatabase.get`."""
+        bucket, key = operations.split_target(target, key)
+        self._check_open()
+        self.reads += 1
+        data = self._node.store.get_data(bucket, key)
+        return self._not_found(bucket, key, default) if data is None else unpack_trusted(data)
+
+
+def open_embedded_async(path: str | os.PathLike[str], *, timeout: float, **settings: Any) -> AsyncEmbeddedDatabase:
+    """Open a directory in this process, for an event loop."""
+    return AsyncEmbeddedDatabase(open_node(check_directory(path), **settings), timeout=timeout)

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, Protocol
 from dagbox.errors import DagBoxError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """A request as it reaches a service.
+    """A request as it reaches a service. Nobody changes it (it is not frozen, which would double its cost).
 
     Args:
         client: id of the client that asked first, 8 bytes.

@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Awaitable
@@ -37,14 +38,20 @@ class KeepAlive:
     _IDLE_S = 5.0
 
     def __init__(self) -> None:
+        self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
         self._wake = threading.Condition()
         self._due: dict[Beating, float] = {}
         self._thread: threading.Thread | None = None
         self._next_wake = 0.0
-        self._closed = False
 
     def add(self, lease: Beating, after_s: float) -> None:
         """Beat this lease from `after_s` seconds on."""
+        if self._process != os.getpid():
+            self._begin()  # a forked child: the parent's leases and thread are the parent's
         due = time.monotonic() + after_s
         with self._wake:
             self._due[lease] = due
@@ -56,11 +63,15 @@ class KeepAlive:
 
     def remove(self, lease: Beating) -> None:
         """Beat this lease no more."""
+        if self._process != os.getpid():
+            return
         with self._wake:
             self._due.pop(lease, None)
 
     def close(self) -> None:
         """Stop the thread."""
+        if self._process != os.getpid():
+            return
         with self._wake:
             self._closed = True
             self._due.clear()

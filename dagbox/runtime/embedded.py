@@ -27,7 +27,7 @@ from dagbox import wire
 from dagbox.client.transport import Packed, packed
 from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, TooManyHops
 from dagbox.runtime.groups import GroupCommit
-from dagbox.services.base import Failed, Forward, Reply, Request, Service
+from dagbox.services.base import Failed, Forward, Outcome, Reply, Request, Service
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store import open_store
@@ -296,7 +296,7 @@ class EmbeddedNode:
         if service is self._writer:
             return Reply(request, pack(self._write(unpack(request.body))))
         with self._more_gate:
-            outcomes = list(service.handle([request], now))
+            outcomes = _terminal(service.handle([request], now))
             while not outcomes:
                 now = time.monotonic()
                 due = service.next_deadline()
@@ -304,9 +304,8 @@ class EmbeddedNode:
                     service.cancel(request.key, now)
                     raise DeadlineExceeded(name, 0)
                 time.sleep(max(0.0, min(0.05, (due if due is not None else now + 0.05) - now)))
-                outcomes = list(service.tick(time.monotonic()))
-        outcome: Reply | Failed | Forward = outcomes[0]
-        return outcome
+                outcomes = _terminal(service.tick(time.monotonic()))
+        return outcomes[0]
 
     # --- locks
 
@@ -371,6 +370,11 @@ class EmbeddedNode:
             "errors": figures.errors,
             "work": work,
         }
+
+
+def _terminal(outcomes: Sequence[Outcome]) -> list[Reply | Failed | Forward]:
+    """The outcomes that end a request; parts are for callers who stream, and there are none here."""
+    return [outcome for outcome in outcomes if isinstance(outcome, Reply | Failed | Forward)]
 
 
 def _after_fork_in_child() -> None:

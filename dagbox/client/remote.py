@@ -26,7 +26,7 @@ from typing import Any
 import zmq
 
 from dagbox import wire
-from dagbox.client.core import ClientCore, Completed, Event, Failed
+from dagbox.client.core import ClientCore, Completed, Event, Failed, Partial
 from dagbox.client.transport import Call, packed, value_of
 from dagbox.errors import Busy, CannotConnect, DagBoxError
 from dagbox.runtime import sockets
@@ -65,17 +65,40 @@ def no_answer(address: str, timeout_s: float) -> CannotConnect:
 
 
 class _Waiter:
-    """A thread and the requests it waits for. `left` counts those without an answer."""
+    """A thread and the requests it waits for.
 
-    __slots__ = ("events", "left", "promoted", "requests", "wake")
+    `left` counts requests without an answer; `parts` are those it has not been given yet; `roused`: `wake` is
+    open, and the thread has not looked since.
+    """
+
+    __slots__ = ("events", "left", "on_part", "parts", "promoted", "requests", "roused", "wake")
 
     def __init__(self, size: int) -> None:
         self.events: list[Event | DagBoxError | None] = [None] * size
         self.requests: list[bytes] = []
         self.left = 0
+        self.on_part: dict[bytes, Callable[[Any], None]] = {}
+        self.parts: list[Partial] = []
         self.promoted = False
+        self.roused = False
         self.wake = threading.Lock()
         self.wake.acquire()
+
+    def rouse(self) -> None:
+        """Have the thread look; with the gate held."""
+        if not self.roused:
+            self.roused = True
+            self.wake.release()
+
+    def take_parts(self) -> list[Partial]:
+        """What came since the last time; with the gate held."""
+        parts, self.parts = self.parts, []
+        return parts
+
+    def give(self, parts: Sequence[Partial]) -> None:
+        """Hand parts to the program; with the gate free, since it may make calls."""
+        for part in parts:
+            self.on_part[part.request](unpack(part.body))
 
 
 class _Link:
@@ -142,25 +165,29 @@ class _Link:
         def request(now: float) -> tuple[bytes, wire.Message]:
             return self.core.request(call.service, body, now, call.timeout_s, flags_of(call))
 
-        self._begin(waiter, position, call.service, request)
+        name = self._begin(waiter, position, call.service, request)
+        if call.on_part is not None and name is not None:
+            waiter.on_part[name] = call.on_part
 
     def _begin(
         self, waiter: _Waiter, position: int, service: str, start: Callable[[float], tuple[bytes, wire.Message]]
-    ) -> None:
+    ) -> bytes | None:
+        """Send a request; its id, or None if it failed at once."""
         try:
             request, message = start(time.monotonic())
         except DagBoxError as error:
             waiter.events[position] = error
-            return
+            return None
         try:
             sockets.send_dealer(self._socket, message.head, message.tail)
         except zmq.Again:
             self.core.cancel(request)
             waiter.events[position] = Busy(service, _FULL_HINT_MS)
-            return
+            return None
         waiter.left += 1
         waiter.requests.append(request)
         self._waiting[request] = (waiter, position)
+        return request
 
     def _check_open(self) -> None:
         if self.closed:
@@ -168,10 +195,10 @@ class _Link:
 
     # --- waiting: leader and followers
 
-    def _join(self, waiter: _Waiter) -> bool:
-        """With the gate held: whether this thread is to lead."""
+    def _join(self, waiter: _Waiter) -> bool | None:
+        """With the gate held: whether this thread is to lead; None if it has nothing to wait for."""
         if not waiter.left:
-            return False
+            return None
         if self._leader is None:
             self._leader = waiter
             return True
@@ -182,27 +209,44 @@ class _Link:
             self._wake.set()
         return False
 
-    def _wait(self, waiter: _Waiter, leads: bool) -> None:
+    def _wait(self, waiter: _Waiter, leads: bool | None) -> None:
+        if leads is None:
+            return
         try:
-            if not leads and waiter.left:
-                waiter.wake.acquire()
-                leads = waiter.promoted
-            if leads:
+            if leads or self._follow(waiter):
                 self._lead(waiter)
         finally:
             with self.gate:
                 self._part(waiter)
+
+    def _follow(self, waiter: _Waiter) -> bool:
+        """Sleep until all answers are there, or until this thread is to lead (then True)."""
+        while True:
+            waiter.wake.acquire()
+            with self.gate:
+                waiter.roused = False
+                parts = waiter.take_parts()
+                promoted, ended = waiter.promoted, not waiter.left
+            waiter.give(parts)
+            if promoted or ended:
+                return promoted
 
     def _lead(self, waiter: _Waiter) -> None:
         while True:
             with self.gate:
                 self._drain()
                 self._tick()
-                if not waiter.left:
-                    return
+                parts = waiter.take_parts()
+                ended = not waiter.left
                 due = self.core.next_deadline()
                 now = time.monotonic()
                 self._sleeps_until = now + 3600.0 if due is None else due
+            if parts:
+                waiter.give(parts)
+            if ended:
+                return
+            if parts:
+                continue  # the program took its time
             # Rounded up: to wake a moment early is to look at the clock twice.
             if self._poller.poll(int(max(0.0, self._sleeps_until - now) * 1000) + 1):
                 self._wake.clear()
@@ -218,7 +262,7 @@ class _Link:
             if self._leader is not None:
                 del self._followers[self._leader]
                 self._leader.promoted = True
-                self._leader.wake.release()
+                self._leader.rouse()
         if self.closed and self._leader is None:
             self._give_back()
 
@@ -261,6 +305,17 @@ class _Link:
                 found = self._waiting.pop(event.request, None)
                 if found is not None:
                     self._settle(*found, event)
+            elif event.request in self._waiting:
+                self._add_part(self._waiting[event.request][0], event)
+
+    def _add_part(self, waiter: _Waiter, part: Partial) -> None:
+        if part.request not in waiter.on_part:
+            return
+        waiter.parts.append(part)
+        if waiter is self._leader:
+            self._wake.set()
+        else:
+            waiter.rouse()
 
     def _settle(self, waiter: _Waiter, position: int, event: Event | DagBoxError) -> None:
         waiter.events[position] = event
@@ -271,7 +326,7 @@ class _Link:
             self._wake.set()
         elif waiter in self._followers:
             del self._followers[waiter]
-            waiter.wake.release()
+            waiter.rouse()
 
     # --- the end
 

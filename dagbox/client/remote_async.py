@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
@@ -25,6 +25,7 @@ from dagbox.client.remote import CONNECT_TIMEOUT_S, Prepare, answer_of, flags_of
 from dagbox.client.transport import Call, packed, value_of
 from dagbox.errors import Busy, CannotConnect, DagBoxError, InvalidArgument
 from dagbox.runtime import sockets
+from dagbox.values import unpack
 
 GATHERED = ("reader", "writer")
 """The services whose operations share requests: each of their operations takes about as long as the others."""
@@ -62,6 +63,7 @@ class AsyncRemoteTransport:
         self._process = 0
         self._descriptor = -1
         self._waiting: dict[bytes, asyncio.Future[Event]] = {}
+        self._on_part: dict[bytes, Callable[[Any], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._gather = Gather(self._one)
@@ -100,7 +102,12 @@ class AsyncRemoteTransport:
         body = packed(call.body)
         self._open()
         request, message = self._core.request(call.service, body, time.monotonic(), call.timeout_s, flags_of(call))
-        return answer_of(await self._ended(request, message, call.service))
+        if call.on_part is not None:
+            self._on_part[request] = call.on_part
+        try:
+            return answer_of(await self._ended(request, message, call.service))
+        finally:
+            self._on_part.pop(request, None)
 
     async def _ended(self, request: bytes, message: wire.Message, service: str) -> Event:
         """Send a request and wait for its end; if the caller is cancelled, so is the request."""
@@ -178,6 +185,9 @@ class AsyncRemoteTransport:
                 future = self._waiting.pop(event.request, None)
                 if future is not None and not future.done():
                     future.set_result(event)
+            elif event.request in self._on_part:
+                assert self._loop is not None
+                self._loop.call_soon(self._on_part[event.request], unpack(event.body))
 
     # --- time
 

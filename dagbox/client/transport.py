@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import DagBoxError
@@ -25,6 +25,7 @@ class Call(NamedTuple):
         timeout_s: how long to wait for the answer, in seconds.
         repeatable: whether it may be asked again, under the same request id, when no answer comes.
         urgent: whether it goes before the others of its service.
+        on_part: called with each part of the answer that comes ahead of it.
     """
 
     service: str
@@ -32,6 +33,7 @@ class Call(NamedTuple):
     timeout_s: float
     repeatable: bool = True
     urgent: bool = False
+    on_part: Callable[[Any], None] | None = None
 
 
 class Transport(Protocol):

@@ -19,7 +19,7 @@ SIGNATURES = {
     "backup": "(path)",
     "batch": "(*, fence=None)",
     "buckets": "()",
-    "call": "(service, payload=None, *, timeout=None, repeatable=False)",
+    "call": "(service, payload=None, *, timeout=None, repeatable=False, on_part=None)",
     "close": "()",
     "control": "(command, **arguments)",
     "delete": "(target, key=None, *, if_version=None, fence=None)",

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -308,3 +308,40 @@ def test_an_embedded_database_does_not_stop_the_loop(tmp_path: Path) -> None:
         return turns
 
     assert asyncio.run(work()) > 20
+
+
+@pytest.fixture
+def counting(shared_node: str) -> Iterator[str]:
+    """A service of the shared node that sends parts ahead; its name."""
+
+    @dagbox.service("counting", credit=4)
+    def counting(payload: int, request: Any) -> str:
+        for number in range(payload):
+            request.partial(number)
+        return f"{payload} parts"
+
+    stop = threading.Event()
+    worker = threading.Thread(target=dagbox.serve, args=(counting,), kwargs={"connect": shared_node, "stop": stop})
+    worker.start()
+    yield "counting"
+    stop.set()
+    worker.join(10)
+
+
+def test_parts_come_ahead_of_the_answer(shared_node: str, counting: str) -> None:
+    def work(size: int) -> tuple[list[int], str]:
+        parts: list[int] = []
+        return parts, db.call(counting, size, on_part=parts.append)
+
+    async def async_work() -> tuple[list[int], str]:
+        parts: list[int] = []
+        async with dagbox.aio.connect(shared_node) as async_db:
+            return parts, await async_db.call(counting, 5, on_part=parts.append)
+
+    with dagbox.connect(shared_node) as db, ThreadPoolExecutor(6) as pool:
+        sizes = list(range(0, 60, 3))
+        assert list(pool.map(work, sizes)) == [(list(range(size)), f"{size} parts") for size in sizes]
+        with pytest.raises(ZeroDivisionError):
+            db.call(counting, 3, on_part=lambda part: 1 // 0)
+        assert db.call(counting, 2) == "2 parts"
+    assert asyncio.run(async_work()) == ([0, 1, 2, 3, 4], "5 parts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dagbox.client import operations
@@ -372,7 +372,15 @@ class Database:
 
     # --- services
 
-    def call(self, service: str, payload: Any = None, *, timeout: float | None = None, repeatable: bool = False) -> Any:
+    def call(
+        self,
+        service: str,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,
+        repeatable: bool = False,
+        on_part: Callable[[Any], None] | None = None,
+    ) -> Any:
         """Call any service.
 
         Args:
@@ -380,13 +388,15 @@ class Database:
             payload: what its handler gets.
             timeout: how long to wait for the answer, in seconds.
             repeatable: whether the request may be asked again when no answer comes.
+            on_part: called with each part that the handler sends ahead of its answer.
 
         Raises:
             NoService: nobody serves that name.
             ServiceFailed: the handler raised.
         """
         payload = Packed(pack(payload))
-        call = Call(operations.text("a service", service), payload, self._timeout_of(timeout), repeatable)
+        name = operations.text("a service", service)
+        call = Call(name, payload, self._timeout_of(timeout), repeatable, on_part=on_part)
         return self._transport.call(call)
 
     def status(self) -> Status:

@@ -10,7 +10,9 @@ Rules:
    removed. To get to know a table that another process made, an environment for reading only needs nothing but a
    read transaction; one for writing needs the write transaction for a moment, since py-lmdb keeps a handle only if
    the transaction that opened it commits, and ends its read transactions without a commit.
-4. After a fork the child does not touch the parent's environment; when it needs one, it gets rid of that one
+4. A transaction that is not committed ends when its last reference goes. Its method `abort` is for errors only: it
+   waits until no other thread is inside LMDB, which under steady reading is never.
+5. After a fork the child does not touch the parent's environment; when it needs one, it gets rid of that one
    (`lmdb_fork`) and opens its own.
 """
 
@@ -20,15 +22,16 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lmdb
 
-from dagbox.errors import LimitExceeded, StoreBroken, StoreUnavailable
+from dagbox.errors import LimitExceeded, StoreBroken, StoreFull, StoreUnavailable
 from dagbox.store.lmdb_errors import MAX_READERS, from_lmdb
 from dagbox.store.lmdb_fork import close_inherited
-from dagbox.store.lmdb_gate import DRAIN_S, Gate, closed_error
+from dagbox.store.lmdb_gate import Gate, closed_error
 
 if TYPE_CHECKING:
     Database = lmdb._Database
@@ -38,6 +41,8 @@ OWN_TABLES_ROOM = 32
 """How many tables of our own the environment has room for, besides buckets."""
 _FULL_ENOUGH = 0.85
 """Above this fill the map is doubled ahead of time, if no snapshot is in the way."""
+MAX_MAP_SIZE = 1 << 45
+"""The most bytes that the map may have: a quarter of the addresses that a process has."""
 _COPY_FILL = 0.5
 """Above this fill the map is doubled before a copy."""
 _PAGE = 4096
@@ -177,7 +182,7 @@ class LmdbEnvironment:
                 txn = env.begin()
                 if txn.stat(self._main)["entries"] <= len(handles):
                     return txn, handles
-                txn.abort()
+                del txn
                 resized = False
             except lmdb.MapResizedError:
                 resized = True
@@ -208,10 +213,11 @@ class LmdbEnvironment:
                 return txn
             self._find_tables_writing(txn)
 
-    def create_table(self, txn: Txn, table: str, first: bool) -> Database:
+    def create_table(self, txn: Txn, table: str, tables: Iterable[str], first: bool) -> Database:
         """Make a table in the write transaction; `tables_created` must follow when that has ended.
 
         Args:
+            tables: the names of those that the transaction has.
             first: whether it is the first one of this transaction.
 
         Raises:
@@ -219,7 +225,7 @@ class LmdbEnvironment:
         """
         if first:
             self._handle_lock.acquire()
-        buckets = sum(1 for name in self.gate.known if not name.startswith("~"))
+        buckets = sum(1 for name in tables if not name.startswith("~"))
         if buckets >= self.max_buckets and not table.startswith("~"):
             raise self._too_many_buckets()
         try:
@@ -242,17 +248,13 @@ class LmdbEnvironment:
                 self._find_tables_reading()
             return
         with self.write_lock:
-            self.begin_write().abort()
+            self.begin_write()
 
     def _find_tables_reading(self) -> None:
         env = self.env
         self.gate.enter()
         try:
-            txn = env.begin()
-            try:
-                unknown = self._unknown_tables(txn)
-            finally:
-                txn.abort()
+            unknown = self._unknown_tables(env.begin())
             found = {name: env.open_db(name.encode(), create=False) for name in unknown}
         except lmdb.MapResizedError:
             found = {}
@@ -270,9 +272,11 @@ class LmdbEnvironment:
                 found = {name: self.env.open_db(name.encode(), txn=txn, create=False) for name in names}
                 txn.commit()
             except lmdb.Error as error:
-                raise self._finding_error(error) from None
-            finally:
                 txn.abort()
+                raise self._finding_error(error) from None
+            except StoreUnavailable:
+                txn.abort()
+                raise
             self.gate.learn(found)
 
     def _unknown_tables(self, txn: Txn) -> list[str]:
@@ -306,20 +310,23 @@ class LmdbEnvironment:
         """
         before = self.map_size()
         self._move_map(0)
-        if self.map_size() <= before:
-            self._move_map(before * 2)
+        if self.map_size() > before:
+            return
+        if before * 2 > MAX_MAP_SIZE:
+            raise StoreFull(self.path, f"the map has {before} bytes, the most there can be is {MAX_MAP_SIZE}")
+        self._move_map(before * 2)
 
     def grow_ahead(self) -> None:
         """Double the map if it is nearly full and nobody is in the way; the caller holds `write_lock`."""
-        if self.fill() > _FULL_ENOUGH and not self.gate.snapshots:
-            self._move_map(self.map_size() * 2)
+        double = self.map_size() * 2
+        if self.fill() > _FULL_ENOUGH and not self.gate.snapshots and double <= MAX_MAP_SIZE:
+            self._move_map(double)
 
     def _move_map(self, size: int) -> None:
         env = self._env
         if env is None:
             raise closed_error()
         with self._copy_lock:
-            self.gate.drain(DRAIN_S)
             self.gate.shut()
             try:
                 env.set_mapsize(size)
@@ -415,7 +422,7 @@ class LmdbEnvironment:
             if env is None:
                 return
             with self._copy_lock:
-                self.gate.shut()
+                self.gate.shut(0.0)
                 self.gate.close_for_good()
                 env.close()
                 self.gate.open()

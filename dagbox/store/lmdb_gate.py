@@ -4,9 +4,9 @@
 that moment reads memory that is gone. So every such call of a reader stands between `enter` and `leave`, and
 the map is moved in two steps:
 
-1. `drain`: no new snapshot begins, and those that are open get a little time to end.
-2. `shut`: nobody enters, and once all who are inside have left, the map may be moved. What is still open then
-   is ended by the move, and says so when it is used again.
+1. No new snapshot begins, and those that are open get a little time to end.
+2. Nobody enters, and once all who are inside have left, the map may be moved. What is still open then is ended
+   by the move, and says so when it is used again.
 
 The shortest reads do not call `enter`; they append to `inside` and then look up the handle of their bucket. A shut
 gate has an empty table of handles, so these reads find nothing, leave, and go the long way, which waits. (An
@@ -87,6 +87,11 @@ class Gate(Generic[Handle, Txn]):
             if not self._shut:
                 self.handles = self._known
 
+    @property
+    def draining(self) -> bool:
+        """Whether somebody waits for the open snapshots to end."""
+        return not self._undrained.is_set()
+
     def enter(self) -> None:
         """Go inside; waits while the gate is shut."""
         self.inside.append(None)
@@ -104,33 +109,45 @@ class Gate(Generic[Handle, Txn]):
         if not self._undrained.is_set() and not self._holds_snapshot(threading.get_ident()):
             self._undrained.wait()
 
-    def drain(self, patience_s: float = DRAIN_S) -> None:
-        """Let no new snapshot begin, and wait for the open ones to end, but not for the caller's own."""
-        self._undrained.clear()
-        me, until = threading.get_ident(), time.monotonic() + patience_s
-        while time.monotonic() < until:
-            if all(thread == me for thread, _ in list(self.snapshots.values())):
-                return
-            time.sleep(_POLL_S)
+    def shut(self, patience_s: float = DRAIN_S) -> None:
+        """Wait for open snapshots (not the caller's own) to end, then let nobody in, and wait until all are out.
 
-    def shut(self) -> None:
-        """Let nobody in, and wait until all are out; `open` must follow, in the same thread."""
+        `open` must follow, in the same thread.
+
+        Args:
+            patience_s: how long to wait for snapshots, in seconds; then they are ended by what follows.
+        """
         self._mover.acquire()
-        with self._mutex:
-            self._open.clear()
-            self._shut = True
-            self.handles = {}
-        while self.inside:
-            time.sleep(_POLL_S)
+        me, until = threading.get_ident(), time.monotonic() + patience_s
+        self._undrained.clear()
+        while True:
+            while self._others_read(me) and time.monotonic() < until:
+                time.sleep(_POLL_S)
+            self._set_shut(True)
+            while self.inside:
+                time.sleep(_POLL_S)
+            if not self._others_read(me) or time.monotonic() >= until:
+                return
+            # One had passed the first door and began its snapshot before the second one was shut.
+            self._set_shut(False)
 
     def open(self) -> None:
         """Let everybody in again."""
-        with self._mutex:
-            self._shut = False
-            self.handles = self._known
-        self._open.set()
+        self._set_shut(False)
         self._undrained.set()
         self._mover.release()
+
+    def _set_shut(self, shut: bool) -> None:
+        with self._mutex:
+            self._shut = shut
+            self.handles = {} if shut else self._known
+        if shut:
+            self._open.clear()
+        else:
+            self._open.set()
+
+    def _others_read(self, me: int) -> bool:
+        return any(thread != me for thread, _ in list(self.snapshots.values()))
 
     def close_for_good(self) -> None:
         """Nobody finds a handle from now on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,13 @@ from dagbox.store.tables import MAX_TABLE_KEY_BYTES
 if TYPE_CHECKING:
     from dagbox.store.lmdb_env import Database, Txn
 
+Walk = Generator[tuple[bytes, bytes], None, None]
+"""A scan that is under way in a transaction."""
 _FIRST_PAGE = 16
 _LARGEST_PAGE = 512
 
 
-def walk(txn: Txn, handle: Database, low: bytes, high: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+def walk(txn: Txn, handle: Database, low: bytes, high: bytes | None, reverse: bool) -> Walk:
     """Keys and values of a table with low <= key < high, in order or backwards, one by one."""
     cursor = txn.cursor(handle)
     if reverse:
@@ -50,6 +52,16 @@ def _seek_below(cursor: lmdb.Cursor[bytes], high: bytes | None) -> bool:
     return cursor.key() < high or bool(cursor.prev())
 
 
+def _end_walks(walks: list[Walk]) -> None:
+    """End scans that were not read to their end: they refer to the transaction, which goes with its last reference."""
+    for items in walks:
+        try:
+            items.close()
+        except ValueError:  # another thread is in it, and finds the snapshot closed next
+            continue
+    walks.clear()
+
+
 class LmdbReadTables:
     """The tables of a read transaction. A reader is inside the gate only while it is inside LMDB.
 
@@ -60,6 +72,7 @@ class LmdbReadTables:
         self._environment = environment
         self._gate = environment.gate
         self._txn: Txn | None = None
+        self._walks: list[Walk] = []
         self._txn, self._handles = environment.begin_read()
         self._generation = self._gate.generation
         self._gate.snapshots[id(self)] = (threading.get_ident(), time.monotonic())
@@ -86,7 +99,7 @@ class LmdbReadTables:
 
     def failed(self, error: lmdb.Error) -> Exception:
         """What an error of LMDB's means for this snapshot."""
-        if isinstance(error, lmdb.BadTxnError) or "deleted/dropped/closed" in str(error):
+        if isinstance(error, lmdb.BadTxnError) or "closed/deleted/dropped" in str(error):
             return StoreError("the snapshot was open for too long: the store had to grow; take a new one")
         return self._environment.error(error)
 
@@ -108,11 +121,15 @@ class LmdbReadTables:
             return
         txn = self.enter()
         items = walk(txn, handle, low, high, reverse)
+        self._walks.append(items)
+        del txn
         self._gate.leave()
         size = _FIRST_PAGE
         while page := self._next_page(items, size):
             yield from page
             size = min(2 * size, _LARGEST_PAGE)
+        if items in self._walks:
+            self._walks.remove(items)
 
     def _next_page(self, items: Iterator[tuple[bytes, bytes]], size: int) -> list[tuple[bytes, bytes]]:
         self.enter()
@@ -150,10 +167,9 @@ class LmdbReadTables:
             return
         self._gate.enter()
         try:
-            txn, self._txn = self._txn, None
-            if txn is not None:
-                txn.abort()
-                self._gate.snapshots.pop(id(self), None)
+            self._txn = None
+            _end_walks(self._walks)
+            self._gate.snapshots.pop(id(self), None)
         finally:
             self._gate.leave()
 
@@ -167,6 +183,7 @@ class LmdbWriteTables:
     def __init__(self, environment: LmdbEnvironment) -> None:
         self._environment = environment
         self._txn = environment.begin_write()
+        self._walks: list[Walk] = []
         self._handles = dict(environment.gate.known)
         self._created: dict[str, Database] = {}
         self._created_any = False
@@ -195,7 +212,11 @@ class LmdbWriteTables:
         self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         handle = self._handles.get(table)
-        return iter(()) if handle is None else walk(self._txn, handle, low, high, reverse)
+        if handle is None:
+            return iter(())
+        items = walk(self._txn, handle, low, high, reverse)
+        self._walks.append(items)
+        return items
 
     def tables(self) -> list[str]:
         return sorted(self._handles)
@@ -206,7 +227,7 @@ class LmdbWriteTables:
 
     def _create(self, table: str) -> Database:
         first, self._created_any = not self._created_any, True
-        handle = self._environment.create_table(self._txn, table, first)
+        handle = self._environment.create_table(self._txn, table, self._handles, first)
         self._handles[table] = self._created[table] = handle
         return handle
 
@@ -222,7 +243,8 @@ class LmdbWriteTables:
     def abort(self) -> None:
         """Give it all up."""
         try:
-            self._txn.abort()
+            _end_walks(self._walks)
+            del self._txn
         finally:
             self._end({})
 

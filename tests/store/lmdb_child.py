@@ -1,0 +1,98 @@
+"""What the child processes of the store's tests do: `python lmdb_child.py WHAT DIRECTORY ...`.
+
+Each prints one line for each thing that its test waits for, flushed, so that the test can act on it.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+from dagbox.errors import StoreFull
+from dagbox.store.base import Applied, Batch, Check, Put
+from dagbox.store.lmdb import LmdbStore
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+def write(directory: str, name: str, count: str, size: str) -> None:
+    """Write `count` records of `size` bytes to a bucket of its own and a common one; say each version."""
+    store = LmdbStore(directory, durability="process", map_size=1 << 18)
+    for i in range(int(count)):
+        data = (b"%s-%d." % (name.encode(), i)).ljust(int(size), b"x")
+        (outcome,) = store.apply([Batch([Put("common", f"{name}-{i:05}", data), Put(name, f"{i:05}", data)])])
+        assert isinstance(outcome, Applied), outcome
+        say(outcome.version)
+    store.close()
+
+
+def pairs(directory: str) -> None:
+    """For ever: three batches to a commit, each raising two counters together; say the number that is done."""
+    store = LmdbStore(directory, map_size=1 << 18)
+    number = int(store.get_data("pair", "left") or b"0")
+    while True:
+        batches = []
+        for _ in range(3):
+            number += 1
+            data = b"%d" % number
+            operations = [Put("pair", "left", data), Put("pair", "right", data), Put("log", f"{number:09}", bytes(700))]
+            batches.append(Batch(operations, b"request %d" % number))
+        outcomes = store.apply(batches)
+        assert all(isinstance(outcome, Applied) for outcome in outcomes), outcomes
+        say(number)
+
+
+def read(directory: str, readonly: str) -> None:
+    """Read until all records are there; every record must be whole in every snapshot."""
+    store = LmdbStore(directory, readonly=readonly == "readonly", map_size=1 << 18)
+    say("reading")
+    while store.get("common", "end") is None:
+        with store.snapshot() as snapshot:
+            counts = snapshot.buckets()
+            entries = list(snapshot.scan("common"))
+            assert len(entries) == counts.get("common", 0)
+            for key, stored in entries[:: max(1, len(entries) // 50)]:
+                name, _, number = key.partition("-")
+                assert stored.data.startswith(b"%s-%d." % (name.encode(), int(number)))
+                assert snapshot.get(name, number) == stored
+    say("done", store.stats()["entries"]["common"])
+    store.close()
+
+
+def hold(directory: str) -> None:
+    """Hold a snapshot until killed."""
+    store = LmdbStore(directory, readonly=True)
+    snapshot = store.snapshot()
+    say("holding", snapshot.buckets())
+    time.sleep(600)
+
+
+def fill(directory: str, most: str) -> None:
+    """Write until files may not become larger, read, and write again when they may."""
+    store = LmdbStore(directory, map_size=1 << 20)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), hard))
+    done = 0
+    try:
+        while True:
+            (outcome,) = store.apply([Batch([Put("b", f"{done:05}", bytes(20_000)), Check("b", f"{done + 1:05}", 0)])])
+            assert isinstance(outcome, Applied)
+            done += 1
+    except StoreFull as error:
+        say("full", done, str(error).replace("\n", "|"))
+    assert store.stats()["entries"] == {"b": done}
+    assert store.get_data("b", f"{done - 1:05}") == bytes(20_000)
+    assert store.get("b", f"{done:05}") is None
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    (outcome,) = store.apply([Batch([Put("b", f"{done:05}", bytes(20_000))])])
+    assert isinstance(outcome, Applied), outcome
+    say("again", store.stats()["entries"]["b"])
+    store.close()
+
+
+if __name__ == "__main__":
+    what = {"write": write, "pairs": pairs, "read": read, "hold": hold, "fill": fill}
+    what[sys.argv[1]](*sys.argv[2:])

@@ -19,7 +19,7 @@ from typing import Any
 import zmq
 
 from dagbox import wire
-from dagbox.client.core import ClientCore, Completed, Event, Failed
+from dagbox.client.core import ClientCore, Completed, Event, Failed, Partial
 from dagbox.client.gather import Gather
 from dagbox.client.remote import CONNECT_TIMEOUT_S, Prepare, answer_of, flags_of, no_answer
 from dagbox.client.transport import Call, packed, value_of
@@ -186,8 +186,17 @@ class AsyncRemoteTransport:
                 if future is not None and not future.done():
                     future.set_result(event)
             elif event.request in self._on_part:
-                assert self._loop is not None
-                self._loop.call_soon(self._on_part[event.request], unpack(event.body))
+                self._give(event)
+
+    def _give(self, part: Partial) -> None:
+        """Hand a part to the program, at its own risk: what it raises goes to the event loop's handler."""
+        try:
+            value = unpack(part.body)
+        except DagBoxError:
+            self._core.foreign += 1
+            return
+        assert self._loop is not None
+        self._loop.call_soon(self._on_part[part.request], value)
 
     # --- time
 

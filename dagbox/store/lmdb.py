@@ -50,6 +50,8 @@ Result = TypeVar("Result")
 
 _SURELY_SHORT = MAX_KEY_BYTES // 4
 """A key of so many characters cannot be too long, whatever they are. (LMDB just does not find one that is.)"""
+_new_tuple = tuple.__new__
+"""Makes a named tuple in a third of the time that its own constructor takes."""
 _FORMAT = b"format"
 _ENGINE = b"engine"
 _STORE_ID = b"id"
@@ -239,7 +241,7 @@ class LmdbStore:
                 if len(key) <= _SURELY_SHORT:
                     return None
             elif value[0] == 0:
-                return Stored(int.from_bytes(value[1:9], "big"), value[13:])
+                return _new_tuple(Stored, (int.from_bytes(value[1:9], "big"), value[13:], 0))
         except _UNUSUAL:
             pass
         finally:
@@ -344,7 +346,7 @@ def _read_many(
     txn: Txn, handles: dict[str, Database], refs: Sequence[tuple[str, str]], now_ms: int
 ) -> list[Stored | None]:
     """Many records of one transaction; an unknown table or bad key raises one of `_UNUSUAL`."""
-    get, number = txn.get, int.from_bytes
+    get, number, new = txn.get, int.from_bytes, _new_tuple
     found: list[Stored | None] = []
     add = found.append
     for bucket, key in refs:
@@ -354,7 +356,7 @@ def _read_many(
                 check_key(key)
             add(None)
         elif value[0] == 0:
-            add(Stored(number(value[1:9], "big"), value[13:]))
+            add(new(Stored, (number(value[1:9], "big"), value[13:], 0)))
         else:
             add(open_live(value, now_ms))
     return found

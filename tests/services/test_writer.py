@@ -200,8 +200,8 @@ def test_a_commit_is_bounded_by_its_operations_and_its_bytes(monkeypatch: pytest
 def test_outcomes_belong_to_their_requests_when_some_are_malformed() -> None:
     requests = [put_request("a"), new_request(b"\xc1"), put_request("b"), new_request(7)]
     outcomes = Writer(MemoryStore()).handle(requests, 0.0)
-    assert {outcome.request: type(outcome) for outcome in outcomes} == dict(
-        zip(requests, [Reply, Failed, Reply, Failed], strict=True)
+    assert {outcome.request.key: type(outcome) for outcome in outcomes} == dict(
+        zip([request.key for request in requests], [Reply, Failed, Reply, Failed], strict=True)
     )
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dagbox.errors import BadLine, DagBoxError, InvalidArgument, NoService, UnknownBucket
+from dagbox.errors import BadLine, DagBoxError, InvalidArgument, LimitExceeded, LogicError, NoService, UnknownBucket
 from dagbox.values import check_bucket, check_key, pack, unpack
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ BATCH_LINES = 1_000
 """Lines in one batch."""
 BATCH_BYTES = 8 * 1024 * 1024
 """Bytes of lines after which a batch ends, so that large records make no message that is refused."""
+
+MOST_S = 100 * 365 * 86_400.0
+"""The longest that an imported record may live, in seconds."""
 
 Line = dict[str, Any]
 
@@ -169,7 +172,7 @@ def import_lines(
     done = Imported()
     reader = _Reader(form or Form(), now)
     pending: list[_Write] = []
-    size = 0
+    size, first = 0, 1
     for number, raw in enumerate(lines, 1):
         done.lines = number
         size += len(raw)
@@ -185,10 +188,10 @@ def import_lines(
         elif write is not None:
             pending.append(write)
         if number % BATCH_LINES == 0 or size >= BATCH_BYTES:
-            _write(db, pending, done)
+            _write(db, pending, done, first)
             progress(size)
-            pending, size = [], 0
-    _write(db, pending, done)
+            pending, size, first = [], 0, number + 1
+    _write(db, pending, done, first)
     progress(size)
     return done
 
@@ -209,12 +212,16 @@ class _Write:
 _EXPIRED = _Write("expired")
 
 
-def _write(db: Database, pending: list[_Write], done: Imported) -> None:
+def _write(db: Database, pending: list[_Write], done: Imported, first: int) -> None:
     if not pending:
         return
-    with db.batch() as batch:
-        for write in pending:
-            write.add_to(batch)
+    try:
+        with db.batch() as batch:
+            for write in pending:
+                write.add_to(batch)
+    except (InvalidArgument, LimitExceeded, LogicError) as error:
+        error.message = f"lines {first} to {done.lines}: {error.message}"
+        raise
     kinds = [write.kind for write in pending]
     done.records += kinds.count("put")
     done.facts += kinds.count("assert_fact")
@@ -278,7 +285,9 @@ class _Reader:
             left = (_time(value["expires"]) - self._now()).total_seconds()
             if left <= 0:
                 return _EXPIRED
-            options["ttl"] = left if left >= 0.001 else 0.001
+            if left > MOST_S:
+                raise ValueError(f"its expires is more than a hundred years away: {value['expires']}")
+            options["ttl"] = max(left, 0.001)
         return _Write("put", (bucket, data), options)
 
 

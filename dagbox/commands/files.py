@@ -170,23 +170,23 @@ def _exported(
     with ExitStack() as stack:
         if "://" in target or not holds_store(target):
             db = stack.enter_context(open_at(at, timeout=timeout))
-            known, lines = db.buckets(), export_database(db, buckets, versions=versions)
+            known, records = db.buckets(), export_database(db, buckets, versions=versions)
         else:
             from dagbox.store import open_store
 
             store = open_store(target, readonly=True)
             stack.callback(store.close)
             snapshot = stack.enter_context(store.snapshot())
-            known, lines = snapshot.buckets(), export_snapshot(snapshot, buckets, versions=versions)
-        total = sum(count for name, count in known.items() if buckets is None or name in buckets)
-        yield _chained(lines, at, timeout, export_logic if logic and buckets is None else None), total
+            known, records = snapshot.buckets(), export_snapshot(snapshot, buckets, versions=versions)
 
+        def lines() -> Iterator[str]:
+            yield from records
+            if logic and buckets is None:
+                stack.close()  # a directory is opened once at a time
+                with open_at(at, timeout=timeout) as again:
+                    yield from export_logic(again)
 
-def _chained(lines: Iterator[str], at: str | None, timeout: float, logic: Any) -> Iterator[str]:
-    yield from lines
-    if logic is not None:
-        with open_at(at, timeout=timeout) as db:
-            yield from logic(db)
+        yield lines(), sum(count for name, count in known.items() if buckets is None or name in buckets)
 
 
 @contextmanager

@@ -126,16 +126,18 @@ def _run(command: list[str], environment: dict[str, str], lease: Lease) -> int:
     Raises:
         LeaseLost: the lease was lost while it ran; it has ended.
     """
-    try:
-        child = subprocess.Popen(command, env=environment)
-    except FileNotFoundError:
-        note(f"dagbox: error: no command {command[0]!r}")
-        return NOT_FOUND
-    except OSError as error:
-        note(f"dagbox: error: cannot run {command[0]!r}: {error.strerror}")
-        return NOT_EXECUTABLE
-    # Ctrl-C reaches the command too, which decides what it means; SIGTERM is passed on.
-    with _Signals({signal.SIGINT: lambda _: None, signal.SIGTERM: child.send_signal, signal.SIGHUP: child.send_signal}):
+    relay = _Relay()
+    # Ctrl-C reaches the command too, which decides what it means; SIGTERM and SIGHUP are passed on.
+    with _Signals({signal.SIGINT: lambda _: None, signal.SIGTERM: relay.pass_on, signal.SIGHUP: relay.pass_on}):
+        try:
+            child = subprocess.Popen(command, env=environment)
+        except FileNotFoundError:
+            note(f"dagbox: error: no command {command[0]!r}")
+            return NOT_FOUND
+        except OSError as error:
+            note(f"dagbox: error: cannot run {command[0]!r}: {error.strerror}")
+            return NOT_EXECUTABLE
+        relay.start(child)
         while True:
             try:
                 status = child.wait(_POLL_S)
@@ -147,6 +149,25 @@ def _run(command: list[str], environment: dict[str, str], lease: Lease) -> int:
                 _end(child)
                 raise LeaseLost(lease.keys[0], lease.token)
     return 128 - status if status < 0 else status
+
+
+class _Relay:
+    """Passes signals on to the command; one that comes before the command runs waits for it."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._waiting: list[int] = []
+
+    def start(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        for number in self._waiting:
+            child.send_signal(number)
+
+    def pass_on(self, number: int) -> None:
+        if self._child is None:
+            self._waiting.append(number)
+        else:
+            self._child.send_signal(number)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -95,7 +95,7 @@ def relations_of(text: str) -> dict[str, Any]:
     from dagbox.shell.scanner import Scanner
 
     stripped = text.strip()
-    scanner = Scanner(stripped if stripped.startswith("{") else "{" + stripped + "}", None)
+    scanner = Scanner(stripped if stripped.startswith("{") else f"{{ {stripped} }}", None)
     try:
         relations = read_relations(scanner, ())
         scanner.skip_space()

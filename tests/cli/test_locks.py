@@ -1,0 +1,89 @@
+"""`dagbox lock`: the command, its environment, its end; on a directory without a node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import dagbox
+from tests.cli.conftest import Run
+
+Spawn = Callable[..., "subprocess.Popen[str]"]
+SHOW = 'echo "$DAGBOX_LOCK_TOKEN|$DAGBOX_LOCK_KEYS|$DAGBOX_URL"'
+
+
+def test_the_command_has_token_keys_and_place_in_its_environment(run: Run, tmp_path: Path) -> None:
+    first = run("lock", "a", "b", "--", "sh", "-c", SHOW)
+    second = run("lock", "a", "--", "sh", "-c", SHOW)
+    assert (first.status, first.err) == (0, "")
+    token, keys, place = first.out.split("|")
+    assert (keys, place) == ("a\nb", f"{tmp_path / 'data'}\n")
+    assert int(second.out.split("|")[0]) > int(token)
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (("true",), 0),
+        (("sh", "-c", "exit 7"), 7),
+        (("sh", "-c", "kill -TERM $$"), 128 + signal.SIGTERM),
+        (("no-such-command",), 127),
+        ((".",), 126),
+    ],
+)
+def test_the_exit_status_is_that_of_the_command(run: Run, command: tuple[str, ...], status: int) -> None:
+    ended = run("lock", "a", "--", *command)
+    assert ended.status == status
+    assert ended.err.count("\n") == (1 if status in (126, 127) else 0)
+    assert run("locks").err == "no locks are held\n"
+
+
+def test_options_after_the_dashes_belong_to_the_command(run: Run) -> None:
+    assert run("lock", "a", "--ttl", "5s", "--", "echo", "--ttl", "--help").out == "--ttl --help\n"
+
+
+def test_a_write_under_the_lock_carries_its_token(run: Run) -> None:
+    dagbox_command = f"{sys.executable} -m dagbox"
+    put = f"{dagbox_command} put review/p1 '\"good\"' --fence review/p1"
+    assert run("lock", "review/p1", "--", "sh", "-c", put).status == 0
+    late = run("put", "review/p1", '"late"', "--fence", "review/p1=0")
+    assert (late.status, late.out) == (1, "")
+    assert run("get", "review/p1", "--data").out == '"good"\n'
+
+
+def test_a_lock_that_is_not_had_in_time_runs_nothing(run: Run, spawn: Spawn) -> None:
+    holder = spawn("lock", "a", "--format", "json", "--owner", "me", "--at", "data", start_new_session=True)
+    assert holder.stdout is not None
+    assert '"owner": "me"' in holder.stdout.readline()
+    refused = run("lock", "b", "--wait", "0", "--", "touch", "ran")
+    assert refused.status == 1
+    assert "already has" in refused.err
+    assert not Path("ran").exists()
+    holder.send_signal(signal.SIGINT)
+    assert holder.wait(10) == 0
+    assert run("lock", "a", "--wait", "0", "--", "touch", "ran").status == 0
+    assert Path("ran").exists()
+
+
+def test_sigterm_goes_to_the_command(spawn: Spawn) -> None:
+    script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    process = spawn("lock", "a", "--", "sh", "-c", script)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    assert process.wait(10) == 5
+
+
+def test_ctrl_c_is_the_commands_to_handle(spawn: Spawn) -> None:
+    script = "trap 'exit 6' INT; echo ready; while :; do sleep 0.05; done"
+    process = spawn("lock", "a", "--", "sh", "-c", script, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(10) == 6

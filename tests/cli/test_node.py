@@ -1,0 +1,152 @@
+"""The command line against a running node, and the node it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import dagbox
+from tests.cli.conftest import Run, read_until, start
+
+Spawn = Callable[..., "subprocess.Popen[str]"]
+
+
+def test_records_go_through_the_node(run: Run, node: str) -> None:
+    assert run("put", "user/ada", '{"name": "Ada"}', "--at", node).status == 0
+    before = run("status", node, "--format", "json").rows[0]["services"]
+    assert run("get", "user/ada", "--at", node, "--data").out == '{"name": "Ada"}\n'
+    after = run("status", node, "--format", "json").rows[0]["services"]
+
+    def done(services: list[dict[str, int]]) -> int:
+        return next(service["done"] for service in services if service["name"] == "reader")
+
+    assert done(after) == done(before) + 1
+
+
+def test_the_place_comes_from_the_environment(run: Run, node: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGBOX_URL", node)
+    (row,) = [row for row in run("services", "--format", "json").rows if row["name"] == "reader"]
+    assert row["live"] == 1
+
+
+def test_status_tells_broker_store_services_and_workers(run: Run, node: str) -> None:
+    shown = run("status", node)
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out.startswith("broker  process ")
+    for line in ("\nstore   version ", "\nlocks   ", "\nservice  waiting", "\nworker    service  state", "\nreader-1"):
+        assert line in shown.out
+
+
+def test_watch_shows_the_status_again_and_again(node: str, spawn: Spawn) -> None:
+    process = spawn("status", node, "--watch", "--every", "50ms", "--format", "json")
+    assert process.stdout is not None
+    for _ in range(3):
+        assert process.stdout.readline().startswith('{"broker"')
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+
+
+def test_workers_events_and_traces(run: Run, node: str) -> None:
+    run("put", "trace/this", "1", "--at", node)
+    assert {row["name"] for row in run("workers", node, "--format", "json").rows} == {
+        "reader-1",
+        "writer",
+        "lock",
+        "node",
+    }
+    assert "reader-1" in run("workers", node).out
+    events = run("events", node)
+    assert events.out.split()[0] == "ago"
+    assert "reader-1" in events.out
+    assert len(run("events", node, "-n", "1", "--format", "json").rows) == 1
+    (trace,) = run("traces", node, "--bucket", "trace", "--format", "json").rows
+    assert trace["service"] == "writer"
+    assert "writer" in run("traces", node, "--slowest", "--service", "writer").out
+
+
+def test_events_are_followed(node: str, spawn: Spawn, run: Run) -> None:
+    process = spawn("events", node, "--follow", "-n", "1")
+    assert process.stdout is not None
+    process.stdout.readline()
+    worker = spawn("worker", "reader", "--data", node, "--name", "reader-extra")
+    assert any("reader-extra" in line for line in process.stdout)
+    worker.terminate()
+    assert worker.wait(10) == 0
+
+
+def test_calls_of_a_service_of_ones_own(run: Run, node: str) -> None:
+    import threading
+
+    @dagbox.service("shout")
+    def shout(payload: str, request: object) -> str:
+        return payload.upper()
+
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: dagbox.serve(shout, connect=node, stop=stop))
+    thread.start()
+    try:
+        assert run("call", "shout", '"hello"', "--at", node).out == '"HELLO"\n'
+        failed = run("call", "shout", "7", "--at", node)
+        assert failed.status == 1
+        assert failed.err.startswith("dagbox: error: shout failed: AttributeError")
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_locks_are_listed_and_taken_away(run: Run, node: str, spawn: Spawn) -> None:
+    held = spawn("lock", "job/1", "--at", node, "--ttl", "1s", "--", "sh", "-c", "echo held; exec sleep 60")
+    assert held.stdout is not None
+    assert held.stdout.readline() == "held\n"
+    (row,) = [row for row in run("locks", node, "--format", "json").rows if row["key"] == "job/1"]
+    assert 0 < row["left_s"] <= 1
+    refused = run("release", "job/1", "--at", node)
+    assert (refused.status, refused.out) == (2, "")
+    assert "Give --yes to do it" in refused.err
+    assert run("release", "job/1", "--at", node, "--yes").status == 0
+
+
+def test_a_command_that_loses_its_lock_is_ended(run: Run, node: str, spawn: Spawn) -> None:
+    held = spawn("lock", "job/2", "--at", node, "--ttl", "1s", "--", "sh", "-c", "echo held; exec sleep 60")
+    assert held.stdout is not None
+    assert held.stdout.readline() == "held\n"
+    assert run("release", "job/2", "--at", node, "--yes").status == 0
+    _, err = held.communicate(timeout=10)
+    assert held.returncode == 1
+    assert "dagbox: the lock job/2 was lost: ending sh\n" in err
+    assert "is not held any more" in err
+
+
+def test_a_second_node_on_the_directory_is_refused(node: str) -> None:
+    process = start("up", node)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert "already has a node" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_ends_cleanly_and_in_time(run: Run, spawn: Spawn, number: signal.Signals) -> None:
+    process = spawn("up", "data", "--readers", "1")
+    read_until(process, "dagbox: serving")
+    assert run("put", "a/b", "1").status == 0
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(10) == 0
+    assert time.monotonic() - began < 5
+    assert run("get", "a/b", "--data").out == "1\n"
+
+
+def test_a_killed_node_leaves_a_directory_that_opens(run: Run, spawn: Spawn) -> None:
+    process = spawn("up", "data", "--readers", "1")
+    read_until(process, "dagbox: serving")
+    assert run("put", "a/b", "1").status == 0
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+    assert Path("data/node.json").exists()
+    assert run("get", "a/b", "--data").out == "1\n"

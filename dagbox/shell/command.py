@@ -10,7 +10,9 @@ from dagbox.shell.table import FORMATS
 
 @click.command("shell", short_help="explore a database by commands")
 @click.argument("target", metavar="[DIR|URL]", required=False)
-@click.option("-c", "--command", "commands", multiple=True, metavar="TEXT", help="Run this command and end; repeatable.")
+@click.option(
+    "-c", "--command", "commands", multiple=True, metavar="TEXT", help="Run this command and end; repeatable."
+)
 @click.option(
     "--format",
     "result_format",
@@ -22,7 +24,9 @@ from dagbox.shell.table import FORMATS
 @click.option("--keep-going", "-k", is_flag=True, help="Go on after a command that fails; the exit status is still 1.")
 @click.option("--label", metavar="TEXT", help="Stands before the prompt, such as PRODUCTION.")
 @click.option("--colour", type=click.Choice(ENVIRONMENT_COLOURS), help="Of the label and the prompt.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="How long a request may take.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="How long a request may take."
+)
 def shell_command(
     target: str | None,
     commands: tuple[str, ...],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagbox
 
+
 def default_target() -> str:
     """The node or directory for which none was named: as for all commands, `DAGBOX_URL`, `dagbox.toml`, or `data`.
 

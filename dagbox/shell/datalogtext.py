@@ -19,7 +19,7 @@ from dagbox.shell.scanner import Scanner, Word
 _TOKEN = re.compile(
     r"""
       (?P<comment>%[^\n]*)
-    | (?P<key>\$key\b)
+    | (?P<key>\$\w*)
     | (?P<name>[^\W\d_][\w]*|_\w*)
     | (?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
     | (?P<turnstile>:-)

@@ -8,6 +8,11 @@ from dagbox.shell.parse import Reading
 from dagbox.shell.render.text import Line, safe, shorten
 from dagbox.shell.session import Shell, show_span
 
+GRAMMARS = {
+    "relations": "NAME: BUCKET/KEY, ... | via PATH | where QUERY   then [in BUCKET] [limit N] [{ RELATIONS }]",
+    "facts": "PREDICATE(ARGUMENT, ...), ...   a name, a text in quotes, or a number",
+}
+"""What may stand inside what is open, by the name of the parameter."""
 NOTHING_TYPED = "help lists the commands, Tab proposes, Ctrl-D leaves"
 
 
@@ -15,11 +20,8 @@ def hint(reading: Reading) -> Line:
     """What to type next: the signature with the place one is at in bold, or what is wrong."""
     inner = innermost(reading)
     problem = reading.problem
-    typing = problem is not None and problem.end >= len(reading.text.rstrip())
-    if problem is not None and not reading.unfinished and not (typing and inner.command is not None):
-        if inner.command is None and typing:
-            return [("hint", NOTHING_TYPED if not reading.text.strip() else problem.message)]
-        return [("hint.error", problem.message)]
+    if problem is not None and not (reading.being_typed and inner.command is not None):
+        return [("hint" if reading.being_typed else "hint.error", problem.message)]
     if inner.command is None:
         return [("hint", NOTHING_TYPED)]
     return _signature(inner)
@@ -35,6 +37,8 @@ def _signature(reading: Reading) -> Line:
     command = reading.command
     if command is None:
         return []
+    if reading.active in GRAMMARS and reading.unfinished:
+        return [("hint.here", GRAMMARS[reading.active])]
     line: Line = []
     for name, text in command.parts:
         if line:

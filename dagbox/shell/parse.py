@@ -105,6 +105,15 @@ class Reading:
     problem: SyntaxProblem | None = None
 
     @property
+    def being_typed(self) -> bool:
+        """Whether what is wrong may come right by typing on: something is open, or absent, or a word is not whole."""
+        if self.problem is None:
+            return False
+        start = self.problem.start
+        at_end = start >= len(self.text.rstrip()) or any(expected.start == start for expected in self.expected)
+        return self.unfinished or at_end
+
+    @property
     def unfinished(self) -> bool:
         """Whether more lines can complete the command."""
         return isinstance(self.problem, Unfinished)
@@ -122,8 +131,7 @@ def read(text: str, bucket: str | None = None) -> Reading:
         _read_command(scanner, reading)
     except SyntaxProblem as problem:
         reading.problem = problem
-        being_typed = problem.end == len(text) and not text[-1:].isspace()
-        scanner.span(problem.start, problem.end, "unfinished" if reading.unfinished or being_typed else "error")
+        scanner.span(problem.start, problem.end, "unfinished" if reading.being_typed else "error")
     except RecursionError:
         reading.problem = SyntaxProblem("nested too deep", 0, len(text))
     return reading

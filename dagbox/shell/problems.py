@@ -38,6 +38,10 @@ class CommandFailed(ShellProblem):
     """The command was understood and could not be done."""
 
 
+class Declined(CommandFailed):
+    """Somebody was asked and said no: nothing was done."""
+
+
 class LeaveShell(Exception):
     """The user wants to leave.
 

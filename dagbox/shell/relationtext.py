@@ -47,7 +47,8 @@ def read_relations(scanner: Scanner, source: Source) -> dict[str, Any]:
         if scanner.take("}"):
             return relations
         if scanner.at_end:
-            scanner.expect("relation", scanner.here(), (source, tuple(relations)))
+            if not scanner.after_word:
+                scanner.expect("relation", scanner.here(), (source, tuple(relations)))
             scanner.unfinished("} is missing", opened)
         name = _read_relation_name(scanner, source, relations)
         relations[name] = _read_relation(scanner, source, name)
@@ -191,6 +192,8 @@ def _read_where(scanner: Scanner) -> dict[str, Any]:
     if relation["var"] is None:
         relation["var"] = first_variable(text)
     if relation["var"] is None:
+        if scanner.at_end:
+            scanner.unfinished("the query needs a variable, such as X", start)
         scanner.wrong("the query has no variable to take keys from, such as X", start, start + len(text))
     return relation
 
@@ -206,7 +209,8 @@ def _read_tail(scanner: Scanner, relation: dict[str, Any], allowed: tuple[str, .
     """`in BUCKET`, `limit N`, `var X` in any order, then perhaps a block."""
     while True:
         mark = scanner.pos
-        spaced = scanner.skip_space()
+        scanner.skip_space()
+        spaced = not scanner.after_word
         word = scanner.read_name()
         if scanner.at_end and spaced:
             left = tuple(clause for clause in allowed if _member(clause) not in relation or clause == "var")

@@ -264,6 +264,13 @@ class Repl:
         def _enter(event: KeyPressEvent) -> None:
             self._on_enter(event)
 
+        @bindings.add("}", filter=typing)
+        def _close(event: KeyPressEvent) -> None:
+            before = event.current_buffer.document.current_line_before_cursor
+            if before and not before.strip():
+                event.current_buffer.delete_before_cursor(min(len(before), len(INDENT)))
+            event.current_buffer.insert_text("}")
+
         @bindings.add("escape", "enter", filter=typing)
         def _new_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")

@@ -6,13 +6,19 @@ what was left out, so that nothing is cut silently.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import dagbox
 
 T = TypeVar("T")
+
+
+class Phrase(str):
+    """Words of the shell itself among the values of a result: shown without quotes."""
+
+    __slots__ = ()
 
 
 @dataclass(slots=True)
@@ -41,6 +47,7 @@ class Rows:
         noun: what a row is, for "3 locks".
         raw: the column that the raw format shows alone; "" for all, divided by tabs.
         tree: whether a tree for each row is what people expect.
+        shown: makes of a row what a table shows of it; documents always hold the row itself.
     """
 
     columns: tuple[str, ...]
@@ -48,6 +55,7 @@ class Rows:
     noun: str = "row"
     raw: str = ""
     tree: bool = False
+    shown: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     notes: list[str] = field(default_factory=list)
 
 

@@ -78,6 +78,12 @@ class Scanner:
         """Whether all text is read."""
         return self.pos >= len(self.text)
 
+    @property
+    def after_word(self) -> bool:
+        """Whether the character before this place belongs to a word, so that another word cannot begin here."""
+        before = self.text[self.pos - 1 : self.pos]
+        return bool(before) and not before.isspace() and before not in "{,;(["
+
     def peek(self, count: int = 1) -> str:
         """The next characters, without reading them; fewer at the end."""
         return self.text[self.pos : self.pos + count]

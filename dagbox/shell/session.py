@@ -22,7 +22,7 @@ import dagbox
 from dagbox.shell.connection import Connection
 from dagbox.shell.output import DEFAULT_PAGER, Output
 from dagbox.shell.parse import Reading, read
-from dagbox.shell.problems import CommandFailed, ShellProblem, SyntaxProblem
+from dagbox.shell.problems import CommandFailed, Declined, ShellProblem, SyntaxProblem
 from dagbox.shell.render.show import View, show
 from dagbox.shell.results import Outcome, Result
 from dagbox.shell.settings import Environment, Settings
@@ -132,6 +132,8 @@ class Shell:
         except KeyboardInterrupt:
             self.interrupted = True
             self.output.say("cancelled", "missing")
+        except Declined as declined:
+            self.output.say(declined.message)
         except (ShellProblem, dagbox.DagBoxError) as error:
             self.tell_error(error)
         except RecursionError:
@@ -177,7 +179,7 @@ class Shell:
         if self.ask is None:
             raise CommandFailed(f"this would {danger}: add --yes to do it")
         if not self.ask(f"This will {danger}. Go on?"):
-            raise CommandFailed("nothing was done")
+            raise Declined("nothing was done")
 
     # -- showing results
 

@@ -95,9 +95,9 @@ Names that begin with a capital are variables, all others are constants. Text wi
 A lock has a lease: it ends by itself if its holder dies. The shell renews the leases it holds and gives them
 back when it ends; the line below the prompt shows how long each still runs.
 
-    lock user/ada --wait 5s               wait up to five seconds for it
-    put user/ada {"name": "Ada"}          carries the token of the lock of the same name
-    put stock/7 {"n": 1} --fence user/ada carries the token of a lock of another name
+    lock user/ada --wait 5s                  wait up to five seconds for it
+    put user/ada {"name": "Ada"}             carries the token of the lock of the same name
+    put stock/7 {"n": 1} --fence user/ada    carries the token of a lock of another name
     unlock user/ada
 
 The store refuses a write whose token is older than one it has seen: a holder that was too slow cannot overwrite.

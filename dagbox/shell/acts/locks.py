@@ -84,7 +84,12 @@ def list_locks(shell: Shell, prefix: str | None) -> Rows:
     """Who holds what."""
     mine = {lease.token for lease in (held.lease for held in shell.held)}
     rows = [_row(info, mine) for info in shell.db.locks() if not prefix or info.key.startswith(prefix)]
-    return Rows(("key", "owner", "mode", "token", "left_s", "waiting"), rows, "lock", raw="key")
+    columns = ("key", "owner", "mode", "token", "left_s", "waiting")
+    return Rows(columns, rows, "lock", raw="key", shown=lambda row: {**row, "waiting": _count(row["waiting"])})
+
+
+def _count(waiting: Any) -> Any:
+    return len(waiting) if isinstance(waiting, list) else waiting
 
 
 def _row(info: dagbox.LockInfo, mine: set[int]) -> dict[str, Any]:

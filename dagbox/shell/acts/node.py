@@ -2,47 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.results import Detail, Outcome, Rows, at_most
-from dagbox.shell.session import Shell
+from dagbox.shell.results import Detail, Outcome, Phrase, Rows, at_most
+from dagbox.shell.session import Shell, show_span
 
 DEFAULT_LIMIT = 20
-_NAME_COLUMNS = ("name", "service", "worker")
 
 
 def status(shell: Shell) -> Detail:
-    """Everything there is to see of the node at this moment."""
-    return Detail(shell.connection.label, dict(shell.db.status()))
+    """Everything there is to see of the node at this moment; in a few lines for people, whole for programs."""
+    found = dict(shell.db.status())
+    brief: dict[str, Any] = {
+        name: _service_line(part) if name == "services" else _worker_line(part) if name == "workers" else rounded(part)
+        for name, part in found.items()
+        if part not in ({}, [])
+    }
+    return Detail(shell.connection.label, brief, found)
+
+
+def _service_line(services: list[Mapping[str, Any]]) -> dict[str, str]:
+    return {str(each.get("name")): _line(_service_row(each), skip=("name",)) for each in services}
+
+
+def _worker_line(workers: list[Mapping[str, Any]]) -> dict[str, str]:
+    return {str(each.get("name")): _line(_worker_row(each), skip=("name",)) for each in workers}
+
+
+def _line(row: Mapping[str, Any], skip: tuple[str, ...]) -> str:
+    return Phrase(
+        ", ".join(f"{name} {value}" for name, value in row.items() if name not in skip and value not in (None, ""))
+    )
+
+
+def rounded(value: Any) -> Any:
+    """The value with its fractions rounded to three places, for people."""
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, Mapping):
+        return {name: rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return value
 
 
 def services(shell: Shell) -> Rows:
     """Each service."""
-    return _figures(shell.db.services(), "service")
+    rows = [dict(each) for each in shell.db.services()]
+    return Rows(_columns(rows, _service_row), rows, "service", raw="name", shown=_service_row)
 
 
 def workers(shell: Shell) -> Rows:
     """Each worker."""
-    return _figures(shell.db.workers(), "worker")
+    rows = [dict(each) for each in shell.db.workers()]
+    return Rows(_columns(rows, _worker_row), rows, "worker", raw="name", shown=_worker_row)
 
 
-def _figures(items: list[Any], noun: str) -> Rows:
-    """Rows of figures: the name first; what has parts of its own is in trees and documents only."""
-    rows = [dict(item) for item in items]
-    plain = [
-        name
-        for name in dict.fromkeys(name for row in rows for name in row)
-        if not any(isinstance(row.get(name), Mapping | list | tuple) for row in rows)
-    ]
-    first = [name for name in _NAME_COLUMNS if name in plain]
-    columns = (*first, *(name for name in plain if name not in first))
-    hidden = sorted({name for row in rows for name in row} - set(columns))
-    result = Rows(columns, rows, noun, raw=first[0] if first else "")
-    if hidden and rows:
-        result.notes.append(f"not in the table: {', '.join(hidden)}; --format tree shows all")
-    return result
+def _columns(rows: list[dict[str, Any]], shown: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(shown(rows[0])) if rows else ("name",)
+
+
+def _service_row(service: Mapping[str, Any]) -> dict[str, Any]:
+    """What people look at first; the rest is in JSON."""
+    row = {
+        name: service.get(name) for name in ("name", "waiting", "in_flight", "live", "late", "dead", "done", "errors")
+    }
+    row["rate"] = _per_second(service.get("rate"))
+    for part in ("wait", "work"):
+        times = service.get(part)
+        row[f"{part}_p99"] = _ms(times.get("p99_ms", times.get("max_ms"))) if isinstance(times, Mapping) else ""
+    row["state"] = "paused" if service.get("paused") else ""
+    return row
+
+
+def _worker_row(worker: Mapping[str, Any]) -> dict[str, Any]:
+    row = {name: worker.get(name) for name in ("name", "service", "state", "pid", "host")}
+    row["heard"] = f"{_ms(worker.get('heard_ms'))} ago"
+    row["holds"] = f"{worker.get('in_use')}/{worker.get('credit')}"
+    row |= {name: worker.get(name) for name in ("done", "errors")}
+    row["rate"] = _per_second(worker.get("rate"))
+    row["cpu"] = f"{worker.get('cpu') or 0:.0f} %"
+    row["memory"] = f"{(worker.get('rss') or 0) / 1e6:.0f} MB"
+    return row
+
+
+def _ms(value: Any) -> str:
+    return show_span(value / 1000) if isinstance(value, int | float) else ""
+
+
+def _per_second(value: Any) -> str:
+    return f"{value:.1f}/s" if isinstance(value, int | float) else ""
 
 
 def traces(shell: Shell, slowest: bool, service: str | None, limit: int | None) -> Rows:
@@ -50,9 +101,14 @@ def traces(shell: Shell, slowest: bool, service: str | None, limit: int | None) 
     most = DEFAULT_LIMIT if limit is None else limit
     which = {} if service is None else {"service": service}
     found = shell.db.traces(limit=most + 1, slowest=slowest, **which)
-    result = Rows(("id", "service", "took_ms", "age_ms", "hops", "attempts", "bytes", "error"), [], "trace", raw="id")
-    result.rows = ({name: trace.get(name) for name in result.columns} for trace in at_most(found, most, result.notes))
+    columns = ("id", "service", "took", "age", "hops", "attempts", "bytes", "error")
+    result = Rows(columns, [], "trace", raw="id", shown=_trace_row)
+    result.rows = ({**trace} for trace in at_most(found, most, result.notes))
     return result
+
+
+def _trace_row(trace: Mapping[str, Any]) -> dict[str, Any]:
+    return {**trace, "took": _ms(trace.get("took_ms")), "age": _ms(trace.get("age_ms"))}
 
 
 def trace(shell: Shell, trace_id: str) -> Detail:
@@ -86,7 +142,11 @@ def events(shell: Shell, limit: int | None) -> Rows:
     """What happened lately."""
     most = DEFAULT_LIMIT if limit is None else limit
     rows = [dict(event) for event in shell.db.events(limit=most)]
-    return Rows(("age_ms", "kind", "subject", "text"), rows, "event")
+    return Rows(("age", "kind", "subject", "text"), rows, "event", shown=_event_row)
+
+
+def _event_row(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {**event, "age": f"{_ms(event.get('age_ms'))} ago"}
 
 
 def call(shell: Shell, service: str, payload: Any, timeout: float | None) -> Detail:

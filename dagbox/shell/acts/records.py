@@ -13,7 +13,7 @@ from dagbox.shell.jsontext import dump, load
 from dagbox.shell.parse import FileValue, Prefix, Request, Target
 from dagbox.shell.problems import CommandFailed, SyntaxProblem
 from dagbox.shell.render.text import shorten
-from dagbox.shell.results import Detail, Nodes, Outcome, Rows, at_most, plural
+from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows, at_most, plural
 from dagbox.shell.scanner import quote
 from dagbox.shell.session import Pending, Shell
 
@@ -214,9 +214,13 @@ def peek(shell: Shell, ref: dagbox.Ref | Request) -> Detail:
     (target,) = _plain_refs([ref])
     record = shell.db.get_record(target)
     data = record.data
-    parts: dict[str, Any] = {"version": record.version, "size_bytes": packed_size(data), "type": type_name(data)}
+    parts: dict[str, Any] = {
+        "version": record.version,
+        "size_bytes": packed_size(data),
+        "type": Phrase(type_name(data)),
+    }
     if isinstance(data, Mapping):
-        parts["fields"] = {str(name): describe(value) for name, value in islice(data.items(), 1000)}
+        parts["fields"] = {str(name): Phrase(describe(value)) for name, value in islice(data.items(), 1000)}
     elif isinstance(data, list):
         parts["elements"] = len(data)
     refs = sorted({str(found) for found in refs_in(data)})

@@ -141,7 +141,8 @@ def _row_trees(result: Rows) -> Iterator[Line]:
 
 def _table(result: Rows, view: View) -> Iterator[Line]:
     grid = Grid(result.columns, view.screen)
-    yield from grid.draw(result.rows)
+    rows = result.rows if result.shown is None else map(result.shown, result.rows)
+    yield from grid.draw(rows)
     _note_table(result, grid, result.noun)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagbox
 from dagbox.shell.jsontext import dump
+from dagbox.shell.results import Phrase
 
 Line = list[tuple[str, str]]
 """Parts of a line: (style, text); the styles are those of `palette.py`."""
@@ -50,8 +51,6 @@ def cell(value: Any) -> str:
         return safe(value)
     if value is None:
         return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
     if isinstance(value, dagbox.Ref):
         return safe(str(value))
     if isinstance(value, dagbox.Node):
@@ -63,6 +62,8 @@ def scalar(value: Any) -> tuple[str, str]:
     """A value that has no parts, as a styled part of a tree."""
     if isinstance(value, dagbox.Ref):
         return ("ref", f"→ {safe(str(value))}")
+    if isinstance(value, Phrase):
+        return ("", safe(value))
     if isinstance(value, str):
         return ("string", safe(dump(value)))
     if value is None or isinstance(value, bool):

@@ -1,0 +1,90 @@
+"""The command table holds together: each row has its function, its words and its examples."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from dagbox.shell.acts import helping
+from dagbox.shell.complete import Proposer
+from dagbox.shell.parse import READERS, read
+from dagbox.shell.rows import TABLE
+from dagbox.shell.table import Command, Kind
+from dagbox.shell.topics import TOPICS
+from tests.shell.conftest import Driven
+
+NAMED = """
+get put del scan ls buckets peek edit lock unlock locks renew assert retract facts rule rules query why explain
+batch commit abort call status services workers traces trace watch time export import source set use help history
+clear exit
+"""
+PROPOSED = """
+command option ref bucket relation relation-value path json-key lock predicate predicate-name argument rule-id service
+worker trace topic setting setting-value file keyword literal
+"""
+
+
+def test_every_command_that_people_expect_is_there() -> None:
+    assert set(NAMED.split()) <= set(TABLE.by_name)
+
+
+@pytest.mark.parametrize("row", TABLE.rows, ids=lambda row: row.name)
+def test_a_row_and_its_function_agree(row: Command) -> None:
+    wanted = [param.name for param in row.params] + [option.argument for option in row.options]
+    assert list(inspect.signature(row.function).parameters) == ["shell", *wanted]
+    if row.danger_function is not None:
+        assert list(inspect.signature(row.danger_function).parameters) == ["shell", *wanted]
+
+
+@pytest.mark.parametrize("row", TABLE.rows, ids=lambda row: row.name)
+def test_a_row_says_what_it_does(row: Command) -> None:
+    assert row.summary
+    assert row.summary[0].islower()
+    assert not row.summary.endswith(".")
+    for text, meaning in row.examples:
+        reading = read(text)
+        assert reading.problem is None, f"{text}: {reading.problem}"
+        assert reading.command is row
+        assert meaning
+
+
+def test_every_kind_is_read_and_what_is_expected_is_proposed() -> None:
+    assert set(READERS) | {Kind.CHOICE} == set(Kind)
+    for name in PROPOSED.split():
+        assert hasattr(Proposer, "_" + name.replace("-", "_"))
+
+
+def test_help_shows_every_command_and_topic(driven: Driven) -> None:
+    assert driven.run("help --format tree")
+    text = driven.take()
+    for name in (*(row.name for row in TABLE.rows), *TOPICS):
+        assert name in text
+
+
+@pytest.mark.parametrize("name", [*(row.name for row in TABLE.rows), *TOPICS])
+def test_help_on_each(driven: Driven, name: str) -> None:
+    assert driven.run(f"help {name} --format tree")
+    text = driven.take()
+    assert max(map(len, text.splitlines())) <= 125
+    if name in TABLE.by_name:
+        assert TABLE.by_name[name].signature in text
+
+
+def test_the_commands_in_help_topics_are_right() -> None:
+    for topic in TOPICS.values():
+        for line in topic.text.splitlines():
+            text = line.strip()
+            word = text.partition(" ")[0]
+            if line.startswith("    ") and word in TABLE.by_name and not text.endswith("{"):
+                command = text.split("   ")[0]
+                problem = read(command).problem
+                assert problem is None, f"{command}: {problem}"
+
+
+def test_help_on_nothing_proposes_what_is_near(driven: Driven) -> None:
+    assert "did you mean `help relations`?" in driven.error("help relation")
+
+
+def test_the_overview_wraps_nothing_out_of_view() -> None:
+    assert all(sum(len(text) for _, text in line) <= 100 for line in helping._overview())

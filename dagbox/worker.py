@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from dagbox import wire
 from dagbox.errors import DagBoxError, InvalidArgument
-from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request
+from dagbox.requests import Failed, Forward, Outcome, Partial, Reply, Request
 from dagbox.values import pack
 from dagbox.wire import KEY_SLICE, Kind, Message
 

@@ -40,13 +40,15 @@ def open_service(name: str, directory: str | os.PathLike[str], *, durability: st
     if name == "reader":
         from dagbox.services.reader import Reader
 
-        store = open_store(directory, durability=durability)
-        return _owning(Reader(store), store.close)
+        # Read-only, it never waits for the write lock; but only a store that is there can be opened so.
+        open_store(directory, durability=durability).close()
+        store = open_store(directory, readonly=True)
+        return Reader(store, close_store=store.close)
     if name == "writer":
         from dagbox.services.writer import Writer
 
         store = open_store(directory, durability=durability)
-        return _owning(Writer(store), store.close)
+        return Writer(store, close_store=store.close)
     raise InvalidArgument(f"no service {name!r} here: reader, writer, lock")
 
 
@@ -79,15 +81,3 @@ def _take_patiently(take: Callable[[], Any]) -> Any:
             if time.monotonic() >= end:
                 raise
             time.sleep(_AGAIN_S)
-
-
-def _owning(service: Service, close: Callable[[], None]) -> Service:
-    """The service, which also closes what was opened for it."""
-    own = service.close
-
-    def close_all() -> None:
-        own()
-        close()
-
-    vars(service)["close"] = close_all
-    return service

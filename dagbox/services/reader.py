@@ -22,7 +22,7 @@ With `keys_only` the data of each entry is nil. A scan that begins in a bucket t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -89,8 +89,15 @@ class Reader:
     repeatable = True
     gather = 32
 
-    def __init__(self, store: Store, limits: Limits | None = None, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        limits: Limits | None = None,
+        resolver: Resolver | None = None,
+        close_store: Callable[[], None] | None = None,
+    ) -> None:
         self._store = store
+        self._close_store = close_store
         self._limits = limits or Limits()
         self._resolver = resolver
         self._answers = Answers()
@@ -125,7 +132,10 @@ class Reader:
         return {}
 
     def close(self) -> None:
-        """Nothing: the store belongs to whoever opened it."""
+        """Call `close_store`, if it was given: otherwise the store belongs to whoever opened it."""
+        close_store, self._close_store = self._close_store, None
+        if close_store is not None:
+            close_store()
 
     def _answer(self, request: Request, snapshot: Snapshot) -> Outcome:
         try:

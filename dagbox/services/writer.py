@@ -82,8 +82,11 @@ class Writer:
     repeatable = True
     gather = 1024
 
-    def __init__(self, store: Store, rule_check: RuleCheck | None = None) -> None:
+    def __init__(
+        self, store: Store, rule_check: RuleCheck | None = None, close_store: Callable[[], None] | None = None
+    ) -> None:
         self._store = store
+        self._close_store = close_store
         self._rule_check = rule_check
         self._sweep_at = 0.0
         self._answers = Answers()
@@ -138,7 +141,10 @@ class Writer:
         return {"store": store_figures(self._store)}
 
     def close(self) -> None:
-        """Nothing: the store belongs to whoever opened it."""
+        """Call `close_store`, if it was given: otherwise the store belongs to whoever opened it."""
+        close_store, self._close_store = self._close_store, None
+        if close_store is not None:
+            close_store()
 
     def _do(self, jobs: Sequence[_Job]) -> None:
         writes: list[tuple[_Job, int, Write]] = []

@@ -370,10 +370,10 @@ def test_bad_operations_are_typed_errors_and_the_others_are_done(
 def test_whatever_comes_in_one_outcome_goes_out_and_good_requests_are_done(body: bytes) -> None:
     store = MemoryStore()
     strange, good = new_request(body), put_request("good")
-    outcomes = {outcome.request: outcome for outcome in Writer(store).handle([strange, good], 0.0)}
-    assert outcomes.keys() == {strange, good}
-    answer_of(outcomes[strange])
-    assert answer_of(outcomes[good])[0][0] == "good"
+    outcomes = {outcome.request.key: outcome for outcome in Writer(store).handle([strange, good], 0.0)}
+    assert outcomes.keys() == {strange.key, good.key}
+    answer_of(outcomes[strange.key])
+    assert answer_of(outcomes[good.key])[0][0] == "good"
 
 
 def test_the_size_of_a_record_has_a_limit(writer: Writer, ask: Ask) -> None:

@@ -227,11 +227,29 @@ def durable_puts() -> list[Figure]:
             TURNS, lambda: pipe.run("writer", body, 300, 1), lambda: pipe.run("writer", body, 6_400, 64)
         )
         pipe.close()
+        with dagbox.connect(address) as db:
+            one = median_of_turns(TURNS, lambda: 1e6 / each_us(lambda: db.put("user", RECORD), 300))[0]
+        tasks = median_of_turns(TURNS, lambda: asyncio.run(_async_puts(address, 64, 40)))[0]
     return [
-        Figure("durable puts, one at a time", alone, "per s"),
-        Figure("durable puts, 64 in flight", many, "per s"),
-        at_least("durable puts, 64 in flight / one at a time", many / alone, "x", 15),
+        Figure("durable puts, one message at a time", alone, "per s"),
+        Figure("durable puts, 64 messages in flight", many, "per s"),
+        Figure("durable puts, 64 messages in flight / one at a time", many / alone, "x"),
+        Figure("durable puts, one at a time, blocking client", one, "per s"),
+        Figure("durable puts, 64 in flight, async client", tasks, "per s"),
+        at_least("durable puts, 64 in flight / one at a time", tasks / one, "x", 15),
     ]
+
+
+async def _async_puts(address: str, tasks: int, each: int) -> float:
+    async with aio.connect(address) as db:
+
+        async def some() -> None:
+            for _ in range(each):
+                await db.put("user", RECORD)
+
+        began = time.perf_counter()
+        await asyncio.gather(*[some() for _ in range(tasks)])
+        return tasks * each / (time.perf_counter() - began)
 
 
 def start_time() -> list[Figure]:

@@ -139,7 +139,7 @@ class Engine:
         """
         layered = self.layered(facts)
         prepared = self.prepare(goal, layered)
-        keys = [_key(prepared, given) for given in params]
+        keys = [goal_key(prepared, given) for given in params]
         _check_limit(limit)
         by = _order(prepared, order)
         meter = Meter(budget or Budget())
@@ -257,7 +257,7 @@ def _order(prepared: Prepared, order: str | Sequence[str] | None) -> list[tuple[
     return by + [(column, False) for column in range(len(columns)) if column not in taken]
 
 
-def _key(prepared: Prepared, given: Mapping[str, object]) -> Any:
+def goal_key(prepared: Prepared, given: Mapping[str, object]) -> Any:
     """The key to ask for, from the goal's constants and what the caller gave. Raises UnboundParameter."""
     for name in prepared.wanted:
         if name not in given:

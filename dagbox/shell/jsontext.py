@@ -29,6 +29,7 @@ from dagbox.shell.problems import SyntaxProblem
 from dagbox.shell.scanner import Scanner, Word
 
 MAX_DEPTH = 200
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LITERAL = re.compile(r"\w+")
 _LITERALS = {"true": True, "false": False, "null": None}
@@ -143,8 +144,8 @@ _FORMS = {"$ref": _ref_form, "$bytes": _bytes_form, "$time": _time_form, "$float
 
 def dump(value: Any, *, indent: int | None = None) -> str:
     """The JSON text of a value, in one line unless an indent is given."""
-    separators = (", ", ": ")
-    return json.dumps(to_plain(value), ensure_ascii=False, indent=indent, separators=separators if not indent else None)
+    plain = to_plain(value)
+    return json.dumps(plain, ensure_ascii=False, indent=indent) if indent else _ENCODER.encode(plain)
 
 
 def load(text: str) -> Any:
@@ -158,7 +159,8 @@ def load(text: str) -> Any:
     except json.JSONDecodeError:
         pass
     except RecursionError:
-        raise SyntaxProblem(f"nested deeper than {MAX_DEPTH}", 0, len(text)) from None
+        # Read again below, by the parser that says where it becomes too deep.
+        pass
     except ValueError as error:
         raise SyntaxProblem(str(error), 0, len(text)) from None
     scanner = Scanner(text)

@@ -98,14 +98,17 @@ class Output:
 def write_lines(file: IO[str], texts: Iterable[str], *, every_line: bool = False) -> None:
     """Write lines; each at once, or some together."""
     waiting: list[str] = []
-    for text in texts:
-        waiting.append(text)
-        if every_line or len(waiting) >= FLUSH_LINES:
+    try:
+        for text in texts:
+            waiting.append(text)
+            if every_line or len(waiting) >= FLUSH_LINES:
+                together, waiting = waiting, []
+                file.write("\n".join(together) + "\n")
+    finally:
+        # What came before a failure is shown too.
+        if waiting:
             file.write("\n".join(waiting) + "\n")
-            waiting.clear()
-    if waiting:
-        file.write("\n".join(waiting) + "\n")
-    file.flush()
+        file.flush()
 
 
 def _close_broken(file: TextIO) -> None:

@@ -29,7 +29,8 @@ def width(text: str) -> int:
     # Loaded only for text that needs it: a command line that ends at once should start at once.
     from prompt_toolkit.utils import get_cwidth
 
-    return get_cwidth(text)
+    # By character: it remembers every short text it is asked for.
+    return sum(map(get_cwidth, text))
 
 
 def shorten(text: str, columns: int) -> str:

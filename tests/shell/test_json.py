@@ -1,0 +1,121 @@
+"""Values as JSON and back: nothing is lost, and what is no JSON is told with its place."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dagbox
+from dagbox.shell.jsontext import dump, from_plain, load, to_plain
+from dagbox.shell.parse import read
+from dagbox.shell.problems import SyntaxProblem
+from dagbox.shell.scanner import Scanner, quote
+
+REFS = st.builds(dagbox.Ref, st.text("abc-_.", min_size=1), st.text(min_size=1).filter(lambda key: key.strip() == key))
+TIMES = st.datetimes(timezones=st.just(timezone(timedelta(hours=2))))
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | REFS
+    | TIMES
+)
+FIELDS = st.text() | st.sampled_from(["$ref", "$$ref", "$bytes", "$time", "$map", "$float", "$"])
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(FIELDS, inner, max_size=4)
+        | st.dictionaries(st.integers(0, 9), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+def test_a_value_survives_json(value: Any) -> None:
+    text = dump(value)
+    assert "\n" not in text
+    assert load(text) == value
+    assert from_plain(json.loads(text)) == value
+
+
+@given(VALUES)
+def test_what_the_shell_prints_it_reads_in_a_command(value: Any) -> None:
+    reading = read(f"put a/b {dump(value)}")
+    assert reading.problem is None, str(reading.problem)
+    assert reading.values["value"] == value
+
+
+def test_a_number_that_is_none_survives() -> None:
+    assert math.isnan(load(dump(float("nan"))))
+
+
+@given(st.text(min_size=1))
+def test_a_quoted_word_is_read_as_it_was(word: str) -> None:
+    scanner = Scanner(quote(word))
+    found = scanner.read_word()
+    assert found is not None
+    assert (found.value, scanner.at_end) == (word, True)
+
+
+@given(st.text(max_size=40))
+def test_no_text_is_too_strange_to_be_read(text: str) -> None:
+    for command in (
+        text,
+        f"get {text}",
+        f"get a/b {{ {text}",
+        f"put a/b {text}",
+        f"query {text}",
+        f"assert {text}",
+        f"ls {text}",
+    ):
+        reading = read(command)
+        for span in reading.spans:
+            assert 0 <= span.start <= span.end <= len(command)
+        if reading.problem is not None:
+            assert 0 <= reading.problem.start <= reading.problem.end <= len(command)
+
+
+@given(st.text(alphabet="{}[](),:;\"'|>@$#%.-<=abX1 \n\\", max_size=30))
+def test_no_row_of_marks_is_too_strange_to_be_read(text: str) -> None:
+    for command in (f"get a/b {text}", f"put a/b {text}", f"query {text}", f"rule {text}"):
+        read(command)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "place"),
+    [
+        ("{", "} is missing", 1),
+        ('{"a": nan}', "nan is not JSON", 6),
+        ('{"a": 01}', "01 is not JSON", 6),
+        ("[1,]", "a JSON value expected", 3),
+        ('"a\x01"', "control character", 2),
+        ("1 2", "ends before this", 2),
+        ('{"$time": "2026-01-31"}', "needs a time zone", 0),
+        ('{"$ref": "user"}', "not bucket/key", 0),
+        ("NaN", '{"$float": "nan"}', 0),
+        ("[" * 1000, "nested deeper than 200", 201),
+    ],
+)
+def test_what_is_no_json(text: str, message: str, place: int) -> None:
+    with pytest.raises(SyntaxProblem, match=r".") as caught:
+        load(text)
+    assert message in str(caught.value)
+    assert caught.value.start == place
+
+
+def test_rows_of_the_store_are_shown_as_plain_maps() -> None:
+    info = dagbox.LockInfo("k", "me", 7, False, 1.5, 0)
+    assert to_plain(info)["key"] == "k"
+    node = dagbox.Node("a", "b", True, 1, {"x": dagbox.Ref("c", "d")})
+    assert to_plain(node)["data"] == {"x": {"$ref": "c/d"}}

@@ -1,0 +1,218 @@
+"""Figures of a node for Prometheus: asked of the node when they are asked for, served on loopback."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+import dagbox
+
+ASK_S = 3.0
+"""How long a scrape waits for the node, in seconds."""
+STATES = ("live", "late", "draining", "dead")
+
+_SERVICE_GAUGES = {
+    "waiting": "Requests that wait in the queue.",
+    "waiting_bytes": "Bytes of the requests that wait in the queue.",
+    "held": "Requests that a break holds.",
+    "in_flight": "Requests in the hands of workers.",
+}
+_SERVICE_COUNTERS = {
+    "done": "Requests that ended.",
+    "errors": "Requests that ended in an error.",
+    "refused": "Requests that were refused because the queue was full.",
+    "redelivered": "Requests that were given to another worker.",
+}
+_BROKER_COUNTERS = (
+    "accepted answered failed refused expired cancelled redelivered forwarded partials repeats late_replies malformed "
+    "undeliverable bytes_in bytes_out"
+).split()
+_BROKER_GAUGES = {
+    "clients": "Clients that are known.",
+    "requests": "Requests that are under way.",
+    "dead_letters": "Requests that were given up and are kept.",
+}
+_STORE_GAUGES = {
+    "used_bytes": "Bytes of the store's file that are in use.",
+    "map_size": "Bytes that the store's map has room for.",
+    "readers": "Reader slots in use.",
+    "oldest_snapshot_s": "Age of the oldest open snapshot in seconds.",
+    "version": "Number of the last batch.",
+}
+_STORE_COUNTERS = {"commits": "Commits.", "batches": "Batches that were committed.", "commit_seconds": "Time in commits."}
+
+
+class NodeCollector(Collector):
+    """Asks a node for its status at every scrape.
+
+    Args:
+        target: a directory or URL; None: DAGBOX_URL.
+    """
+
+    def __init__(self, target: str | None) -> None:
+        self._target = target
+        self._gate = threading.Lock()
+        self._db: dagbox.Database | None = None
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing ahead of time: the node is not asked at registration."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures of this moment; `dagbox_up` is 0 if the node does not answer."""
+        up = GaugeMetricFamily("dagbox_up", "Whether the node answers.")
+        status = self._status()
+        up.add_metric([], 0.0 if status is None else 1.0)
+        yield up
+        if status is not None:
+            yield from metrics_of(status)
+
+    def close(self) -> None:
+        """Drop the connection. Twice is once."""
+        with self._gate:
+            self._drop()
+
+    def _drop(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def _status(self) -> dict[str, Any] | None:
+        with self._gate:
+            try:
+                if self._db is None:
+                    self._db = dagbox.connect(self._target, timeout=ASK_S)
+                answer = self._db.call("status", {"course": False}, timeout=ASK_S, repeatable=True)
+            except dagbox.DagBoxError:
+                self._drop()
+                return None
+        return answer if isinstance(answer, dict) else None
+
+
+def metrics_of(status: dict[str, Any]) -> Iterator[Metric]:
+    """The metrics of a status."""
+    yield from _broker_metrics(status["broker"])
+    yield from _service_metrics(status["services"])
+    yield from _worker_metrics(status["workers"])
+    yield from _store_metrics(status.get("store") or {})
+
+
+def _gauge(name: str, about: str, labels: list[str], rows: Iterable[tuple[list[str], float]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, about, labels=labels)
+    for values, value in rows:
+        family.add_metric(values, value)
+    return family
+
+
+def _counter(name: str, about: str, labels: list[str], rows: Iterable[tuple[list[str], float]]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, about, labels=labels)
+    for values, value in rows:
+        family.add_metric(values, value)
+    return family
+
+
+def _broker_metrics(broker: dict[str, Any]) -> Iterator[Metric]:
+    yield _gauge("dagbox_uptime_seconds", "Since the broker started.", [], [([], broker["uptime_ms"] / 1000)])
+    for name, about in _BROKER_GAUGES.items():
+        yield _gauge(f"dagbox_{name}", about, [], [([], broker[name])])
+    for name in _BROKER_COUNTERS:
+        words = name.replace("_", " ")
+        yield _counter(f"dagbox_broker_{name}", f"Counter of the broker: {words}.", [], [([], broker[name])])
+
+
+def _service_metrics(services: list[dict[str, Any]]) -> Iterator[Metric]:
+    for name, about in _SERVICE_GAUGES.items():
+        rows = [([each["name"]], each[name]) for each in services]
+        yield _gauge(f"dagbox_service_{name}", about, ["service"], rows)
+    for name, about in _SERVICE_COUNTERS.items():
+        rows = [([each["name"]], each[name]) for each in services]
+        yield _counter(f"dagbox_service_{name}", about, ["service"], rows)
+    paused = [([each["name"]], float(each["paused"])) for each in services]
+    yield _gauge("dagbox_service_paused", "Whether the service is paused.", ["service"], paused)
+    states = [([each["name"], state], each[state]) for each in services for state in STATES]
+    yield _gauge("dagbox_service_workers", "Workers of the service by state.", ["service", "state"], states)
+    for group, about in (("wait", "Time in the queue"), ("work", "Time in a worker's hands")):
+        rows = [
+            ([each["name"], quantile], each[group][f"{name}_ms"] / 1000)
+            for each in services
+            for name, quantile in (("p50", "0.5"), ("p90", "0.9"), ("p99", "0.99"), ("max", "1"))
+        ]
+        yield _gauge(f"dagbox_service_{group}_seconds", f"{about}, lately.", ["service", "quantile"], rows)
+
+
+def _worker_metrics(workers: list[dict[str, Any]]) -> Iterator[Metric]:
+    labels = ["service", "worker"]
+
+    def rows(name: str, scale: float = 1.0) -> list[tuple[list[str], float]]:
+        return [([each["service"], each["name"]], each[name] * scale) for each in workers]
+
+    alive = [([each["service"], each["name"]], float(each["state"] in ("live", "draining"))) for each in workers]
+    yield _gauge("dagbox_worker_up", "Whether the worker is heard in time.", labels, alive)
+    yield _gauge("dagbox_worker_heard_seconds", "Since its last sign of life.", labels, rows("heard_ms", 0.001))
+    yield _gauge("dagbox_worker_in_use", "Requests it has in hand.", labels, rows("in_use"))
+    yield _gauge("dagbox_worker_credit", "Requests it may have in hand.", labels, rows("credit"))
+    yield _gauge("dagbox_worker_cpu_percent", "CPU of its process; 100 is one core.", labels, rows("cpu"))
+    yield _gauge("dagbox_worker_memory_bytes", "Memory of its process.", labels, rows("rss"))
+    yield _counter("dagbox_worker_done", "Requests it answered.", labels, rows("done"))
+    yield _counter("dagbox_worker_errors", "Requests it answered with an error.", labels, rows("errors"))
+
+
+def _store_metrics(store: dict[str, Any]) -> Iterator[Metric]:
+    for name, about in _STORE_GAUGES.items():
+        if isinstance(store.get(name), int | float):
+            unit = name.replace("_s", "_seconds") if name.endswith("_s") else name
+            yield _gauge(f"dagbox_store_{unit}", about, [], [([], store[name])])
+    for name, about in _STORE_COUNTERS.items():
+        if isinstance(store.get(name), int | float):
+            yield _counter(f"dagbox_store_{name}", about, [], [([], store[name])])
+    for name, shown in (("entries", "records"), ("bytes", "bytes")):
+        buckets = store.get(name)
+        if isinstance(buckets, dict):
+            rows = [([bucket], float(value)) for bucket, value in buckets.items()]
+            yield _gauge(f"dagbox_bucket_{shown}", f"{shown.capitalize()} of each bucket.", ["bucket"], rows)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Scrapes are not logged."""
+
+
+@contextmanager
+def serving_metrics(target: str | None, port: int) -> Iterator[str]:
+    """Serve a node's figures at http://127.0.0.1:PORT/metrics while the block runs.
+
+    Args:
+        target: the node: a directory or URL; None: DAGBOX_URL.
+        port: 0 takes a free one.
+
+    Returns:
+        The URL.
+
+    Raises:
+        dagbox.InvalidArgument: the port is taken.
+    """
+    collector = NodeCollector(target)
+    registry = CollectorRegistry()
+    registry.register(collector)
+    try:
+        server = make_server("127.0.0.1", port, make_wsgi_app(registry), handler_class=_Quiet)
+    except OSError as error:
+        collector.close()
+        raise dagbox.InvalidArgument(f"cannot serve metrics on port {port}: {error.strerror}") from None
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/metrics"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        collector.close()

@@ -1,0 +1,485 @@
+"""The dashboard's app: polls off its own thread, hands the board to the screen on top, and does acts.
+
+Rules:
+
+1. One thread polls, whatever is shown; its answers come as messages. Questions and acts run on threads of their own.
+2. While it is paused the board stays as it is; polls are kept and caught up on later. Recording goes on.
+3. What a thread fails with becomes a notice, or the state in the first line; it never ends the dashboard.
+4. Acts are done after a confirmation, on a live node, and never with `--read-only`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, TypeVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.theme import BUILTIN_THEMES
+
+import dagbox
+from dagbox.tui import text
+from dagbox.tui.acts import Act
+from dagbox.tui.commands import ScreenCommands
+from dagbox.tui.model import HISTORY, Board, Map
+from dagbox.tui.options import Options
+from dagbox.tui.recording import RECORDED, Recorder, Recording, ReplaySource
+from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.dialogs import Confirm
+from dagbox.tui.screens.locks import Locks
+from dagbox.tui.screens.logic import Logic
+from dagbox.tui.screens.overview import Overview
+from dagbox.tui.screens.replay import ReplayBar
+from dagbox.tui.screens.store import StoreScreen
+from dagbox.tui.screens.traces import Traces
+from dagbox.tui.source import LiveSource, Source
+from dagbox.tui.text import Spans
+from dagbox.tui.widgets.topbar import TABS, Environment, TopBar
+
+T = TypeVar("T")
+
+_REPLAY_STEP_S = 0.25
+_STOP_S = 5.0
+
+
+class Dashboard(App[int]):
+    """The dashboard.
+
+    Args:
+        source: a node or a recording; the app closes it.
+        options: see `Options`.
+        recorder: keeps what is polled; the app closes it.
+        first: a poll that was made already.
+        clock: seconds since 1970.
+    """
+
+    CSS_PATH = "dagbox.tcss"
+    TITLE = "DagBox"
+    COMMANDS = App.COMMANDS | {ScreenCommands}
+    MODES = {
+        "overview": Overview,
+        "traces": Traces,
+        "store": StoreScreen,
+        "locks": Locks,
+        "logic": Logic,
+    }
+    DEFAULT_MODE = "overview"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(n), f"show('{mode}')", title, show=False, id=f"app.{mode}") for n, (mode, title) in enumerate(TABS, 1)),
+        Binding("space", "pause", "Freeze", key_display="␣", id="app.pause"),
+        Binding("s", "shell", "Shell", id="app.shell"),
+        Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
+        Binding("colon", "command_palette", "All", key_display=":", id="app.commands"),
+        Binding("t", "theme", "Theme", show=False, id="app.theme"),
+        Binding("q", "quit", "Quit", id="app.quit"),
+        Binding("ctrl+q", "quit", "Quit", show=False, id="app.quit_at_once"),
+    ]
+
+    class Polled(Message):
+        """Polls have come."""
+
+        def __init__(self, polls: list[Map]) -> None:
+            super().__init__()
+            self.polls = polls
+
+    class Lost(Message):
+        """A poll failed."""
+
+        def __init__(self, reason: str) -> None:
+            super().__init__()
+            self.reason = reason
+
+    class Answered(Message):
+        """What was asked on a thread is done."""
+
+        def __init__(self, then: Callable[[], None]) -> None:
+            super().__init__()
+            self.then = then
+
+    def __init__(
+        self,
+        source: Source,
+        options: Options,
+        *,
+        recorder: Recorder | None = None,
+        first: list[Map] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.options = options
+        self.environment = Environment.parse(options.environment)
+        self.board = Board()
+        self.refreshes = 0
+        """How often the picture was drawn anew."""
+        self._recorder = recorder
+        self._clock = clock
+        self._paused_at: float | None = None
+        self._behind: deque[Map] = deque(maxlen=HISTORY)
+        self._wake = threading.Event()
+        self._taken = threading.Event()
+        self._taken.set()
+        self._ending = threading.Event()
+        self._poller: threading.Thread | None = None
+        self._first = first or []
+        if self._first:
+            self._take(self._first)
+
+    # ------------------------------------------------------------------ life
+
+    def on_mount(self) -> None:
+        """Begin to poll."""
+        if self.options.theme in self.available_themes:
+            self.theme = self.options.theme
+        elif self.options.theme:
+            self.notify(f"no theme {self.options.theme!r}: t lists them", severity="warning", markup=False)
+        if self.options.screen != self.DEFAULT_MODE:
+            self.switch_mode(self.options.screen)
+        self._poller = threading.Thread(target=self._poll, name="dashboard poll", daemon=True)
+        self._poller.start()
+        if not isinstance(self.source, ReplaySource):
+            self.set_interval(1.0, self._tick)
+
+    def on_unmount(self) -> None:
+        """End the polling, close what is open."""
+        self.end_polling()
+
+    def end_polling(self) -> None:
+        """Stop the polling thread and close source and recording. Twice is once."""
+        self._ending.set()
+        self._wake.set()
+        self._taken.set()
+        if self._poller is not None:
+            self._poller.join(_STOP_S)
+        self.source.close()
+        if self._recorder is not None:
+            self._recorder.close()
+
+    # ------------------------------------------------------------------ polling
+
+    def _poll(self) -> None:
+        """On its own thread: poll, until the app ends."""
+        while not self._ending.is_set():
+            began = time.monotonic()
+            self._wake.clear()
+            self._poll_once()
+            period = self.options.refresh_s
+            if not self.source.live:
+                period = min(period, _REPLAY_STEP_S)
+            self._wake.wait(max(0.05, period - (time.monotonic() - began)))
+            self._taken.wait(_STOP_S)
+
+    def _poll_once(self) -> None:
+        screen = self.screen_stack[-1] if self._screen_stack else None
+        wish = screen.wish() if isinstance(screen, BoardScreen) else RECORDED if screen is None else self._wish_below()
+        try:
+            polls = self.source.polls(RECORDED.joined(wish) if self._recorder else wish)
+            for poll in polls:
+                if self._recorder is not None and "at" in poll:
+                    self._recorder.add(poll)
+        except dagbox.DagBoxError as error:
+            self.post_message(self.Lost(str(error)))
+            return
+        except OSError as error:
+            self.post_message(self.Lost(f"recording: {error.strerror or error}"))
+            return
+        if polls:
+            self._taken.clear()
+            if not self.post_message(self.Polled(polls)):
+                self._taken.set()
+
+    def _wish_below(self) -> Any:
+        """What the screen under a dialog needs."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, BoardScreen):
+                return screen.wish()
+        return RECORDED
+
+    def poll_soon(self) -> None:
+        """Have the next poll made at once."""
+        self._wake.set()
+
+    def on_dashboard_polled(self, message: Polled) -> None:
+        """Take polls in and show them."""
+        self._taken.set()
+        if self.paused and not any(poll.get("reset") for poll in message.polls):
+            self._behind.extend(message.polls)
+            self._bar()
+            return
+        self._take(message.polls)
+        self.redraw()
+
+    def _take(self, polls: Iterable[Map]) -> None:
+        for poll in polls:
+            if poll.get("reset"):
+                self.board.reset()
+                continue
+            try:
+                self.board.take(poll)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                self.board.lose(f"its answer is not understood ({type(error).__name__}: {error})")
+
+    def on_dashboard_lost(self, message: Lost) -> None:
+        """The node does not answer: say so, keep looking for it."""
+        if not self.board.lost:
+            self.notify(message.reason, title="the node does not answer", severity="error", markup=False)
+        self.board.lose(message.reason)
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Show the board on the screen on top."""
+        self.refreshes += 1
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, BoardScreen) and screen.ready:
+                if self.board.known:
+                    screen.refresh_board()
+                break
+
+    def _tick(self) -> None:
+        self._bar()
+
+    def _bar(self) -> None:
+        for bar in self.screen.query(TopBar):
+            bar.refresh()
+        for replay in self.screen.query(ReplayBar):
+            replay.refresh()
+
+    # ------------------------------------------------------------------ what the first line says
+
+    @property
+    def shown_name(self) -> str:
+        """What is looked at, in short."""
+        name = self.source.name.rstrip("/")
+        return name if "://" in name else name.rpartition("/")[2] or name
+
+    @property
+    def paused(self) -> bool:
+        """Whether the picture stands still."""
+        return self._paused_at is not None
+
+    def state_spans(self, wide: bool) -> Spans:
+        """Whether the picture is fresh, on the right of the first line."""
+        board = self.board
+        spans: Spans = []
+        held = sum(service.get("held", 0) for service in board.list_of("services"))
+        if held:
+            spans.append((f" {held} held ", "accent"))
+        if self._recorder is not None and wide:
+            spans.append((f" ● rec {text.size(self._recorder.bytes)} ", "bad"))
+        if self.options.read_only and wide:
+            spans.append((" read-only ", "warn"))
+        if wide and board.known:
+            spans.append((f" {text.count(sum(service['rate'] for service in board.list_of('services')))} req/s ", ""))
+        return [*spans, *self._freshness()]
+
+    def _freshness(self) -> Spans:
+        board = self.board
+        if self._paused_at is not None:
+            return [(" ❚❚ paused ", "warn")]
+        if board.lost:
+            since = f" {text.long_span(max(0.0, self._clock() - board.at))}" if board.known else ""
+            return [(f" ✗ lost{since} ", "bad")]
+        if not board.known:
+            return [(" … ", "dim")]
+        if not self.source.live:
+            return [(f" ▶ {text.clock(board.at)} ", "accent")]
+        return [(" ● ", "good"), (f"{text.clock(board.at)} ", "dim")]
+
+    # ------------------------------------------------------------------ questions and acts
+
+    def ask(
+        self, work: Callable[[LiveSource], T], then: Callable[[T], None], failed: Callable[[], None] | None = None
+    ) -> None:
+        """Ask the node something on a thread; `then` gets the answer, on the app's. A failure is a notice.
+
+        Args:
+            failed: called after a failure.
+        """
+        source = self.source
+        if not isinstance(source, LiveSource):
+            self.notify("a recording cannot be asked: it holds what was polled", severity="warning")
+            if failed is not None:
+                failed()
+            return
+
+        def run() -> None:
+            try:
+                answer = work(source)
+            except dagbox.DagBoxError as error:
+                self.post_message(self.Answered(lambda: self._failed(error, failed)))
+                return
+            self.post_message(self.Answered(lambda: then(answer)))
+
+        threading.Thread(target=run, name="dashboard question", daemon=True).start()
+
+    def _failed(self, error: dagbox.DagBoxError, failed: Callable[[], None] | None) -> None:
+        self.notify(str(error), title=error.code, severity="error", markup=False)
+        if failed is not None:
+            failed()
+
+    def on_dashboard_answered(self, message: Answered) -> None:
+        """An answer is there."""
+        message.then()
+
+    def may_act(self) -> bool:
+        """Whether acts are done here; says why not."""
+        if self.options.read_only:
+            self.notify("the dashboard was started with --read-only", title="refused", severity="warning")
+            return False
+        if not isinstance(self.source, LiveSource):
+            self.notify("this is a recording", title="refused", severity="warning")
+            return False
+        return True
+
+    def do(self, act: Act) -> None:
+        """Do an act, once it is confirmed."""
+        if not self.may_act():
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.ask(act.run, lambda _: self._done(act))
+
+        self.push_screen(Confirm(act), decided)
+
+    def _done(self, act: Act) -> None:
+        self.notify(act.done, markup=False)
+        self.poll_soon()
+
+    # ------------------------------------------------------------------ keys
+
+    def action_show(self, mode: str) -> None:
+        """Go to a screen; to its first page if one is there already."""
+        if mode == self.current_mode:
+            while len(self.screen_stack) > 1:
+                self.pop_screen()
+        else:
+            self.switch_mode(mode)
+
+    def back(self) -> None:
+        """Back to where one came from."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def follow(self, follow: dict[str, str]) -> None:
+        """Go to the traces, of some requests only."""
+        self.action_show("traces")
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        if isinstance(self.screen, Traces):
+            self.screen.follow = follow
+            self.call_after_refresh(self.redraw)
+
+    def action_pause(self) -> None:
+        """Have the picture stand still, or go on."""
+        if isinstance(self.source, ReplaySource):
+            self.source.halt(not self.source.halted)
+            self._paused_at = self._clock() if self.source.halted else None
+        elif self._paused_at is None:
+            self._paused_at = self._clock()
+        else:
+            self._paused_at = None
+            self._take(self._behind)
+            self._behind.clear()
+            self.redraw()
+        self._bar()
+
+    def action_help(self) -> None:
+        """The help of the screen on top."""
+        if isinstance(self.screen, BoardScreen):
+            self.push_screen(self.screen.help_screen())
+
+    def action_theme(self) -> None:
+        """Choose a theme."""
+        self.search_themes()
+
+    def action_shell(self) -> None:
+        """Leave the terminal to the shell, on the same node, and come back."""
+        from textual.app import SuspendNotSupported
+
+        if not isinstance(self.source, LiveSource):
+            self.notify("this is a recording: there is no node to run a shell on", severity="warning")
+            return
+        words = [sys.executable, "-m", "dagbox", "shell"]
+        words += [self.options.target] if self.options.target else []
+        words += ["--read-only"] if self.options.read_only else []
+        try:
+            with self.suspend():
+                self.run_shell(words)
+        except SuspendNotSupported:
+            self.notify("there is no terminal to run a shell in here", severity="warning")
+        self.poll_soon()
+
+    def run_shell(self, words: list[str]) -> None:
+        """Run a program in the terminal until it ends."""
+        subprocess.run(words, check=False)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the palette offers on every screen."""
+        yield from super().get_system_commands(screen)
+        for number, (mode, title) in enumerate(TABS, 1):
+            yield SystemCommand(f"Go to {title}", f"key {number}", lambda mode=mode: self.action_show(mode))
+
+
+def known_theme(name: str) -> bool:
+    """Whether there is a theme of that name."""
+    return name in BUILTIN_THEMES
+
+
+def open_source(options: Options) -> tuple[Source, list[Map]]:
+    """The source of an app, with its first polls.
+
+    Raises:
+        dagbox.CannotConnect: nobody answers.
+        dagbox.InvalidArgument: the recording cannot be read.
+    """
+    if options.replay is not None:
+        return ReplaySource(Recording(options.replay), options.speed), []
+    source = LiveSource(options.target)
+    try:
+        return source, source.polls(RECORDED if options.record else Overview().wish())
+    except dagbox.DeadlineExceeded as error:
+        source.close()
+        raise dagbox.CannotConnect(source.name, str(error)) from None
+    except BaseException:
+        source.close()
+        raise
+
+
+def run_dashboard(options: Options) -> int:
+    """Run the dashboard in this terminal until it is left.
+
+    Returns:
+        The exit status: 0.
+
+    Raises:
+        dagbox.CannotConnect: nobody answers.
+        dagbox.InvalidArgument: a recording that cannot be read or written.
+    """
+    source, first = open_source(options)
+    try:
+        recorder = Recorder(options.record) if options.record else None
+        if options.metrics_port is not None:
+            from dagbox.metrics import serving_metrics
+
+            with serving_metrics(options.target, options.metrics_port):
+                return _run(source, options, recorder, first)
+        return _run(source, options, recorder, first)
+    finally:
+        source.close()
+
+
+def _run(source: Source, options: Options, recorder: Recorder | None, first: list[Map]) -> int:
+    app = Dashboard(source, options, recorder=recorder, first=first)
+    try:
+        app.run()
+    finally:
+        app.end_polling()
+    return app.return_code or 0

@@ -1,0 +1,87 @@
+"""`dagbox top`: the dashboard as a command."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dagbox.commands.options import place_argument, settings
+
+
+@click.command("top")
+@place_argument
+@click.option("--read-only", is_flag=True, help="Refuse every act, and the shell.")
+@click.option("--refresh", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds from poll to poll.")
+@click.option(
+    "--env",
+    "environment",
+    envvar="DAGBOX_ENV",
+    metavar="NAME[=COLOUR]",
+    help="What the node is for, shown on a badge: prod is red, staging amber, test blue, dev green.",
+)
+@click.option("--theme", envvar="DAGBOX_THEME", help="The theme to begin with; the palette (:) lists them.")
+@click.option("--record", type=click.Path(dir_okay=False), metavar="FILE", help="Keep what is polled in a new file.")
+@click.option(
+    "--replay", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Show a recording instead of a node."
+)
+@click.option("--speed", type=click.FloatRange(0.125, 1024), default=1.0, help="How many times faster to replay.")
+@click.option("--web", is_flag=True, help="Serve the dashboard to browsers on this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="The port of --web.")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve the figures to Prometheus on loopback."
+)
+@click.option("--headless", is_flag=True, help="With --record or --metrics-port: no screen.")
+def top_command(
+    at: str | None,
+    read_only: bool,
+    refresh: float,
+    environment: str | None,
+    theme: str | None,
+    record: str | None,
+    replay: str | None,
+    speed: float,
+    web: bool,
+    port: int,
+    metrics_port: int | None,
+    headless: bool,
+) -> int:
+    """Watch a node live: queues, workers, traces, store, locks, logic.
+
+    With --replay a recording is shown instead of a node; with --web the dashboard is served to browsers on this machine. ? in the
+    dashboard shows its keys.
+    """
+    from dagbox.tui.options import Options
+
+    if replay and (record or metrics_port is not None or at):
+        raise click.UsageError("a replay is of a file: it goes with no node, --record or --metrics-port")
+    if headless and (web or replay or not (record or metrics_port is not None)):
+        raise click.UsageError("--headless goes with --record or --metrics-port alone")
+    target = None if replay else at or settings().at
+    try:
+        options = Options(
+            target=target,
+            read_only=read_only,
+            refresh_s=refresh,
+            environment=environment or "",
+            theme=theme or "",
+            record=record,
+            replay=replay,
+            speed=speed,
+            metrics_port=metrics_port,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if web:
+        from dagbox.tui.web import serve
+
+        return serve(options, port)
+    if headless:
+        from dagbox.tui.headless import run_headless
+
+        return run_headless(options)
+    if not sys.stdout.isatty() and "TEXTUAL_DRIVER" not in __import__("os").environ:
+        raise click.UsageError("the dashboard needs a terminal: use dagbox status, or --web")
+    from dagbox.tui.app import run_dashboard
+
+    return run_dashboard(options)

@@ -1,0 +1,301 @@
+"""Traces: recent and slowest requests, one of them as a waterfall; breaks and held requests."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.widgets import Static
+
+from dagbox.tui import acts, rows, text
+from dagbox.tui.body import read_body
+from dagbox.tui.follow import followed
+from dagbox.tui.model import Board, Map, Wish
+from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.dialogs import Entry, Form, Whole
+from dagbox.tui.waterfall import place, stretches
+from dagbox.tui.widgets.table import LiveTable
+
+_COLOURS = {"waiting": "yellow", "working": "green", "held": "magenta"}
+_FIELDS = ("service", "client", "bucket", "key", "id")
+
+
+class Traces(BoardScreen):
+    """Requests that ended, breaks, and requests that are held."""
+
+    HELP = """
+The last requests that ended, or the slowest since the node started. Enter opens one as a waterfall.
+
+A break (b) holds the next request that names a service, a bucket or a key, before a worker gets it. Held requests
+stand below: g lets one go, x cancels it. A break is used up by the first request that it holds, and ends by itself.
+While a break is set the broker looks into the bodies of requests; without one it never does.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "slowest", "Slowest", id="traces.slowest"),
+        Binding("F", "follow", "Follow", id="traces.follow"),
+        Binding("c", "follow_client", "Follow client", show=False, id="traces.follow_client"),
+        Binding("u", "unfollow", "Follow all", show=False, id="traces.unfollow"),
+        Binding("b", "break", "Break", id="traces.break"),
+        Binding("g", "let_go", "Let go", id="traces.let_go"),
+        Binding("x", "cancel", "Cancel", id="traces.cancel"),
+        Binding("delete", "unbreak", "Remove break", show=False, id="traces.unbreak"),
+        Binding("C", "clear", "Forget traces", show=False, id="traces.clear"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slowest = False
+        self.follow: dict[str, str] = {}
+
+    def wish(self) -> Wish:
+        """Traces, breaks, held requests."""
+        part = "slowest" if self.slowest else "traces"
+        return Wish(frozenset((part, "breaks", "held")), tuple(sorted(self.follow.items())), 200)
+
+    def compose_body(self) -> ComposeResult:
+        """Held requests and breaks above, as far as there are any; traces; a waterfall where there is room."""
+        with Vertical(id="traces-screen"):
+            yield LiveTable(rows.HELD, empty="nothing is held", id="held")
+            yield LiveTable(rows.BREAKS, empty="no breaks", id="breaks")
+            yield LiveTable(rows.TRACES, empty="no requests yet", id="traces")
+            with VerticalScroll(id="preview"):
+                yield Static(id="preview-text")
+
+    def on_mount(self) -> None:
+        """The traces have the focus."""
+        self.query_one("#traces").focus()
+        self._lay_out(self.size.height)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The waterfall needs room."""
+        self._lay_out(event.size.height)
+
+    def _lay_out(self, height: int) -> None:
+        self.query_one("#preview").display = height >= 34
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys for held requests are there while there are any."""
+        return bool(self.board.list_of("held")) if action in ("let_go", "cancel") else True
+
+    def show(self, board: Board) -> None:
+        """Show traces, breaks, held requests."""
+        held, breaks = self.query_one("#held", LiveTable), self.query_one("#breaks", LiveTable)
+        held.show(rows.held_rows(board))
+        breaks.show(rows.break_rows(board))
+        for table, title in ((held, "held: g lets go, x cancels"), (breaks, "breaks: delete removes")):
+            seen = bool(table.rows)
+            if seen != table.display and table is held:
+                self.refresh_bindings()
+            if table.display and not seen and table.has_focus:
+                self.query_one("#traces").focus()
+            table.display = seen
+            table.styles.height = min(len(table.rows) + 2, 8)
+            table.border_title = title
+        traces = self.query_one("#traces", LiveTable)
+        found = board.list_of("slowest" if self.slowest else "traces")
+        traces.show(rows.trace_rows(followed(found, self.follow)))
+        traces.border_title = self._title()
+        self._preview()
+
+    def _title(self) -> Text:
+        title = Text("slowest requests" if self.slowest else "last requests", "bold")
+        for name, value in self.follow.items():
+            title.append(f" · {name} {value}", "not bold cyan")
+        if self.follow:
+            title.append(" (u: all)", "not bold dim")
+        return title
+
+    def on_live_table_moved(self, event: LiveTable.Moved) -> None:
+        """The waterfall is of the trace that has the cursor."""
+        if event.table.id == "traces":
+            self._preview()
+
+    def _preview(self) -> None:
+        pane = self.query_one("#preview")
+        row = self.query_one("#traces", LiveTable).selected
+        if pane.display:
+            width = max(40, self.size.width - 4)
+            self.query_one("#preview-text", Static).update(waterfall_text(row.data, width) if row else Text())
+
+    def row_chosen(self, event: LiveTable.Chosen) -> None:
+        """Enter opens a trace, or shows a held request whole."""
+        if event.table.id == "traces":
+            self.app.push_screen(TraceView(event.row.data))
+        elif event.table.id == "held":
+            body = body_text(event.row.data["request"])
+            self.app.push_screen(Whole(f"held request {event.row.key}", [("", body)]))
+        else:
+            super().row_chosen(event)
+
+    def action_slowest(self) -> None:
+        """The slowest instead of the last, or back."""
+        self.slowest = not self.slowest
+        self.refresh_board()
+        self.dashboard.poll_soon()
+
+    def action_follow(self) -> None:
+        """Ask whom to follow."""
+
+        def done(found: dict[str, str] | None) -> None:
+            if found is not None:
+                self._follow({name: value for name, value in found.items() if value})
+
+        entries = [Entry(name, name, self.follow.get(name, ""), "any") for name in _FIELDS]
+        self.app.push_screen(Form("Follow the requests of", entries), done)
+
+    def action_follow_client(self) -> None:
+        """Follow the client of the trace."""
+        row = self.row_of("traces", "held")
+        if row is not None:
+            self._follow({"client": row.data["client"]})
+
+    def action_unfollow(self) -> None:
+        """Follow all again."""
+        self._follow({})
+
+    def _follow(self, follow: dict[str, str]) -> None:
+        self.follow = follow
+        self.refresh_board()
+        self.dashboard.poll_soon()
+
+    def action_break(self) -> None:
+        """Hold the next request that matches."""
+        self.ask_break(self.follow.get("service", ""), self.follow.get("bucket", ""), self.follow.get("key", ""))
+
+    def _held(self) -> Map | None:
+        """The held request that the keys are about: that of the cursor, or the only one."""
+        row = self.row_of("held")
+        table = self.query_one("#held", LiveTable)
+        if row is None and len(table.rows) == 1:
+            row = table.rows[0]
+        if row is None:
+            self.notify("choose a held request: tab goes to the table" if table.rows else "nothing is held")
+            return None
+        found: Map = row.data
+        return found
+
+    def action_let_go(self) -> None:
+        """Let a held request go."""
+        held = self._held()
+        if held is not None:
+            self.dashboard.do(acts.let_go(held))
+
+    def action_cancel(self) -> None:
+        """Cancel a held request."""
+        held = self._held()
+        if held is not None:
+            self.dashboard.do(acts.cancel(held))
+
+    def action_unbreak(self) -> None:
+        """Remove a break."""
+        row = self.row_of("breaks")
+        table = self.query_one("#breaks", LiveTable)
+        if row is None and len(table.rows) == 1:
+            row = table.rows[0]
+        if row is not None:
+            self.dashboard.do(acts.unset_break(row.data))
+
+    def action_clear(self) -> None:
+        """Forget all traces."""
+        self.dashboard.do(acts.clear_traces())
+
+
+class TraceView(BoardScreen):
+    """One request: its waterfall, what was asked, what was answered."""
+
+    HELP = """
+One request from its acceptance to its answer. Yellow: it waited in a queue; green: a worker had it; magenta: a break
+held it. Below: what was asked and what was answered, as far as the trace keeps it (4,096 bytes of each).
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "follow_client", "Follow its client", id="trace.follow_client"),
+        Binding("b", "break", "Break on the like", id="trace.break"),
+        Binding("Y", "copy_trace", "Copy all", id="trace.copy"),
+    ]
+
+    def __init__(self, trace: Map) -> None:
+        super().__init__()
+        self._trace = trace
+
+    def crumbs(self) -> list[str]:
+        """From the traces."""
+        return [str(self.dashboard.current_mode).capitalize(), f"request {self._trace['id']}"]
+
+    def compose_body(self) -> ComposeResult:
+        """The waterfall over the bodies."""
+        with VerticalScroll(id="trace"):
+            yield Static(id="waterfall")
+            yield Static(id="bodies")
+
+    def on_mount(self) -> None:
+        """The page can be scrolled at once."""
+        self.query_one("#trace").focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The bars go by the width."""
+        self.query_one("#waterfall", Static).update(waterfall_text(self._trace, event.size.width - 3))
+        self.query_one("#bodies", Static).update(self._bodies())
+
+    def _bodies(self) -> Text:
+        result = Text()
+        for title, name in (("request", "request"), ("reply", "reply")):
+            result.append(f"\n{title}\n", "bold")
+            result.append(body_text(self._trace[name]) + "\n")
+        return result
+
+    def action_follow_client(self) -> None:
+        """Back to the traces, of this client."""
+        self.dashboard.follow({"client": self._trace["client"]})
+
+    def action_break(self) -> None:
+        """Hold the next request like this."""
+        value = read_body(self._trace["request"]).value
+        first = value[0] if isinstance(value, list) and value else value
+        where = first if isinstance(first, dict) else {}
+        bucket, key = (str(where[name]) if isinstance(where.get(name), str) else "" for name in ("bucket", "key"))
+        service = rows.path_of(self._trace).split(" → ")[0]
+        self.ask_break("" if bucket else service, bucket, key)
+
+    def action_copy_trace(self) -> None:
+        """Copy the trace."""
+        plain = {name: value for name, value in self._trace.items() if name not in ("request", "reply", "slowest")}
+        bodies = {name: read_body(self._trace[name]).value for name in ("request", "reply")}
+        self.app.copy_to_clipboard(text.as_json(plain | bodies))
+        self.notify("copied the trace")
+
+
+def body_text(data: bytes) -> str:
+    """A body for people; says if it was cut."""
+    if not data:
+        return "(empty)"
+    body = read_body(data)
+    shown = text.as_json(body.value)
+    return shown if body.whole else f"{shown}\n… cut: the trace keeps {len(data):,} bytes"
+
+
+def waterfall_text(trace: Map, width: int) -> Text:
+    """The stretches of a trace, one a line, each with its bar in its place."""
+    result = Text(no_wrap=True)
+    result.append(f"{rows.path_of(trace)}  ", "bold")
+    outcome, colour = (f"failed: {trace['error']}", "bold red") if trace["error"] else ("answered", "green")
+    result.append(outcome, colour)
+    result.append(
+        f" after {text.span(trace['took_ms'])} · {trace['attempts']} tries · client {trace['client']} · {trace['id']}\n"
+    )
+    found = stretches(trace)
+    wide = min(28, max((len(stretch.who) for stretch in found), default=4))
+    room = max(10, width - wide - 20)
+    for stretch in found:
+        first, cells = place(stretch, trace["took_ms"], room)
+        result.append(f"{text.cut(stretch.who, wide):<{wide}} {stretch.kind:<7} ", "dim" if stretch.kind == "waiting" else "")
+        result.append("·" * first, "dim")
+        result.append("█" * cells, _COLOURS[stretch.kind])
+        result.append("·" * (room - first - cells), "dim")
+        result.append(f" {text.span(stretch.took_ms):>8}\n")
+        if stretch.note and stretch.note != "let go":
+            result.append(f"{'':<{wide}} {stretch.note}\n", "cyan" if stretch.note.startswith("→") else "red")
+    return result

@@ -1,0 +1,93 @@
+"""Graphs of the last minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.color import Color
+from textual_plotext import PlotextPlot
+
+Points = list[tuple[float, float]]
+"""(seconds before now, value) pairs, oldest first."""
+
+
+class Graph(PlotextPlot):
+    """Lines of figures over the last minutes.
+
+    Args:
+        title: what stands above it.
+        lines: name and colour role of each line ("primary", "accent", "warning", ...).
+    """
+
+    DEFAULT_CSS = """
+    Graph { height: 1fr; min-height: 6; width: 1fr; }
+    """
+
+    def __init__(self, title: str, lines: Sequence[tuple[str, str]], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._title = title
+        self._lines = list(lines)
+        self._last: list[Points] = []
+
+    def show(self, series: Sequence[Points]) -> None:
+        """Draw these points, one series for each line."""
+        given = [list(points) for points in series]
+        if given == self._last or not self.display:
+            return
+        self._last = given
+        self._draw()
+        self.refresh()
+
+    def on_resize(self) -> None:
+        """The marks on the axis go by the width."""
+        if self._last:
+            self._draw()
+
+    def _colour(self, role: str) -> tuple[int, int, int]:
+        return Color.parse(self.app.theme_variables.get(role, "#5fafff")).rgb
+
+    def _draw(self) -> None:
+        plot = self.plt
+        plot.clear_data()
+        plot.clear_figure()
+        plot.title(self._title)
+        plot.frame(False)
+        plot.grid(False)
+        highest = 0.0
+        for (name, role), points in zip(self._lines, self._last, strict=False):
+            if not points:
+                continue
+            points = _thinned(points, max(self.size.width * 2, 40))
+            highest = max(highest, max(value for _, value in points))
+            plot.plot(
+                [at for at, _ in points],
+                [value for _, value in points],
+                label=name if len(self._lines) > 1 else None,
+                color=self._colour(role),
+                marker="braille",
+            )
+        first = min((points[0][0] for points in self._last if points), default=-60.0)
+        plot.xlim(min(first, -10.0), 0)
+        plot.ylim(0, highest * 1.1 or 1)
+        plot.yticks([0, highest / 2, highest] if highest else [0], [_short(v) for v in (0, highest / 2, highest)])
+        steps = _ticks(-first)
+        plot.xticks([-step for step in steps], [f"-{step // 60}m" if step % 60 == 0 and step else f"-{step}s" if step else "now" for step in steps])
+
+
+def _thinned(points: Points, most: int) -> Points:
+    """At most so many points; each that is left out is covered by the highest of its neighbours."""
+    if len(points) <= most:
+        return points
+    size = -(-len(points) // most)
+    return [max(points[i : i + size], key=lambda point: point[1]) for i in range(0, len(points), size)]
+
+
+def _short(value: float) -> str:
+    from dagbox.tui.text import count
+
+    return count(value)
+
+
+def _ticks(span_s: float) -> list[int]:
+    step = next((s for s in (5, 15, 30, 60, 120, 300) if span_s / s <= 4), 300)
+    return [step * n for n in range(int(span_s // step) + 1)]

@@ -1,0 +1,116 @@
+"""The first line of every screen: what is looked at, the screens there are, and whether the picture is fresh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.color import Color as RichColor
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.strip import Strip
+from textual.widget import Widget
+
+from dagbox.tui.text import cut
+from dagbox.tui.widgets.palette import palette_of
+
+if TYPE_CHECKING:
+    from dagbox.tui.app import Dashboard
+
+TABS = (("overview", "Overview"), ("traces", "Traces"), ("store", "Store"), ("locks", "Locks"), ("logic", "Logic"))
+_ENVIRONMENTS = (
+    (("prod", "live"), "#b3123c"),
+    (("stag", "pre", "uat"), "#9a6700"),
+    (("test", "ci", "qa"), "#1f6f8b"),
+    (("dev", "local", "demo"), "#2d7d46"),
+)
+_OTHER = "#5b4b8a"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the node is for, and the colour that says so.
+
+    Attributes:
+        name: what stands on the badge; "" for none.
+        colour: its background, such as "#b3123c".
+    """
+
+    name: str = ""
+    colour: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Environment:
+        """`NAME` or `NAME=COLOUR`; production is red, staging amber, tests blue, development green.
+
+        Raises:
+            ValueError: there is no such colour.
+        """
+        from textual.color import Color, ColorParseError
+
+        name, _, colour = text.partition("=")
+        if colour:
+            try:
+                return cls(name, Color.parse(colour).hex)
+            except ColorParseError:
+                raise ValueError(f"no colour {colour!r}: use a name such as red, or #b3123c") from None
+        lower = name.casefold()
+        for beginnings, known in _ENVIRONMENTS:
+            if lower.startswith(beginnings):
+                return cls(name, known)
+        return cls(name, _OTHER if name else "")
+
+
+class TopBar(Widget):
+    """One line: badge, name, tabs, and on the right the state of the picture. A click on a tab goes there."""
+
+    DEFAULT_CSS = """
+    TopBar { height: 1; width: 1fr; dock: top; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: list[tuple[int, int, str]] = []
+
+    @property
+    def dashboard(self) -> Dashboard:
+        """The app."""
+        from dagbox.tui.app import Dashboard
+
+        assert isinstance(self.app, Dashboard)
+        return self.app
+
+    def render_line(self, y: int) -> Strip:
+        """The line."""
+        palette, width = palette_of(self.app), self.size.width
+        app = self.dashboard
+        ground = palette.header
+        segments: list[Segment] = []
+        if app.environment.name:
+            badge = Style(color=RichColor.parse("#ffffff"), bgcolor=RichColor.parse(app.environment.colour), bold=True)
+            segments.append(Segment(f" {app.environment.name} ", badge))
+        right = [Segment(text, palette.style(role) + ground) for text, role in app.state_spans(wide=width >= 100)]
+        tabs = sum(len(title) + 4 for _, title in TABS)
+        room = width - tabs - sum(cell_len(segment.text) for segment in (*segments, *right)) - 3
+        if room > 4:
+            segments.append(Segment(f" {cut(app.shown_name, room)} ", palette.style("bold") + ground))
+        at = sum(cell_len(segment.text) for segment in segments)
+        self._places = []
+        for number, (mode, title) in enumerate(TABS, 1):
+            current = mode == app.current_mode
+            style = palette.style("accent" if current else "dim") + (palette.cursor if current else ground)
+            text = f" {number} {title} "
+            self._places.append((at, at + len(text), mode))
+            at += len(text)
+            segments.append(Segment(text, style))
+        gap = width - at - sum(cell_len(segment.text) for segment in right)
+        segments.append(Segment(" " * max(gap, 0), ground))
+        return Strip([*segments, *right]).adjust_cell_length(width, ground)
+
+    def on_click(self, event: events.Click) -> None:
+        """Go to the tab that was clicked."""
+        for begin, end, mode in self._places:
+            if begin <= event.x < end:
+                self.dashboard.action_show(mode)

@@ -5,7 +5,7 @@ They are on the way of every operation, so the good case is as short as it can b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 from typing import Any
 
@@ -134,3 +134,23 @@ def array(value: object, name: str) -> list[Any] | tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise InvalidArgument(f"{name} is an array, not {kind_of(value)}")
     return value
+
+
+def are_plain_pairs(pairs: Sequence[Any]) -> bool:
+    """Whether all are tuples of a good bucket name and a short ASCII key: the common case of many refs, looked at
+    all at once, in C. Of others nothing is said: they are to be checked one by one.
+
+    Raises:
+        BadBucket: all are plain but for a bucket name that is none.
+    """
+    if not pairs or set(map(type, pairs)) != {tuple} or set(map(len, pairs)) != {2}:
+        return False
+    buckets, keys = zip(*pairs, strict=True)
+    if set(map(type, keys)) != {str} or set(map(type, buckets)) != {str}:
+        return False
+    lengths = set(map(len, keys))
+    if not min(lengths) or max(lengths) > MAX_KEY_BYTES or not "".join(keys).isascii():
+        return False
+    for bucket in dict.fromkeys(buckets):
+        bucket_name(bucket)
+    return True

@@ -8,12 +8,13 @@ clients, their batches and their pipelines.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from dagbox.checks import are_plain_pairs
 from dagbox.client.values import Fact, Fields, LockInfo, Rule
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError
-from dagbox.values import Node, Record, Ref, check_bucket, check_key, pack, unpack
+from dagbox.values import Node, Record, Ref, check_bucket, check_key, pack, unpack, unpack_trusted
 
 
 class Missing:
@@ -180,15 +181,25 @@ def get_many_pairs(targets: Any) -> list[tuple[str, str]]:
     """Bucket and key of each target, checked."""
     if isinstance(targets, str | Ref | Record | Node) or not isinstance(targets, Iterable):
         raise InvalidArgument(f"get_many takes a list of refs or (bucket, key) pairs, not {type(targets).__name__}")
-    return [split_target(target, None) for target in targets]
+    listed = list(targets)
+    return listed if are_plain_pairs(listed) else [split_target(target, None) for target in listed]
 
 
 def records_of(pairs: Sequence[tuple[str, str]], answer: Any) -> list[Record | None]:
     """The records of a get_many's answer, in order."""
     if not isinstance(answer, list) or len(answer) != len(pairs):
         raise unexpected("get_many", answer)
+    try:
+        return _records(pairs, answer, unpack_trusted)
+    except ValueError:
+        return _records(pairs, answer, unpack)  # one of them was not packed by us: name what is wrong with it
+
+
+def _records(
+    pairs: Sequence[tuple[str, str]], answer: Sequence[Any], read: Callable[[bytes], Any]
+) -> list[Record | None]:
     return [
-        None if found is None else Record(bucket, key, found[0], unpack(found[1]))
+        None if found is None else Record(bucket, key, found[0], read(found[1]))
         for (bucket, key), found in zip(pairs, answer, strict=True)
     ]
 

@@ -15,8 +15,11 @@ from dagbox.values import pack, unpack
 from dagbox.wire import Flag
 
 
-def ask(address: str, service: str, body: Any, timeout_s: float, *, prepare: Any = None) -> Any:
-    """Make one repeatable request on a connection of its own.
+def ask(address: str, service: str, body: Any, timeout_s: float, *, repeatable: bool = True) -> Any:
+    """Make one request on a connection of its own.
+
+    Args:
+        repeatable: whether it may be asked, and done, again if no answer comes.
 
     Returns:
         The unpacked answer.
@@ -27,11 +30,10 @@ def ask(address: str, service: str, body: Any, timeout_s: float, *, prepare: Any
     """
     core = ClientCore(os.urandom(8))
     with zmq.Context() as context, sockets.dealer(context, core.client) as socket:
-        if prepare is not None:
-            prepare(socket)
         socket.connect(address)
         now = time.monotonic()
-        request, message = core.request(service, pack(body), now, timeout_s, Flag.REPEATABLE)
+        flags = int(Flag.REPEATABLE) if repeatable else 0
+        request, message = core.request(service, pack(body), now, timeout_s, flags)
         sockets.send_dealer(socket, message.head, message.tail)
         end = now + timeout_s
         while (now := time.monotonic()) < end:

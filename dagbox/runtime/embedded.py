@@ -122,6 +122,8 @@ class EmbeddedNode:
     ) -> None:
         self.path = os.path.realpath(os.fspath(path))
         self.observer = observer
+        self.ask_broker: Callable[[str, Any, float], Any] | None = None
+        """While the node serves: asks its broker, which knows the calls of all clients, and others' services."""
         self.settings = settings
         self._readers: weakref.WeakSet[Reading] = weakref.WeakSet()
         self.store = open_store(self.path, **settings) if store is None else store
@@ -245,6 +247,8 @@ class EmbeddedNode:
             return self._drive(service, packed(body), now + timeout_s)
         if service == "reader":
             return self._read(body)
+        if self.ask_broker is not None:
+            return self.ask_broker(service, body, timeout_s)
         if service in wire.STATUS_SERVICES:
             return self._about(service, body)
         raise NoService(service, self.service_names())

@@ -17,6 +17,7 @@ import zmq
 from dagbox.broker import Broker
 from dagbox.errors import DagBoxError
 from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
+from dagbox.runtime.ask import ask
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.filelock import RoleLock
 from dagbox.runtime.worker_loop import WorkerLoop
@@ -24,6 +25,7 @@ from dagbox.services.base import Outcome, Request, Service
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.values import pack
+from dagbox.wire import STATUS_SERVICES
 
 if TYPE_CHECKING:
     from dagbox.runtime.embedded import EmbeddedNode
@@ -33,7 +35,6 @@ TRACED = 1_000
 """Of the calls between two looks of the broker, the last this many are traced; all are counted."""
 _FEED_AT = 20_000
 """So many noted calls make the broker look at once."""
-
 Noted = tuple[str, Any, float, float, "DagBoxError | None"]
 
 
@@ -147,6 +148,7 @@ class Served:
                 self._start(loop.run, service.name)
             node.observer = self._calls.note
             self.address = self._broker.addresses[0]
+            node.ask_broker = self._ask
             write_node_file(node.path, self.address, embedded=True)
         except BaseException:
             self.close()
@@ -158,6 +160,9 @@ class Served:
         served = ServedLocks(locks)
         return [Reader(store), Writer(store), served, *self._node.more_services()]
 
+    def _ask(self, service: str, body: Any, timeout_s: float) -> Any:
+        return ask(self.address, service, body, timeout_s, repeatable=service in STATUS_SERVICES)
+
     def _start(self, run: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=run, name=f"dagbox {name}", daemon=True)
         self._threads.append(thread)
@@ -165,7 +170,7 @@ class Served:
 
     def close(self) -> None:
         """Stop serving. Twice is once."""
-        self._node.observer = None
+        self._node.observer = self._node.ask_broker = None
         for loop in self._loops:
             loop.stop()
         for thread in self._threads[1:]:

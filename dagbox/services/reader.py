@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dagbox.checks import array, bucket_name, flag, kind_of, map_of, record_key, required, text, whole
+from dagbox.checks import are_plain_pairs, array, bucket_name, flag, kind_of, map_of, record_key, required, text, whole
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, LogicError, StoreBroken, UnknownBucket
 from dagbox.relations import Budget, KeyQuery, Limits, NeedRecords, Planner
 from dagbox.services.base import Failed, Outcome, Request
@@ -273,17 +273,8 @@ def check_refs(refs: object) -> Sequence[tuple[str, str]]:
     pairs = array(refs, "the field 'refs' of get_many")
     if len(pairs) > MAX_OPERATIONS:
         raise LimitExceeded("number of refs in one get_many", len(pairs), MAX_OPERATIONS)
-    if not pairs:
-        return []
-    # All at once, in C: this is on the way of every key. Whatever does not pass is looked at one by one.
-    if set(map(type, pairs)) == {tuple} and set(map(len, pairs)) == {2}:
-        buckets, keys = zip(*pairs, strict=True)
-        if set(map(type, keys)) == {str} and set(map(type, buckets)) == {str}:
-            lengths = set(map(len, keys))
-            if min(lengths) and max(lengths) <= MAX_KEY_BYTES and "".join(keys).isascii():
-                for bucket in dict.fromkeys(buckets):
-                    bucket_name(bucket)
-                return pairs
+    if are_plain_pairs(pairs):
+        return pairs
     return [_check_pair(pair, position) for position, pair in enumerate(pairs)]
 
 

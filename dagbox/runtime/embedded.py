@@ -253,9 +253,13 @@ class EmbeddedNode:
             return self._about(service, body)
         raise NoService(service, self.service_names())
 
+    def direct_services(self) -> list[str]:
+        """The services that run in this process."""
+        return sorted({*OWN_SERVICES, *self._more})
+
     def service_names(self) -> list[str]:
         """The services that this node answers."""
-        return sorted({*OWN_SERVICES, *self._more}) + list(wire.STATUS_SERVICES)
+        return self.direct_services() + list(wire.STATUS_SERVICES)
 
     def _read(self, body: Any) -> Any:
         with self.store.snapshot() as snapshot:

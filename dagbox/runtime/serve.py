@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -41,13 +41,16 @@ Noted = tuple[str, Any, float, float, "DagBoxError | None"]
 class OwnCalls:
     """The program's own calls, noted by its threads and counted by the broker's."""
 
-    def __init__(self) -> None:
+    def __init__(self, direct: Collection[str]) -> None:
+        self._direct = frozenset(direct)
         self._noted: list[Noted] = []
         self._client = os.urandom(8)
         self.hurry: Callable[[], None] = lambda: None
 
     def note(self, service: str, body: Any, began: float, ended: float, error: DagBoxError | None) -> None:
-        """Note a call; cheap, and from any thread."""
+        """Note a call that does not pass the broker; cheap, and from any thread."""
+        if service not in self._direct:
+            return
         self._noted.append((service, body, began, ended, error))
         if len(self._noted) == _FEED_AT:
             self.hurry()
@@ -131,7 +134,7 @@ class Served:
         self._node = node
         self._loops: list[WorkerLoop] = []
         self._threads: list[threading.Thread] = []
-        self._calls = OwnCalls()
+        self._calls = OwnCalls(node.direct_services())
         try:
             inner = f"inproc://dagbox-{os.urandom(6).hex()}"
             self._broker = BrokerLoop(

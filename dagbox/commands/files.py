@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
 
@@ -225,7 +225,7 @@ def _umask() -> int:
 @timeout_option
 @format_option
 def backup(target: str, at: str | None, timeout: float, output: str) -> None:
-    """Write a consistent copy to DIRECTORY, which does not exist or is empty, while work goes on.
+    """Write a consistent copy to DIRECTORY, which does not exist yet, while work goes on.
 
     The copy is a database: it can be opened, verified and restored. Through an address it is written on the
     machine of the node's writer.
@@ -244,9 +244,11 @@ def backup(target: str, at: str | None, timeout: float, output: str) -> None:
 @format_option
 def restore(source: str, target: str, output: str) -> None:
     """Make a database in DIR, which does not exist or is empty, from a BACKUP, which is verified first."""
+    from dagbox.services.lock_marks import copy_marks
     from dagbox.store.maintenance import restore as restore_store
 
     report = restore_store(source, target)
+    copy_marks(source, target)
     if output == "json":
         print_json({"path": target, "version": report.version, "records": sum(report.entries.values())})
     else:

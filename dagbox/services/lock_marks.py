@@ -111,3 +111,17 @@ def _store_error(path: Path, error: OSError) -> StoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFull(str(path), reason)
     return StoreUnavailable(str(path), reason)
+
+
+def copy_marks(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Copy the marks of one directory's lock table to another, after its data was copied.
+
+    The writer remembers the highest token of each fence; with the marks, the lock table of the copy goes on above
+    all of them. Nothing if nobody ever locked there.
+
+    Raises:
+        StoreError: the marks cannot be read or written.
+    """
+    kept = MarksFile(Path(source) / MARKS_FILE).read()
+    if kept is not None:
+        MarksFile(Path(target) / MARKS_FILE).write(kept)

@@ -30,6 +30,7 @@ from typing import Any
 from dagbox.checks import map_of, required, text
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, StoreBroken
 from dagbox.services.base import Failed, Outcome, Request
+from dagbox.services.lock_marks import copy_marks
 from dagbox.services.operations import (
     MAX_OPERATIONS,
     Answers,
@@ -260,6 +261,8 @@ def _backup(store: Store, operation: Mapping[str, Any]) -> None:
     if os.path.lexists(path):
         raise InvalidArgument(f"{path} exists: a backup makes its directory, name one that does not exist")
     store.backup(path)
+    if store.path is not None:
+        copy_marks(store.path, path)
 
 
 _MAINTAIN: dict[str, Callable[[Store, Mapping[str, Any]], Any]] = {"sweep": _sweep, "sync": _sync, "backup": _backup}

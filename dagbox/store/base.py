@@ -188,6 +188,10 @@ class Snapshot(Protocol):
 class Store(Protocol):
     """Records in buckets; safe to use from many threads."""
 
+    @property
+    def path(self) -> str | None:
+        """The directory it is kept in; None: in none."""
+
     def snapshot(self) -> Snapshot:
         """A consistent view of what is committed now."""
 

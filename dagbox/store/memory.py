@@ -56,6 +56,10 @@ class _Tables:
         found = self.tables_now.get(table)
         return None if found is None else found.rows.get(key)
 
+    def getter(self, table: str) -> Callable[[bytes], bytes | None]:
+        found = self.tables_now.get(table)
+        return (lambda key: None) if found is None else found.rows.get
+
     def scan(
         self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -177,6 +181,8 @@ class MemoryStore:
         new_key: makes the key of a put that has none.
     """
 
+    path = None
+
     def __init__(self, clock: Callable[[], float] = time.time, new_key: Callable[[], str] = new_key) -> None:
         self._clock = clock
         self._new_key = new_key
@@ -222,7 +228,8 @@ class MemoryStore:
     def sweep(self, limit: int = 1000) -> int:
         with self._lock:
             commit = _Commit(self._committed())
-            swept = sweep_expired(commit, self._now_ms(), limit)
+            tx = Transaction(commit, self._now_ms(), self._new_key, self._seen)
+            swept, _ = sweep_expired(tx, commit, limit)
             self._tables = commit.tables_now
             self._counters["swept"] += swept
             return swept

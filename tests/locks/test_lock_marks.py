@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+import dagbox
 from dagbox.errors import LeaseLost, Locked, StoreCorrupt, StoreFull, StoreUnavailable
 from dagbox.locks import Marks
 from dagbox.services.lock import LockOperations, LockService
 from dagbox.services.lock_journal import LockJournal
-from dagbox.services.lock_marks import MARKS_FILE, KeptMarks, MarksFile, open_lock_store
+from dagbox.services.lock_marks import MARKS_FILE, KeptMarks, MarksFile, copy_marks, open_lock_store
 from dagbox.store.lmdb import LmdbStore
+from dagbox.store.maintenance import restore
 
 _LOCKER = """
 import sys, time
@@ -119,3 +121,15 @@ def test_the_higher_marks_count_of_store_and_file(tmp_path: Path) -> None:
     MarksFile(tmp_path / MARKS_FILE).write(KeptMarks("boot", Marks()))
     with serving(tmp_path, "boot", 20.0) as service:
         assert service.execute({"op": "acquire", "keys": ["a"]}, b"2", 20.0)["token"] > token
+
+
+def test_the_lock_table_of_a_restored_copy_goes_on_above_every_fence(tmp_path: Path) -> None:
+    with dagbox.open(tmp_path / "data") as db:
+        with db.lock("k") as lease:
+            db.put("u", 1, key="a", fence=lease)
+        db.backup(tmp_path / "copy")
+    restore(tmp_path / "copy", tmp_path / "again")
+    copy_marks(tmp_path / "copy", tmp_path / "again")
+    with dagbox.open(tmp_path / "again") as db, db.lock("k") as later:
+        assert later.token > lease.token
+        db.put("u", 2, key="a", fence=later)

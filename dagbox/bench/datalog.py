@@ -165,7 +165,9 @@ def one_node(edges: Pairs, unrelated: int, peers: bool) -> list[Figure]:
 
     ask()
     made = [timed("one node reaches", "dagbox", ask, 21)]
-    made.append(timed("one node reaches", "dagbox", lambda: len(Engine(engine.program).query(goal, facts)), 7, "planned"))
+    made.append(
+        timed("one node reaches", "dagbox", lambda: len(Engine(engine.program).query(goal, facts)), 7, "planned")
+    )
     chance = random.Random(SEED)
     for _ in range(unrelated):
         facts.add("other", chance.randrange(10**9), chance.randrange(10**6))
@@ -181,7 +183,9 @@ def one_node(edges: Pairs, unrelated: int, peers: bool) -> list[Figure]:
         if cozo is not None:
             given = {"one": start}
             made.append(
-                timed("one node reaches", "Cozo", lambda: len(cozo.run(_COZO_LEFT + "?[y] := path[y]", given)["rows"]), 5)
+                timed(
+                    "one node reaches", "Cozo", lambda: len(cozo.run(_COZO_LEFT + "?[y] := path[y]", given)["rows"]), 5
+                )
             )
             cozo.close()
     return made

@@ -60,7 +60,6 @@ class GroupedAnswers(Answers):
 
     def __init__(self, columns: tuple[str, ...], groups: Mapping[Any, Any], meter: Meter) -> None:
         self.groups = groups
-        self.falling = False
         super().__init__(columns, ())
         self.tuples = _GroupedRows(groups)
         meter.check()
@@ -135,8 +134,7 @@ def answer_rows(prepared: Prepared, goal: Node, key: Any, get: Callable[[Any], A
     at = dict(zip(bound, parts, strict=True))
     narrow = tuple(at[i] for i in goal.bound)
     rests = get(narrow[0] if len(narrow) == 1 else narrow)
-    arity = len(prepared.shape[0].args) if prepared.core is None else len(prepared.core.args)  # type: ignore[union-attr]
-    free = free_positions(arity, goal.bound)
+    free = free_positions(prepared.arity, goal.bound)
     checks = [(n, at[i]) for n, i in enumerate(free) if i in at]
     picks = [free.index(i) for i in prepared.picks]
     if len(free) == 1:

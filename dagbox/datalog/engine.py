@@ -19,7 +19,7 @@ from dagbox.datalog.answers import Answers, GroupedAnswers, answer_rows
 from dagbox.datalog.budget import Budget, Meter
 from dagbox.datalog.core import Core, CoreProgram, core_program, core_rule
 from dagbox.datalog.facts import FactSource, LayeredFacts, MemoryFacts, free_positions
-from dagbox.datalog.plan import Node, make_plan, stored_name
+from dagbox.datalog.plan import Node, Plan, make_plan, stored_name
 from dagbox.datalog.program import Program
 from dagbox.datalog.running import Compiled, Running, compile_plan
 from dagbox.datalog.terms import (
@@ -39,8 +39,8 @@ from dagbox.datalog.terms import (
     variables,
 )
 from dagbox.datalog.text import parse_goal
-from dagbox.datalog.walk import FreeWalk
-from dagbox.errors import InvalidArgument, UnboundParameter
+from dagbox.datalog.walk import Everywhere
+from dagbox.errors import ArityMismatch, InvalidArgument, UnboundParameter
 
 Goal = str | Sequence[Literal]
 _GOAL = "query~"
@@ -62,7 +62,8 @@ class Prepared:
         columns: variables of the answer.
         node: what to ask.
         core: the rule made for the goal; None if it is one atom that can be asked as it is.
-        picks: for one atom: the position of each column.
+        picks: the position of each column among the node's arguments.
+        arity: of the node.
     """
 
     text: str
@@ -74,6 +75,7 @@ class Prepared:
     node: Node
     core: Core | None
     picks: tuple[int, ...]
+    arity: int
 
 
 class Engine:
@@ -187,7 +189,7 @@ class Engine:
             core.rules[_GOAL] = [prepared.core]
             core.arities[_GOAL] = len(prepared.core.args)
         else:
-            core.arities.setdefault(prepared.node.predicate, _arity(prepared))
+            core.arities.setdefault(prepared.node.predicate, prepared.arity)
         for atom in _atoms(prepared.shape):
             core.arities.setdefault(atom.predicate, len(atom.args))
         return core
@@ -195,13 +197,14 @@ class Engine:
     def _solve(self, prepared: Prepared, facts: FactSource, keys: list[Any], meter: Meter) -> list[Any]:
         compiled = self.compiled(prepared, facts)
         plan = compiled.plan
+        _check_arities(plan, facts, prepared.text)
         if plan.goal not in plan.nodes:
             get = facts.access(stored_name(plan.goal.predicate), plan.goal.bound)
             return [answer_rows(prepared, plan.goal, key, get, meter) for key in keys]
         table = Running(compiled, facts, meter).tables[plan.goal]
         asked = [_narrow(prepared.node, plan.goal, key) for key in keys]
-        if isinstance(table, FreeWalk) and prepared.picks == (0, 1) and table.known == (0,):
-            return [GroupedAnswers(prepared.columns, table.walk.all(), meter)] * len(keys)
+        if isinstance(table, Everywhere) and prepared.picks == (0, 1) and table.known == (0,) and prepared.arity == 2:
+            return [GroupedAnswers(prepared.columns, table.groups(), meter)] * len(keys)
         table.solve(asked)
         return [answer_rows(prepared, plan.goal, key, table.ans.__getitem__, meter) for key in keys]
 
@@ -215,12 +218,6 @@ def _narrow(node: Node, goal: Node, key: Any) -> Any:
     return picked[0] if len(picked) == 1 else picked
 
 
-def _arity(prepared: Prepared) -> int:
-    atom = prepared.shape[0]
-    assert isinstance(atom, Atom)
-    return len(atom.args)
-
-
 def _atoms(goal: Iterable[Literal]) -> list[Atom]:
     return [one.atom if isinstance(one, Not) else one for one in goal if isinstance(one, Atom | Not)]
 
@@ -228,12 +225,19 @@ def _atoms(goal: Iterable[Literal]) -> list[Atom]:
 def _outgrown(compiled: Compiled, facts: FactSource) -> bool:
     """Whether a predicate the plan read has become much larger or smaller, or its first fact came."""
     for name, size in compiled.plan.sizes.items():
-        if "~" in name:
-            continue
         now = facts.count(name)
         if abs(now.bit_length() - size.bit_length()) >= _GROWTH or (now == 0) != (size == 0):
             return True
     return False
+
+
+def _check_arities(plan: Plan, facts: FactSource, text: str) -> None:
+    """Refuse facts that do not fit the rules: whoever stores them should have. Raises ArityMismatch."""
+    there = facts.predicates()
+    for name, arity in plan.arities.items():
+        stored = there.get(name, arity)
+        if stored != arity:
+            raise ArityMismatch(name, arity, stored, "the facts there are", text, (0, 0))
 
 
 def _check_limit(limit: object) -> None:
@@ -246,13 +250,14 @@ def _order(prepared: Prepared, order: str | Sequence[str] | None) -> list[tuple[
     columns = prepared.columns
     if order == "any":
         return None
+    if order is not None and not isinstance(order, str | list | tuple):
+        raise InvalidArgument(f"an order is a variable, a list of them, or any, not {order!r}")
     named = [order] if isinstance(order, str) else list(order or ())
     by: list[tuple[int, bool]] = []
     for name in named:
-        bare = name.removeprefix("-") if isinstance(name, str) else name
-        if bare not in columns:
+        if not isinstance(name, str) or name.removeprefix("-") not in columns:
             raise InvalidArgument(f"cannot order by {name!r}: the variables are {', '.join(columns) or 'none'}")
-        by.append((columns.index(bare), name.startswith("-")))
+        by.append((columns.index(name.removeprefix("-")), name.startswith("-")))
     taken = {column for column, _ in by}
     return by + [(column, False) for column in range(len(columns)) if column not in taken]
 
@@ -302,7 +307,6 @@ def _prepare(literals: tuple[Literal, ...]) -> Prepared:
     text = ", ".join(map(str, literals))
     terms = [term for one in shape for term in terms_of(one)]
     names = dict.fromkeys(v.name for term in terms for v in variables(term) if v.name != "_")
-    # A variable that stands only in negations has no value to show.
     inputs = tuple(dict.fromkeys(p.name for term in terms for p in parameters(term)))
     wanted = frozenset(name for name in inputs if not name.startswith(_LIFTED))
     columns = tuple(names)
@@ -312,12 +316,12 @@ def _prepare(literals: tuple[Literal, ...]) -> Prepared:
         bound = tuple(i for i, arg in enumerate(direct.args) if isinstance(arg, Param))
         picks = tuple(i for i, arg in enumerate(direct.args) if isinstance(arg, Var) and arg.name != "_")
         node = Node(direct.predicate, bound)
-        return Prepared(text, shape, lift.constants, order, wanted, columns, node, None, picks)
+        return Prepared(text, shape, lift.constants, order, wanted, columns, node, None, picks, len(direct.args))
     head = Atom(_GOAL, (*(Param(name) for name in inputs), *(Var(name) for name in columns)))
     core = core_rule(Rule(head, shape))
     node = Node(_GOAL, tuple(range(len(inputs))))
     picks = free_positions(len(head.args), node.bound)
-    return Prepared(text, shape, lift.constants, inputs, wanted, columns, node, core, picks)
+    return Prepared(text, shape, lift.constants, inputs, wanted, columns, node, core, picks, len(head.args))
 
 
 def _direct(shape: tuple[Literal, ...]) -> Atom | None:

@@ -57,15 +57,12 @@ def explain(engine: Engine, goal: Goal, facts: FactSource) -> Explanation:
     prepared = engine.prepare(goal, facts)
     plan = engine.compiled(prepared, facts).plan
     layers = tuple(tuple(_table(plan, plan.nodes[node]) for node in layer) for layer in plan.layers)
-    sizes = {name: count for name, count in plan.sizes.items() if "~" not in name}
     asks = str(plan.goal) if plan.goal in plan.nodes else f"{plan.goal}, stored facts"
-    return Explanation(prepared.text, asks, layers, sizes)
+    return Explanation(prepared.text, asks, layers, plan.sizes)
 
 
 def _table(plan: Plan, made: NodePlan) -> dict[str, Any]:
-    rules = [
-        {"rule": str(rule.core.source), "steps": [_step(step) for step in rule.steps]} for rule in made.rules
-    ]
+    rules = [{"rule": str(rule.core.source), "steps": [_step(step) for step in rule.steps]} for rule in made.rules]
     rules += [{"rule": str(group.grouping.source), "steps": [f"group {group.node}"]} for group in made.groups]
     return {"table": str(made.node), "strategy": _strategy(plan, made), "rules": rules}
 
@@ -75,6 +72,8 @@ def _strategy(plan: Plan, made: NodePlan) -> str:
         parts = {"right steps": made.walk.right, "exits": made.walk.exits, "left steps": made.walk.left}
         named = [f"{name} {_source(*part)}" for name, part in parts.items() if part]
         return f"walk from {'everywhere' if not made.node.bound else 'each key'}: {', '.join(named)}"
+    if made.each:
+        return f"{made.each.target} for each value of {made.each.values}"
     inside = next(layer for layer in plan.layers if made.node in layer)
     recursive = any(need in inside for need in made.needs())
     stored = ", with stored facts" if made.stored else ""

@@ -14,6 +14,7 @@ steps. The same rules taken one answer at a time cost the square of that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from dagbox.datalog.core import Core, CoreProgram
 from dagbox.datalog.program import bound_variables
@@ -60,6 +61,59 @@ def find_linear(core: CoreProgram, predicate: str, known: tuple[int, ...], facts
     return _make(core, predicate, known, rest, parts, facts)
 
 
+def add_domain(core: CoreProgram, predicate: str, facts: bool) -> tuple[str, int] | None:
+    """Add a predicate that has every value (and perhaps more) of one argument of a recursive predicate.
+
+    Asking for each value on its own then finds all rows, by sets, where one table of all rows goes by tuples.
+
+    Args:
+        facts: whether the predicate may have facts besides its rules.
+
+    Returns:
+        Name of the added predicate and the position of the argument; None if no argument can be listed so.
+    """
+    if predicate in core.groupings or predicate in core.mutual or not _calls_itself(core, predicate):
+        return None
+    for position in range(core.arities[predicate]):
+        name = f"{predicate}~values{position}"
+        made = [_domain_rule(rule, predicate, position, name) for rule in core.rules[predicate]]
+        rules = [rule for rule in made if isinstance(rule, Core)]
+        if None in made:
+            continue
+        if facts:
+            rules.append(_own_facts(core, predicate, name, (position,), ()))
+        core.rules[name] = rules
+        core.arities[name] = 1
+        return name, position
+    return None
+
+
+def _calls_itself(core: CoreProgram, predicate: str) -> bool:
+    return any(
+        isinstance(one, Atom) and one.predicate == predicate
+        for rule in core.rules.get(predicate, [])
+        for one in rule.body
+    )
+
+
+def _domain_rule(rule: Core, predicate: str, position: int, name: str) -> Core | bool | None:
+    """A rule for the values of an argument; True if it gives none that others do not; None if it cannot be."""
+    calls = [one for one in rule.body if isinstance(one, Atom) and one.predicate == predicate]
+    term = rule.args[position]
+    if any(call.args[position] == term for call in calls):
+        return True
+    others = [one for one in rule.body if one not in calls]
+    bound = bound_variables(others)
+    body = tuple(one for one in others if isinstance(one, Atom) or _all_names(terms_of(one)) <= bound)
+    if not _all_names((term,)) <= bound_variables(body):
+        return None
+    return Core(name, (term,), body, rule.source)
+
+
+def _all_names(terms: tuple[Any, ...]) -> set[str]:
+    return {v.name for term in terms for v in variables(term) if v.name != "_"}
+
+
 def _kind(rule: Core, predicate: str, known: tuple[int, ...], rest: tuple[int, ...]) -> str | None:
     """Which part of the recursion a rule is; None if it is no part of one."""
     if any(isinstance(one, Not) and one.atom.predicate == predicate for one in rule.body):
@@ -90,7 +144,7 @@ def _is_step(
     others: list[Literal], source: tuple[Expr, ...], target: tuple[Expr, ...], passed: tuple[Expr, ...]
 ) -> bool:
     """Whether the other conditions lead from source to target without a look at what is passed on."""
-    used = {v.name for one in others for term in terms_of(one) for v in variables(term) if v.name != "_"}
+    used = {name for one in others for name in _all_names(terms_of(one))}
     if (used | _names(source) | _names(target)) & _names(passed):
         return False
     bound = bound_variables(others, _names(source))
@@ -116,8 +170,8 @@ def _double(
     return None
 
 
-def _take(args: tuple[object, ...], positions: tuple[int, ...]) -> tuple[Expr, ...]:
-    return tuple(args[i] for i in positions)  # type: ignore[misc]
+def _take(args: tuple[Any, ...], positions: tuple[int, ...]) -> tuple[Expr, ...]:
+    return tuple(args[i] for i in positions)
 
 
 def _distinct(terms: tuple[Expr, ...]) -> bool:

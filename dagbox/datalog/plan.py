@@ -13,8 +13,8 @@ from typing import NamedTuple
 from dagbox.datalog.core import Core, CoreProgram, Grouping
 from dagbox.datalog.facts import FactSource
 from dagbox.datalog.graph import components
-from dagbox.datalog.linear import Linear, find_linear
-from dagbox.datalog.terms import Atom, Compare, Const, Expr, Literal, Not, Var, terms_of, variables
+from dagbox.datalog.linear import Linear, add_domain, find_linear
+from dagbox.datalog.terms import Arg, Atom, Compare, Const, Expr, Literal, Not, Var, terms_of, variables
 from dagbox.errors import LimitExceeded
 
 MAX_LAYERS = 100
@@ -103,6 +103,14 @@ class WalkPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class EachPlan:
+    """A node with nothing bound that is filled by asking for each value of one argument."""
+
+    values: Node
+    target: Node
+
+
+@dataclass(frozen=True, slots=True)
 class NodePlan:
     """How a node's table is filled."""
 
@@ -111,11 +119,14 @@ class NodePlan:
     rules: tuple[RulePlan, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
     walk: WalkPlan | None = None
+    each: EachPlan | None = None
     stored: bool = False
     """Whether the predicate's own facts belong in it."""
 
     def needs(self) -> list[Node]:
         """The nodes with tables that it reads."""
+        if self.each:
+            return [self.each.values, self.each.target]
         if self.walk:
             parts = (self.walk.exits, self.walk.right, self.walk.left)
             return [part[0] for part in parts if part and not part[1]] + list(self.walk.starts)
@@ -131,12 +142,14 @@ class Plan:
         goal: the node to ask; stored facts if it is no key of `nodes`.
         layers: nodes in the order they can be finished.
         sizes: what was known of the facts when it was made: predicate -> count.
+        arities: of the same predicates.
     """
 
     goal: Node
     nodes: dict[Node, NodePlan]
     layers: list[list[Node]] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
+    arities: dict[str, int] = field(default_factory=dict)
 
 
 def make_plan(core: CoreProgram, facts: FactSource, goal: Node, walks: bool = True) -> Plan:
@@ -163,22 +176,38 @@ class _Planner:
         self.walks = walks
         self.linear: dict[tuple[str, tuple[int, ...]], Linear | None] = {}
         self.sizes: dict[str, int] = {}
+        self.whole: set[str] = set()
 
     def plan(self, goal: Node) -> Plan:
-        nodes: dict[Node, NodePlan] = {}
         if not self.core.defines(goal.predicate):
             self.count(goal.predicate)
-            return Plan(goal, nodes, sizes=self.sizes)
+            return self.finish(goal, {}, [])
         goal = self.walkable(goal)
+        while True:
+            nodes = self.collect(goal)
+            layers = components({node: made.needs() for node, made in nodes.items()})
+            # A table that its own parts need cannot wait until they are finished.
+            inside = {node.predicate for layer in layers if len(layer) > 1 for node in layer if nodes[node].each}
+            if not inside:
+                break
+            self.whole |= inside
+        _check_depth(layers, nodes)
+        return self.finish(goal, nodes, layers)
+
+    def collect(self, goal: Node) -> dict[Node, NodePlan]:
+        """The plans of the goal's node and of all that it needs."""
+        nodes: dict[Node, NodePlan] = {}
         waiting = [goal]
         while waiting:
             node = waiting.pop()
             if node not in nodes:
                 nodes[node] = made = self.node(node)
                 waiting += made.needs()
-        layers = components({node: made.needs() for node, made in nodes.items()})
-        _check_depth(layers, nodes)
-        return Plan(goal, nodes, layers, self.sizes)
+        return nodes
+
+    def finish(self, goal: Node, nodes: dict[Node, NodePlan], layers: list[list[Node]]) -> Plan:
+        sizes = {name: count for name, count in self.sizes.items() if "~" not in name}
+        return Plan(goal, nodes, layers, sizes, {name: self.core.arities[name] for name in sizes})
 
     def walkable(self, node: Node) -> Node:
         """The node to ask for it: with fewer bound positions if that makes it a walk."""
@@ -212,9 +241,19 @@ class _Planner:
         linear = self.walk(predicate, bound) if bound else self.free_walk(predicate)
         if linear:
             return NodePlan(node, arity, walk=self.walk_plan(linear, everywhere=not bound))
+        each = self.each(predicate) if not bound and arity > 1 else None
+        if each:
+            return NodePlan(node, arity, each=each)
         rules = tuple(self.rule(rule, bound) for rule in self.core.rules.get(predicate, []))
         groups = tuple(self.group(grouping, bound) for grouping in self.core.groupings.get(predicate, []))
         return NodePlan(node, arity, rules, groups, stored=self.count(predicate) > 0)
+
+    def each(self, predicate: str) -> EachPlan | None:
+        """How to fill a table of all rows by asking for each value of one argument."""
+        if not self.walks or predicate in self.whole:
+            return None
+        found = add_domain(self.core, predicate, self.count(predicate) > 0)
+        return EachPlan(Node(found[0], ()), Node(predicate, (found[1],))) if found else None
 
     def walk_plan(self, linear: Linear, everywhere: bool) -> WalkPlan:
         def part(name: str | None) -> tuple[Node, bool] | None:
@@ -317,8 +356,8 @@ class _Planner:
         return self.sizes[name]
 
 
-def _bound(term: object, known: set[str]) -> bool:
-    return all(v.name in known for v in variables(term))  # type: ignore[arg-type]
+def _bound(term: Arg, known: set[str]) -> bool:
+    return all(v.name in known for v in variables(term))
 
 
 def _subsets(positions: tuple[int, ...]) -> list[tuple[int, ...]]:

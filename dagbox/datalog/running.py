@@ -10,10 +10,10 @@ from dagbox.datalog.budget import Meter
 from dagbox.datalog.codegen import RuleCode, compile_rule
 from dagbox.datalog.core import Core
 from dagbox.datalog.facts import FactSource, splitter
-from dagbox.datalog.plan import Node, NodePlan, Plan, WalkPlan
+from dagbox.datalog.plan import EachPlan, Node, NodePlan, Plan, WalkPlan
 from dagbox.datalog.tables import GroupedRows, Layer, Link, RunningRule, StoredRows, Table
 from dagbox.datalog.terms import Value
-from dagbox.datalog.walk import FreeWalk, Steps, Walk
+from dagbox.datalog.walk import Everywhere, Steps, Walk
 
 Record = Callable[[Core, tuple[str, ...], tuple[Value, ...], tuple[Value, ...]], None]
 """What a traced rule calls for each row: rule, names of its variables, the row, the variables' values."""
@@ -69,13 +69,15 @@ class Running:
             made = plans[node]
             if made.walk:
                 self.tables[node] = self._walk(made, made.walk)
+            elif made.each:
+                self.tables[node] = self._each(made, made.each)
             else:
                 table = Table(node.bound, made.arity, node in self.compiled.recursive)
                 self.tables[node] = table
                 tables.append(table)
         layer = Layer(tables)
         for node in nodes:
-            if not plans[node].walk:
+            if not plans[node].walk and not plans[node].each:
                 self._fill(plans[node], layer)
 
     def _fill(self, made: NodePlan, layer: Layer) -> None:
@@ -108,7 +110,7 @@ class Running:
 
         return RunningRule(code.make(table, links, access, self.meter.count, traced), links)
 
-    def _walk(self, made: NodePlan, plan: WalkPlan) -> Walk | FreeWalk:
+    def _walk(self, made: NodePlan, plan: WalkPlan) -> Walk | Everywhere:
         everywhere = not made.node.bound
 
         def steps(part: tuple[Node, bool] | None) -> Steps | None:
@@ -118,7 +120,18 @@ class Running:
         assert exits is not None
         same = plan.right == plan.exits and plan.left is None
         walk = Walk(exits, steps(plan.right), steps(plan.left), same, self.meter)
-        return FreeWalk(walk, made.arity, plan.linear.known) if everywhere else walk
+        return Everywhere(walk.all, made.arity, plan.linear.known, self.meter) if everywhere else walk
+
+    def _each(self, made: NodePlan, plan: EachPlan) -> Everywhere:
+        values, target = self.tables[plan.values], self.tables[plan.target]
+
+        def groups() -> dict[Any, set[Any]]:
+            values.solve([()])
+            keys = values.ans[()]
+            target.solve(keys)
+            return {key: rests for key in keys if (rests := target.ans[key])}
+
+        return Everywhere(groups, made.arity, plan.target.bound, self.meter)
 
     def _steps(self, node: Node, stored: bool, everywhere: bool) -> Steps:
         facts = self.facts

@@ -37,7 +37,7 @@ from dagbox.errors import BadFact, InvalidArgument, RuleSyntax
 MAX_TEXT = 1_000_000
 """The longest program text, in characters."""
 MAX_DEPTH = 100
-"""How deep brackets may be nested in an expression."""
+"""How deep brackets and operators may be nested in an expression."""
 
 GRAMMAR = r"""
 program: statement*
@@ -224,6 +224,7 @@ class _Build:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.depth = 0
 
     def program(self, tree: Any) -> list[Statement]:
         build: dict[str, Callable[[Any], Statement]] = {
@@ -262,11 +263,14 @@ class _Build:
 
     def term(self, tree: Any) -> Any:
         kind = str(tree.data)
-        if kind == "arith":
-            left, op, right = tree.children
-            return Arith(str(op), self.term(left), self.term(right), _at(op))
-        if kind == "minus":
-            return self.minus(tree)
+        if kind in ("arith", "minus"):
+            self.depth += 1
+            if self.depth > MAX_DEPTH:
+                at = Position(tree.meta.line, tree.meta.column)
+                raise _fail(self.text, at, f"arithmetic is nested deeper than {MAX_DEPTH}")
+            made = self.arith(tree) if kind == "arith" else self.minus(tree)
+            self.depth -= 1
+            return made
         if kind == "aggregate":
             return self.aggregate(tree)
         token = tree.children[0]
@@ -280,6 +284,10 @@ class _Build:
         if kind == "number":
             return Const(self.number(token, at), at)
         return Const(str(token), at)
+
+    def arith(self, tree: Any) -> Arith:
+        left, op, right = tree.children
+        return Arith(str(op), self.term(left), self.term(right), _at(op))
 
     def number(self, token: Any, at: Position, sign: int = 1) -> Any:
         if len(token) > 400:

@@ -105,11 +105,13 @@ def aggregate(func: str, values: Iterable[Value], rule: str) -> Value:
         return min(values, key=sort_key)
     if func == "max":
         return max(values, key=sort_key)
+    numbers: list[int | float] = []
     for value in values:
         if isinstance(value, str):
             raise EvaluationFailed(f"sum of {value!r}: only numbers have a sum", rule)
-    exact = all(isinstance(value, int) for value in values)
+        numbers.append(value)
+    exact = all(isinstance(value, int) for value in numbers)
     try:
-        return constant(sum(values) if exact else math.fsum(values))  # type: ignore[arg-type]
+        return constant(sum(numbers) if exact else math.fsum(numbers))
     except (BadFact, OverflowError):
         raise EvaluationFailed("the sum is beyond 64 bits", rule) from None

@@ -137,12 +137,20 @@ class Walk:
         return {key: self.ans[key] for key in starts if self.ans[key]}
 
 
-class FreeWalk:
-    """The table of a walk with nothing bound: from everywhere."""
+class Everywhere:
+    """A table with nothing bound that is filled by asking another for every key there is.
 
-    def __init__(self, walk: Walk, arity: int, known: tuple[int, ...]) -> None:
-        self.walk = walk
+    Args:
+        groups: gives the rows as key -> rests.
+        known: the positions of the key.
+    """
+
+    def __init__(
+        self, groups: Callable[[], dict[Any, set[Any]]], arity: int, known: tuple[int, ...], meter: Meter
+    ) -> None:
+        self.groups = groups
         self.known = known
+        self.meter = meter
         self.ans: dict[Any, set[Any]] = {}
         self.join = joiner(arity, known)
 
@@ -152,7 +160,7 @@ class FreeWalk:
             return
         rows: set[Any] = set()
         join = self.join
-        for key, rests in self.walk.all().items():
-            self.walk.meter.count(len(rests), len(rests))
+        for key, rests in self.groups().items():
+            self.meter.count(len(rests), len(rests))
             rows.update([join(key, rest) for rest in rests])
         self.ans[()] = rows

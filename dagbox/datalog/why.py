@@ -30,6 +30,7 @@ from dagbox.datalog.terms import (
     Rule,
     Value,
     Var,
+    constant,
     sort_key,
     terms_of,
     variables,
@@ -208,7 +209,8 @@ class _Prover:
         if isinstance(core, Not):
             return Proof("not", str(Not(_fill_atom(core.atom, values))))
         assert isinstance(written, Compare)
-        return Proof("compare", str(Compare(written.op, _fill(core.left, values), _fill(core.right, values))))  # type: ignore[union-attr]
+        assert isinstance(core, Compare)
+        return Proof("compare", str(Compare(written.op, _fill(core.left, values), _fill(core.right, values))))
 
     def aggregated(self, predicate: str, row: tuple[Value, ...], text: str, depth: int) -> Proof:
         """The proof of a row that an aggregation gives: the solutions it goes over."""
@@ -262,7 +264,7 @@ def _is_added(compare: Compare) -> bool:
 
 
 def _value(term: Any, values: Mapping[str, Value]) -> Value:
-    return term.value if isinstance(term, Const) else values[term.name]  # type: ignore[no-any-return]
+    return term.value if isinstance(term, Const) else values[term.name]
 
 
 def _fill(term: Any, values: Mapping[str, Value]) -> Any:
@@ -306,7 +308,7 @@ def why_not(
     if len(engine.query(goal, facts, params=params, limit=1, order="any", budget=budget)):
         return None
     prepared = engine.prepare(goal, engine.layered(facts))
-    given = {**{f"${name}": _constant(value) for name, value in (params or {}).items()}}
+    given = {**{f"${name}": constant(value) for name, value in (params or {}).items()}}
     given.update({f"${name}": value for name, value in prepared.constants.items()})
     filled = tuple(_fill_literal(one, given) for one in prepared.shape)
     text = ", ".join(map(str, filled))
@@ -318,15 +320,7 @@ def why_not(
     return WhyNot(text, tuple(reasons))
 
 
-def _constant(value: object) -> Value:
-    from dagbox.datalog.terms import constant
-
-    return constant(value)
-
-
-def _rule_reasons(
-    engine: Engine, facts: FactSource, rule: Rule, atom: Atom, budget: Budget | None
-) -> Iterable[Reason]:
+def _rule_reasons(engine: Engine, facts: FactSource, rule: Rule, atom: Atom, budget: Budget | None) -> Iterable[Reason]:
     """Why a rule does not give an atom, constants of which are laid on the rule's head first."""
     values: dict[str, Value] = {}
     checks: list[Literal] = []

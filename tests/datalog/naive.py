@@ -64,8 +64,10 @@ def answers(goal: tuple[Literal, ...], known: Facts) -> set[tuple[Any, ...]]:
 
 
 def literal_variables(literal: Literal) -> Iterator[Var]:
-    terms = literal.args if isinstance(literal, Atom) else (
-        literal.atom.args if isinstance(literal, Not) else (literal.left, literal.right)
+    terms = (
+        literal.args
+        if isinstance(literal, Atom)
+        else (literal.atom.args if isinstance(literal, Not) else (literal.left, literal.right))
     )
     for term in terms:
         yield from variables(term)

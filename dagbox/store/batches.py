@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from dagbox.errors import DagBoxError, InvalidArgument, LogicError
-from dagbox.store import records
+from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.store import facts_transaction, records
 from dagbox.store.base import (
     REQUEST_MEMORY_S,
     AddRule,
@@ -36,19 +36,15 @@ _GENERATION = b"requests/generation"
 _ROTATED = b"requests/rotated_ms"
 
 
-def _no_logic(tx: Transaction, operation: object) -> None:
-    raise LogicError(f"this store does not keep facts and rules: {type(operation).__name__} cannot be done")
-
-
 HANDLERS: dict[type, Callable[[Transaction, Any], Any]] = {
     Put: records.put,
     Delete: records.delete,
     Check: records.check,
     Fence: records.fence,
-    AssertFact: _no_logic,
-    RetractFact: _no_logic,
-    AddRule: _no_logic,
-    DropRule: _no_logic,
+    AssertFact: facts_transaction.assert_fact,
+    RetractFact: facts_transaction.retract_fact,
+    AddRule: facts_transaction.add_rule,
+    DropRule: facts_transaction.drop_rule,
 }
 """Type of operation -> what does it."""
 
@@ -82,6 +78,7 @@ def _apply_batch(tx: Transaction, batch: Batch, requests: _RequestMemory) -> App
     tx.begin_batch()
     try:
         applied = Applied(tx.version, [_handler(operation)(tx, operation) for operation in batch.operations])
+        tx.end_batch()
         if request is not None:
             requests.remember(request, applied)
         return applied
@@ -97,13 +94,21 @@ def _handler(operation: object) -> Callable[[Transaction, Any], Any]:
     return handler
 
 
-def sweep_expired(writer: TableWriter, now_ms: int, limit: int) -> int:
-    """Remove up to `limit` records whose time is over; how many there were."""
-    due = list(islice(due_records(writer, now_ms), limit))
+def sweep_expired(tx: Transaction, writer: TableWriter, limit: int) -> tuple[int, bool]:
+    """Remove up to `limit` records whose time is over, and some rows of declarations that were dropped.
+
+    Returns:
+        how many records there were, and whether there is anything to commit.
+    """
+    due = list(islice(due_records(writer, tx.now_ms), limit))
+    if tx.derivations:
+        facts_transaction.sweep_records(tx, [(bucket, place) for _, bucket, place in due])
+        tx.end_batch()
     for index_key, bucket, place in due:
         writer.delete(bucket, place)
         writer.delete(EXPIRY, index_key)
-    return len(due)
+    dropped = facts_transaction.sweep_dropped(writer)
+    return len(due), bool(due) or dropped
 
 
 class _RequestMemory:

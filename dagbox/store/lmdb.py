@@ -281,8 +281,8 @@ class LmdbStore:
         now_ms = self._now_ms()
 
         def work(writer: LmdbWriteTables) -> tuple[int, bool]:
-            swept = sweep_expired(writer, now_ms, limit)
-            return swept, swept > 0
+            tx = Transaction(writer, now_ms, self._new_key, self._seen)
+            return sweep_expired(tx, writer, limit)
 
         self._environment.clear_stale_readers()
         swept = self._commit(work)

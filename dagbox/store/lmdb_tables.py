@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,23 @@ class LmdbReadTables:
         finally:
             self._gate.leave()
 
+    def getter(self, table: str) -> Callable[[bytes], bytes | None]:
+        handle = self._handles.get(table)
+        if handle is None:
+            return lambda key: None
+        enter, inside = self.enter, self._gate.inside
+
+        def get(key: bytes) -> bytes | None:
+            txn = enter()
+            try:
+                return txn.get(key, None, handle)
+            except lmdb.Error as error:
+                raise self.failed(error) from None
+            finally:
+                inside.pop()
+
+        return get
+
     def scan(
         self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -191,6 +209,9 @@ class LmdbWriteTables:
     def get(self, table: str, key: bytes) -> bytes | None:
         handle = self._handles.get(table)
         return None if handle is None else self._txn.get(key, None, handle)
+
+    def getter(self, table: str) -> Callable[[bytes], bytes | None]:
+        return partial(self.get, table)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         handle = self._handles.get(table)

@@ -15,6 +15,7 @@ from dagbox.store.envelope import (
     open_sealed,
     seal,
 )
+from dagbox.store.facts_transaction import follow_record
 from dagbox.store.tables import EXPIRY, FENCES, OWN_TABLES
 from dagbox.store.transaction import Transaction
 from dagbox.values import MAX_BUCKET_BYTES, MAX_KEY_BYTES, check_key
@@ -41,6 +42,8 @@ def put(tx: Transaction, operation: Put) -> list[str | int]:
     tx.set(bucket, place, value, old)
     if old is not None and old[0] == EXPIRES:
         _drop_from_index(tx, bucket, place, open_sealed(old))
+    if tx.derivations and (declared := tx.derivations.get(bucket)):
+        follow_record(tx, declared, place, old, data)
     if ttl_ms is not None:
         tx.put(EXPIRY, index_key(bucket, place, tx.version, expires_ms), bucket.encode() + b"\0" + place)
     return [key, tx.version]
@@ -56,6 +59,8 @@ def delete(tx: Transaction, operation: Delete) -> bool:
     if old is None:
         return False
     tx.set(bucket, place, None, old)
+    if tx.derivations and (declared := tx.derivations.get(bucket)):
+        follow_record(tx, declared, place, old, None)
     if old[0] != EXPIRES:
         return True
     stored = open_sealed(old)

@@ -7,6 +7,9 @@ A table is a bucket, or one of the store's own, whose names begin with `~`:
     ~requests/1  forgetting is the emptying of one table and costs nothing per result
     ~fences      lock key -> highest fencing token seen
     ~expiry      time, version and place of each record that ends -> its bucket and key
+    ~predicates  predicate -> where its facts are, and how many    (`facts_keys`)
+    ~facts       the facts, once for each argument                  (`facts_keys`)
+    ~rules       rules, and what they say of each predicate         (`facts_marks`)
 
 Both engines give records their meaning through these two protocols (`batches`, `records`, `view`); so there
 is one set of rules, and an engine is only a way to keep tables.
@@ -14,7 +17,7 @@ is one set of rules, and an engine is only a way to keep tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from dagbox.errors import InvalidArgument
@@ -23,8 +26,11 @@ META = "~meta"
 REQUESTS = ("~requests/0", "~requests/1")
 FENCES = "~fences"
 EXPIRY = "~expiry"
+PREDICATES = "~predicates"
+FACTS = "~facts"
+RULES = "~rules"
 
-OWN_TABLES = frozenset({META, *REQUESTS, FENCES, EXPIRY})
+OWN_TABLES = frozenset({META, *REQUESTS, FENCES, EXPIRY, PREDICATES, FACTS, RULES})
 """Tables that no operation may name as its bucket."""
 
 MAX_TABLE_KEY_BYTES = 511
@@ -35,6 +41,9 @@ class TableReader(Protocol):
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """One value, or None; None too if there is no such table."""
+
+    def getter(self, table: str) -> Callable[[bytes], bytes | None]:
+        """`get` for many look-ups in one table."""
 
     def scan(
         self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dagbox.store.envelope import number_from_bytes, number_to_bytes
+from dagbox.store.facts_derive import read_derivations
+from dagbox.store.facts_transaction import LogicChanges
 from dagbox.store.tables import META, TableWriter
 
 VERSION = b"version"
@@ -23,9 +25,21 @@ class Transaction:
         now_ms: the commit's time, in ms since 1970.
         new_key: makes a key that no record has.
         tables_seen: bucket names that were looked at and found good.
+        derivations: bucket -> declarations that derive facts from its records; mostly none at all.
     """
 
-    __slots__ = ("_undo", "_writer", "get", "new_key", "now_ms", "scan", "tables_seen", "version")
+    __slots__ = (
+        "_logic",
+        "_undo",
+        "_writer",
+        "derivations",
+        "get",
+        "new_key",
+        "now_ms",
+        "scan",
+        "tables_seen",
+        "version",
+    )
 
     def __init__(self, writer: TableWriter, now_ms: int, new_key: Callable[[], str], tables_seen: set[str]) -> None:
         self._writer = writer
@@ -36,6 +50,14 @@ class Transaction:
         self.new_key = new_key
         self.tables_seen = tables_seen
         self.version = number_from_bytes(writer.get(META, VERSION) or b"")
+        self.derivations = read_derivations(writer.get)
+        self._logic: LogicChanges | None = None
+
+    def logic(self) -> LogicChanges:
+        """The facts and rules of this transaction."""
+        if self._logic is None:
+            self._logic = LogicChanges(self)
+        return self._logic
 
     def set(self, table: str, key: bytes, value: bytes | None, old: bytes | None) -> None:
         """Write a value, or remove it if it is None; `old` is what `get` gives for it now."""
@@ -62,6 +84,11 @@ class Transaction:
         self._undo.clear()
         self.version += 1
 
+    def end_batch(self) -> None:
+        """Write what the batch has gathered. Raises a DagBoxError if it cannot be."""
+        if self._logic is not None:
+            self._logic.finish()
+
     def undo_batch(self) -> None:
         """Take back all that the batch wrote, and its number."""
         for table, key, old in reversed(self._undo):
@@ -71,6 +98,9 @@ class Transaction:
                 self._writer.put(table, key, old)
         self._undo.clear()
         self.version -= 1
+        if self._logic is not None:
+            self._logic = None
+            self.derivations = read_derivations(self.get)
 
     def finish(self) -> None:
         """Write down the last number that was given out."""

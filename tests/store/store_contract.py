@@ -14,13 +14,11 @@ from dagbox.errors import (
     DagBoxError,
     Fenced,
     InvalidArgument,
-    LogicError,
     StoreError,
 )
 from dagbox.store.base import (
     REQUEST_MEMORY_S,
     Applied,
-    AssertFact,
     Batch,
     Check,
     Delete,
@@ -393,10 +391,6 @@ class StoreContract:
             for bounds in ({"prefix": 3}, {"start": b"x"}, {"stop": "\ud800"}, {"limit": -1}, {"limit": "3"}):
                 with pytest.raises(InvalidArgument):
                     list(snapshot.scan("b", **bounds))  # type: ignore[arg-type]
-
-    def test_facts_are_not_kept_without_logic(self, store: Store) -> None:
-        error = refuse(store, AssertFact("likes", ("a", "b")))
-        assert isinstance(error, LogicError | InvalidArgument)
 
     def test_nothing_to_do(self, store: Store) -> None:
         assert store.apply([]) == []

@@ -1,0 +1,263 @@
+"""How facts lie in tables: constants as bytes, keys of postings, their chunks, and the record of a predicate.
+
+    ~predicates   name -> its spaces, see `Space`
+    ~facts        space, position, value there [, sub-key] -> the rests of the facts that have the value there
+
+A **space** is a set of rows of one origin: what was asserted for a predicate, or what one declaration derives. For
+each position of a row, the rows are grouped by their value at that position into a **posting**: the list of their
+rests (the other values, one bare, several as an array). So a fact of two arguments is kept twice, and a look-up
+by either argument is one `get` of a small value that C code unpacks; this is several times faster to read than one
+entry per fact, and the text of an argument that is not bound is never encoded or hashed.
+
+A posting of more than `CHUNK_BYTES` is cut into chunks, by the order of the rests' sub-keys: the values of the other
+positions, beginning behind the posting's own and going round. So a look-up by several arguments in a row (going
+round) reads only the chunks that can hold it, and changing one fact rewrites one chunk.
+
+A posting key decodes to its value, unless that is a text of more than `PLAIN_TEXT_BYTES`: then it holds a digest, and
+the first chunk holds the value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import blake2b
+from operator import itemgetter
+from struct import Struct
+from typing import Any
+
+import msgpack
+
+from dagbox.errors import BadFact
+
+Value = str | int | float
+Row = tuple[Value, ...]
+
+PLAIN_TEXT_BYTES = 64
+"""Texts of up to so many bytes stand in keys as they are, longer ones as a digest."""
+CHUNK_BYTES = 1600
+"""A chunk of a posting is cut when it is longer: an LMDB page of 4 KiB takes two entries at least."""
+_SUB_KEY_BYTES = 384
+"""The longest sub-key; of a longer one the rest is a digest. With all else a key stays below 511 bytes."""
+
+PREFIX_BYTES = 5
+_TEXT, _LONG, _INT, _FLOAT = b"\x01", b"\x02", b"\x03", b"\x04"
+_LENGTHS = [bytes([number]) for number in range(256)]
+_INT_OFFSET = 1 << 63
+_WHOLE = 2.0**53
+_number = Struct(">Q").pack
+_float = Struct(">d").pack
+_read_float = Struct(">d").unpack
+
+pack_value = partial(msgpack.packb, use_bin_type=True)
+unpack_value = partial(msgpack.unpackb, use_list=False, strict_map_key=False)
+
+
+def fact_value(value: object) -> Value:
+    """A value as facts hold it: a whole number is an integer, however it is written.
+
+    Raises:
+        BadFact: it is no text and no number, not finite, beyond 64 bits, or not valid Unicode.
+    """
+    if type(value) is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadFact(value, "text is valid Unicode") from None
+        return value
+    if type(value) is int:
+        if not -_INT_OFFSET <= value < _INT_OFFSET:
+            raise BadFact(value, "an integer has at most 64 bits")
+        return value
+    if type(value) is float:
+        if not math.isfinite(value):
+            raise BadFact(value, "a number is finite")
+        return int(value) if -_WHOLE <= value <= _WHOLE and value.is_integer() else value
+    raise BadFact(value, f"an argument is text or a number, not {type(value).__name__}")
+
+
+def encode(value: Value) -> bytes:
+    """The bytes of a constant in keys: equal for equal constants, and no one's a prefix of another's."""
+    if type(value) is str:
+        data = value.encode()
+        if len(data) <= PLAIN_TEXT_BYTES:
+            return _TEXT + _LENGTHS[len(data)] + data
+        return _LONG + blake2b(data, digest_size=20).digest()
+    if type(value) is float:
+        if not value.is_integer() or not -_INT_OFFSET <= value < _INT_OFFSET:
+            return _FLOAT + _float(value)
+        value = int(value)
+    return _INT + _number(value + _INT_OFFSET)  # type: ignore[operator]
+
+
+def posting_prefix(space: int, position: int) -> bytes:
+    """What the keys of all postings of a position begin with."""
+    return space.to_bytes(4, "big") + _LENGTHS[position]
+
+
+def space_prefix(space: int) -> bytes:
+    """What the keys of all postings of a space begin with."""
+    return space.to_bytes(4, "big")
+
+
+def posting_end(key: bytes) -> int:
+    """Where the key of a posting ends in a key of one of its chunks."""
+    tag = key[PREFIX_BYTES : PREFIX_BYTES + 1]
+    if tag == _TEXT:
+        return PREFIX_BYTES + 2 + key[PREFIX_BYTES + 1]
+    return PREFIX_BYTES + (21 if tag == _LONG else 9)
+
+
+def value_of_key(key: bytes) -> Value | None:
+    """The value of a posting by its key; None if the key holds a digest only."""
+    tag = key[PREFIX_BYTES]
+    if tag == 1:
+        return key[PREFIX_BYTES + 2 : PREFIX_BYTES + 2 + key[PREFIX_BYTES + 1]].decode()
+    if tag == 3:
+        return int.from_bytes(key[PREFIX_BYTES + 1 : PREFIX_BYTES + 9], "big") - _INT_OFFSET
+    if tag == 4:
+        (number,) = _read_float(key[PREFIX_BYTES + 1 : PREFIX_BYTES + 9])
+        return float(number)
+    return None
+
+
+def sub_key(values: Iterable[Value]) -> bytes:
+    """The sub-key of a rest, from its values in the order of the index."""
+    whole = b"".join(map(encode, values))
+    if len(whole) <= _SUB_KEY_BYTES:
+        return whole
+    return whole[:_SUB_KEY_BYTES] + blake2b(whole, digest_size=16).digest()
+
+
+@dataclass(slots=True)
+class Chunk:
+    """A chunk of a posting, unpacked.
+
+    Args:
+        rests: in no order.
+        first: whether it stands at the posting's own key.
+        more: of a first one: whether there are further chunks.
+        value: of a first one: the posting's value if its key holds a digest.
+    """
+
+    rests: list[Any]
+    first: bool = True
+    more: bool = False
+    value: Value | None = None
+
+    @classmethod
+    def read(cls, data: bytes, first: bool = True) -> Chunk:
+        """The chunk of its bytes."""
+        found = unpack_value(data)
+        if type(found) is tuple:
+            return cls(list(found), first)
+        return cls(list(found[0]), first, found[1], found[2])
+
+    def packed(self) -> bytes:
+        """Its bytes: an array of the rests, which most are; a map if there is more to say."""
+        if self.more or self.value is not None:
+            return pack_value({0: self.rests, 1: self.more, 2: self.value})  # type: ignore[no-any-return]
+        return pack_value(self.rests)  # type: ignore[no-any-return]
+
+
+@dataclass(slots=True)
+class Space:
+    """A set of rows of one origin, and its figures, which are exact.
+
+    Args:
+        id: what its keys begin with.
+        source: the id of the declaration that derives it; empty: it was asserted.
+        arity: arguments of the predicate.
+        hidden: whether each row has the key of its record behind the arguments, since other records may
+            give the same fact.
+        count: rows.
+        distinct: for each argument, how many different values it has.
+        texts: for each argument, how many rows have text there.
+    """
+
+    id: int
+    source: str
+    arity: int
+    hidden: bool = False
+    count: int = 0
+    distinct: list[int] = field(default_factory=list)
+    texts: list[int] = field(default_factory=list)
+
+    @property
+    def indexes(self) -> range:
+        """The positions that have postings; a predicate without arguments has one for its only row."""
+        return range(self.arity or 1)
+
+    def to_wire(self) -> list[Any]:
+        """The space as an array."""
+        return [self.id, self.source, self.arity, self.hidden, self.count, self.distinct, self.texts]
+
+    @classmethod
+    def from_wire(cls, parts: Any) -> Space:
+        """The space of its array."""
+        number, source, arity, hidden, count, distinct, texts = parts
+        return cls(number, source, arity, hidden, count, list(distinct), list(texts))
+
+
+def read_spaces(data: bytes | None) -> list[Space]:
+    """The spaces of a predicate's record."""
+    return [] if data is None else [Space.from_wire(parts) for parts in unpack_value(data)]
+
+
+def order_of(space: Space, position: int) -> tuple[int, ...]:
+    """The positions of a row behind one, going round; the hidden one last."""
+    arity = space.arity
+    around = tuple((position + step) % arity for step in range(1, arity))
+    return (*around, arity) if space.hidden else around
+
+
+def rest_positions(space: Space, position: int) -> tuple[int, ...]:
+    """The positions of a rest, ascending."""
+    return tuple(sorted(order_of(space, position)))
+
+
+def picker(positions: tuple[int, ...]) -> Callable[[Any], Any]:
+    """A function that takes these positions out of a row: one value bare, several as a tuple, none as `()`."""
+    if not positions:
+        return lambda row: ()
+    return itemgetter(*positions)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """How the rows of a space are kept at one position.
+
+    Args:
+        prefix: of the keys.
+        rest: row -> rest.
+        ordered: rest -> its values in the order of the sub-key.
+    """
+
+    position: int
+    prefix: bytes
+    rest: Callable[[Any], Any]
+    ordered: Callable[[Any], tuple[Value, ...]]
+
+    @classmethod
+    def of(cls, space: Space, position: int) -> Index:
+        """The index of a position."""
+        prefix = posting_prefix(space.id, position)
+        if not space.arity:
+            # The only row is (): its posting has a value of its own, the empty text.
+            return cls(position, prefix, lambda row: (), lambda rest: ())
+        stored, order = rest_positions(space, position), order_of(space, position)
+        if len(stored) == 1:
+            return cls(position, prefix, picker(stored), lambda rest: (rest,))
+        if not stored:
+            return cls(position, prefix, picker(stored), lambda rest: ())
+        return cls(position, prefix, picker(stored), itemgetter(*[stored.index(place) for place in order]))
+
+    def value(self, row: Row) -> Value:
+        """The value that a row has at the position."""
+        return row[self.position] if row else ""
+
+    def key(self, row: Row) -> bytes:
+        """The key of a row's posting."""
+        return self.prefix + encode(self.value(row))

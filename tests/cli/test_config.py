@@ -64,7 +64,7 @@ def test_a_wrong_file_is_told(tmp_path: Path, text: str, message: str) -> None:
 
 def test_a_file_that_is_no_toml_is_told_with_the_place(tmp_path: Path) -> None:
     (tmp_path / "dagbox.toml").write_text("readers = \n")
-    with pytest.raises(BadSetting, match="it cannot be read: .*line 1"):
+    with pytest.raises(BadSetting, match=r"it cannot be read: .*line 1"):
         load_settings({}, tmp_path)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import dagbox
 from tests.cli.conftest import Run
 
 Spawn = Callable[..., "subprocess.Popen[str]"]

@@ -1,0 +1,212 @@
+"""The demo: what it loads, that loading again changes nothing, its traffic, and that what it tells to type works."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import dagbox
+from dagbox.demo.distributions import (
+    BUCKETS,
+    Distribution,
+    Requirement,
+    authors_of,
+    installed,
+    parse_requirement,
+    to_records,
+)
+from dagbox.demo.load import Loaded, load
+from dagbox.demo.run import by_need, guide
+from dagbox.demo.traffic import CLIENTS, NESTED, Traffic, Visitor
+from dagbox.values import Ref
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "requirement"),
+    [
+        ("click", Requirement("click", "", "", "")),
+        ("Ruamel.YAML>=0.17,<1", Requirement("ruamel-yaml", ">=0.17,<1", "", "")),
+        ("requests[socks] (>=2.8.1)", Requirement("requests", ">=2.8.1", "", "")),
+        ("a ; python_version < '3.11'", Requirement("a", "", "", "python_version < '3.11'")),
+        ('b>=1; extra == "dev"', Requirement("b", ">=1", "dev", 'extra == "dev"')),
+        ("c @ https://example.org/c.zip", Requirement("c", "", "", "")),
+        ("!", None),
+    ],
+)
+def test_lines_of_requires_dist(line: str, requirement: Requirement | None) -> None:
+    assert parse_requirement(line) == requirement
+
+
+def test_authors_are_names_and_no_addresses() -> None:
+    assert authors_of("Ada Lovelace", '"Bob B." <bob@example.org>, eve@example.org, Ada Lovelace <a@b.c>') == [
+        "Ada Lovelace",
+        "Bob B.",
+    ]
+
+
+def test_records_lead_to_each_other() -> None:
+    records = to_records(
+        [
+            Distribution(
+                "app",
+                "1.0",
+                requirements=[Requirement("lib", ">=2", "", ""), Requirement("docs", "", "dev", 'extra == "dev"')],
+                modules={"app": 3},
+                authors=["Ada Lovelace"],
+            ),
+            Distribution("lib", "2.0", authors=["Ada Lovelace"]),
+        ]
+    )
+    app = records[Ref("package", "app")]
+    assert app["needs"] == [Ref("package", "lib")]
+    assert app["requirements"] == [Ref("requirement", "app>lib"), Ref("requirement", "app>docs[dev]")]
+    assert records[app["requirements"][0]]["needs"] == Ref("package", "lib")
+    assert records[app["modules"][0]] == {"name": "app", "package": Ref("package", "app"), "files": 3}
+    assert records[app["authors"][0]]["packages"] == [Ref("package", "app"), Ref("package", "lib")]
+    assert by_need(records) == ["lib", "app"]
+
+
+def test_the_distributions_of_this_machine_are_read() -> None:
+    found = {distribution.name: distribution for distribution in installed()}
+    assert "pyzmq" in found
+    assert "zmq" in found["pyzmq"].modules
+    assert any(requirement.name == "pygments" for requirement in found["pytest"].requirements)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[dagbox.Database]:
+    with dagbox.open(tmp_path / "data", durability="process") as database:
+        yield database
+
+
+def test_loading_again_writes_only_what_has_changed(db: dagbox.Database) -> None:
+    records = to_records(installed())
+    assert load(db, records, BUCKETS) == Loaded(len(records), 0, 0, 0)
+    version = db.status().store.version
+    assert load(db, records, BUCKETS) == Loaded(0, 0, 0, len(records))
+    assert db.status().store.version == version
+    changed = dict(records)
+    gone = next(ref for ref in records if ref.bucket == "module")
+    del changed[gone]
+    other = next(ref for ref in records if ref.bucket == "package")
+    changed[other] = {**records[other], "version": "0.0.0"}
+    assert load(db, changed, BUCKETS) == Loaded(0, 1, 1, len(records) - 2)
+    assert db.get(gone, default=None) is None
+
+
+def test_the_nested_read_of_the_traffic_finds_what_belongs_to_a_package(db: dagbox.Database) -> None:
+    records = to_records(installed())
+    load(db, records, BUCKETS)
+    node = db.fetch("package", "pytest", relations=NESTED)
+    assert {need.key for need in node["needs"]} >= {"pygments", "pluggy"}
+    assert all(module.found for module in node["modules"])
+
+
+def test_visitors_do_everything_without_an_error_and_the_same_for_the_same_seed(db: dagbox.Database) -> None:
+    load(db, to_records(installed()), BUCKETS)
+    keys = ["pytest", "click", "pluggy"]
+    first, second = Visitor(db, keys, 7), Visitor(db, keys, 7)
+    assert [first.act() for _ in range(300)] == [second.act() for _ in range(300)]
+    assert set(first.counts) == {"read", "read_nested", "read_many", "scan", "visit", "write_note", "review"}
+    assert sum(db.get("visit", key)["times"] for key in db_keys(db, "visit")) == 2 * first.counts["visit"]
+    assert db.locks() == []
+
+
+def db_keys(db: dagbox.Database, bucket: str) -> list[str]:
+    return [record.key for record in db.scan(bucket)]
+
+
+def test_traffic_stops_when_told_to(tmp_path: Path) -> None:
+    with dagbox.open(tmp_path / "data", durability="process", serve=True) as db:
+        load(db, to_records(installed()), BUCKETS)
+        traffic = Traffic(lambda: dagbox.connect(tmp_path / "data"), ["click", "pytest"], rate=300)
+        traffic.start()
+        while db.get("visit", "click", default=None) is None:
+            time.sleep(0.01)
+        traffic.stop()
+        counts = dict(traffic.counts)
+        assert counts["read"] > 0
+        assert CLIENTS > 1
+        traffic.stop()
+        assert dict(traffic.counts) == counts
+
+
+Spawn = Callable[..., "subprocess.Popen[str]"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "dagbox", *arguments]
+
+
+def environment() -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DAGBOX_")}
+    return clean | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+def test_the_demo_tells_what_to_type_and_that_works(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("demo", "place", "--rate", "100", "--readers", "1"),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        lines = [process.stderr.readline()]
+        while "dagbox traces" not in lines[-1]:
+            assert lines[-1], "the demo ended"
+            lines.append(process.stderr.readline())
+        assert lines[0].startswith("loaded the Python distributions of this machine")
+        typed = [line.strip() for line in lines if line.startswith("  dagbox ")]
+        assert len(typed) == 9
+        for line in typed:
+            _, name, *rest = shlex.split(line)
+            if name in ("top", "shell"):
+                continue
+            arguments = [argument for argument in rest if argument != "--watch"]
+            arguments = ["0" if argument == "10" else argument for argument in arguments]
+            ended = subprocess.run(command(name, *arguments), cwd=tmp_path, env=environment(), capture_output=True)
+            assert (ended.returncode, ended.stderr) == (0, b""), line
+            assert ended.stdout or name == "lock", line
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=15)
+        assert (process.returncode, out) == (0, "")
+        assert time.monotonic() - began < 5
+        assert err.startswith("\ntraffic: ")
+        assert "Traceback" not in err
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def test_the_demo_ends_by_itself_after_a_while(tmp_path: Path) -> None:
+    for expected in ("new, 0 changed", "0 new, 0 changed, 0 deleted"):
+        ended = subprocess.run(
+            command("demo", "place", "--no-traffic", "--for", "100ms", "--readers", "1"),
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert (ended.returncode, ended.stdout) == (0, "")
+        assert expected in ended.stderr
+        assert "no traffic" in ended.stderr
+
+
+def test_places_with_blanks_are_quoted_for_the_shell() -> None:
+    assert any("'my place'" in line for line in guide("my place", "click", 0))

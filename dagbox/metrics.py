@@ -31,10 +31,23 @@ _SERVICE_COUNTERS = {
     "refused": "Requests that were refused because the queue was full.",
     "redelivered": "Requests that were given to another worker.",
 }
-_BROKER_COUNTERS = (
-    "accepted answered failed refused expired cancelled redelivered forwarded partials repeats late_replies malformed "
-    "undeliverable bytes_in bytes_out"
-).split()
+_BROKER_COUNTERS = {
+    "accepted": "Requests that were taken on.",
+    "answered": "Requests that were answered.",
+    "failed": "Requests that ended in an error.",
+    "refused": "Requests that were not taken on.",
+    "expired": "Requests that reached their deadline.",
+    "cancelled": "Requests that were taken back.",
+    "redelivered": "Requests that were given to another worker.",
+    "forwarded": "Requests that a worker passed on.",
+    "partials": "Parts of answers.",
+    "repeats": "Repeats of requests that were under way.",
+    "late_replies": "Answers of workers that had lost their request.",
+    "malformed": "Messages that did not parse.",
+    "undeliverable": "Answers that could not be sent.",
+    "bytes_in": "Bytes received.",
+    "bytes_out": "Bytes sent.",
+}
 _BROKER_GAUGES = {
     "clients": "Clients that are known.",
     "requests": "Requests that are under way.",
@@ -47,7 +60,11 @@ _STORE_GAUGES = {
     "oldest_snapshot_s": "Age of the oldest open snapshot in seconds.",
     "version": "Number of the last batch.",
 }
-_STORE_COUNTERS = {"commits": "Commits.", "batches": "Batches that were committed.", "commit_seconds": "Time in commits."}
+_STORE_COUNTERS = {
+    "commits": "Commits.",
+    "batches": "Batches that were committed.",
+    "commit_seconds": "Time in commits.",
+}
 
 
 class NodeCollector(Collector):
@@ -123,9 +140,8 @@ def _broker_metrics(broker: dict[str, Any]) -> Iterator[Metric]:
     yield _gauge("dagbox_uptime_seconds", "Since the broker started.", [], [([], broker["uptime_ms"] / 1000)])
     for name, about in _BROKER_GAUGES.items():
         yield _gauge(f"dagbox_{name}", about, [], [([], broker[name])])
-    for name in _BROKER_COUNTERS:
-        words = name.replace("_", " ")
-        yield _counter(f"dagbox_broker_{name}", f"Counter of the broker: {words}.", [], [([], broker[name])])
+    for name, about in _BROKER_COUNTERS.items():
+        yield _counter(f"dagbox_broker_{name}", about, [], [([], broker[name])])
 
 
 def _service_metrics(services: list[dict[str, Any]]) -> Iterator[Metric]:
@@ -181,7 +197,7 @@ def _store_metrics(store: dict[str, Any]) -> Iterator[Metric]:
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Scrapes are not logged."""
 
 

@@ -149,8 +149,8 @@ def release(lock: Map) -> Act:
     key = lock["key"]
     return Act(
         f"Take the lock {key} away from {lock['owner'] or 'its holder'}?",
-        f"Token {lock['token']}, {text.span(lock['left_ms'])} left. The holder is not stopped: what it still writes with "
-        "its token is refused once the next holder has written.",
+        f"Token {lock['token']}, {text.span(lock['left_ms'])} left. The holder is not stopped: what it still writes "
+        "with its token is refused once the next holder has written.",
         lambda source: source.release(key),
         f"{key} is released",
         harmful=True,
@@ -180,7 +180,9 @@ def cancel(request: Map) -> Act:
 
 def set_break(service: str, bucket: str, key: str, span_s: float) -> Act:
     """Hold the next request that matches."""
-    what = " ".join(f"{name} {value}" for name, value in (("service", service), ("bucket", bucket), ("key", key)) if value)
+    what = " ".join(
+        f"{name} {value}" for name, value in (("service", service), ("bucket", bucket), ("key", key)) if value
+    )
     return Act(
         f"Hold the next request with {what}?",
         f"It stays in its queue until it is let go or cancelled, for {text.long_span(span_s)} at most. "

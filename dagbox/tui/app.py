@@ -16,13 +16,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.theme import BUILTIN_THEMES
 
 import dagbox
 from dagbox.tui import text
@@ -36,11 +36,11 @@ from dagbox.tui.screens.dialogs import Confirm
 from dagbox.tui.screens.locks import Locks
 from dagbox.tui.screens.logic import Logic
 from dagbox.tui.screens.overview import Overview
-from dagbox.tui.screens.replay import ReplayBar
 from dagbox.tui.screens.store import StoreScreen
 from dagbox.tui.screens.traces import Traces
 from dagbox.tui.source import LiveSource, Source
 from dagbox.tui.text import Spans
+from dagbox.tui.widgets.replaybar import ReplayBar
 from dagbox.tui.widgets.topbar import TABS, Environment, TopBar
 
 T = TypeVar("T")
@@ -72,12 +72,23 @@ class Dashboard(App[int]):
     }
     DEFAULT_MODE = "overview"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(n), f"show('{mode}')", title, show=False, id=f"app.{mode}") for n, (mode, title) in enumerate(TABS, 1)),
+        *(
+            Binding(str(n), f"show('{mode}')", title, show=False, id=f"app.{mode}")
+            for n, (mode, title) in enumerate(TABS, 1)
+        ),
         Binding("space", "pause", "Freeze", key_display="␣", id="app.pause"),
         Binding("s", "shell", "Shell", id="app.shell"),
         Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
         Binding("colon", "command_palette", "All", key_display=":", id="app.commands"),
         Binding("t", "theme", "Theme", show=False, id="app.theme"),
+        Binding("left_square_bracket", "seek(-10)", "Back 10 s", show=False, id="replay.back"),
+        Binding("right_square_bracket", "seek(10)", "On 10 s", show=False, id="replay.on"),
+        Binding("left_curly_bracket", "seek(-300)", "Back 5 min", show=False, id="replay.far_back"),
+        Binding("right_curly_bracket", "seek(300)", "On 5 min", show=False, id="replay.far_on"),
+        Binding("comma", "step(-1)", "Last poll", show=False, id="replay.step_back"),
+        Binding("full_stop", "step(1)", "Next poll", show=False, id="replay.step_on"),
+        Binding("minus", "faster(-1)", "Half the speed", show=False, id="replay.slower"),
+        Binding("plus", "faster(1)", "Double the speed", show=False, id="replay.faster"),
         Binding("q", "quit", "Quit", id="app.quit"),
         Binding("ctrl+q", "quit", "Quit", show=False, id="app.quit_at_once"),
     ]
@@ -313,7 +324,7 @@ class Dashboard(App[int]):
             try:
                 answer = work(source)
             except dagbox.DagBoxError as error:
-                self.post_message(self.Answered(lambda: self._failed(error, failed)))
+                self.post_message(self.Answered(partial(self._failed, error, failed)))
                 return
             self.post_message(self.Answered(lambda: then(answer)))
 
@@ -391,6 +402,32 @@ class Dashboard(App[int]):
             self.redraw()
         self._bar()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of a replay are there in a replay only; the shell where there is a node."""
+        if action in ("seek", "step", "faster"):
+            return not self.source.live
+        return self.source.live if action == "shell" else True
+
+    def action_seek(self, seconds: float) -> None:
+        """Go on or back in the recording."""
+        if isinstance(self.source, ReplaySource):
+            self.source.seek(self.source.place() + seconds)
+            self.poll_soon()
+
+    def action_step(self, polls: int) -> None:
+        """Go to the next poll of the recording, or the last one, and stay there."""
+        if isinstance(self.source, ReplaySource):
+            if not self.source.halted:
+                self.action_pause()
+            self.source.step(polls)
+            self.poll_soon()
+
+    def action_faster(self, doublings: int) -> None:
+        """Play faster or slower."""
+        if isinstance(self.source, ReplaySource):
+            self.source.set_speed(self.source.speed * 2.0**doublings)
+            self._bar()
+
     def action_help(self) -> None:
         """The help of the screen on top."""
         if isinstance(self.screen, BoardScreen):
@@ -426,11 +463,6 @@ class Dashboard(App[int]):
         yield from super().get_system_commands(screen)
         for number, (mode, title) in enumerate(TABS, 1):
             yield SystemCommand(f"Go to {title}", f"key {number}", lambda mode=mode: self.action_show(mode))
-
-
-def known_theme(name: str) -> bool:
-    """Whether there is a theme of that name."""
-    return name in BUILTIN_THEMES
 
 
 def open_source(options: Options) -> tuple[Source, list[Map]]:

@@ -23,7 +23,8 @@ class Column:
         value: what it is sorted by; the text if None.
         right: whether it is aligned to the right.
         rank: columns of the highest rank go first when there is no room.
-        grows: whether it takes the room that is left; one column of a table does.
+        grows: whether it takes room that is left.
+        most: how wide it grows.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Column:
     right: bool = False
     rank: int = 0
     grows: bool = False
+    most: int = 10_000
 
     def sort_value(self, data: Data) -> Any:
         """What the row is sorted by under this column."""
@@ -62,7 +64,12 @@ def fit(columns: Sequence[Column], width: int, gap: int = 1) -> list[tuple[Colum
             chosen.append(column)
             left -= need
     shown = [column for column in columns if column in chosen]
-    return [(column, column.width + (max(left, 0) if column.grows else 0)) for column in shown]
+    fitted: list[tuple[Column, int]] = []
+    for column in shown:
+        more = max(0, min(left, column.most - column.width)) if column.grows else 0
+        left -= more
+        fitted.append((column, column.width + more))
+    return fitted
 
 
 def ordered(rows: Sequence[Row], column: Column | None, reverse: bool) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -12,7 +13,9 @@ from dagbox.commands.options import place_argument, settings
 @click.command("top")
 @place_argument
 @click.option("--read-only", is_flag=True, help="Refuse every act, and the shell.")
-@click.option("--refresh", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds from poll to poll.")
+@click.option(
+    "--refresh", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds from poll to poll."
+)
 @click.option(
     "--env",
     "environment",
@@ -48,8 +51,8 @@ def top_command(
 ) -> int:
     """Watch a node live: queues, workers, traces, store, locks, logic.
 
-    With --replay a recording is shown instead of a node; with --web the dashboard is served to browsers on this machine. ? in the
-    dashboard shows its keys.
+    With --replay a recording is shown instead of a node; with --web the dashboard is served to browsers on this
+    machine. ? in the dashboard shows its keys.
     """
     from dagbox.tui.options import Options
 
@@ -80,7 +83,7 @@ def top_command(
         from dagbox.tui.headless import run_headless
 
         return run_headless(options)
-    if not sys.stdout.isatty() and "TEXTUAL_DRIVER" not in __import__("os").environ:
+    if not sys.stdout.isatty() and "TEXTUAL_DRIVER" not in os.environ:
         raise click.UsageError("the dashboard needs a terminal: use dagbox status, or --web")
     from dagbox.tui.app import run_dashboard
 

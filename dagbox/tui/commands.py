@@ -7,6 +7,7 @@ from functools import partial
 
 from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.dom import DOMNode
 
 
 class ScreenCommands(Provider):
@@ -33,7 +34,7 @@ class ScreenCommands(Provider):
                 run = partial(self.app.run_action, binding.action, self._target(binding))
                 yield Hit(score, matcher.highlight(binding.description), run, help=f"key {key}")
 
-    def _target(self, binding: Binding) -> object:
+    def _target(self, binding: Binding) -> DOMNode:
         for active in self.screen.active_bindings.values():
             if active.binding is binding:
                 return active.node

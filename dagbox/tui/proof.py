@@ -25,7 +25,9 @@ def proof_of(value: Any) -> Proof:
     if not isinstance(value, dict):
         return Proof(value if isinstance(value, str) else as_json(value))
     if "reasons" in value:
-        return Proof(f"{value.get('goal', '')} does not hold", "no such fact", [_reason(each) for each in value["reasons"]])
+        return Proof(
+            f"{value.get('goal', '')} does not hold", "no such fact", [_reason(each) for each in value["reasons"]]
+        )
     note = _NOTES.get(str(value.get("kind")), str(value.get("rule") or ""))
     return Proof(str(value.get("text", as_json(value))), note, [proof_of(each) for each in value.get("children", [])])
 

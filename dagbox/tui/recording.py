@@ -14,7 +14,6 @@ import time
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgpack
@@ -45,7 +44,7 @@ class Recorder:
         self.polls = 0
         self.bytes = 0
         try:
-            self._file: BinaryIO = open(path, "xb")  # noqa: SIM115
+            self._file: BinaryIO = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         except OSError as error:
             raise dagbox.InvalidArgument(f"cannot record to {self.path}: {error.strerror}") from None
         self._file.write(MAGIC)
@@ -87,7 +86,7 @@ class Recording:
         self.times: list[float] = []
         self._places: list[tuple[int, int]] = []
         try:
-            self._file: BinaryIO = Path(path).open("rb")
+            self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDONLY), "rb")
         except OSError as error:
             raise dagbox.InvalidArgument(f"cannot read {self.path}: {error.strerror}") from None
         try:
@@ -161,9 +160,7 @@ class ReplaySource:
 
     live = False
 
-    def __init__(
-        self, recording: Recording, speed: float = 1.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, recording: Recording, speed: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = recording.path
         self.recording = recording
         self._clock = clock

@@ -74,7 +74,7 @@ def _queue(data: Data) -> Spans:
     waiting, held = data["waiting"], data.get("held", 0)
     role = "bad" if waiting > 1000 else "warn" if waiting > 100 else "bar"
     depth = text.count(waiting) + (f"+{held}h" if held else "")
-    return [*text.bar(waiting / data["deepest"], 6, role), (depth.rjust(5), "accent" if held else "")]
+    return [*text.bar(waiting / data["deepest"], 5, role), (depth.rjust(6), "accent" if held else "")]
 
 
 def _members(data: Data) -> Spans:
@@ -87,7 +87,7 @@ def _members(data: Data) -> Spans:
 
 
 def _service_name(data: Data) -> Spans:
-    return [(data["name"], "bold"), *([(" paused", "warn")] if data.get("paused") else [])]
+    return [(data["name"], "bold"), *([(" ❚❚", "warn")] if data.get("paused") else [])]
 
 
 def _time(group: str, figure: str) -> Any:
@@ -108,7 +108,7 @@ def _time_value(group: str, figure: str) -> Any:
 
 
 SERVICES = [
-    Column("service", "service", 10, _service_name, _field("name"), grows=True),
+    Column("service", "service", 10, _service_name, _field("name"), grows=True, most=30),
     Column("queue", "queue", 11, _queue, _field("waiting")),
     Column("course", "course", 8, lambda d: [(text.course(d["depths"], 8, d["deepest"]), "bar")], None, rank=2),
     Column("flight", "busy", 4, _number("in_flight"), _field("in_flight"), right=True, rank=1),
@@ -155,7 +155,7 @@ def _credit(data: Data) -> Spans:
 
 
 WORKERS = [
-    Column("worker", "worker", 15, _plain("name", "bold"), grows=True),
+    Column("worker", "worker", 15, _plain("name", "bold"), grows=True, most=36),
     Column("service", "service", 9, _plain("service"), rank=4),
     Column("state", "state", 8, lambda d: [(d["state"], state_role(d["state"]))], _field("state")),
     Column("pulse", "♥", 1, _pulse, _field("pings")),
@@ -291,7 +291,7 @@ def letter_rows(board: Board) -> list[Row]:
 
 
 LETTERS = [
-    Column("number", "number", 6, _plain("number", "bold"), _field("number"), right=True),
+    Column("number", "number", 7, _plain("number", "bold"), _field("number"), right=True),
     Column("age", "ago", 8, lambda d: [(text.span(d["age_ms"]), "dim")], _field("age_ms"), True),
     Column("service", "service", 10, _plain("service", "bold")),
     Column("attempts", "tries", 5, _number("attempts"), _field("attempts"), True),
@@ -332,7 +332,7 @@ def _bytes_bar(data: Data) -> Spans:
 
 
 BUCKETS = [
-    Column("bucket", "bucket", 16, _plain("name", "bold"), grows=True),
+    Column("bucket", "bucket", 16, _plain("name", "bold"), grows=True, most=40),
     Column("records", "records", 8, _number("entries"), _field("entries"), right=True),
     Column("bytes", "bytes", 17, _bytes_bar, _field("bytes"), rank=1),
     Column("growth", "records/min", 11, _growth, _field("growth"), right=True, rank=1),
@@ -373,7 +373,9 @@ def lock_rows(board: Board) -> list[Row]:
         if isinstance(each.get("waiting"), list) and each["waiting"]:
             waiting[each["key"]] = each["waiting"]
         left = max(0.0, each.get("left_ms", 0) - late_ms)
-        rows.append(Row(f"{each['key']} {each['token']}", {**each, "left_ms": left, "waits": waiting.get(each["key"], [])}))
+        rows.append(
+            Row(f"{each['key']} {each['token']}", {**each, "left_ms": left, "waits": waiting.get(each["key"], [])})
+        )
     return rows
 
 
@@ -395,12 +397,12 @@ def _waits(data: Data) -> Spans:
 
 
 LOCKS = [
-    Column("key", "key", 18, _plain("key", "bold"), rank=0, grows=True),
-    Column("owner", "owner", 16, _plain("owner"), rank=0),
-    Column("mode", "mode", 10, _mode, rank=2),
-    Column("token", "token", 6, lambda d: [(str(d["token"] or "–"), "dim")], _field("token"), True, 1),
+    Column("key", "key", 14, _plain("key", "bold"), rank=0, grows=True, most=40),
+    Column("owner", "owner", 13, _plain("owner"), rank=0),
+    Column("mode", "mode", 10, _mode, rank=3),
+    Column("token", "token", 6, lambda d: [(str(d["token"] or "–"), "dim")], _field("token"), True, 2),
     Column("left", "time left", 18, _left, _field("left_ms"), rank=0),
-    Column("waits", "who waits", 24, _waits, lambda d: len(d["waits"]), rank=3),
+    Column("waits", "who waits", 22, _waits, lambda d: len(d["waits"]), rank=1, grows=True),
 ]
 
 
@@ -457,7 +459,7 @@ def _facts(data: Data) -> Spans:
 
 
 PREDICATES = [
-    Column("predicate", "predicate", 24, _plain("predicate", "bold"), grows=True),
+    Column("predicate", "predicate", 24, _plain("predicate", "bold"), grows=True, most=50),
     Column("arity", "places", 6, _number("arity"), _field("arity"), right=True),
     Column("facts", "facts", 20, _facts, _field("facts")),
     Column("rules", "rules", 6, _number("rules"), _field("rules"), right=True, rank=1),

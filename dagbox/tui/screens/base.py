@@ -14,6 +14,7 @@ from textual.widgets import Footer, Input, Static
 from dagbox.tui.columns import Row
 from dagbox.tui.model import Board, Wish
 from dagbox.tui.screens.dialogs import Entry, Form, Help, Whole
+from dagbox.tui.widgets.replaybar import ReplayBar
 from dagbox.tui.widgets.table import LiveTable
 from dagbox.tui.widgets.topbar import TopBar
 
@@ -64,6 +65,8 @@ class BoardScreen(Screen[None]):
             yield Static(self._crumb_text(), id="crumbs")
         yield from self.compose_body()
         yield FilterLine(id="filter", placeholder="filter: words, !not, column:word", compact=True)
+        if not self.dashboard.source.live:
+            yield ReplayBar()
         yield Footer(compact=True, show_command_palette=False)
 
     def compose_body(self) -> ComposeResult:
@@ -233,10 +236,11 @@ class BoardScreen(Screen[None]):
         groups: dict[str, list[tuple[str, str]]] = {"Here": [], "In the table": [], "Everywhere": []}
         for active in self.app.active_bindings.values():
             binding, node = active.binding, active.node
-            if binding.description and not binding.system:
-                group = "Everywhere" if node is self.app else "Here" if node is self else "In the table"
+            if binding.description and binding.id and not binding.system:
+                general = node is self.app or binding.id.startswith("screen.")
+                group = "Everywhere" if general else "Here" if node is self else "In the table"
                 groups[group].append((self.app.get_key_display(binding), binding.description))
-        return Help(self.help_title(), self.HELP, list(groups.items()))
+        return Help(self.help_title(), self.HELP, [each for each in groups.items() if each[1]])
 
     def help_title(self) -> str:
         """The name of the screen."""

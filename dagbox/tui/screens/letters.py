@@ -33,7 +33,7 @@ Requests whose workers died with them too often, or once where they may not be r
 
     def compose_body(self) -> ComposeResult:
         """One table."""
-        yield LiveTable(rows.LETTERS, empty="no dead letters", sort="number", descending=True, id="letters")
+        yield LiveTable(rows.LETTERS, empty="no dead letters", sort="number", descending=True, name="letters")
 
     def show(self, board: Board) -> None:
         """Show the dead letters."""

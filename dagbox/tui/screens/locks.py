@@ -34,7 +34,7 @@ holder has written.
 
     def compose_body(self) -> ComposeResult:
         """One table."""
-        yield LiveTable(rows.LOCKS, empty="nothing is locked", id="locks")
+        yield LiveTable(rows.LOCKS, empty="nothing is locked", name="locks")
 
     def on_mount(self) -> None:
         """The table has the focus."""

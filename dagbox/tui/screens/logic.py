@@ -50,14 +50,14 @@ answer. The other pages list the predicates with their sizes, the rules, and the
             with TabPane("Query", id="page-query"), Vertical():
                 yield Input(placeholder="a goal, such as needs(a, X)", id="goal", compact=True)
                 with Horizontal(id="answers-and-proof"):
-                    yield LiveTable([rows.NO_ANSWER], empty="no query yet: i to write one", id="answers")
+                    yield LiveTable([rows.NO_ANSWER], empty="no query yet: i to write one", name="answers")
                     yield Tree[Any]("why", id="proof")
             with TabPane("Predicates", id="page-facts"):
-                yield LiveTable(rows.PREDICATES, empty="no facts yet", id="facts")
+                yield LiveTable(rows.PREDICATES, empty="no facts yet", name="facts")
             with TabPane("Rules", id="page-rules"):
-                yield LiveTable(rows.RULES, empty="no rules yet", id="rules")
+                yield LiveTable(rows.RULES, empty="no rules yet", name="rules")
             with TabPane("Running", id="page-queries"):
-                yield LiveTable(rows.QUERIES, empty="no query runs now", id="queries")
+                yield LiveTable(rows.QUERIES, empty="no query runs now", name="queries")
 
     def on_mount(self) -> None:
         """The tables have the focus, so that keys work; the proof comes with a row."""

@@ -20,6 +20,7 @@ from dagbox.tui.widgets.table import LiveTable
 
 SPAN_S = 300.0
 """How much time the graphs show at most."""
+_STATE_COLOURS = {"live": "green", "late": "yellow", "draining": "cyan", "dead": "red", "unknown": "dim"}
 WIDE = 150
 TALL = 36
 
@@ -36,9 +37,9 @@ class Graphs(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Three graphs."""
-        yield Graph("requests/s", [("req/s", "success")], id="throughput")
-        yield Graph("p99, ms", [("work", "primary"), ("wait", "warning")], id="latency")
-        yield Graph("queued, busy", [("queued", "warning"), ("busy", "primary")], id="depth")
+        yield Graph("requests/s", [("req/s", "success")], name="throughput")
+        yield Graph("p99, ms", [("work", "primary"), ("wait", "warning")], name="latency")
+        yield Graph("queued, busy", [("queued", "warning"), ("busy", "primary")], name="depth")
 
     def show(self, course: Course) -> None:
         """Draw a course, if it can be seen."""
@@ -149,12 +150,12 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         """Tables on the left, graphs and events on the right or below."""
         with Vertical(id="overview"):
             with Vertical(id="tables"):
-                services = LiveTable(rows.SERVICES, empty="no services yet", id="services")
+                services = LiveTable(rows.SERVICES, empty="no services yet", name="services")
                 yield services
-                yield LiveTable(rows.WORKERS, empty="no workers yet", id="workers")
+                yield LiveTable(rows.WORKERS, empty="no workers yet", name="workers")
             with Vertical(id="side"):
                 yield Graphs(id="graphs")
-                yield LiveTable(rows.EVENTS, empty="no events yet", id="events")
+                yield LiveTable(rows.EVENTS, empty="no events yet", name="events")
 
     def on_mount(self) -> None:
         """The first table has the focus."""
@@ -204,7 +205,13 @@ leave the table after a minute, or with f. While the node itself is not heard, e
     def _workers_title(board: Board) -> Text:
         states = [board.state_of(worker) for worker in board.list_of("workers")]
         title = Text("workers", "bold")
-        for state, colour in (("live", "green"), ("late", "yellow"), ("draining", "cyan"), ("dead", "red"), ("unknown", "dim")):
+        for state, colour in (
+            ("live", "green"),
+            ("late", "yellow"),
+            ("draining", "cyan"),
+            ("dead", "red"),
+            ("unknown", "dim"),
+        ):
             number = states.count(state)
             if number:
                 title.append(f" · {number} {state}", f"not bold {colour}")
@@ -260,8 +267,8 @@ One service: how long requests wait for a worker and how long they are worked on
         with Vertical(id="one-service"):
             yield Static(id="figures")
             yield Graphs(id="graphs")
-            yield LiveTable(rows.WORKERS, empty="nobody serves it now", id="workers")
-            yield LiveTable(rows.TRACES, empty="no requests yet", id="traces")
+            yield LiveTable(rows.WORKERS, empty="nobody serves it now", name="workers")
+            yield LiveTable(rows.TRACES, empty="no requests yet", name="traces")
 
     def on_mount(self) -> None:
         """The workers have the focus."""
@@ -313,8 +320,8 @@ def service_text(service: Map) -> Text:
         result.append(" · ".join(parts) + "\n")
     result.append("done  ", "bold")
     result.append(
-        f"{text.count(service['done'])} · {text.count(service['errors'])} errors · {text.count(service['refused'])} refused"
-        f" · {text.count(service['redelivered'])} redelivered"
+        f"{text.count(service['done'])} · {text.count(service['errors'])} errors"
+        f" · {text.count(service['refused'])} refused · {text.count(service['redelivered'])} redelivered"
     )
     return result
 
@@ -328,22 +335,22 @@ One worker: every figure that the broker has of it, and its events.
 
     def __init__(self, row: Row) -> None:
         super().__init__()
-        self._name = str(row.data["name"])
+        self.worker_name = str(row.data["name"])
         self._last: Map = row.data
 
     def crumbs(self) -> list[str]:
         """From the overview."""
-        return ["Overview", f"worker {self._name}"]
+        return ["Overview", f"worker {self.worker_name}"]
 
     def compose_body(self) -> ComposeResult:
         """Figures and events."""
         with Vertical(id="one-worker"):
             yield Static(id="figures")
-            yield LiveTable(rows.EVENTS, empty="no events of it are known", id="events")
+            yield LiveTable(rows.EVENTS, empty="no events of it are known", name="events")
 
     def the_worker(self) -> Map | None:
         """This worker."""
-        return self.board.worker(self._name)
+        return self.board.worker(self.worker_name)
 
     def the_service(self) -> Map | None:
         """Its service."""
@@ -351,21 +358,20 @@ One worker: every figure that the broker has of it, and its events.
 
     def show(self, board: Board) -> None:
         """Show the worker; its last figures if it is gone."""
-        found = board.worker(self._name)
+        found = board.worker(self.worker_name)
         state = board.state_of(found) if found else "gone"
         self._last = found or self._last
         self.query_one("#figures", Static).update(worker_text(self._last, state))
         table = self.query_one("#events", LiveTable)
-        table.show(rows.event_rows(board, self._name))
+        table.show(rows.event_rows(board, self.worker_name))
         table.border_title = "events"
 
 
 def worker_text(worker: Map, state: str) -> Text:
     """A worker's figures, one a line."""
-    colours = {"live": "green", "late": "yellow", "dead": "red", "draining": "cyan"}
     result = Text()
     result.append(f"{worker['name']} ", "bold")
-    result.append(f"{state}\n", f"bold {colours.get(state, 'dim')}")
+    result.append(f"{state}\n", f"bold {_STATE_COLOURS.get(state, 'dim')}")
     for label, value in (
         ("service", worker["service"]),
         ("process", f"{worker['pid']} on {worker['host'] or 'an unknown host'}"),
@@ -374,7 +380,10 @@ def worker_text(worker: Map, state: str) -> Text:
         ("credit", f"{worker['in_use']} of {worker['credit']} used"),
         ("done", f"{worker['done']} requests, {worker['errors']} errors, {text.count(worker['rate'])}/s"),
         ("process use", f"{worker['cpu']:.0f}% CPU, {text.size(worker['rss'])} memory"),
-        ("if it dies", "its requests go to another worker" if worker["repeatable"] else "its requests fail (worker_lost)"),
+        (
+            "if it dies",
+            "its requests go to another worker" if worker["repeatable"] else "its requests fail (worker_lost)",
+        ),
         ("routing id", f"{worker['id']}…"),
     ):
         result.append(f"{label:<12}", "dim")
@@ -393,7 +402,7 @@ redelivered, refused, held, or too late.
 
     def compose_body(self) -> ComposeResult:
         """One table."""
-        yield LiveTable(rows.EVENTS, empty="no events yet", id="events")
+        yield LiveTable(rows.EVENTS, empty="no events yet", name="events")
 
     def show(self, board: Board) -> None:
         """Show all events that are known."""

@@ -97,13 +97,13 @@ from there. "facts" tells where logic names the record, and leads to the records
         yield tree
 
     @property
-    def tree(self) -> RecordTree:
+    def record_tree(self) -> RecordTree:
         """The tree."""
         return self.query_one("#record", RecordTree)
 
     def on_mount(self) -> None:
         """Read the record."""
-        self.tree.focus()
+        self.record_tree.focus()
         self.action_again()
 
     def show(self, board: Board) -> None:
@@ -111,7 +111,7 @@ from there. "facts" tells where logic names the record, and leads to the records
 
     def action_again(self) -> None:
         """Read the record anew."""
-        root = self.tree.root
+        root = self.record_tree.root
         root.remove_children()
         root.data = Leaf(ref=self.ref)
         self._unfold(root)
@@ -176,12 +176,12 @@ from there. "facts" tells where logic names the record, and leads to the records
             node.add_leaf(Text(f"… and {len(found) - MOST_ITEMS} more", "dim"), Leaf())
 
     def _leaf(self) -> Leaf | None:
-        node = self.tree.cursor_node
+        node = self.record_tree.cursor_node
         return node.data if node is not None else None
 
     def action_view_row(self) -> None:
         """Show the value whole."""
-        leaf, node = self._leaf(), self.tree.cursor_node
+        leaf, node = self._leaf(), self.record_tree.cursor_node
         if leaf is not None and node is not None:
             shown = leaf.value if isinstance(leaf.value, str) else text.as_json(leaf.value)
             self.app.push_screen(Whole(str(node.label), [("", shown)]))

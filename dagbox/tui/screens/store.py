@@ -36,7 +36,7 @@ Enter opens a bucket. The map grows by itself; an old snapshot keeps pages from 
         """Figures over buckets."""
         with Vertical(id="store-screen"):
             yield Static(id="store-figures")
-            yield LiveTable(rows.BUCKETS, empty="no buckets yet", id="buckets")
+            yield LiveTable(rows.BUCKETS, empty="no buckets yet", name="buckets")
 
     def on_mount(self) -> None:
         """The buckets have the focus."""
@@ -76,7 +76,11 @@ def store_text(board: Board, width: int) -> Text:
     else:
         result.append("bytes   ", "dim")
         result.append(f"{text.size(used)}\n")
-    for label, line in (("engine", _engine_line(store)), ("readers", _readers_line(store)), ("commits", _commits_line(board))):
+    for label, line in (
+        ("engine", _engine_line(store)),
+        ("readers", _readers_line(store)),
+        ("commits", _commits_line(board)),
+    ):
         if line:
             result.append(f"{label:<8}", "dim")
             result.append(f"{line}\n")
@@ -148,7 +152,7 @@ in the store; n reads the next records. Enter opens a record.
 
     def compose_body(self) -> ComposeResult:
         """One table."""
-        yield LiveTable(rows.record_columns(36), empty="reading …", id="records")
+        yield LiveTable(rows.record_columns(36), empty="reading …", name="records")
 
     def on_mount(self) -> None:
         """Read the first records."""

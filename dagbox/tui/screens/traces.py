@@ -59,9 +59,9 @@ While a break is set the broker looks into the bodies of requests; without one i
     def compose_body(self) -> ComposeResult:
         """Held requests and breaks above, as far as there are any; traces; a waterfall where there is room."""
         with Vertical(id="traces-screen"):
-            yield LiveTable(rows.HELD, empty="nothing is held", id="held")
-            yield LiveTable(rows.BREAKS, empty="no breaks", id="breaks")
-            yield LiveTable(rows.TRACES, empty="no requests yet", id="traces")
+            yield LiveTable(rows.HELD, empty="nothing is held", name="held")
+            yield LiveTable(rows.BREAKS, empty="no breaks", name="breaks")
+            yield LiveTable(rows.TRACES, empty="no requests yet", name="traces")
             with VerticalScroll(id="preview"):
                 yield Static(id="preview-text")
 
@@ -283,15 +283,16 @@ def waterfall_text(trace: Map, width: int) -> Text:
     result.append(f"{rows.path_of(trace)}  ", "bold")
     outcome, colour = (f"failed: {trace['error']}", "bold red") if trace["error"] else ("answered", "green")
     result.append(outcome, colour)
-    result.append(
-        f" after {text.span(trace['took_ms'])} · {trace['attempts']} tries · client {trace['client']} · {trace['id']}\n"
-    )
+    tries = "1 try" if trace["attempts"] == 1 else f"{trace['attempts']} tries"
+    result.append(f" after {text.span(trace['took_ms'])} · {tries} · client {trace['client']} · {trace['id']}\n")
     found = stretches(trace)
     wide = min(28, max((len(stretch.who) for stretch in found), default=4))
     room = max(10, width - wide - 20)
     for stretch in found:
         first, cells = place(stretch, trace["took_ms"], room)
-        result.append(f"{text.cut(stretch.who, wide):<{wide}} {stretch.kind:<7} ", "dim" if stretch.kind == "waiting" else "")
+        result.append(
+            f"{text.cut(stretch.who, wide):<{wide}} {stretch.kind:<7} ", "dim" if stretch.kind == "waiting" else ""
+        )
         result.append("·" * first, "dim")
         result.append("█" * cells, _COLOURS[stretch.kind])
         result.append("·" * (room - first - cells), "dim")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from textual.color import Color
 from textual_plotext import PlotextPlot
 
+from dagbox.tui.text import count
+
 Points = list[tuple[float, float]]
 """(seconds before now, value) pairs, oldest first."""
 
@@ -23,8 +25,8 @@ class Graph(PlotextPlot):
     Graph { height: 1fr; min-height: 6; width: 1fr; }
     """
 
-    def __init__(self, title: str, lines: Sequence[tuple[str, str]], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, title: str, lines: Sequence[tuple[str, str]], *, name: str = "") -> None:
+        super().__init__(id=name or None)
         self._title = title
         self._lines = list(lines)
         self._last: list[Points] = []
@@ -69,9 +71,9 @@ class Graph(PlotextPlot):
         first = min((points[0][0] for points in self._last if points), default=-60.0)
         plot.xlim(min(first, -10.0), 0)
         plot.ylim(0, highest * 1.1 or 1)
-        plot.yticks([0, highest / 2, highest] if highest else [0], [_short(v) for v in (0, highest / 2, highest)])
+        plot.yticks([0, highest / 2, highest] if highest else [0], [count(v) for v in (0, highest / 2, highest)])
         steps = _ticks(-first)
-        plot.xticks([-step for step in steps], [f"-{step // 60}m" if step % 60 == 0 and step else f"-{step}s" if step else "now" for step in steps])
+        plot.xticks([-step for step in steps], [_ago(step) for step in steps])
 
 
 def _thinned(points: Points, most: int) -> Points:
@@ -82,10 +84,10 @@ def _thinned(points: Points, most: int) -> Points:
     return [max(points[i : i + size], key=lambda point: point[1]) for i in range(0, len(points), size)]
 
 
-def _short(value: float) -> str:
-    from dagbox.tui.text import count
-
-    return count(value)
+def _ago(seconds: int) -> str:
+    if not seconds:
+        return "now"
+    return f"-{seconds}s" if seconds % 60 else f"-{seconds // 60}m"
 
 
 def _ticks(span_s: float) -> list[int]:

@@ -40,6 +40,7 @@ class LiveTable(ScrollView, can_focus=True):
         empty: what stands there when there are no rows.
         sort: the id of the column it is sorted by at first; "" for the order the rows come in.
         descending: whether high goes first.
+        name: its id.
     """
 
     DEFAULT_CSS = """
@@ -97,9 +98,9 @@ class LiveTable(ScrollView, can_focus=True):
         empty: str = "nothing here",
         sort: str = "",
         descending: bool = False,
-        id: str | None = None,
+        name: str = "",
     ) -> None:
-        super().__init__(id=id)
+        super().__init__(id=name or None)
         self.columns = list(columns)
         self.empty = empty
         self.sort_by = sort
@@ -242,7 +243,7 @@ class LiveTable(ScrollView, can_focus=True):
             return self._cursor_line(row, palette, width)
         kept = self._strips.get(row.key)
         if kept is None or kept[0] != row.data:
-            kept = (row.data, Strip(self._cells(row, palette), width).adjust_cell_length(width))
+            kept = (row.data, Strip(self._cells(row, palette)).adjust_cell_length(width))
             self._strips[row.key] = kept
         return kept[1]
 

@@ -21,7 +21,7 @@ class ReplayBar(Widget):
     """Begin, place and end of a recording; a click goes to a place."""
 
     DEFAULT_CSS = """
-    ReplayBar { height: 1; dock: bottom; }
+    ReplayBar { height: 1; width: 1fr; }
     """
 
     def __init__(self) -> None:

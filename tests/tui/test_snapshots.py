@@ -1,0 +1,32 @@
+"""Every screen at three sizes, from a fixed recording, as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tui.conftest import replay
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+SCREENS = {
+    "overview": [],
+    "service": ["down", "down", "enter"],
+    "worker": ["tab", "down", "down", "down", "down", "enter"],
+    "letters": ["l"],
+    "traces": ["2"],
+    "trace": ["2", "down", "enter"],
+    "store": ["3"],
+    "locks": ["4"],
+    "logic": ["5"],
+    "rules": ["5", "n", "n"],
+    "help": ["question_mark"],
+}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_screen_looks_as_before(snap_compare: Any, recording: Path, screen: str, size: tuple[int, int]) -> None:
+    app = replay(recording, environment="staging")
+    assert snap_compare(app, press=SCREENS[screen], terminal_size=size)

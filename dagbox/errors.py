@@ -57,6 +57,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 _BY_CODE: dict[str, type[DagBoxError]] = {}
+_TAKEN = frozenset({"self", "message"})
+"""No names for fields: the parameters of the constructor."""
 
 
 class DagBoxError(Exception):
@@ -75,7 +77,7 @@ class DagBoxError(Exception):
         self.message = message
         self.fields = fields
         for name, value in fields.items():
-            if name not in ("code", "message", "fields", "args"):
+            if name not in ("message", "fields") and not hasattr(DagBoxError, name):
                 setattr(self, name, value)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -102,8 +104,8 @@ def error_from_wire(value: object) -> DagBoxError:
     known = _BY_CODE.get(code, DagBoxError) if isinstance(code, str) else DagBoxError
     error = known.__new__(known)
     clean = (
-        {k: v for k, v in fields.items() if isinstance(k, str) and k.isidentifier() and not k.startswith("_")}
-        if (isinstance(fields, Mapping))
+        {k: v for k, v in fields.items() if isinstance(k, str) and k.isidentifier() and k[0] != "_" and k not in _TAKEN}
+        if isinstance(fields, Mapping)
         else {}
     )
     DagBoxError.__init__(error, str(message), **clean)

@@ -171,8 +171,13 @@ def body_of(header: Header, head: bytes, tail: bytes | None) -> bytes:
 
 
 def pack_error(error: DagBoxError) -> bytes:
-    """The body of an ERROR message."""
-    return pack(error)
+    """The body of an ERROR message. What MessagePack cannot carry of it (a field, a lone surrogate) is left out."""
+    try:
+        return pack(error)
+    except DagBoxError:
+        bare = DagBoxError(error.message.encode(errors="backslashreplace").decode())
+        bare.code = error.code
+        return pack(bare)
 
 
 def unpack_error(body: bytes) -> DagBoxError:

@@ -1,7 +1,7 @@
 """The worker machine: what one worker says to the broker, and what it makes of the answers.
 
 States: `start` -> registering -> registered (the broker's pong) -> leaving (`leave`) -> left (the broker's leave).
-`reconnect` from the broker leads back to registering from everywhere but left: the broker was restarted, or took
+`reconnect` from the broker leads back to registering, unless the worker is leaving: the broker was restarted, or took
 the worker for dead. What the worker has in hand stays in hand: if the broker asks for it again meanwhile, that is
 the same request, and one answer serves.
 
@@ -123,14 +123,14 @@ class WorkerCore:
         return [Work(request)], []
 
     def _on_reconnect(self, now: float) -> tuple[list[Event], list[Message]]:
-        if self.phase is WorkerPhase.LEAVING and not self._in_hand:
-            self.phase = WorkerPhase.LEFT
-            return [Dismissed()], []
+        if self.phase is WorkerPhase.LEAVING:
+            # It is going, and the broker does not know it any more: what is still in hand is finished for nobody.
+            return self._on_leave() if not self._in_hand else ([], [])
         return [], self.start(now)
 
     def _on_leave(self) -> tuple[list[Event], list[Message]]:
         if self.phase is WorkerPhase.REGISTERED and self._in_hand:
-            # An operator drains the worker: what it has in hand is finished first.
+            # Another worker has taken its name: what it has in hand is finished first.
             self.phase = WorkerPhase.LEAVING
             return [], []
         self.phase = WorkerPhase.LEFT

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagbox import wire
 from dagbox.broker.model import Request, Service, Worker, WorkerState
-from dagbox.errors import Cancelled, DagBoxError, InvalidArgument
+from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.values import pack, unpack
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 _SERVED = frozenset(name.encode() for name in wire.STATUS_SERVICES)
+MAX_MAPS = 100
 _BREAK_S = 60.0
 _LONGEST_BREAK_S = 3600.0
 
@@ -63,11 +64,15 @@ def names_record(value: object, bucket: str, key: str, depth: int = 0) -> bool:
     return False
 
 
+def body_at(head: bytes) -> int:
+    """Where the body of a request stands: behind the header, unless it is one that was observed, without any."""
+    return wire.HEADER_BYTES + head[30] if head[:4] == wire.MAGIC else 0
+
+
 def body_value(head: bytes, tail: bytes | None) -> object:
     """The unpacked body of a message; None if it does not unpack."""
     try:
-        header = wire.parse(head)
-        return unpack(tail if tail is not None else head[header.body_at :])
+        return unpack(tail if tail is not None else head[body_at(head) :])
     except DagBoxError:
         return None
 
@@ -123,7 +128,9 @@ class Inspector:
         value = unpack(body) if body else {}
         handler = self._answers[service]
         if isinstance(value, list):
-            return pack([self._one(handler, each, now) for each in value[:100]])
+            if len(value) > MAX_MAPS:
+                raise LimitExceeded("maps in one request", len(value), MAX_MAPS)
+            return pack([self._one(handler, each, now) for each in value])
         return pack(self._checked(handler, value, now))
 
     def _one(self, handler: Callable[[Body, float], Any], value: object, now: float) -> Any:
@@ -264,9 +271,6 @@ class Inspector:
     @staticmethod
     def _trace(request: Request, now: float) -> Body:
         start = request.accepted_at
-        header_at = 0
-        if request.shown[:4] == wire.MAGIC:
-            header_at = wire.HEADER_BYTES + request.shown[30]
         return {
             "id": trace_id(request),
             "client": request.client.hex()[:8],
@@ -278,7 +282,7 @@ class Inspector:
             "error": request.code,
             "bytes": request.size,
             "timeline": [{"at_ms": (at - start) * 1e3, "what": what, "who": who} for at, what, who in request.timeline],
-            "request": request.shown[header_at:],
+            "request": request.shown[body_at(request.shown) :],
             "reply": request.reply,
         }
 
@@ -288,14 +292,14 @@ class Inspector:
         op = body.get("op")
         handler = self._controls.get(op) if isinstance(op, str) else None
         if handler is None:
-            raise InvalidArgument(f"no control {op!r}: the controls are {', '.join(sorted(self._controls))}")
+            raise InvalidArgument(f"no control {shown_value(op)}: the controls are {', '.join(sorted(self._controls))}")
         return handler(body, now)
 
     def _known_service(self, body: Body) -> Service:
         name = body.get("service")
         service = self._broker.services.get(name.encode()) if isinstance(name, str) else None
         if service is None:
-            raise InvalidArgument(f"no service {name!r}: the services are {', '.join(self._broker.names())}")
+            raise InvalidArgument(f"no service {shown_value(name)}: the services are {', '.join(self._broker.names())}")
         return service
 
     def _pause(self, body: Body, now: float) -> bool:
@@ -315,9 +319,9 @@ class Inspector:
         name = body.get("worker")
         for worker in list(self._broker.workers.values()):
             if worker.name == name:
-                self._broker.drain(worker, now)
+                self._broker.roster.drain(worker, now)
                 return True
-        raise InvalidArgument(f"no worker {name!r}")
+        raise InvalidArgument(f"no worker {shown_value(name)}")
 
     def _forget(self, body: Body, now: float) -> int:
         """Take dead workers off the list: one by name, or all."""
@@ -331,13 +335,14 @@ class Inspector:
         broker = self._broker
         letter = broker.dead_letters.take(_number(body, "number", 0))
         if letter is None:
-            raise InvalidArgument(f"no dead letter {body.get('number')!r}")
+            raise InvalidArgument(f"no dead letter {shown_value(body.get('number'))}")
         service = broker.services.get(letter.service.encode())
         if service is None or letter.key in broker.requests:
-            broker.dead_letters.letters[letter.number] = letter
+            broker.dead_letters.put_back(letter)
             raise InvalidArgument(f"dead letter {letter.number} cannot be tried again now")
         request = Request(letter.key, letter.client, service, letter.head, letter.tail, now)
         request.quiet = True
+        request.hops, request.flags = letter.hops, letter.flags
         request.deadline = now + broker.limits.longest_s
         request.timeline.append((now, "retried", service.name))
         broker.requests[letter.key] = request
@@ -350,11 +355,9 @@ class Inspector:
     def _drop(self, body: Body, now: float) -> int:
         letters = self._broker.dead_letters
         if "number" not in body:
-            count = len(letters.letters)
-            letters.letters.clear()
-            return count
+            return letters.clear()
         if letters.take(_number(body, "number", 0)) is None:
-            raise InvalidArgument(f"no dead letter {body.get('number')!r}")
+            raise InvalidArgument(f"no dead letter {shown_value(body.get('number'))}")
         return 1
 
     def _clear_traces(self, body: Body, now: float) -> bool:
@@ -419,7 +422,7 @@ class Inspector:
                 "service": request.service.name,
                 "held_ms": (now - request.queued_at) * 1e3,
                 "left_ms": (self._held_until.get(request.key, now) - now) * 1e3,
-                "request": request.head[wire.HEADER_BYTES + request.head[30] :][:4096],
+                "request": request.head[body_at(request.head) :][:4096],
             }
             for request in self._held()
         ]
@@ -429,7 +432,7 @@ class Inspector:
         for request in self._held():
             if isinstance(identity, str) and identity and trace_id(request).startswith(identity):
                 return request
-        raise InvalidArgument(f"no held request {identity!r}")
+        raise InvalidArgument(f"no held request {shown_value(identity)}")
 
     def _let_go(self, body: Body, now: float) -> bool:
         self._release(self._find_held(body), now)
@@ -445,7 +448,7 @@ class Inspector:
                 self._broker.counters.cancelled += 1
                 self._broker.fail(request, Cancelled(request.service.name), now)
                 return True
-        raise InvalidArgument(f"no request {identity!r} under way")
+        raise InvalidArgument(f"no request {shown_value(identity)} under way")
 
     def _release(self, request: Request, now: float) -> None:
         request.held = False
@@ -475,5 +478,5 @@ def trace_id(request: Request) -> str:
 def _number(body: Body, name: str, default: int) -> int:
     value = body.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidArgument(f"{name} is a whole number of at least 0, not {value!r}")
+        raise InvalidArgument(f"{name} is a whole number of at least 0, not {shown_value(value)}")
     return value

@@ -9,12 +9,10 @@ Rules:
 3. A repeat of a request that has not ended (same client id and request id) is attached to it: one answer.
 4. A worker's messages count only for requests that it has in hand. Others are late, counted and dropped.
 5. A worker that the broker does not know is told to `reconnect`, whatever it sent.
-6. The bytes of a request are passed on as they came; only a request that waited long, or was given out before,
-   gets a new head (its deadline and attempt).
+6. The bytes of a request are passed on as they came; only a request that waited long, was given out before, or
+   was forwarded gets a new head (its deadline and attempt).
 
-States of a worker: live -> late (2 missed pings) -> dead (5), back to live with any message while it is not
-dead; draining once it says `leave` (or an operator does) until it has nothing in hand, then gone. A dead
-worker's requests go back to the front of the queue, or are answered `worker_lost`.
+Who the workers are, and whether they live, is the business of the `Roster`.
 
 All times are monotonic seconds. `receive`, `tick` and `undeliverable` return what is to be sent, in order:
 (peer, head, tail or None) each.
@@ -30,6 +28,7 @@ from dagbox.broker.inspect import Inspector
 from dagbox.broker.model import Client, Counters, Limits, Request, Service, Worker, WorkerState
 from dagbox.broker.queues import Deadlines
 from dagbox.broker.records import DeadLetters, EventLog, TraceLog
+from dagbox.broker.roster import Roster
 from dagbox.errors import (
     Busy,
     Cancelled,
@@ -42,9 +41,8 @@ from dagbox.errors import (
     Refused,
     Stopping,
     TooManyHops,
-    WorkerLost,
 )
-from dagbox.values import pack, unpack
+from dagbox.values import pack
 from dagbox.wire import KEY_SLICE, Flag, Header, Kind
 
 Send = tuple[bytes, bytes, bytes | None]
@@ -52,7 +50,8 @@ Send = tuple[bytes, bytes, bytes | None]
 _PATCH_SHARE = 20
 """A deadline is rewritten at dispatch once a request waited more than this fraction of its span (1/20)."""
 _CLIENT_IDLE_S = 120.0
-_SERVICE_ERRORS = frozenset({int(Kind.REPLY), int(Kind.ERROR)})
+_FULL_HINT_MS = 1000
+"""When a client is to try again that the broker has no room for."""
 
 
 class Broker:
@@ -80,14 +79,15 @@ class Broker:
         self.about = about or {}
         self.counters = Counters()
         self.services: dict[bytes, Service] = {name.encode(): Service(name, True) for name in expected}
-        self.workers: dict[bytes, Worker] = {}
-        self.buried: dict[bytes, Worker] = {}
         self.clients: dict[bytes, Client] = {}
         self.requests: dict[bytes, Request] = {}
         self.deadlines = Deadlines()
         self.events = EventLog(self.limits)
         self.traces = TraceLog(self.limits)
-        self.dead_letters = DeadLetters(self.limits.dead_letters)
+        self.dead_letters = DeadLetters(self.limits.dead_letters, self.limits.dead_letter_bytes)
+        self.roster = Roster(self)
+        self.workers = self.roster.workers
+        self.buried = self.roster.buried
         self.inspector = Inspector(self)
         self._out: list[Send] = []
         self._last_tick = now
@@ -99,7 +99,7 @@ class Broker:
             Kind.PARTIAL: self._on_partial,
             Kind.FORWARD: self._on_forward,
             Kind.CANCEL: self._on_cancel,
-            Kind.REGISTER: self._on_register,
+            Kind.REGISTER: self.roster.on_register,
             Kind.PING: self._on_ping,
             Kind.LEAVE: self._on_leave,
         }
@@ -128,7 +128,7 @@ class Broker:
         for request in self.deadlines.due(now):
             self._expire(request, now)
         if now >= self._next_check:
-            self._check_workers(now)
+            self.roster.check(now, now - self._last_tick - self.limits.heartbeat_s)
             self._sample(now)
             self._next_check = now + self.limits.heartbeat_s / 2
         self._last_tick = now
@@ -144,7 +144,7 @@ class Broker:
         self.counters.undeliverable += 1
         worker = self.workers.get(peer)
         if worker is not None:
-            self._bury(worker, now, f"unreachable: {reason}")
+            self.roster.bury(worker, now, f"unreachable: {reason}")
         else:
             self.events.add(now, "undeliverable", peer.hex()[:8], f"answer dropped: {reason}", at_most_every_s=5.0)
         return self._take()
@@ -153,7 +153,7 @@ class Broker:
         self, service: str, client: bytes, started: float, ended: float, code: str, body: bytes, reply: bytes = b""
     ) -> None:
         """Count and trace a call that the program itself made beside the broker (an embedded node that serves)."""
-        target = self._service(service.encode(), ended)
+        target = self.service_named(service.encode(), ended)
         if target is None:
             return
         target.ever_served = True
@@ -173,12 +173,12 @@ class Broker:
             if not request.answered:
                 self.fail(request, Stopping(request.service.name), now)
         for worker in self.workers.values():
-            self._send_kind(worker.peer, Kind.RECONNECT, bytes(16))
+            self.send_kind(worker.peer, Kind.RECONNECT, bytes(16))
         return self._take()
 
     def count_call(self, service: str, took_s: float, failed: bool, now: float) -> None:
         """Count a call as `observe` does, without a trace."""
-        target = self._service(service.encode(), now)
+        target = self.service_named(service.encode(), now)
         if target is not None:
             target.ever_served = True
             target.done += 1
@@ -205,12 +205,12 @@ class Broker:
         name = header.service
         client = self._client(peer, now)
         if client is None:
-            self._refuse(header, Busy(name.decode(errors="replace"), 1000), now)
+            self._refuse(header, Busy(name.decode(errors="replace"), _FULL_HINT_MS), now)
             return
         if self.inspector.serves(name):
             self._answer_itself(header, head, tail, now)
             return
-        service = self._service(name, now)
+        service = self.service_named(name, now)
         if service is None:
             self._refuse(header, LimitExceeded("services", len(self.services) + 1, self.limits.services), now)
             return
@@ -231,11 +231,16 @@ class Broker:
         """A repeat of a request that is not over: its one answer will serve. One that ended without its
         worker knowing (cancelled, too late) is wanted again."""
         self.counters.repeats += 1
+        if not (request.answered or request.quiet):
+            return
+        client = self._client(request.client, now)
+        if client is None:
+            self._refuse(header, Busy(request.service.name, _FULL_HINT_MS), now)
+            return
+        client.in_flight += 1
+        request.quiet = False
         if request.answered:
             request.answered = False
-            client = self._client(request.client, now)
-            if client is not None:
-                client.in_flight += 1
             self.counters.accepted += 1
             request.timeline.append((now, "repeated", ""))
             self._set_deadline(request, header.deadline_ms, now)
@@ -257,9 +262,10 @@ class Broker:
         limits = self.limits
         if service.waiting < limits.queue_requests and service.waiting_bytes + request.size <= limits.queue_bytes:
             return None
-        share = limits.queue_requests // (service.lane.clients() + 1)
+        own = service.lane.waiting_of(request.client)
+        share = limits.queue_requests // (service.lane.clients() + (own == 0))
         fits = service.waiting_bytes + request.size <= limits.queue_bytes
-        if fits and service.lane.waiting_of(request.client) < share and service.waiting < 2 * limits.queue_requests:
+        if fits and own < share and service.waiting < 2 * limits.queue_requests:
             return None
         mean_s = service.work.total_s / service.work.count if service.work.count else 0.01
         workers = sum(worker.credit for worker in service.workers.values()) or 1
@@ -318,19 +324,22 @@ class Broker:
         request.timeline.append((now, "given", worker.name))
         head = request.head
         span_ms = request.deadline_ms
-        if request.attempt or (span_ms and waited * 1000 * _PATCH_SHARE > span_ms):
+        if request.attempt or request.hops or (span_ms and waited * 1000 * _PATCH_SHARE > span_ms):
             left_ms = max(1, int((request.deadline - now) * 1000)) if span_ms else 0
             head = wire.repatch(head, deadline_ms=left_ms, attempt=request.attempt)
         self._send(worker.peer, head, request.tail)
 
-    def _take_back(self, request: Request, worker: Worker) -> None:
-        """The worker has its credit for the request back."""
+    def take_back(self, request: Request, worker: Worker) -> None:
+        """The worker has its credit for the request back. One that was answered is over with that."""
         worker.busy.pop(request.key, None)
         service = request.service
         service.in_flight -= 1
         request.worker = None
-        if worker.state is not WorkerState.DRAINING and worker.state is not WorkerState.DEAD:
-            worker.service.credits.set(worker, min(worker.listed_free + 1, worker.credit))
+        if request.answered:
+            self.requests.pop(request.key, None)
+            request.head, request.tail = b"", None
+        if worker.state is WorkerState.LIVE:
+            service.credits.set(worker, worker.listed_free + 1)
 
     def _end(self, request: Request, now: float, code: str) -> None:
         """The request has its terminal answer now: out of the books, into the trace."""
@@ -341,6 +350,7 @@ class Broker:
         self.deadlines.remove(request)
         if request.worker is None:
             self.requests.pop(request.key, None)
+            request.head, request.tail = b"", None
         client = self.clients.get(request.client)
         if client is not None and not request.quiet:
             client.in_flight -= 1
@@ -361,16 +371,16 @@ class Broker:
         """Answer a request with an error, wherever it is; a worker that has it is told to stop."""
         if request.waits:
             self._leave_queue(request)
+            service = request.service
+            (service.urgent if request.flags & Flag.URGENT else service.lane).leave_empty(service.waiting)
         if request.held:
             request.held = False
             request.service.held.pop(request.key, None)
         worker = request.worker
         if worker is not None and worker.peer in self.workers:
-            self._send_kind(worker.peer, Kind.CANCEL, request.key, request.service.name.encode())
+            self.send_kind(worker.peer, Kind.CANCEL, request.key, request.service.name.encode())
         self._end(request, now, error.code)
         request.reply = wire.pack_error(error)
-        if worker is None:
-            request.head, request.tail = b"", None
         if not request.quiet:
             self._send_error(request.client, request.key, request.service.name.encode(), error)
 
@@ -382,9 +392,9 @@ class Broker:
         if worker is None:
             self.counters.late_replies += 1
             if peer not in self.clients:
-                self._send_kind(peer, Kind.RECONNECT, bytes(16))
+                self.send_kind(peer, Kind.RECONNECT, bytes(16))
             return None
-        self._heard(worker, now)
+        self.roster.heard(worker, now)
         request = worker.busy.get(head[KEY_SLICE])
         if request is None:
             self.counters.late_replies += 1
@@ -397,26 +407,23 @@ class Broker:
             return
         worker, request = found
         service = request.service
-        self._take_back(request, worker)
+        self.take_back(request, worker)
         worker.done += 1
         service.work.add(now - request.given_at)
         code = ""
         if header.kind == Kind.ERROR:
             worker.errors += 1
             code = wire.unpack_error(wire.body_of(header, head, tail)).code
-        if request.answered:
-            self.requests.pop(request.key, None)
-        else:
+        if not request.answered:
             request.reply = head[header.body_at : header.body_at + 4096] if tail is None else tail[:4096]
             self._end(request, now, code)
             if not request.quiet:
                 self._send(request.client, head, tail)
-        request.head, request.tail = b"", None
         self._after_answer(worker, service, now)
 
     def _after_answer(self, worker: Worker, service: Service, now: float) -> None:
         if worker.state is WorkerState.DRAINING and not worker.busy:
-            self._dismiss(worker, now)
+            self.roster.dismiss(worker, now)
         if service.waiting:
             self.pump(service, now)
 
@@ -434,12 +441,10 @@ class Broker:
             return
         worker, request = found
         left = request.service
-        self._take_back(request, worker)
+        self.take_back(request, worker)
         worker.done += 1
         left.work.add(now - request.given_at)
-        if request.answered:
-            self.requests.pop(request.key, None)
-        else:
+        if not request.answered:
             self._move_on(request, header, head, tail, now)
         self._after_answer(worker, left, now)
 
@@ -451,7 +456,11 @@ class Broker:
         if header.hops != request.hops + 1 or header.hops > wire.MAX_HOPS:
             self.fail(request, TooManyHops(name, header.hops), now)
             return
-        service = None if self.inspector.serves(header.service) else self._service(header.service, now)
+        try:
+            service = None if self.inspector.serves(header.service) else self.service_named(header.service, now)
+        except DagBoxError as error:
+            self.fail(request, error, now)
+            return
         if service is None:
             self.fail(request, NoService(name, self.names()), now)
             return
@@ -461,7 +470,11 @@ class Broker:
         request.attempt = 0
         request.head, request.tail = head, tail
         request.size = len(head) + (len(tail) if tail is not None else 0)
-        request.flags = (request.flags & ~Flag.TAIL) | (header.flags & Flag.TAIL)
+        full = self._full(service, request)
+        if full is not None:
+            service.refused += 1
+            self.fail(request, full, now)
+            return
         if not service.ever_served:
             self.deadlines.remove(request)
             self._watch_deadline(request, now)
@@ -476,167 +489,27 @@ class Broker:
         self.counters.cancelled += 1
         self.fail(request, Cancelled(request.service.name), now)
 
-    # ------------------------------------------------------------------ workers
-
-    def _on_register(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
-        about = unpack(wire.body_of(header, head, tail))
-        credit = about.get("credit") if isinstance(about, dict) else None
-        if not isinstance(about, dict) or not isinstance(credit, int) or not 1 <= credit <= self.limits.credit:
-            raise InvalidArgument(f"register: a map with credit from 1 to {self.limits.credit}")
-        if self.inspector.serves(header.service):
-            raise Refused(f"{header.service.decode()} is served by the broker itself")
-        known = self.workers.get(peer)
-        if known is not None:
-            self._heard(known, now)
-            self._send_kind(peer, Kind.PONG, bytes(16), body=pack({"epoch": self.epoch}))
-            return
-        if len(self.workers) >= self.limits.workers:
-            raise LimitExceeded("workers", len(self.workers) + 1, self.limits.workers)
-        service = self._service(header.service, now)
-        if service is None:
-            raise LimitExceeded("services", len(self.services) + 1, self.limits.services)
-        name = str(about.get("name") or f"{service.name}-{peer.hex()[:6]}")
-        for other in [w for w in self.workers.values() if w.name == name and w.peer != peer]:
-            self._bury(other, now, "replaced by a new start")
-        worker = Worker(peer, service, name, credit, now)
-        worker.repeatable = about.get("repeatable") is True
-        worker.pid = about["pid"] if isinstance(about.get("pid"), int) else 0
-        worker.host = str(about.get("host", ""))
-        came_back = any(old.name == name for old in self.buried.values())
-        self.buried = {p: old for p, old in self.buried.items() if old.name != name and p != peer}
-        self.workers[peer] = worker
-        service.workers[peer] = worker
-        service.credits.set(worker, credit)
-        self.events.add(now, "back" if came_back else "joined", name, f"serves {service.name}, credit {credit}")
-        self._send_kind(peer, Kind.PONG, bytes(16), body=pack({"epoch": self.epoch}))
-        self._served(service, now)
-
-    def _served(self, service: Service, now: float) -> None:
-        """The service has a worker: what waited for anybody to serve it at all has its own deadline again."""
-        if not service.ever_served:
-            service.ever_served = True
-            for request in service.urgent.requests() + service.lane.requests():
-                self.deadlines.remove(request)
-                self._watch_deadline(request, now)
-        self.pump(service, now)
-
     def _on_ping(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
-        if not header.service:
-            self._client(peer, now)
-            self._send_kind(peer, Kind.PONG, head[KEY_SLICE], body=pack({"epoch": self.epoch, "version": wire.VERSION}))
+        if header.service:
+            self.roster.on_ping(header, head, tail, now)
             return
-        worker = self.workers.get(header.client)
-        if worker is None:
-            self._send_kind(header.client, Kind.RECONNECT, bytes(16))
-            return
-        worker.pings += 1
-        self._heard(worker, now)
-        report = unpack(wire.body_of(header, head, tail)) if len(head) > header.body_at or tail else {}
-        if isinstance(report, dict):
-            worker.report = report
-            in_hand = report.pop("in_hand", None)
-            if isinstance(in_hand, list):
-                self._reconcile(worker, in_hand, now)
-
-    def _reconcile(self, worker: Worker, in_hand: list[Any], now: float) -> None:
-        """Compare what the worker says it has in hand with what it was given: a broken connection may have
-        swallowed a request, or an answer. What two pings in a row do not name is not there any more."""
-        settled = now - 2 * self.limits.heartbeat_s
-        named = {key for key in in_hand if isinstance(key, bytes)}
-        absent = {key for key, r in worker.busy.items() if key not in named and r.given_at < settled}
-        for key in absent & worker.absent:
-            request = worker.busy[key]
-            self._take_back(request, worker)
-            if request.answered:
-                self.requests.pop(key, None)
-            else:
-                self._redeliver(request, worker, now, "the connection broke")
-        worker.absent = absent & worker.busy.keys()
-        if worker.service.waiting:
-            self.pump(worker.service, now)
-
-    def _heard(self, worker: Worker, now: float) -> None:
-        worker.heard_at = now
-        if worker.state is WorkerState.LATE:
-            worker.state = WorkerState.LIVE
-            self.events.add(now, "back", worker.name, "heard again")
+        self._client(peer, now)
+        self.send_kind(peer, Kind.PONG, head[KEY_SLICE], body=pack({"epoch": self.epoch, "version": wire.VERSION}))
 
     def _on_leave(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         worker = self.workers.get(peer)
         if worker is not None:
-            self.drain(worker, now)
+            self.roster.drain(worker, now)
             return
-        for request in [r for r in self.requests.values() if r.client == peer and not r.answered]:
-            request.quiet = True
-            self.fail(request, Cancelled(request.service.name), now)
+        client = self.clients.get(peer)
+        if client is not None and client.in_flight:
+            for request in [r for r in self.requests.values() if r.client == peer and not r.answered]:
+                self.counters.cancelled += 1
+                request.quiet = True
+                self.fail(request, Cancelled(request.service.name), now)
         self.clients.pop(peer, None)
 
-    def drain(self, worker: Worker, now: float) -> None:
-        """Give the worker nothing more, and let it go when it has nothing in hand."""
-        if worker.state is not WorkerState.DRAINING:
-            worker.state = WorkerState.DRAINING
-            worker.service.credits.set(worker, 0)
-            self.events.add(now, "draining", worker.name, f"{len(worker.busy)} requests in hand")
-        if not worker.busy:
-            self._dismiss(worker, now)
-
-    def _dismiss(self, worker: Worker, now: float) -> None:
-        """A drained worker goes."""
-        self._remove(worker)
-        self._send_kind(worker.peer, Kind.LEAVE, bytes(16))
-        self.events.add(now, "left", worker.name, f"did {worker.done} requests")
-
-    def _remove(self, worker: Worker) -> None:
-        self.workers.pop(worker.peer, None)
-        worker.service.workers.pop(worker.peer, None)
-        worker.service.credits.set(worker, 0)
-
-    def _bury(self, worker: Worker, now: float, reason: str) -> None:
-        """The worker is dead: what it had in hand goes to another, or is answered `worker_lost`."""
-        self._remove(worker)
-        worker.state = WorkerState.DEAD
-        worker.dead_at = now
-        self.buried[worker.peer] = worker
-        self.events.add(now, "dead", worker.name, f"{reason}; {len(worker.busy)} requests in hand")
-        for request in reversed(list(worker.busy.values())):
-            self._take_back(request, worker)
-            if request.answered:
-                self.requests.pop(request.key, None)
-            else:
-                self._redeliver(request, worker, now, reason)
-        self.pump(worker.service, now)
-
-    def _redeliver(self, request: Request, worker: Worker, now: float, reason: str) -> None:
-        may_repeat = worker.repeatable or bool(request.flags & Flag.REPEATABLE)
-        if may_repeat and request.attempt + 1 < self.limits.attempts:
-            request.attempt += 1
-            request.queued_at = now
-            request.service.redelivered += 1
-            self.counters.redelivered += 1
-            request.timeline.append((now, "redelivered", reason))
-            self.events.add(now, "redelivered", request.service.name, f"from {worker.name}", at_most_every_s=1.0)
-            self.put_in_queue(request, front=True)
-            return
-        self.dead_letters.add(request, now, reason)
-        self.events.add(now, "dead letter", request.service.name, f"from {worker.name}: {reason}", at_most_every_s=1.0)
-        self.fail(request, WorkerLost(request.service.name, request.attempt + 1), now)
-
-    def _check_workers(self, now: float) -> None:
-        limits = self.limits
-        stalled = now - self._last_tick - limits.heartbeat_s
-        for worker in list(self.workers.values()):
-            if stalled > 0:
-                # The broker itself stood still (stopped, or the machine slept): pings are still waiting in the
-                # socket, so this time does not count against the workers.
-                worker.heard_at += stalled
-            silent = now - worker.heard_at
-            if silent > limits.dead_after * limits.heartbeat_s:
-                self._bury(worker, now, f"no ping for {silent:.1f} s")
-            elif silent > limits.late_after * limits.heartbeat_s and worker.state is WorkerState.LIVE:
-                worker.state = WorkerState.LATE
-                self.events.add(now, "late", worker.name, f"no ping for {silent:.1f} s")
-        if self.buried:
-            self.buried = {p: w for p, w in self.buried.items() if now - w.dead_at < limits.forget_dead_s}
+    # ------------------------------------------------------------------ time
 
     def _sample(self, now: float) -> None:
         for name, service in list(self.services.items()):
@@ -656,7 +529,11 @@ class Broker:
         request.slot = 0
         if request.answered:
             return
-        if not request.service.ever_served and now < request.deadline:
+        if now < request.deadline and request.service.ever_served:
+            # The grace for a service that nobody had served is over, but somebody serves it by now.
+            self.deadlines.add(request, request.deadline)
+            return
+        if now < request.deadline:
             self.fail(request, NoService(request.service.name, self.names()), now)
             return
         self.counters.expired += 1
@@ -669,7 +546,7 @@ class Broker:
         """The names of all services that can be asked for."""
         return sorted(s.name for s in self.services.values() if s.ever_served) + list(wire.STATUS_SERVICES)
 
-    def _service(self, name: bytes, now: float) -> Service | None:
+    def service_named(self, name: bytes, now: float) -> Service | None:
         service = self.services.get(name)
         if service is None:
             if not name:
@@ -718,7 +595,7 @@ class Broker:
         message = wire.build(Kind.ERROR, key[:8], key[8:], service, wire.pack_error(error))
         self._send(peer, message.head, message.tail)
 
-    def _send_kind(self, peer: bytes, kind: Kind, key: bytes, service: bytes = b"", body: bytes = b"") -> None:
+    def send_kind(self, peer: bytes, kind: Kind, key: bytes, service: bytes = b"", body: bytes = b"") -> None:
         message = wire.build(kind, key[:8], key[8:], service, body)
         self._send(peer, message.head, message.tail)
 

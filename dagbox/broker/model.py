@@ -23,6 +23,7 @@ class Limits:
         credit: the most that a worker may ask for.
         attempts: how often a request is given to a worker before it becomes a dead letter.
         dead_letters, traces, slowest, events: how many of each are kept.
+        dead_letter_bytes: how many bytes the dead letters may have together.
         longest_s: the deadline of a request that names none.
         no_service_s: how long a request for a service that nobody ever registered waits for one.
         heartbeat_s: the interval of the workers' pings; `late_after` and `dead_after` are missed pings.
@@ -37,6 +38,7 @@ class Limits:
     credit: int = 65_536
     attempts: int = 3
     dead_letters: int = 1_000
+    dead_letter_bytes: int = 64 * 1024 * 1024
     traces: int = 1_000
     slowest: int = 100
     events: int = 2_000
@@ -166,8 +168,8 @@ class Worker:
         self.listed_free = 0
         self.busy: dict[bytes, Request] = {}
         """What it works on, by request key; also what was answered already but not yet given back."""
-        self.absent: set[bytes] = set()
-        """Which of these its last ping did not name, though it should have had them by then."""
+        self.absent: dict[bytes, float] = {}
+        """Which of these its pings do not name, though it should have them by then, and since when."""
         self.report: dict[str, Any] = {}
         """What its last ping told: cpu, memory, figures of its service."""
         self.course = Course()

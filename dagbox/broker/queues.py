@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,20 +15,25 @@ if TYPE_CHECKING:
 
 SLOT_S = 0.05
 """Deadlines are kept to this precision, in seconds."""
+MOST_EMPTY = 1_000
+"""So many empty places more than full ones are not worth sweeping."""
 
 
 class Lane:
     """Waiting requests, one client after the other, each client's own in order.
 
     A request that was answered while it waited (cancelled, too late) stays in its place, empty, and is passed
-    over when its turn comes.
+    over when its turn comes; when the empty places outnumber the others, they are swept out. Requests that had
+    been given out and came back go before all others.
     """
 
-    __slots__ = ("_by_client", "_turns")
+    __slots__ = ("_by_client", "_came_back", "_empty", "_turns")
 
     def __init__(self) -> None:
         self._by_client: dict[bytes, deque[Request]] = {}
         self._turns: deque[bytes] = deque()
+        self._came_back: deque[Request] = deque()
+        self._empty = 0
 
     def push(self, request: Request) -> None:
         """Put a request behind its client's others."""
@@ -40,16 +46,28 @@ class Lane:
 
     def push_front(self, request: Request) -> None:
         """Put a request before all others: it had been given out already and came back."""
-        waiting = self._by_client.get(request.client)
-        if waiting is None:
-            self._by_client[request.client] = deque((request,))
-        else:
-            waiting.appendleft(request)
-            self._turns.remove(request.client)
-        self._turns.appendleft(request.client)
+        self._came_back.appendleft(request)
+
+    def leave_empty(self, waiting: int) -> None:
+        """A request of this lane was answered while it waited; `waiting` is how many still do."""
+        self._empty += 1
+        if self._empty > MOST_EMPTY + waiting:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self._empty = 0
+        self._came_back = deque(request for request in self._came_back if request.waits)
+        left = {client: deque(r for r in requests if r.waits) for client, requests in self._by_client.items()}
+        self._by_client = {client: requests for client, requests in left.items() if requests}
+        self._turns = deque(client for client in self._turns if client in self._by_client)
 
     def pop(self) -> Request | None:
         """The next request that still waits; None if there is none."""
+        while self._came_back:
+            request = self._came_back.popleft()
+            if request.waits:
+                return request
+            self._empty -= 1
         turns, by_client = self._turns, self._by_client
         while turns:
             client = turns.popleft()
@@ -61,6 +79,7 @@ class Lane:
                 del by_client[client]
             if request.waits:
                 return request
+            self._empty -= 1
         return None
 
     def waiting_of(self, client: bytes) -> int:
@@ -73,8 +92,9 @@ class Lane:
         return len(self._by_client)
 
     def requests(self) -> list[Request]:
-        """All requests that wait, client by client."""
-        return [request for waiting in self._by_client.values() for request in waiting if request.waits]
+        """All requests that wait: those that came back, then client by client."""
+        everything = chain(self._came_back, *self._by_client.values())
+        return [request for request in everything if request.waits]
 
 
 class Credits:
@@ -124,11 +144,15 @@ class Credits:
 
 
 class Deadlines:
-    """Requests by the time slot in which they end: adding and removing are one dictionary operation each."""
+    """Requests by the time slot in which they end: adding and removing are one dictionary operation each.
 
-    __slots__ = ("_heap", "_slots")
+    A slot that has lost its requests stays until its time comes, or until there are many like it.
+    """
+
+    __slots__ = ("_heap", "_slots", "_sweep_at")
 
     def __init__(self) -> None:
+        self._sweep_at = MOST_EMPTY
         self._slots: dict[int, dict[bytes, Request]] = {}
         self._heap: list[int] = []
 
@@ -163,4 +187,11 @@ class Deadlines:
         heap = self._heap
         while heap and not self._slots[heap[0]]:
             del self._slots[heapq.heappop(heap)]
-        return heap[0] * SLOT_S if heap else None
+        if len(heap) > self._sweep_at:
+            self._sweep()
+        return self._heap[0] * SLOT_S if self._heap else None
+
+    def _sweep(self) -> None:
+        self._slots = {slot: requests for slot, requests in self._slots.items() if requests}
+        self._heap = sorted(self._slots)
+        self._sweep_at = 2 * len(self._heap) + MOST_EMPTY

@@ -47,7 +47,7 @@ class EventLog:
     def after(self, seq: int, limit: int) -> list[Event]:
         """The events numbered above `seq`, at most the last `limit`."""
         found = [event for event in self._events if event.seq > seq]
-        return found[-limit:]
+        return found[-limit:] if limit else []
 
 
 class TraceLog:
@@ -95,17 +95,26 @@ class DeadLetter:
     key: bytes
     head: bytes
     tail: bytes | None
+    hops: int
+    flags: int
     attempts: int
     reason: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of the message."""
+        return len(self.head) + len(self.tail or b"")
 
 
 @dataclass(slots=True)
 class DeadLetters:
-    """The last requests that were given up, by number."""
+    """The last requests that were given up, by number: at most so many, and so many bytes, but always the last one."""
 
     most: int
+    most_bytes: int
     letters: dict[int, DeadLetter] = field(default_factory=dict)
     total: int = 0
+    size: int = 0
 
     def add(self, request: Request, now: float, reason: str) -> None:
         """Keep a request that was given up; the oldest goes when there are too many."""
@@ -118,15 +127,33 @@ class DeadLetters:
             request.key,
             request.head,
             request.tail,
+            request.hops,
+            request.flags,
             request.attempt + 1,
             reason,
         )
-        if len(self.letters) > self.most:
-            del self.letters[next(iter(self.letters))]
+        self.size += self.letters[self.total].size
+        while len(self.letters) > 1 and (len(self.letters) > self.most or self.size > self.most_bytes):
+            self.take(next(iter(self.letters)))
 
     def take(self, number: int) -> DeadLetter | None:
         """Take one out; None if there is none of that number."""
-        return self.letters.pop(number, None)
+        letter = self.letters.pop(number, None)
+        if letter is not None:
+            self.size -= letter.size
+        return letter
+
+    def put_back(self, letter: DeadLetter) -> None:
+        """Have a letter again that was taken out."""
+        self.letters[letter.number] = letter
+        self.size += letter.size
+
+    def clear(self) -> int:
+        """Drop all; how many there were."""
+        count = len(self.letters)
+        self.letters.clear()
+        self.size = 0
+        return count
 
     def listing(self, now: float) -> list[dict[str, Any]]:
         """All of them, oldest first, as plain maps."""
@@ -138,7 +165,7 @@ class DeadLetters:
                 "client": letter.client.hex()[:8],
                 "request": letter.key[8:].hex(),
                 "attempts": letter.attempts,
-                "bytes": len(letter.head) + len(letter.tail or b""),
+                "bytes": letter.size,
                 "reason": letter.reason,
             }
             for letter in self.letters.values()

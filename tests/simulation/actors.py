@@ -48,13 +48,12 @@ class SimBroker:
 
     def receive(self, peer: bytes, head: bytes, tail: bytes | None) -> None:
         machine = self.machine
-        before = set(machine.requests)
         out = machine.receive(peer, head, tail, self.world.now)
         kind = head[5]
-        if kind == Kind.REQUEST and (set(machine.requests) - before or self._answers(out, head[wire.KEY_SLICE])):
-            self.open.add(head[wire.KEY_SLICE])
-        elif kind == Kind.REQUEST and machine.requests[head[wire.KEY_SLICE]].answered is False:
-            self.open.add(head[wire.KEY_SLICE])
+        if kind == Kind.REQUEST:
+            known = machine.requests.get(head[wire.KEY_SLICE])
+            if self._answers(out, head[wire.KEY_SLICE]) or (known is not None and not known.answered):
+                self.open.add(head[wire.KEY_SLICE])
         self._send(out)
 
     @staticmethod
@@ -89,8 +88,8 @@ def check_invariants(broker: Broker) -> None:
         assert service.in_flight == len(busy)
     for worker in broker.workers.values():
         free = worker.credit - len(worker.busy)
-        assert 0 <= free
-        assert worker.listed_free == (0 if worker.state == "draining" else free)
+        assert free >= 0
+        assert worker.listed_free == (free if worker.state == "live" else 0)
         for key, request in worker.busy.items():
             assert request.worker is worker
             assert broker.requests.get(key) is request

@@ -1,0 +1,306 @@
+"""Who is alive: registering, signs of life, late, dead, back, drained, replaced; what happens to work in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dagbox import wire
+from dagbox.values import pack
+from dagbox.wire import Flag, Kind
+from tests.broker.table import EPOCH, Table, number, peer
+
+NewTable = Callable[..., Table]
+
+
+def test_late_then_dead_then_back_by_reconnect(table: Table) -> None:
+    table.register("w1")
+    table.run(0.9)
+    assert table.state("w1") == "live"
+    table.run(0.4)
+    assert table.state("w1") == "late"
+    table.ping("w1", "reader")
+    assert table.state("w1") == "live"
+    table.run(2.4)
+    assert table.state("w1") == "late"
+    table.run(0.4)
+    assert table.state("w1") == "dead"
+    assert table.ping("w1", "reader") == [("w1", "reconnect", 0, b"")]
+    assert table.register("w1") == [("w1", "pong", 0, EPOCH)]
+    assert table.state("w1") == "live"
+    assert not table.broker.buried
+    assert [e for e in table.events() if "w1" in e] == [
+        "joined w1",
+        "late w1",
+        "back w1",
+        "late w1",
+        "dead w1",
+        "back w1",
+    ]
+
+
+def test_signs_of_life_keep_a_worker_alive_while_its_handler_is_long(table: Table) -> None:
+    table.register("w1")
+    table.ask("ann", 1)
+    assert table.run(30.0, ("w1:reader",)) == []
+    assert table.state("w1") == "live"
+    assert table.answer("w1", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
+
+
+def test_a_late_worker_is_given_nothing_more_until_it_is_heard(table: Table) -> None:
+    table.register("w1", credit=4)
+    table.register("w2", credit=1)
+    table.run(1.6, ("w2:reader",))
+    assert (table.state("w1"), table.state("w2")) == ("late", "live")
+    assert table.ask("ann", 1)[0][0] == "w2"
+    assert table.ask("ann", 2) == []
+    assert table.ping("w1", "reader") == [("w1", "request", 2, b"\x80")]
+    assert table.free("w1") == 3
+
+
+def test_any_word_of_a_late_worker_counts_as_a_sign_of_life(table: Table) -> None:
+    table.register("w1", credit=2)
+    table.ask("ann", 1)
+    table.run(1.6)
+    table.ask("ann", 2)
+    sent = table.answer("w1", "ann", 1)
+    assert sorted(sent) == [("ann", "reply", 1, b"\xc0"), ("w1", "request", 2, b"\x80")]
+    assert table.free("w1") == 1
+
+
+def test_work_of_a_dead_worker_goes_to_another_in_its_order_before_the_rest(table: Table) -> None:
+    table.register("w1", credit=3)
+    for n in range(5):
+        table.ask("ann", n)
+    sent = table.run(3.1)
+    assert sent == []
+    table.register("w2", credit=5)
+    assert [(m[0], m[1], m[2]) for m in table.read([])] == []
+    requests = sorted(r.key[8:] for r in table.broker.workers[peer("w2")].busy.values())
+    assert requests == [number(n) for n in range(5)]
+    order = list(table.broker.workers[peer("w2")].busy)
+    assert order == [peer("ann") + number(n) for n in range(5)]
+    assert table.broker.counters.redelivered == 3
+
+
+def test_the_second_worker_sees_the_attempt_and_what_is_left_of_the_deadline(table: Table) -> None:
+    table.register("w1")
+    table.ask("ann", 1, span_ms=10_000)
+    assert (table.sent_header().attempt, table.sent_header().deadline_ms) == (0, 10_000)
+    table.run(3.1)
+    table.register("w2")
+    header = table.sent_header(1)
+    assert header.attempt == 1
+    assert 6_000 < header.deadline_ms < 7_100
+
+
+def test_after_the_last_attempt_a_request_is_a_dead_letter(new_table: NewTable) -> None:
+    table = new_table(attempts=3)
+    table.ask("ann", 1, body=b"\xa6poison", span_ms=60_000)
+    answers = []
+    for n in range(3):
+        table.register(f"w{n}")
+        answers += table.read(table.broker.undeliverable(peer(f"w{n}"), b"", table.now, "gone"))
+    assert answers == [("ann", "error", 1, "worker_lost")]
+    [letter] = table.control("dead_letters")
+    assert letter["service"] == "reader"
+    assert letter["attempts"] == 3
+    assert "gone" in letter["reason"]
+
+
+def test_a_request_that_may_not_be_repeated_is_answered_worker_lost(table: Table) -> None:
+    table.register("w1", credit=2, repeatable=False)
+    table.ask("ann", 1)
+    table.ask("ann", 2, flags=Flag.REPEATABLE)
+    table.run(3.1)
+    table.register("w2", repeatable=False)
+    assert list(table.broker.workers[peer("w2")].busy) == [peer("ann") + number(2)]
+    assert len(table.broker.dead_letters.letters) == 1
+
+
+def test_late_replies_for_what_was_given_to_someone_else_are_dropped(table: Table) -> None:
+    table.register("w1")
+    table.ask("ann", 1)
+    table.run(3.1)
+    table.register("w2")
+    table.register("w1")
+    assert table.answer("w1", "ann", 1) == []
+    assert table.answer("w2", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
+
+
+def test_an_unknown_worker_is_told_to_reconnect_whatever_it_says(table: Table) -> None:
+    assert table.answer("w9", "ann", 1) == [("w9", "reconnect", 0, b"")]
+    assert table.ping("w9", "reader") == [("w9", "reconnect", 0, b"")]
+    assert table.forward("w9", "ann", 1, "x") == [("w9", "reconnect", 0, b"")]
+    assert table.answer("w9", "ann", 1, kind=Kind.PARTIAL) == [("w9", "reconnect", 0, b"")]
+
+
+def test_a_broker_that_stood_still_does_not_bury_its_workers(table: Table) -> None:
+    table.register("w1")
+    table.run(1.0, ("w1:reader",))
+    assert table.tick(20.0) == []
+    assert table.state("w1") in ("live", "late")
+    table.ping("w1", "reader")
+    assert table.state("w1") == "live"
+
+
+def test_registering_twice_is_answered_and_changes_nothing(table: Table) -> None:
+    table.register("w1", credit=3)
+    table.ask("ann", 1)
+    assert table.register("w1", credit=3) == [("w1", "pong", 0, EPOCH)]
+    assert table.free("w1") == 2
+    assert len(table.broker.workers) == 1
+
+
+def test_a_new_start_under_the_same_name_takes_over(table: Table) -> None:
+    table.register("old", name="writer")
+    table.ask("ann", 1)
+    sent = table.register("new", name="writer")
+    assert ("new", "pong", 0, EPOCH) in sent
+    assert ("new", "request", 1, b"\x80") in sent
+    assert ("old", "leave", 0, b"") in sent
+    assert table.state("old") == "unknown"
+    assert table.answer("old", "ann", 1) == [("old", "reconnect", 0, b"")]
+    assert table.answer("new", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
+
+
+def test_one_name_in_two_services_is_two_workers(table: Table) -> None:
+    """A program that serves two functions under one name, or a stranger who takes the writer's, harms nobody."""
+    table.register("w1", "reader", name="same")
+    table.register("w2", "other", name="same")
+    assert (table.state("w1"), table.state("w2")) == ("live", "live")
+
+
+def test_leave_drains(table: Table) -> None:
+    table.register("w1", credit=2)
+    table.ask("ann", 1)
+    assert table.leave("w1", "reader") == []
+    assert table.state("w1") == "draining"
+    assert table.ask("ann", 2) == []
+    assert table.answer("w1", "ann", 1) == [("ann", "reply", 1, b"\xc0"), ("w1", "leave", 0, b"")]
+    assert table.state("w1") == "unknown"
+    assert table.register("w2") == [("w2", "pong", 0, EPOCH), ("w2", "request", 2, b"\x80")]
+
+
+def test_leave_with_nothing_in_hand_is_goodbye_at_once(table: Table) -> None:
+    table.register("w1")
+    assert table.leave("w1", "reader") == [("w1", "leave", 0, b"")]
+    assert "left w1" in table.events()
+
+
+def test_a_draining_worker_that_dies_is_buried_and_its_work_goes_on(table: Table) -> None:
+    table.register("w1")
+    table.register("w2", credit=1)
+    table.ask("ann", 1)
+    table.leave("w1", "reader")
+    sent = table.run(3.1, ("w2:reader",))
+    assert table.state("w1") == "dead"
+    assert ("w2", "request", 1, b"\x80") in sent
+
+
+def test_a_worker_that_cannot_be_reached_is_dead_at_once(table: Table) -> None:
+    table.register("w1")
+    table.register("w2")
+    [(_, head, _)] = table.ask("ann", 1) and table.raw
+    assert table.read(table.broker.undeliverable(peer("w1"), head, table.now, "gone")) == [
+        ("w2", "request", 1, b"\x80")
+    ]
+    assert table.broker.counters.undeliverable == 1
+
+
+def test_an_answer_that_cannot_be_delivered_is_counted_and_told(table: Table) -> None:
+    table.register("w1")
+    table.ask("ann", 1)
+    [(_, head, _)] = table.answer("w1", "ann", 1) and table.raw
+    assert table.read(table.broker.undeliverable(peer("ann"), head, table.now, "its buffer is full")) == []
+    assert table.broker.counters.undeliverable == 1
+    assert f"undeliverable {peer('ann').hex()[:8]}" in table.events()
+
+
+def test_what_a_broken_connection_swallowed_is_found_by_the_pings(table: Table) -> None:
+    table.register("w1", credit=2)
+    table.ask("ann", 1)
+    table.ask("ann", 2)
+    kept = [peer("ann") + number(2)]
+    table.run(1.5, ("w1:reader",))
+    assert table.ping("w1", "reader", kept) == []
+    sent = []
+    for _ in range(4):
+        table.run(0.5)
+        sent += table.ping("w1", "reader", kept)
+    assert [(m[0], m[1], m[2]) for m in sent] == [("w1", "request", 1)]
+    assert table.broker.counters.redelivered == 1
+    assert table.free("w1") == 0
+
+
+def test_pings_that_waited_while_the_broker_stood_still_do_not_lose_what_was_answered(table: Table) -> None:
+    """The answers wait in the socket beside the pings; none of them is overtaken into `worker_lost`."""
+    table.register("w1", credit=8, repeatable=False)
+    for n in range(8):
+        table.ask("ann", n)
+    table.run(0.4)
+    table.now += 10.0
+    sent = []
+    for _ in range(20):
+        sent += table.ping("w1", "reader", [])
+    assert sent == []
+    for n in range(8):
+        assert table.answer("w1", "ann", n) == [("ann", "reply", n, b"\xc0")]
+
+
+def test_dead_workers_are_forgotten_after_a_minute(table: Table) -> None:
+    table.register("w1")
+    table.run(3.1)
+    assert table.state("w1") == "dead"
+    table.run(61.0)
+    assert table.state("w1") == "unknown"
+
+
+def test_an_expected_service_waits_for_its_worker_instead_of_failing(new_table: NewTable) -> None:
+    table = new_table(expected=("reader",))
+    table.ask("ann", 1, span_ms=20_000)
+    assert table.run(10.0) == []
+    assert table.register("w1") == [("w1", "pong", 0, EPOCH), ("w1", "request", 1, b"\x80")]
+
+
+def test_a_report_of_any_form_is_harmless(table: Table) -> None:
+    table.register("w1")
+    for body in (b"", pack([1]), pack({"in_hand": 7}), pack({"in_hand": [1, None, [2]]}), pack({1: 2, "cpu": "hot"})):
+        message = wire.build(Kind.PING, peer("w1"), bytes(8), b"reader", body)
+        assert table.say("heart", message) == []
+    message = wire.build(Kind.PING, peer("w1"), bytes(8), b"reader", b"\xc1")
+    assert table.say("heart", message) == [("heart", "error", 0, "invalid_argument")]
+    assert table.inspect("status")["workers"][0]["name"] == "w1"
+
+
+def test_a_worker_cannot_register_what_makes_no_sense(table: Table) -> None:
+    bad = [
+        ({"credit": 0}, "reader"),
+        ({"credit": 10**9}, "reader"),
+        ({"credit": "1"}, "reader"),
+        ({"credit": True}, "reader"),
+        ([1], "reader"),
+        ({"credit": 1}, "status"),
+        ({"credit": 1}, ""),
+        ({"credit": 1, "name": "x" * 5_000}, "reader"),
+        ({"credit": 1, "name": 7}, "reader"),
+    ]
+    for about, service in bad:
+        message = wire.build(Kind.REGISTER, peer("w1"), bytes(8), service.encode(), pack(about))
+        [(target, kind, _, _)] = table.say("w1", message)
+        assert (target, kind) == ("w1", "error"), (about, service)
+    assert not table.broker.workers
+    assert table.broker.counters.malformed == len(bad)
+
+
+def test_shut_down_answers_everything_and_tells_the_workers(table: Table) -> None:
+    table.register("w1")
+    table.ask("ann", 1)
+    table.ask("bob", 2)
+    table.ask("bob", 3, "nobody")
+    sent = table.read(table.broker.shut_down(table.now))
+    assert [m for m in sent if m[1] == "error"] == [
+        ("ann", "error", 1, "stopping"),
+        ("bob", "error", 2, "stopping"),
+        ("bob", "error", 3, "stopping"),
+    ]
+    assert sent[-1] == ("w1", "reconnect", 0, b"")

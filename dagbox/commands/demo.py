@@ -45,6 +45,7 @@ def demo(
     data; loading again changes only what has changed. The command tells what to type in another terminal.
     Ctrl-C ends it.
     """
+    from dagbox.commands.dashboard import open_on_enter, wanted
     from dagbox.demo.run import Demo, DemoSettings
     from dagbox.runtime.process import start_logging
 
@@ -53,7 +54,8 @@ def demo(
     start_logging()
     where = directory or default_directory()
     settings = DemoSettings(rate=0.0 if no_traffic else rate, for_s=for_s, seed=seed)
-    return Demo(where, node_settings(readers, logic, ()), settings, note).run()
+    on_terminal = (lambda stopping: open_on_enter(where, stopping)) if wanted(headless) else None
+    return Demo(where, node_settings(readers, logic, ()), settings, note, on_terminal).run()
 
 
 def default_directory() -> str:

@@ -38,7 +38,8 @@ logic_option = click.option(
     type=click.Choice(DURABILITIES),
     help='"full": what is acknowledged is on disk; "process": it survives kill -9, not power loss.  [default: full]',
 )
-@click.option("--headless", is_flag=True, help="Log what happens, also where there is a terminal for the dashboard.")
+@click.option("--headless", is_flag=True, help="No dashboard, also where there is a terminal for it: log what happens.")
+@click.option("--attached", is_flag=True, hidden=True)
 def up(
     directory: str | None,
     readers: int | None,
@@ -47,18 +48,34 @@ def up(
     insecure: bool,
     durability: str | None,
     headless: bool,
+    attached: bool,
 ) -> int:
     """Run a node on a directory: a broker, a writer, a lock worker, readers and logic workers, each a process.
+
+    In a terminal the dashboard is shown, the node logs to DIR/node.log, and leaving the dashboard ends the node.
 
     A process that dies is started again. Ctrl-C or SIGTERM ends the node: it finishes what it has begun, within
     5 s. There is one node to a directory; other programs find it by the directory, as in `dagbox shell DIR`.
     """
+    from dagbox.commands.dashboard import end_with_standard_input, run_with_dashboard, wanted
     from dagbox.runtime.node import run_node
     from dagbox.runtime.process import start_logging
 
-    start_logging()
+    where = directory_of(directory)
     made = node_settings(readers, logic, listen, insecure, durability)
-    return run_node(directory_of(directory), settings=made, on_ready=_say_ready)
+    if wanted(headless):
+        return run_with_dashboard(where, _arguments_of(made))
+    if attached:
+        end_with_standard_input()
+    start_logging()
+    return run_node(where, settings=made, on_ready=_say_ready)
+
+
+def _arguments_of(made: NodeSettings) -> list[str]:
+    """The flags of `dagbox up` that give these settings."""
+    numbers = ["--readers", str(made.readers), "--logic", str(made.logic), "--durability", made.durability]
+    listen = [part for address in made.listen for part in ("--listen", address)]
+    return [*numbers, *listen, *(["--insecure"] if made.insecure else [])]
 
 
 def node_settings(

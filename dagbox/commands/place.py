@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 STORE_FILE = "data.mdb"
 _OWN_FILES = frozenset(
-    ("lock.mdb", "node.json", "node.lock", "broker.lock", "locks", "locks.authority", "run", "dagbox.toml", "keys")
+    (
+        "lock.mdb",
+        "node.json",
+        "node.lock",
+        "node.log",
+        "broker.lock",
+        "locks",
+        "locks.authority",
+        "run",
+        "dagbox.toml",
+        "keys",
+    )
 )
 """What DagBox itself may have put into a directory before there was a store in it."""
 

@@ -48,9 +48,18 @@ class Demo:
     Args:
         directory: where the data is; created if need be.
         say: told each line that people are to read.
+        on_terminal: called on a thread of its own once the data is there, with the event that says when to return.
     """
 
-    def __init__(self, directory: str, node: NodeSettings, settings: DemoSettings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        directory: str,
+        node: NodeSettings,
+        settings: DemoSettings,
+        say: Callable[[str], None],
+        on_terminal: Callable[[threading.Event], None] | None = None,
+    ) -> None:
+        self._on_terminal = on_terminal
         self._directory = directory
         self._settings = settings
         self._say = say
@@ -90,7 +99,7 @@ class Demo:
             traffic = Traffic(self._connect, keys, self._settings.rate, self._settings.seed)
             if self._settings.rate and keys:
                 traffic.start()
-            self._stopping.wait(self._settings.for_s)
+            self._wait()
             traffic.stop()
             self.counts = traffic.counts
             if self._settings.rate:
@@ -101,6 +110,18 @@ class Demo:
                 raise
         finally:
             self._node.stop()
+
+    def _wait(self) -> None:
+        """Wait for the end, with whatever else is to be done on the terminal meanwhile."""
+        if self._on_terminal is None:
+            self._stopping.wait(self._settings.for_s)
+            return
+        self._say("Enter opens the dashboard, Ctrl-C ends the demo.")
+        beside = threading.Thread(target=self._on_terminal, args=(self._stopping,), name="demo terminal")
+        beside.start()
+        self._stopping.wait(self._settings.for_s)
+        self._stopping.set()
+        beside.join()
 
     def _connect(self) -> dagbox.Database:
         return dagbox.connect(self._node.address, timeout=TIMEOUT_S)

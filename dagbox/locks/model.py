@@ -50,11 +50,17 @@ class Lease(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """A request was granted its lease; `repeat` if that was so before and the request came again."""
+    """A request was granted its lease.
+
+    Args:
+        repeat: it was granted before, and the request came again.
+        waited: how long it stood in line, in seconds; 0 for a repeat.
+    """
 
     request: bytes
     lease: Lease
     repeat: bool = False
+    waited: float = 0.0
 
 
 class Refused(NamedTuple):

@@ -162,7 +162,7 @@ class LockTable:
             self._refuse(request, error)
             return
         if blocked is None:
-            self._grant(request, owner, names, ttl, shared)
+            self._grant(request, owner, names, ttl, shared, now)
         else:
             self._wait(Waiter(request, owner, names, ttl, shared, self._now, self._now + wait))
 
@@ -431,7 +431,7 @@ class LockTable:
                 del self._keys[name]
         for waiter in sorted(ready, key=lambda waiter: waiter.number):
             self._leave(waiter)
-            self._grant(waiter.request, waiter.owner, waiter.keys, waiter.ttl, waiter.shared)
+            self._grant(waiter.request, waiter.owner, waiter.keys, waiter.ttl, waiter.shared, waiter.since)
 
     @staticmethod
     def _let_in(state: KeyState, ready: list[Waiter]) -> None:
@@ -469,14 +469,16 @@ class LockTable:
 
     # Leases
 
-    def _grant(self, request: bytes, owner: str, names: tuple[str, ...], ttl: float, shared: bool) -> None:
+    def _grant(
+        self, request: bytes, owner: str, names: tuple[str, ...], ttl: float, shared: bool, since: float
+    ) -> None:
         self._mark_ttl(ttl)
         self._token += 1
         if self._token > self._marks.tokens:
             self._mark(self._marks._replace(tokens=self._token - 1 + self._token_block), durable=True)
         lease = Lease(self._token, names, owner, shared, ttl, self._now + ttl, request)
         self._hold(lease)
-        self._events.append(Granted(request, lease))
+        self._events.append(Granted(request, lease, waited=max(0.0, self._now - since)))
         self.counts["granted"] += 1
 
     def _hold(self, lease: Lease) -> None:

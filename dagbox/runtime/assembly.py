@@ -68,7 +68,8 @@ def _open_lock(directory: str | os.PathLike[str]) -> LockService:
         store.close()
         authority.release()
 
-    return LockService(LockOperations(LockJournal(store, boot, marks), time.monotonic()), close)
+    operations = LockOperations(LockJournal(store, boot, marks), time.monotonic())
+    return LockService(operations, close, fence_with="writer")
 
 
 def _take_patiently(take: Callable[[], Any]) -> Any:

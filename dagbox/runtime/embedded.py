@@ -275,6 +275,9 @@ class EmbeddedNode:
             raise result
         return result
 
+    def _remember_fences(self, fences: list[list[Any]]) -> None:
+        self._write({"op": "fence", "fence": fences, "answer": None})
+
     def _apply(self, operations: Sequence[Any]) -> list[Any]:
         results = self._writer.apply_operations(operations)
         now = time.monotonic()
@@ -324,7 +327,7 @@ class EmbeddedNode:
 
             with self._lock_gate:
                 if self._locks is None or not self._locks.current:
-                    self._locks = open_lock_calls(self.path, self._locks)
+                    self._locks = open_lock_calls(self.path, self._locks, self._remember_fences)
                 locks = self._locks
         return locks
 

@@ -21,24 +21,28 @@ from typing import Any
 
 from dagbox.errors import CannotConnect, DagBoxError, DeadlineExceeded, InUse
 from dagbox.runtime.address import node_address
-from dagbox.services.lock import WAITS, Call, LockOperations, LockService
+from dagbox.services.lock import WAITS, Call, LockOperations, LockService, fences_of
 from dagbox.services.lock_authority import LockAuthority
 from dagbox.services.lock_journal import LockJournal, boot_id
 from dagbox.services.lock_marks import open_lock_store
 from dagbox.store import open_store
 
+Fence = Callable[[list[list[Any]]], object]
+"""Has the writer remember pairs [lock key, token]."""
+
 
 class LocalLocks:
     """The lock table of the directory, in this process."""
 
-    def __init__(self, directory: str, authority: LockAuthority) -> None:
+    def __init__(self, directory: str, authority: LockAuthority, fence: Fence) -> None:
         self._authority = authority
+        self._fence = fence
         boot = boot_id()
         self._store, marks = open_lock_store(Path(directory), boot, lambda path: open_store(path, durability="process"))
         self._gate = threading.Condition()
         try:
             self._operations = LockOperations(LockJournal(self._store, boot, marks), time.monotonic())
-            self.service = LockService(self._operations)
+            self.service = LockService(self._operations, fence_with="writer")
         except BaseException:
             self._store.close()
             raise
@@ -76,11 +80,29 @@ class LocalLocks:
             if results and results[0] is WAITS:
                 results = [self._wait(calls[0].request, deadline, timeout_s)]
             self._collect()
+        fences = fences_of(operations, results)
+        if fences:
+            self._remember(fences)
         if not bare:
             return results
         if isinstance(results[0], DagBoxError):
             raise results[0]
         return results[0]
+
+    def _remember(self, fences: list[list[Any]]) -> None:
+        """Have the writer remember the tokens of a grant; a grant that it does not remember is given back."""
+        try:
+            self._fence(fences)
+        except DagBoxError:
+            request = self._client + next(self._requests).to_bytes(8, "big")
+            tokens = sorted({token for _, token in fences})
+            with self._gate:
+                self._operations.execute(
+                    [Call({"op": "release", "token": t}, request + n.to_bytes(2, "big")) for n, t in enumerate(tokens)],
+                    time.monotonic(),
+                )
+                self._collect()
+            raise
 
     def _wait(self, name: bytes, deadline: float, timeout_s: float) -> Any:
         """Sleep until the call has its answer; a call that ends without one leaves the line."""
@@ -166,11 +188,12 @@ class NodeLocks:
         self._transport.close()
 
 
-def open_lock_calls(directory: str, before: LocalLocks | NodeLocks | None) -> LocalLocks | NodeLocks:
+def open_lock_calls(directory: str, before: LocalLocks | NodeLocks | None, fence: Fence) -> LocalLocks | NodeLocks:
     """Take the directory's authority, or find the node that has it.
 
     Args:
         before: where lock calls went until now.
+        fence: has the writer remember the tokens of a grant.
 
     Raises:
         InUse: another process that is not a node has the authority.
@@ -187,7 +210,7 @@ def open_lock_calls(directory: str, before: LocalLocks | NodeLocks | None) -> Lo
     if before is not None:
         before.close()
     try:
-        return LocalLocks(directory, authority)
+        return LocalLocks(directory, authority, fence)
     except BaseException:
         authority.release()
         raise

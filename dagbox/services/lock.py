@@ -13,7 +13,8 @@ Rules:
 The operations, and what they answer (times in whole milliseconds):
 
 - `{"op": "acquire", "keys": [text...], "ttl_ms": 10000, "wait_ms": 0, "shared": false, "owner": text}` ->
-  `{"keys", "token", "owner", "shared", "ttl_ms", "left_ms"}`. If it may wait it is alone in its request.
+  `{"keys", "token", "owner", "shared", "ttl_ms", "left_ms", "waited_ms"}`. If it may wait it is alone in its
+  request. The client counts the lease from when it asked, plus `waited_ms`: never too long, whatever came late.
 - `{"op": "renew", "token": int, "ttl_ms": int or absent}` -> the same map.
 - `{"op": "release", "token": int}` -> true.
 - `{"op": "force", "key": text}` -> the leases that were taken away, a list of the same maps.
@@ -31,7 +32,7 @@ from typing import Any, Final, NamedTuple
 
 from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, LimitExceeded, StoreBroken, StoreError
 from dagbox.locks import DEFAULT_LIMITS, Event, Granted, KeyInfo, Lease, Limits, LockTable, Refused
-from dagbox.services.base import Failed, Outcome, Reply, Request
+from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
 from dagbox.services.lock_journal import LockJournal
 from dagbox.values import check_key, pack, unpack
 
@@ -186,7 +187,7 @@ class LockOperations:
         for event in table.take_events():
             self._changes.append(event)
             if isinstance(event, Granted):
-                self._answers[event.request] = lease_map(event.lease, now)
+                self._answers[event.request] = lease_map(event.lease, now) | {"waited_ms": int(event.waited * 1000)}
             elif isinstance(event, Refused):
                 self._answers[event.request] = event.error
 
@@ -271,6 +272,9 @@ class LockService:
     Args:
         operations: the table; closing the service leaves its store open, see `close_store`.
         close_store: called once by `close`.
+        fence_with: the service that a grant is forwarded to, which answers it; None: the lock service answers. The
+            writer remembers the token of each key before it answers: from the moment that a client knows of its
+            lease, no write with an older token passes.
     """
 
     name = "lock"
@@ -278,7 +282,13 @@ class LockService:
     repeatable = True
     gather = 256
 
-    def __init__(self, operations: LockOperations, close_store: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        operations: LockOperations,
+        close_store: Callable[[], None] | None = None,
+        fence_with: str | None = None,
+    ) -> None:
+        self._fence_with = fence_with
         self._operations = operations
         self._close_store = close_store
         self._now = 0.0
@@ -311,8 +321,14 @@ class LockService:
             elif self.broken is not None and self.broken in answers:
                 self._ready.append(Failed(request, self.broken))
             else:
-                self._ready.append(Reply(request, pack(answers[0] if bare else answers)))
+                granted = fences_of([call.operation for call in calls[first : first + count]], answers)
+                self._ready.append(self._answer(request, answers[0] if bare else answers, granted))
         return self._take_ready()
+
+    def _answer(self, request: Request, answer: Any, fences: list[list[Any]]) -> Outcome:
+        if not fences or self._fence_with is None:
+            return Reply(request, pack(answer))
+        return Forward(request, self._fence_with, pack({"op": "fence", "fence": fences, "answer": answer}))
 
     def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
         """Take a request back: it leaves the line, and leases it was granted are given back."""
@@ -385,12 +401,23 @@ class LockService:
                 self._finished.append((name, result))
             else:
                 request, bare = kept
-                self._ready.append(Reply(request, pack(result if bare else [result])))
+                fences = fences_of([{"op": "acquire"}], [result])
+                self._ready.append(self._answer(request, result if bare else [result], fences))
 
     def _take_ready(self) -> list[Outcome]:
         self._route()
         ready, self._ready = self._ready, []
         return ready
+
+
+def fences_of(operations: Sequence[Any], answers: Sequence[Any]) -> list[list[Any]]:
+    """Pairs [key, token] of all leases that these operations were granted."""
+    return [
+        [key, answer["token"]]
+        for operation, answer in zip(operations, answers, strict=True)
+        if isinstance(answer, dict) and operation["op"] == "acquire"
+        for key in answer["keys"]
+    ]
 
 
 def lease_map(lease: Lease, now: float) -> dict[str, Any]:

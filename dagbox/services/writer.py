@@ -184,7 +184,10 @@ class Writer:
                 self.broken = error
             answers = [error] * len(group)
         for (job, position, write), answer in zip(group, answers, strict=True):
-            job.results[position] = answer if isinstance(answer, DagBoxError) else write.result(answer)
+            if isinstance(answer, DagBoxError):
+                job.results[position] = write.failure(answer)
+            else:
+                job.results[position] = write.result(answer)
 
     def _maintain(self, operation: Mapping[str, Any]) -> Any:
         try:

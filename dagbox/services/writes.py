@@ -7,6 +7,8 @@
     {"op": "add_rule", "text", "fence"?}               -> id of the rule
     {"op": "drop_rule", "id", "fence"?}                -> bool: was there one
     {"op": "batch", "ops": [operation, ...], "fence"?} -> [version, [result, ...]]
+    {"op": "fence", "fence", "answer"}                 -> answer, once the tokens are remembered: what the lock service
+                                                          forwards with a grant, so that older tokens are refused from then on
 
 `data` is a MessagePack binary that holds the packed record. Without a `key` the store makes one. `if_version` is the
 version that the record must have, 0 if it must not exist. `ttl_ms` is how long it lives, from the commit on.
@@ -21,7 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from dagbox.checks import array, bucket_name, kind_of, map_of, record_key, required, text, whole
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
+from dagbox.errors import DagBoxError, Fenced, InvalidArgument, LeaseLost, LimitExceeded, shown_value
 from dagbox.services.operations import MAX_OPERATIONS, is_map, not_a_map, unknown_operation
 from dagbox.store.base import (
     AddRule,
@@ -47,7 +49,7 @@ MAX_FACT_TEXT_BYTES = 65_536
 MAX_RULE_BYTES = 65_536
 MAX_FENCES = 64
 
-WRITE_OPERATIONS = ("put", "delete", "batch", "assert_fact", "retract_fact", "add_rule", "drop_rule")
+WRITE_OPERATIONS = ("put", "delete", "batch", "assert_fact", "retract_fact", "add_rule", "drop_rule", "fence")
 
 
 class Write(NamedTuple):
@@ -55,10 +57,11 @@ class Write(NamedTuple):
 
     Args:
         batch: what the store is to do.
-        shape: how the result is told: `key` (the short form), `one`, or `batch`.
+        shape: how the result is told: `key` (the short form), `one`, `batch`, or `answer` (what was given).
         fences: how many fences stand before the operations that were asked for.
         data_bytes: bytes of data that it writes.
         changes_rules: whether it adds or drops rules.
+        answer: what is told in the shape `answer`.
     """
 
     batch: Batch
@@ -66,6 +69,7 @@ class Write(NamedTuple):
     fences: int
     data_bytes: int
     changes_rules: bool
+    answer: Any = None
 
     def result(self, applied: Applied) -> Any:
         """The result of the operation, from what the store did."""
@@ -73,7 +77,15 @@ class Write(NamedTuple):
             return applied.results[self.fences][0]
         if self.shape == "one":
             return applied.results[self.fences]
+        if self.shape == "answer":
+            return self.answer
         return [applied.version, applied.results[self.fences :]]
+
+    def failure(self, error: DagBoxError) -> DagBoxError:
+        """The error of the operation, from what the store refused."""
+        if self.shape == "answer" and isinstance(error, Fenced):
+            return LeaseLost(error.key, error.token, "another was granted before its holder could be told")
+        return error
 
 
 def to_write(operation: object, request: bytes | None = None) -> Write:
@@ -93,6 +105,8 @@ def to_write(operation: object, request: bytes | None = None) -> Write:
         return _one(_to_put(operation, "a write"), operation, request, "key")
     if name == "batch":
         return _to_batch(operation, request)
+    if name == "fence":
+        return _to_fence(operation, request)
     make = _maker(name)
     if make is None or name == "check":
         raise unknown_operation(name, "writer", (*WRITE_OPERATIONS, "sweep", "sync", "backup"))
@@ -130,6 +144,14 @@ def _to_batch(operation: Mapping[str, Any], request: bytes | None) -> Write:
     return Write(Batch((*fences, *made), request), "batch", len(fences), size, changes_rules)
 
 
+def _to_fence(operation: Mapping[str, Any], request: bytes | None) -> Write:
+    map_of(operation, _FENCE_FIELDS, "fence")
+    fences = _to_fences(operation, MAX_OPERATIONS)
+    if not fences:
+        raise InvalidArgument("the operation fence has at least one pair [lock key, token]")
+    return Write(Batch(fences, request), "answer", len(fences), 0, False, operation.get("answer"))
+
+
 def _to_operation(item: object, position: int) -> Operation:
     if not is_map(item):
         raise InvalidArgument(f"operation {position} of the batch is a map, not {kind_of(item)}")
@@ -152,13 +174,13 @@ def _maker(name: object) -> Callable[[Mapping[str, Any], str], Operation] | None
     return _MAKERS.get(name) if isinstance(name, str) else None
 
 
-def _to_fences(operation: Mapping[str, Any]) -> list[Fence]:
+def _to_fences(operation: Mapping[str, Any], most: int = MAX_FENCES) -> list[Fence]:
     value = operation.get("fence")
     if value is None:
         return []
     pairs = array(value, "the fence of a write")
-    if len(pairs) > MAX_FENCES:
-        raise LimitExceeded("number of fences of one write", len(pairs), MAX_FENCES)
+    if len(pairs) > most:
+        raise LimitExceeded("number of fences of one write", len(pairs), most)
     fences = []
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
@@ -253,6 +275,7 @@ _CHECK_FIELDS = frozenset(("op", "bucket", "key", "version"))
 _FACT_FIELDS = frozenset(("op", "predicate", "args", "fence"))
 _ADD_RULE_FIELDS = frozenset(("op", "text", "fence"))
 _DROP_RULE_FIELDS = frozenset(("op", "id", "fence"))
+_FENCE_FIELDS = frozenset(("op", "fence", "answer"))
 _BATCH_FIELDS = frozenset(("op", "ops", "fence"))
 _MAKERS: dict[str, Callable[[Mapping[str, Any], str], Operation]] = {
     "put": _to_put,

@@ -17,12 +17,12 @@ from dagbox.errors import (
     Stopping,
     WorkerLost,
 )
-from dagbox.services.base import Outcome, Reply, Request
+from dagbox.services.base import Forward, Outcome, Reply, Request
 from dagbox.services.lock import LockOperations, LockService
 from dagbox.services.lock_journal import LockJournal
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
-from dagbox.store.base import Applied, Batch, Fence
+from dagbox.store.base import Applied, Batch, Fence, Put
 from dagbox.store.memory import MemoryStore
 from dagbox.values import pack, unpack
 from tests.simulation.actors import SimBroker, SimClient, SimWorker
@@ -51,13 +51,15 @@ class WatchedLocks(LockService):
     """Tells of every lease that it grants: token -> (keys, shared, end)."""
 
     def __init__(self, operations: LockOperations, granted: dict[int, tuple[list[str], bool, float]]) -> None:
-        super().__init__(operations)
+        super().__init__(operations, fence_with="writer")
         self._granted = granted
 
     def _note(self, outcomes: Sequence[Outcome], now: float) -> Sequence[Outcome]:
         highest = max(self._granted, default=0)
         for outcome in outcomes:
-            value = unpack(outcome.body) if isinstance(outcome, Reply) else None
+            value = unpack(outcome.body) if isinstance(outcome, Reply | Forward) else None
+            if isinstance(outcome, Forward):
+                value = value["answer"]
             if isinstance(value, dict) and "token" in value:
                 lease = (value["keys"], value["shared"], now + value["left_ms"] / 1000)
                 assert value["token"] in self._granted or value["token"] > highest, "tokens do not rise"
@@ -89,6 +91,8 @@ class Scenario:
         self.increments: Counter[str] = Counter()
         self.unknown_increments: Counter[str] = Counter()
         self.held: dict[str, list[tuple[float, float, int, bool]]] = defaultdict(list)
+        self.known_since: list[tuple[str, int, int]] = []
+        """Lock key, token, and how many batches had been applied when its client learned of the lease."""
         self.errors: Counter[str] = Counter()
         self.broker = SimBroker(world)
         self.workers = [
@@ -190,6 +194,7 @@ class Scenario:
         world = self.world
         keys = sorted(world.random.sample(LOCK_KEYS, world.random.choice([1, 1, 2])))
         shared = world.random.random() < 0.3
+        asked = world.now
         ttl_ms, wait_ms = world.random.choice([500, 2000, 4000]), world.random.choice([0, 1000, 3000])
 
         def on_lease(answer: Any) -> None:
@@ -199,12 +204,15 @@ class Scenario:
                 done()
                 return
             token, start = answer["token"], world.now
+            end = asked + (answer["waited_ms"] + answer["ttl_ms"]) / 1000
+            assert end <= self.granted[token][2] + 0.002, "a client counts a lease for longer than it is"
+            self.known_since += [(key, token, len(self.store.applied)) for key in keys]
             hold = world.random.uniform(0.0, ttl_ms / 1000)
 
             def release() -> None:
-                end = min(world.now, self.granted[token][2])
-                for key in keys:
-                    self.held[key].append((start, max(start, end), token, shared))
+                if start < end:
+                    for key in keys:
+                        self.held[key].append((start, min(world.now, end), token, shared))
                 client.ask("lock", {"op": "release", "token": token}, lambda a: (on_released(a), done()))
 
             fence = [[key, token] for key in keys] if not shared else []
@@ -269,3 +277,13 @@ class Scenario:
                 if isinstance(operation, Fence):
                     assert operation.token >= highest.get(operation.key, 0), "an older token wrote after a newer one"
                     highest[operation.key] = operation.token
+        seen: set[int] = set()
+        for position, (batch, applied) in enumerate(self.store.applied):
+            if applied.version in seen:
+                continue  # a repeat, answered from memory
+            seen.add(applied.version)
+            if not any(isinstance(operation, Put) for operation in batch.operations):
+                continue
+            for fence in (operation for operation in batch.operations if isinstance(operation, Fence)):
+                later = [t for key, t, since in self.known_since if key == fence.key and since <= position]
+                assert fence.token >= max(later, default=0), "a write passed after a later holder knew of its lease"

@@ -147,9 +147,10 @@ class AsyncLocking:
         lease = AsyncLease(
             database, tuple(operation["keys"]), token, operation["owner"], self._ttl, operation["shared"]
         )
-        # The wait is not part of the lease: the service says what is left of it when it answers.
-        left_ms = answer.get("left_ms")
-        lease._begin(max(asked, time.monotonic() - self._ttl + left_ms / 1000) if isinstance(left_ms, int) else asked)
+        # The lease began when the wait was over, as the service measured it. Counted from when it was asked for, it
+        # ends here no later than there, however long the answer was on its way.
+        waited_ms = answer.get("waited_ms")
+        lease._begin(asked + waited_ms / 1000 if isinstance(waited_ms, int) else asked)
         if self._keepalive:
             database._keepalive.add(lease, self._ttl / 3)
         return lease

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagbox.errors import UnknownBucket
 from dagbox.values import Ref
 
 if TYPE_CHECKING:
@@ -27,9 +26,11 @@ class Loaded(NamedTuple):
 
 def load(db: Database, records: Records, buckets: Iterable[str]) -> Loaded:
     """Make the buckets hold these records and no others; loading again what is there writes nothing."""
+    there = db.buckets()
     stored: dict[Ref, Any] = {}
     for bucket in buckets:
-        stored |= _stored(db, bucket)
+        if bucket in there:
+            stored |= {record.ref: record.data for record in db.scan(bucket)}
     new = [ref for ref in records if ref not in stored]
     changed = [ref for ref, data in records.items() if ref in stored and stored[ref] != data]
     gone = [ref for ref in stored if ref not in records]
@@ -42,13 +43,6 @@ def load(db: Database, records: Records, buckets: Iterable[str]) -> Loaded:
             for ref in part:
                 batch.delete(ref)
     return Loaded(len(new), len(changed), len(gone), len(records) - len(new) - len(changed))
-
-
-def _stored(db: Database, bucket: str) -> dict[Ref, Any]:
-    try:
-        return {Ref(record.bucket, record.key): record.data for record in db.scan(bucket)}
-    except UnknownBucket:
-        return {}
 
 
 def _parts(refs: Sequence[Ref]) -> Iterable[Sequence[Ref]]:

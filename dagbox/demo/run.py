@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -152,31 +154,40 @@ def by_need(records: Records) -> list[str]:
 
 def guide(directory: str, package: str, rate: float) -> list[str]:
     """What to type next, for another terminal."""
-    place = shlex.quote(_short(directory))
+    place, program = shlex.quote(_short(directory)), _program()
     at = f" --at {place}"
     relations = "needs: via needs { authors: via authors }  modules: via modules"
     traffic = f"traffic: about {rate:g} requests a second" if rate else "no traffic"
-    return [
-        "",
-        f"The node serves {directory}; {traffic}; Ctrl-C ends it. In another terminal:",
-        "",
-        f"  dagbox status {place} --watch",
-        f"  dagbox top {place}",
-        f"  dagbox shell {place}",
-        f"  dagbox buckets {place}",
-        f"  dagbox get package/{package}{at}",
-        f"  dagbox get package/{package} --with '{relations}'{at}",
-        f"  dagbox scan requirement/{package}{at} --limit 5",
-        f"  dagbox lock review/{package}{at} -- sleep 10",
-        f"  dagbox traces {place} --slowest",
-        "",
+    commands = [
+        f"status {place} --watch",
+        f"top {place}",
+        f"shell {place}",
+        f"buckets {place}",
+        f"get package/{package}{at}",
+        f"get package/{package} --with '{relations}'{at}",
+        f"scan requirement/{package}{at} --limit 5",
+        f"lock review/{package}{at} -- sleep 10",
+        f"traces {place} --slowest",
     ]
+    head = ["", f"The node serves {directory}; {traffic}.", "Ctrl-C ends it. In another terminal:", ""]
+    return [*head, *(f"  {program} {command}" for command in commands), ""]
 
 
-def _short(directory: str) -> str:
-    """The directory as a shell in the same place takes it, if that is shorter."""
-    relative = os.path.relpath(directory)
-    return relative if len(relative) < len(directory) else directory
+def _short(path: str) -> str:
+    """The path as a shell in the same place takes it, if that is shorter and does not lead upwards."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(path) and not relative.startswith("..") else path
+
+
+def _program() -> str:
+    """How this program is called again: by its name where that is on the path, else by its place."""
+    called = sys.argv[0]
+    if os.path.basename(called) != "dagbox":
+        return f"{shlex.quote(sys.executable)} -m dagbox"
+    found = shutil.which("dagbox")
+    if found is not None and os.path.realpath(found) == os.path.realpath(called):
+        return "dagbox"
+    return shlex.quote(_short(os.path.abspath(called)))
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -12,6 +12,7 @@ from dagbox.errors import (
     Cancelled,
     DagBoxError,
     DeadlineExceeded,
+    Fenced,
     InvalidArgument,
     LeaseLost,
     LimitExceeded,
@@ -20,10 +21,12 @@ from dagbox.errors import (
     StoreCorrupt,
     StoreFull,
 )
-from dagbox.services.base import Failed, Reply, Request, Service
+from dagbox.services.base import Failed, Forward, Reply, Request, Service
 from dagbox.services.lock import MAX_OPERATIONS, RELOAD_PAUSE_S, WAITS, LockOperations, LockService
 from dagbox.services.lock_journal import BUCKET, LockJournal, boot_id
+from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Put
+from dagbox.store.memory import MemoryStore
 from dagbox.values import pack, unpack
 
 
@@ -62,7 +65,7 @@ def test_it_is_a_service() -> None:
 def test_the_life_of_a_lock() -> None:
     service = service_on(LossyStore())
     lease = {"keys": ["a", "b"], "token": 1, "owner": "me", "shared": False, "ttl_ms": 10_000, "left_ms": 10_000}
-    assert ask(service, 1, acquire("a", "b", owner="me")) == lease
+    assert ask(service, 1, acquire("a", "b", owner="me")) == lease | {"waited_ms": 0}
     assert ask(service, 2, acquire("b", wait_ms=30_000, shared=True), 1.0) is None
     assert ask(service, 3, {"op": "list"}, 2.0) == [
         {
@@ -80,6 +83,7 @@ def test_the_life_of_a_lock() -> None:
     both = answers(service.handle([request(5, {"op": "release", "token": 1})], 3.0))
     assert both[5] is True
     assert (both[2]["token"], both[2]["shared"], both[2]["left_ms"]) == (2, True, 10_000)
+    assert both[2].pop("waited_ms") == 2000
     assert ask(service, 6, {"op": "force", "key": "b"}, 4.0) == [both[2] | {"left_ms": 9000}]
     stats = ask(service, 7, {"op": "stats"}, 4.0)
     assert {name: stats[name] for name in ("leases", "waiting", "granted", "released", "forced", "renewed")} == {
@@ -311,3 +315,26 @@ def test_the_boot_id_is_the_same_within_a_boot(monkeypatch: pytest.MonkeyPatch, 
     assert boot_id() == boot_id()
     monkeypatch.setattr("dagbox.services.lock_journal._BOOT_ID", tmp_path / "none")
     assert boot_id() != boot_id(), "unknown: never taken for the same"
+
+
+def test_a_grant_goes_to_the_writer_who_answers_once_it_remembers_the_token() -> None:
+    service = LockService(LockOperations(LockJournal(LossyStore(), "boot"), 0.0), fence_with="writer")
+    writer = Writer(MemoryStore())
+
+    def granted(number: int, body: Any) -> Any:
+        (forward,) = service.handle([request(number, body)], float(number))
+        assert isinstance(forward, Forward)
+        assert forward.service == "writer"
+        return answers(writer.handle([Request(b"client-1", forward.request.id, forward.body)], 0.0))[number]
+
+    def put(number: int, token: int) -> Any:
+        body = {"op": "put", "bucket": "u", "key": "k", "data": b"\xc0", "fence": [["a", token]]}
+        return answers(writer.handle([request(number, body)], 0.0))[number]
+
+    assert granted(1, acquire("a"))["token"] == 1
+    assert put(2, 1) == ["k", 2]
+    assert ask(service, 3, {"op": "release", "token": 1}) is True
+    assert granted(4, [acquire("a"), {"op": "list"}])[0]["token"] == 2
+    assert isinstance(put(5, 1), Fenced), "the later holder has not written yet, and is safe already"
+    overtaken = request(6, {"op": "fence", "fence": [["a", 1]], "answer": {"token": 1}})
+    assert isinstance(answers(writer.handle([overtaken], 0.0))[6], LeaseLost)

@@ -22,7 +22,7 @@ _SECRET = re.compile(
     r"""(?ix)
     (?: passw(?:or)?d | passphrase | secret | credential | api[_-]?key | private[_-]?key | access[_-]?key
       | auth[_-]?token | access[_-]?token | refresh[_-]?token | bearer )
-    \w* ["']? \s* [:=,]?
+    s? (?![a-z])
     | -----BEGIN
     | ["'](?:token|pin|cvv|ssn)["'] \s* :
     """

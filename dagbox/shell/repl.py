@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from functools import lru_cache
 from typing import Any
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app_or_none, run_in_terminal
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -78,12 +79,13 @@ class Repl:
         self.live = self._new_live()
         self.proposer = Proposer(self.live, lambda: shell.bucket, self._held_keys)
         self._asked_for = ""
+        self._context = copy_context()
         self._follow = False
         self.session: PromptSession[str] = PromptSession(
             message=self._prompt,
             multiline=True,
             lexer=ShellLexer(self.read),
-            completer=ShellCompleter(self.proposer, self.read),
+            completer=ShellCompleter(self.proposer, self._read_to_complete),
             complete_while_typing=Condition(lambda: shell.settings.on("completion")),
             complete_style=CompleteStyle.COLUMN,
             auto_suggest=AutoSuggestFromHistory(),
@@ -96,7 +98,6 @@ class Repl:
             enable_open_in_editor=True,
             tempfile_suffix=".dagbox",
             reserve_space_for_menu=6,
-            refresh_interval=REFRESH_S,
             input=keyboard,
             output=screen,
         )
@@ -107,6 +108,10 @@ class Repl:
     def read(self, text: str) -> Reading:
         """The reading of a text; kept for the next ones who ask for the same."""
         return self._read_cached(text, self.shell.bucket)
+
+    def _read_to_complete(self, before: str) -> Reading:
+        self._asked_for = before
+        return self.read(before)
 
     # -- the loop
 
@@ -132,6 +137,7 @@ class Repl:
 
     def _next_command(self) -> str:
         self.session.editing_mode = EditingMode.VI if self.shell.settings["editing"] == "vi" else EditingMode.EMACS
+        self.session.refresh_interval = REFRESH_S if self.shell.held else 0
         self.session.mouse_support = self.shell.settings.on("mouse")
         text = self.session.prompt()
         self._follow_node()
@@ -178,13 +184,11 @@ class Repl:
         self._in_loop(self._show_news)
 
     def _show_news(self) -> None:
-        app = get_app_or_none()
-        if app is None or app is not self.session.app:
-            return
+        app = self.session.app
         buffer = self.session.default_buffer
         menu = buffer.complete_state
         choosing = menu is not None and menu.complete_index is not None
-        asked = buffer.text == self._asked_for and buffer.cursor_position == len(buffer.text)
+        asked = buffer.document.text_before_cursor == self._asked_for
         if (
             asked
             and not choosing
@@ -205,7 +209,7 @@ class Repl:
         if loop is None or not self.session.app.is_running:
             return
         try:
-            loop.call_soon_threadsafe(function)
+            loop.call_soon_threadsafe(function, context=self._context)
         except RuntimeError:
             # The prompt ended between the two lines above: nobody looks at it any more.
             return
@@ -247,7 +251,6 @@ class Repl:
         reading = self.read(buffer.text)
         if reading.problem is None or reading.unfinished:
             reading = self.read(before)
-        self._asked_for = buffer.text
         first = [(f"class:{style}", text) for style, text in hint(reading)]
         second = state(
             self.shell, reachable=self.live.reachable, fetching=self.live.busy, more=self.proposer.more and bool(before)

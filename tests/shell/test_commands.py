@@ -34,7 +34,7 @@ def test_records_are_written_read_and_deleted(driven: Driven) -> None:
     assert "delete user/ada, version 1" in driven.error("del user/ada")
     (deleted,) = driven.documents("del user/ada --yes")
     assert deleted == {"bucket": "user", "key": "ada", "deleted": True}
-    assert "no record user/ada" in driven.error("get user/ada")
+    assert "no bucket 'user'" in driven.error("get user/ada")
 
 
 def test_nested_relations_in_one_command(people: Driven) -> None:
@@ -314,7 +314,7 @@ def test_the_shell_goes_to_another_directory(people: Driven, tmp_path: Path) -> 
 def test_leaving_gives_locks_back_and_forgets_the_batch(directory: Path, driven: Driven) -> None:
     with dagbox.open(directory) as other:
         assert driven.run("lock a b", "batch", "put x/y 1")
-        assert [info.key for info in other.locks()] == ["a", "b"] or True
+        assert [info.key for info in other.locks()] == ["a", "b"]
         driven.shell.close()
         assert "the batch was not committed: 1 writes" in driven.take_errors()
         assert other.buckets() == {}

@@ -1,0 +1,302 @@
+"""The whole shell at a terminal that is a pipe: keys in, commands done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+import dagbox
+from dagbox.shell.highlight import MOST_CHARACTERS, ShellLexer, line_fragments
+from dagbox.shell.hints import state
+from dagbox.shell.history import CommandHistory, is_secret, open_history
+from dagbox.shell.parse import read
+from dagbox.shell.render.text import plain
+from dagbox.shell.repl import Repl, indent_of
+from tests.shell.conftest import Driven
+
+CTRL_C, CTRL_D, ESCAPE = "\x03", "\x04", "\x1b"
+
+
+class Keyboard:
+    """Types into a shell."""
+
+    def __init__(self, pipe: PipeInput, driven: Driven, repl: Repl) -> None:
+        self.pipe = pipe
+        self.driven = driven
+        self.repl = repl
+
+    def type(self, text: str) -> None:
+        """Type, leave with Ctrl-D, and run the shell until it ends."""
+        self.pipe.send_text(text + CTRL_D)
+        self.repl.run()
+
+
+@pytest.fixture
+def keyboard(driven: Driven) -> Iterator[Keyboard]:
+    with at_keyboard(driven) as keyboard:
+        yield keyboard
+
+
+@contextmanager
+def at_keyboard(driven: Driven) -> Iterator[Keyboard]:
+    with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+        repl = Repl(driven.shell, keyboard=pipe, screen=DummyOutput(), history=InMemoryHistory())
+        yield Keyboard(pipe, driven, repl)
+
+
+def test_commands_run_until_the_end_of_input(keyboard: Keyboard) -> None:
+    keyboard.type('put user/ada {"name": "Ada"}\rget user/ada\r')
+    assert '{"bucket": "user", "key": "ada", "version": 1, "data": {"name": "Ada"}}' in keyboard.driven.take()
+
+
+def test_enter_begins_a_new_line_until_the_brace_closes(keyboard: Keyboard) -> None:
+    keyboard.type('put team/core {}\rput user/ada {\r"team": @team/core\r}\rget user/ada {\rteam: via team\r}\r')
+    assert keyboard.driven.shell.db.get("user", "ada") == {"team": dagbox.Ref("team", "core")}
+    assert '"relations": {"team": [{"bucket": "team", "key": "core"' in keyboard.driven.take()
+
+
+def test_a_line_that_is_wrong_is_run_and_told(keyboard: Keyboard) -> None:
+    keyboard.type("get user/ada }\r")
+    assert "cannot stand here" in keyboard.driven.take_errors()
+
+
+def test_ctrl_c_empties_the_line(keyboard: Keyboard) -> None:
+    keyboard.type(f"put a/b 1{CTRL_C}put a/c 2\r")
+    assert [record.key for record in keyboard.driven.shell.db.scan("a")] == ["c"]
+
+
+def test_destructive_commands_ask_at_the_terminal(keyboard: Keyboard) -> None:
+    keyboard.type("put a/b 1\rdel a/b\rn\rput a/c 1\rdel a/c\ry\r")
+    assert [record.key for record in keyboard.driven.shell.db.scan("a")] == ["b"]
+    assert "nothing was done" in keyboard.driven.take_errors()
+
+
+def test_ctrl_d_with_an_open_batch_asks(keyboard: Keyboard) -> None:
+    keyboard.type(f"batch\rput a/b 1\r{CTRL_D}n\rcommit\r")
+    assert keyboard.driven.shell.db.get("a", "b") == 1
+
+
+def test_exit_leaves(keyboard: Keyboard) -> None:
+    keyboard.pipe.send_text("put a/b 1\rexit\rput a/c 1\r")
+    keyboard.repl.run()
+    assert [record.key for record in keyboard.driven.shell.db.scan("a")] == ["b"]
+
+
+def test_vi_keys(keyboard: Keyboard) -> None:
+    keyboard.driven.shell.settings.set("editing", "vi")
+    keyboard.type(f"put a/b 12{ESCAPE}x\r")
+    assert keyboard.driven.shell.db.get("a", "b") == 1
+
+
+def test_history_is_told_newest_last(keyboard: Keyboard) -> None:
+    keyboard.type("put a/b 1\rget a/b\rhistory put\r")
+    assert '{"command": "put a/b 1"}' in keyboard.driven.take()
+
+
+def test_names_that_come_late_open_the_menu(driven: Driven) -> None:
+    """The menu shows keys that were fetched after the last key was pressed."""
+    driven.run("put user/ada {}", "put user/adam {}")
+    with at_keyboard(driven) as keyboard:
+        shown = threading.Event()
+        buffer = keyboard.repl.session.default_buffer
+
+        def look(_: object) -> None:
+            menu = buffer.complete_state
+            if (
+                menu is not None
+                and [each.text for each in menu.completions] == ["user/ada", "user/adam"]
+                and not shown.is_set()
+            ):
+                shown.set()
+                keyboard.pipe.send_text(f"{CTRL_C}{CTRL_D}")
+
+        buffer.on_completions_changed += look
+        keyboard.pipe.send_text("get user/ad")
+        keyboard.repl.run()
+        assert shown.is_set()
+
+
+def test_the_editor_writes_back_with_compare_and_set(
+    driven: Driven, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven.run('put user/ada {"n": 1}')
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i "s/1/2/" "$1"\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    driven.shell.ask = lambda question: False
+    assert driven.run("edit user/ada")
+    assert driven.shell.db.get_record("user", "ada").version == 2
+    assert driven.shell.db.get("user", "ada") == {"n": 2}
+    assert driven.run("edit user/ada")
+    assert '"changed": false' in driven.take()
+
+
+def test_two_editors_do_not_overwrite_each_other(
+    driven: Driven, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> None:
+    driven.run('put user/ada {"n": 1}')
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i "s/1/2/" "$1"\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    asked: list[str] = []
+
+    def refuse(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    driven.shell.ask = refuse
+    read_record = driven.shell.db.get_record
+
+    def read_then_other_writes(*args: object, **more: object) -> object:
+        record = read_record(*args, **more)  # type: ignore[arg-type]
+        driven.shell.db.put("user", {"n": 7}, key="ada")
+        return record
+
+    monkeypatch.setattr(driven.shell.db, "get_record", read_then_other_writes)
+    driven.take_errors()
+    assert not driven.run("edit user/ada")
+    said = driven.take_errors()
+    assert "Somebody else changed the record" in asked[0]
+    assert '+  "n": 7' in said
+    kept = said.rpartition("is kept in ")[2].splitlines()[0]
+    assert Path(kept).read_text() == '{\n  "n": 2\n}\n'
+    assert driven.shell.db.get("user", "ada") == {"n": 7}
+
+
+def test_no_json_in_the_editor_is_told_with_its_line(
+    driven: Driven, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\necho "{\n oops" > "$1"\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    asked: list[str] = []
+    driven.shell.ask = lambda question: bool(asked.append(question))
+    assert not driven.run("put user/new")
+    assert asked == ['Line 2: a name in double quotes expected, such as "name". Edit again?']
+    assert "user" not in driven.shell.db.buckets()
+    monkeypatch.setenv("VISUAL", "/no/such/editor")
+    assert "cannot run the editor" in driven.error("edit user/new")
+
+
+# -- what is drawn
+
+
+def fragments(text: str) -> list[tuple[str, str]]:
+    return [
+        (style.removeprefix("class:shell."), part) for line in line_fragments(read(text)) for style, part, *_ in line
+    ]
+
+
+def test_words_are_coloured_as_what_they_are() -> None:
+    text = 'get user/ada { team: via team  f: where p(X, "t") in u limit 3 }'
+    found = {part: style for style, part in fragments(text)}
+    assert found["get"] == "command"
+    assert found["user/ada"] == "ref"
+    assert found["f"] == "relation"
+    assert found["via"] == found["where"] == found["in"] == "keyword"
+    assert (found["p"], found["X"], found['"t"'], found["3"]) == ("predicate", "variable", "string", "number")
+    assert ("danger", "del") in fragments("del a/b")
+    assert ("error", "nonsense") in fragments("nonsense now")
+    assert ("error", "a") in fragments("put u/x {a")
+    assert all(style != "error" for style, _ in fragments("ge"))
+
+
+def test_colours_cover_every_line_and_long_texts_go_without() -> None:
+    text = 'put a/b {\n  "x": 1\n}'
+    lexer = ShellLexer(read)
+    lines = lexer.lex_document(Document(text))
+    assert ["".join(part for _, part, *_ in lines(number)) for number in range(3)] == text.split("\n")
+    long = Document("x" * (MOST_CHARACTERS + 1) + "\nsecond")
+    assert lexer.lex_document(long)(1) == [("", "second")]
+
+
+def test_the_line_below_shows_what_is_held(driven: Driven) -> None:
+    assert "(embedded)" in plain(state(driven.shell))
+    driven.run("lock job --ttl 30s", "batch", "put a/b 1")
+    driven.shell.read_only = True
+    shown = plain(state(driven.shell))
+    assert "lock job 30 s" in shown or "lock job 29 s" in shown
+    assert "batch 1" in shown
+    assert "read-only" in shown
+    assert " ms" in shown
+    assert "no answer" in plain(state(driven.shell, reachable=False))
+
+
+def test_lines_are_indented_as_deep_as_brackets_are_open() -> None:
+    assert indent_of("get a/b {") == "  "
+    assert indent_of("get a/b { x: via y {") == "    "
+    assert indent_of("get a/b { x: via y }") == ""
+
+
+# -- history
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ('put user/ada {"password": "x"}', True),
+        ('put user/ada {"api_key": "x"}', True),
+        ('put a/b {"token": "abc"}', True),
+        (" get user/ada", True),
+        ("put a/b " + "x" * 30_000, True),
+        ("get user/ada", False),
+        ("lock token", False),
+        ("get secretary/1", False),
+    ],
+)
+def test_secrets_are_not_kept(text: str, secret: bool) -> None:
+    assert is_secret(text) is secret
+
+
+def test_the_history_file_is_private_and_skips_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    history = open_history()
+    assert isinstance(history, CommandHistory)
+    for text in ("get a/b", "get a/b", 'put a/b {"password": 1}', "get {\n x: y/z\n}"):
+        history.append_string(text)
+    path = tmp_path / "dagbox" / "shell_history"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(open_history().load_history_strings()) == ["get {\n x: y/z\n}", "get a/b"]
+
+
+def test_a_history_that_grew_too_long_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("dagbox.shell.history.MOST_BYTES", 2000)
+    history = open_history()
+    for number in range(100):
+        history.append_string(f"get user/{number:05}")
+    kept = list(open_history().load_history_strings())
+    assert kept[0] == "get user/00099"
+    assert 40 <= len(kept) <= 60
+
+
+def test_without_a_place_for_it_history_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dagbox").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert isinstance(open_history(), InMemoryHistory)
+
+
+def test_the_prompt_shows_environment_bucket_and_batch(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dagbox.shell.settings import Environment
+
+    shell = keyboard.driven.shell
+    shell.environment = Environment("PROD", "red")
+    shell.bucket = "user"
+    shell.batch = []
+    prompt = keyboard.repl._prompt()
+    assert "".join(part for _, part, *_ in prompt) == " PROD  data:user*> "
+    assert "bg:ansired" in prompt[0][0]

@@ -40,6 +40,8 @@ KEY_SLICE = slice(8, 24)
 TAIL_BYTES = 65_536
 """A body of this size or more travels as a second frame."""
 MAX_SERVICE_BYTES = 100
+MAX_BODY_BYTES = 256 * 1024 * 1024
+"""The largest body; who sends a larger frame is disconnected."""
 MAX_HOPS = 16
 NO_CLIENT = bytes(8)
 

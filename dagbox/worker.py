@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from dagbox import wire
-from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
 from dagbox.requests import Failed, Forward, Outcome, Partial, Reply, Request
 from dagbox.values import pack
 from dagbox.wire import KEY_SLICE, Kind, Message
@@ -147,16 +147,25 @@ class WorkerCore:
             kind, body = Kind.ERROR, wire.pack_error(outcome.error)
         else:
             kind, body = (Kind.REPLY if isinstance(outcome, Reply) else Kind.PARTIAL), outcome.body
+        if len(body) > wire.MAX_BODY_BYTES:
+            self._in_hand.discard(request.key)
+            return self._too_large(request, len(body))
         return wire.build(kind, request.client, request.id, self._name, body)
 
     def _encode_forward(self, outcome: Forward) -> Message:
         request = outcome.request
         hops = min(request.hops + 1, 255)
-        name = outcome.service.encode()
+        name = outcome.service.encode(errors="backslashreplace")
+        if len(outcome.body) > wire.MAX_BODY_BYTES:
+            return self._too_large(request, len(outcome.body))
         if not name or len(name) > wire.MAX_SERVICE_BYTES:
             error = InvalidArgument(f"cannot forward to a service named {outcome.service[:60]!r}")
             return wire.build(Kind.ERROR, request.client, request.id, self._name, wire.pack_error(error))
         return wire.build(Kind.FORWARD, request.client, request.id, name, outcome.body, hops=hops)
+
+    def _too_large(self, request: Request, size: int) -> Message:
+        error = LimitExceeded("bytes of an answer", size, wire.MAX_BODY_BYTES)
+        return wire.build(Kind.ERROR, request.client, request.id, self._name, wire.pack_error(error))
 
     def ping(self, report: dict[str, Any]) -> Message:
         """The sign of life; `report` is shown in the broker's status. It names what is in hand, so that the

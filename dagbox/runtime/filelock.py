@@ -9,18 +9,21 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+import weakref
 from pathlib import Path
 
 from dagbox.errors import InUse, StoreUnavailable
 
 _AGAIN_S = 0.02
+_taken: weakref.WeakSet[RoleLock] = weakref.WeakSet()
 
 
 class RoleLock:
-    """A role in a directory, from `take` to `release`. A context manager."""
+    """A role in a directory, from `take` to `release`. A context manager. A forked child does not have it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        _taken.add(self)
 
     @classmethod
     def take(cls, directory: str | os.PathLike[str], role: str, *, wait_s: float = 0.0) -> RoleLock:
@@ -58,8 +61,22 @@ class RoleLock:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
+    def after_fork(self) -> None:
+        """In a forked child: close its copy, which would keep the role when the parent dies. The lock stays."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
     def __enter__(self) -> RoleLock:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.release()
+
+
+def _after_fork_in_child() -> None:
+    for role in list(_taken):
+        role.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, Stopping, StoreUnavailable
 from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
 from dagbox.runtime.ask import ask
 from dagbox.runtime.filelock import RoleLock
@@ -43,8 +43,12 @@ FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 STOP_S = 4.5
 """How long stopping may take before what is left is killed."""
+_HANDOVER_S = 3.0
+_ASK_S = 0.5
+_LOOK_S = 0.1
+MOST_READERS = 256
 READY_S = 15.0
-"""How long the node waits for all its workers to be registered."""
+"""After how long the node complains that not all its workers are registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Child:
     delay_s: float = 0.0
     starts: int = 0
     last_exit: int | None = None
+    kill_at: float = 0.0
+    """When it is killed if it does not end though it was told to."""
     restart: bool = True
     """Whether it is started again when it ends."""
 
@@ -110,6 +116,8 @@ class Node:
         self._role = RoleLock.take(self.directory, "node")
         try:
             self.address = socket_address(self.directory)
+            # The broker of a node that was killed ends by itself, at once; one that somebody runs alone does not.
+            RoleLock.take(self.directory, "broker", wait_s=_HANDOVER_S).release()
         except DagBoxError:
             self._role.release()
             raise
@@ -117,12 +125,15 @@ class Node:
         self._events: queue.SimpleQueue[tuple[Child, int] | _Asked | None] = queue.SimpleQueue()
         # A SimpleQueue, since `stop` puts into it from a signal handler.
         self._stopping = False
+        self._stop_by = float("inf")
         self._readers = 0
 
     # ------------------------------------------------------------------ life
 
     def run(self, on_ready: Callable[[Node], None] | None = None) -> int:
         """Start everything, keep it running until `stop`, stop everything; the exit status (0)."""
+        threads: list[threading.Thread] = []
+        own: WorkerLoop | None = None
         try:
             self._add("broker", "broker", ["broker", "--data", self.directory, *self._broker_options()])
             for _ in range(self.settings.readers):
@@ -132,15 +143,21 @@ class Node:
             for number in range(self.settings.logic):
                 self._add_worker("logic", f"logic-{number + 1}")
             own = WorkerLoop(NodeService(self), self.address, "node")
-            serving = threading.Thread(target=own.run, name="node service", daemon=True)
-            serving.start()
             write_node_file(self.directory, self.address)
-            threading.Thread(target=self._announce, args=(on_ready,), name="node ready", daemon=True).start()
+            threads = [
+                threading.Thread(target=own.run, name="node service", daemon=True),
+                threading.Thread(target=self._announce, args=(on_ready,), name="node ready", daemon=True),
+            ]
+            for thread in threads:
+                thread.start()
             self._watch()
-            own.stop()
-            serving.join()
         finally:
+            self._stopping = True
+            if own is not None:
+                own.stop()
             self._stop_children()
+            for thread in threads:
+                thread.join(_ASK_S)
             remove_node_file(self.directory, self.address)
             self._role.release()
         log.info("node: stopped")
@@ -149,29 +166,28 @@ class Node:
     def stop(self) -> None:
         """Have `run` stop everything and return; from any thread or a signal handler."""
         self._stopping = True
+        self._stop_by = min(self._stop_by, time.monotonic() + STOP_S)
         self._events.put(None)
 
     def _announce(self, on_ready: Callable[[Node], None] | None) -> None:
-        ready = self.wait_ready(READY_S)
-        if self._stopping:
-            return
-        if not ready:
+        while not self.wait_ready(READY_S):
+            if self._stopping:
+                return
             log.error("node: not all workers are registered after %g s", READY_S)
-        else:
-            log.info("node: ready, serving %s at %s", self.directory, self.address)
-            if on_ready is not None:
-                on_ready(self)
+        log.info("node: ready, serving %s at %s", self.directory, self.address)
+        if on_ready is not None:
+            on_ready(self)
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until all workers are registered at the broker; whether they are."""
         end = time.monotonic() + timeout_s
         while not self._stopping and time.monotonic() < end:
             try:
-                workers = ask(self.address, "workers", {}, 1.0)
+                workers = ask(self.address, "workers", {}, _ASK_S)
             except DagBoxError:
                 continue
             live = {worker["name"] for worker in workers if worker["state"] == "live"}
-            if live >= {child.name for child in self.children.values() if child.service != "broker"}:
+            if live >= {child.name for child in list(self.children.values()) if child.service != "broker"}:
                 return True
             time.sleep(0.02)
         return False
@@ -179,6 +195,7 @@ class Node:
     def _watch(self) -> None:
         while not self._stopping:
             waiting = [c.start_at for c in self.children.values() if c.state == "waiting"]
+            waiting += [c.kill_at for c in self.children.values() if c.kill_at]
             timeout = max(0.0, min(waiting) - time.monotonic()) if waiting else None
             try:
                 event = self._events.get(timeout=timeout)
@@ -192,6 +209,10 @@ class Node:
             for child in list(self.children.values()):
                 if child.state == "waiting" and child.start_at <= now and not self._stopping:
                     self._start(child)
+                if child.kill_at and child.kill_at <= now and child.process is not None:
+                    log.warning("node: %s does not end, killing it", child.name)
+                    child.kill_at = 0.0
+                    child.process.kill()
 
     @staticmethod
     def _do(asked: _Asked) -> None:
@@ -220,7 +241,14 @@ class Node:
 
     def _start(self, child: Child) -> None:
         command = [sys.executable, "-m", "dagbox.runtime.process", *child.arguments]
-        child.process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        try:
+            child.process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        except OSError as error:
+            log.error("node: %s cannot be started: %s", child.name, error)
+            child.state = "waiting"
+            child.start_at = time.monotonic() + LONGEST_DELAY_S
+            return
+        child.kill_at = 0.0
         child.state = "running"
         child.starts += 1
         child.started_at = time.monotonic()
@@ -236,6 +264,7 @@ class Node:
     def _on_exit(self, child: Child, code: int) -> None:
         now = time.monotonic()
         child.process = None
+        child.kill_at = 0.0
         child.last_exit = code
         if self._stopping or self.children.get(child.name) is not child:
             return
@@ -253,7 +282,7 @@ class Node:
 
     def _stop_children(self) -> None:
         """Workers first, so that what they have in hand is answered; then the broker."""
-        end = time.monotonic() + STOP_S
+        end = min(self._stop_by, time.monotonic() + STOP_S)
         workers = [c for c in self.children.values() if c.service != "broker"]
         self._end_all(workers, end - 0.7)
         self._end_all([c for c in self.children.values() if c.service == "broker"], end)
@@ -277,8 +306,12 @@ class Node:
         """Have the node's own thread do something; its result, or the error it raised as a value."""
         asked = _Asked(operation)
         self._events.put(asked)
-        if not asked.done.wait(timeout_s):
-            return DagBoxError("the node did not do it in time: try again")
+        end = time.monotonic() + timeout_s
+        while not asked.done.wait(_LOOK_S):
+            if self._stopping:
+                return Stopping("node")
+            if time.monotonic() >= end:
+                return DagBoxError("the node did not do it in time: try again")
         return asked.result
 
     def listing(self) -> list[dict[str, Any]]:
@@ -298,7 +331,14 @@ class Node:
         ]
 
     def add_reader(self) -> str:
-        """Start one more reader; its name."""
+        """Start one more reader; its name.
+
+        Raises:
+            LimitExceeded: there are `MOST_READERS`.
+        """
+        readers = sum(1 for child in self.children.values() if child.service == "reader")
+        if readers >= MOST_READERS:
+            raise LimitExceeded("readers", readers + 1, MOST_READERS)
         self._readers += 1
         return self._add_worker("reader", f"reader-{self._readers}")
 
@@ -310,8 +350,7 @@ class Node:
             child.delay_s = 0.0
             self._start(child)
         else:
-            child.state = "stopping"
-            child.process.terminate()
+            self._end(child)
         return True
 
     def remove(self, name: str) -> bool:
@@ -323,9 +362,15 @@ class Node:
             del self.children[name]
         else:
             child.restart = False
-            child.state = "stopping"
-            child.process.terminate()
+            self._end(child)
         return True
+
+    @staticmethod
+    def _end(child: Child) -> None:
+        child.state = "stopping"
+        child.kill_at = time.monotonic() + STOP_S
+        if child.process is not None:
+            child.process.terminate()
 
     def _child(self, name: str) -> Child:
         child = self.children.get(name)
@@ -335,7 +380,7 @@ class Node:
 
 
 def _check(settings: NodeSettings) -> None:
-    if settings.readers < 1 or settings.readers > 256 or settings.logic < 0 or settings.logic > 256:
+    if settings.readers < 1 or settings.readers > MOST_READERS or settings.logic < 0 or settings.logic > 256:
         raise InvalidArgument("a node has 1 to 256 readers and 0 to 256 logic workers")
     for address in settings.listen:
         check_listen(address, secure=False, insecure=settings.insecure)

@@ -39,13 +39,14 @@ def start_logging(verbose: bool = False) -> None:
 
 
 def on_stop_signals(stop: Callable[[], None], *, supervised: bool) -> None:
-    """Have SIGTERM (and SIGINT, unless a supervisor sees to that) call `stop`."""
+    """Have SIGTERM (and SIGINT and SIGHUP, unless a supervisor sees to those) call `stop`."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop()
 
     signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, signal.SIG_IGN if supervised else on_signal)
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal tells the whole group, the supervisor among it
+        signal.signal(number, signal.SIG_IGN if supervised else on_signal)
 
 
 def run_broker(listen: tuple[str, ...], data: str | None, *, insecure: bool = False, supervised: bool = False) -> int:

@@ -19,9 +19,11 @@ from dagbox.errors import DagBoxError
 from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
 from dagbox.runtime.ask import ask
 from dagbox.runtime.broker_loop import BrokerLoop
+from dagbox.runtime.embedded import OWN_SERVICES
 from dagbox.runtime.filelock import RoleLock
 from dagbox.runtime.worker_loop import WorkerLoop
 from dagbox.services.base import Outcome, Request, Service
+from dagbox.services.logic import LogicService
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.values import pack
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 TRACED = 1_000
 """Of the calls between two looks of the broker, the last this many are traced; all are counted."""
+_HANDOVER_S = 1.0
 _FEED_AT = 20_000
 """So many noted calls make the broker look at once."""
 Noted = tuple[str, Any, float, float, "DagBoxError | None"]
@@ -130,6 +133,11 @@ class Served:
 
     def __init__(self, node: EmbeddedNode) -> None:
         self._role = RoleLock.take(node.path, "node")
+        try:
+            self._broker_role = RoleLock.take(node.path, "broker", wait_s=_HANDOVER_S)
+        except DagBoxError:
+            self._role.release()
+            raise
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._node = node
         self._loops: list[WorkerLoop] = []
@@ -137,9 +145,7 @@ class Served:
         self._calls = OwnCalls(node.direct_services())
         try:
             inner = f"inproc://dagbox-{os.urandom(6).hex()}"
-            self._broker = BrokerLoop(
-                [socket_address(node.path), inner], context=self._context, expected=("reader", "writer", "lock")
-            )
+            self._broker = BrokerLoop([socket_address(node.path), inner], context=self._context, expected=OWN_SERVICES)
             self._broker.feed = self._calls.feed
             self._calls.hurry = self._broker.wake
             self._start(self._broker.run, "broker")
@@ -161,7 +167,9 @@ class Served:
         store = self._node.store
         locks = self._node.local_locks()
         served = ServedLocks(locks)
-        return [Reader(store), Writer(store), served, *self._node.more_services()]
+        reader = Reader(store, resolver=self._node.logic.resolve)
+        logic = LogicService(self._node.logic.operations())
+        return [reader, Writer(store), served, logic, *self._node.more_services()]
 
     def _ask(self, service: str, body: Any, timeout_s: float) -> Any:
         return ask(self.address, service, body, timeout_s, repeatable=service in STATUS_SERVICES)
@@ -186,6 +194,7 @@ class Served:
         self._loops.clear()
         if not self._context.closed:
             self._context.term()
+        self._broker_role.release()
         self._role.release()
 
 

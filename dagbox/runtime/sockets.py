@@ -20,7 +20,7 @@ MORE = NOBLOCK | SNDMORE
 RCVMORE = int(zmq.RCVMORE)
 _FLAGS_AT = 7
 _TAIL = int(wire.Flag.TAIL)
-MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+MAX_MESSAGE_BYTES = wire.MAX_BODY_BYTES + wire.HEADER_BYTES + wire.MAX_SERVICE_BYTES
 """The largest frame that a socket takes in; a peer that sends a larger one is disconnected."""
 HIGH_WATER = 100_000
 """How many messages wait for one slow peer before it counts as unreachable."""

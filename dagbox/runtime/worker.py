@@ -56,12 +56,14 @@ def serve(
         while any(thread.is_alive() for thread in threads) and not interrupted and not (stop and stop.is_set()):
             threads[0].join(_LOOK_S)
     finally:
+        # From here on a second Ctrl-C does what it does anywhere: a handler may take long to finish.
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         for loop in loops:
             loop.stop()
         for thread in threads:
-            thread.join()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+            if thread.ident is not None:
+                thread.join()
     failures = [loop.failed for loop in loops if loop.failed is not None]
     if failures:
         raise failures[0]
@@ -71,7 +73,6 @@ def _loop(function: ServiceFunction, address: str, name: str | None) -> WorkerLo
     shown = name or f"{function.name}-{platform.node()}-{os.getpid()}-{os.urandom(2).hex()}"
     body = FunctionService(function)
     loop = WorkerLoop(body, address, shown)
-    body.wake = loop.wake
     return loop
 
 

@@ -11,7 +11,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psutil
@@ -58,6 +58,8 @@ class WorkerLoop:
         prepare: Any = None,
     ) -> None:
         self.service = service
+        if hasattr(service, "wake"):
+            service.wake = self.wake  # it works on threads of its own, and has outcomes when these are done
         self.name = name
         self._own_context = context is None
         self.context = context if context is not None else zmq.Context()
@@ -113,8 +115,8 @@ class WorkerLoop:
             if heart.ident is not None:
                 heart.join()
             self._socket.close(linger=200)
-            self._wake.close()
             self.service.close()
+            self._wake.close()
             if self._own_context:
                 self.context.term()
 
@@ -135,8 +137,10 @@ class WorkerLoop:
             if not self._take_in():
                 return
             now = time.monotonic()
-            self._send_outcomes(self.service.tick(now))
+            self._send_outcomes(self._guarded(self.service.tick, now))
             self._send_all(self.core.tick(now))
+            if self.failed is not None:
+                return
             if self._stopping and self._left(now):
                 return
 
@@ -153,7 +157,7 @@ class WorkerLoop:
             if requests:
                 self._send_outcomes(self._handle(requests, now))
             for key in withdrawn:
-                self._send_outcomes(self.service.cancel(key, now))
+                self._send_outcomes(self._guarded(self.service.cancel, key, now))
             if now >= self._report_at:
                 self._report_at = now + _REPORT_S
                 self._report = self.service.report()
@@ -203,6 +207,19 @@ class WorkerLoop:
             log.exception("%s: handling %d requests failed", self.name, len(requests))
             failure = ServiceFailed(self.service.name, type(error).__name__, str(error))
             return [Failed(request, failure) for request in requests]
+
+    def _guarded(self, call: Callable[..., Sequence[Outcome]], *arguments: Any) -> Sequence[Outcome]:
+        """Let time pass in a service, or take a request back. A defect there ends the worker, for its supervisor."""
+        try:
+            outcomes = call(*arguments)
+            self.failed = self.failed or self.service.broken
+            return outcomes
+        except StoreBroken as error:
+            self.failed = error
+        except Exception as error:
+            log.exception("%s: the service failed without a request of its own", self.name)
+            self.failed = ServiceFailed(self.service.name, type(error).__name__, str(error))
+        return []
 
     def _send_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         encode = self.core.encode

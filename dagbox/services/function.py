@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, ServiceFailed
+from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, ServiceFailed
 from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request
 from dagbox.values import pack, unpack
+from dagbox.wire import MAX_SERVICE_BYTES
 
 log = logging.getLogger("dagbox.service")
 
@@ -58,6 +59,8 @@ class ServiceRequest:
         """Return this from a handler: the other service answers the client in its place."""
         if not isinstance(service, str) or not service:
             raise InvalidArgument(f"a request is forwarded to a service by name, not to {service!r}")
+        if len(service.encode(errors="replace")) > MAX_SERVICE_BYTES:
+            raise LimitExceeded("bytes of a service's name", len(service.encode(errors="replace")), MAX_SERVICE_BYTES)
         return Passed(service, payload)
 
     def partial(self, value: Any) -> None:
@@ -190,6 +193,6 @@ class FunctionService:
             return Reply(request, pack(value))
         except DagBoxError as error:
             return Failed(request, error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.exception("the handler of %s failed", self.name)
             return Failed(request, ServiceFailed(self.name, type(error).__name__, str(error)))

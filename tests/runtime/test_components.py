@@ -1,0 +1,310 @@
+"""Components of their own over TCP; services made of functions; large bodies; garbage thrown at a live broker."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+import dagbox
+from dagbox import wire
+from dagbox.broker import Limits
+from dagbox.runtime.broker_loop import BrokerLoop
+from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.services.function import FunctionService
+from dagbox.services.reader import Reader
+from dagbox.services.writer import Writer
+from dagbox.store.memory import MemoryStore
+from dagbox.wire import Kind
+from tests.runtime.nodes import running, until, worker_states
+
+HEARTBEAT_S = 0.05
+
+
+class Small:
+    """A broker with short heartbeats, a reader and a writer, on threads; more services on demand."""
+
+    def __init__(self, address: str) -> None:
+        self.store = MemoryStore()
+        self.broker = BrokerLoop([address], limits=Limits(heartbeat_s=HEARTBEAT_S))
+        self.address = self.broker.addresses[0]
+        self.loops: list[Any] = [self.broker]
+        self.threads: list[threading.Thread] = []
+        self._start(self.broker)
+        self.add(Reader(self.store), "reader")
+        self.add(Writer(self.store), "writer")
+
+    def _start(self, loop: Any) -> None:
+        thread = threading.Thread(target=loop.run)
+        self.threads.append(thread)
+        thread.start()
+
+    def add(self, service: Any, name: str) -> WorkerLoop:
+        loop = WorkerLoop(service, self.address, name, heartbeat_s=HEARTBEAT_S)
+        if isinstance(service, FunctionService):
+            service.wake = loop.wake
+        self.loops.append(loop)
+        self._start(loop)
+        return loop
+
+    def function(self, function: Any, name: str | None = None) -> WorkerLoop:
+        return self.add(FunctionService(function), name or function.name)
+
+    def close(self) -> None:
+        for loop in reversed(self.loops):
+            loop.stop()
+        for thread in reversed(self.threads):
+            thread.join(10.0)
+        assert not any(thread.is_alive() for thread in self.threads)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Small]:
+    made = Small(f"ipc://{tmp_path}/broker")
+    try:
+        with dagbox.connect(made.address) as db:
+            until(lambda: {"reader", "writer"} <= worker_states(db).keys())
+        yield made
+    finally:
+        made.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_components_over_tcp(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    with running("dagbox.runtime.process", "broker", "--listen", "tcp://127.0.0.1:*") as broker:
+        match = re.search(r"tcp://127.0.0.1:\d+", broker.wait_for("listening"))
+        assert match is not None
+        address = match[0]
+        where = ("--data", data, "--connect", address)
+        with (
+            running("dagbox.runtime.process", "worker", "writer", *where) as writer,
+            running("dagbox.runtime.process", "worker", "reader", *where) as reader,
+            dagbox.connect(address) as db,
+        ):
+            ref = until(lambda: db.put("user", {"name": "Ada"}, key="ada"))
+            assert until(lambda: db.get(ref)) == {"name": "Ada"}
+            assert reader.end() == 0
+            assert writer.end() == 0
+        assert broker.end() == 0
+
+
+def test_plain_tcp_beyond_this_machine_is_refused() -> None:
+    with running("dagbox.runtime.process", "broker", "--listen", "tcp://0.0.0.0:45999") as broker:
+        assert "insecure" in broker.wait_for("dagbox:")
+        assert broker.process.wait(10) == 1
+
+
+def test_a_worker_without_a_broker_s_directory_says_so(tmp_path: Path) -> None:
+    with running("dagbox.runtime.process", "worker", "reader", "--data", str(tmp_path / "none")) as worker:
+        assert "no such directory" in worker.wait_for("dagbox:")
+        assert worker.process.wait(10) == 3
+
+
+# ---------------------------------------------------------------------- services of one's own
+
+
+def test_a_function_forwards_to_the_reader(small: Small) -> None:
+    @dagbox.service("lookup", credit=2)
+    def lookup(payload: Any, request: Any) -> Any:
+        return request.forward("reader", {"bucket": "user", "key": payload})
+
+    small.function(lookup)
+    with dagbox.connect(small.address) as db:
+        ref = db.put("user", {"name": "Ada"}, key="ada")
+        answer = db.call("lookup", "ada", timeout=5)
+        assert (answer["found"], answer["version"]) == (True, ref.version)
+        [trace] = db.call("traces", {"service": "lookup"}, timeout=5)
+        assert [step["what"] for step in trace["timeline"]].count("given") == 2
+
+
+def test_what_a_handler_raises_is_the_caller_s_error(small: Small) -> None:
+    @dagbox.service("breaks", credit=1)
+    def breaks(payload: Any, request: Any) -> Any:
+        if payload == "exit":
+            raise SystemExit(3)
+        if payload == "own":
+            raise dagbox.NotFound("user", "x")
+        if payload == "surrogate":
+            raise ValueError("a lone \udc80 in two\nlines")
+        if payload == "forward":
+            return request.forward("\udc80" * 10, None)
+        return object() if payload == "object" else {"ok": payload}
+
+    small.function(breaks)
+    with dagbox.connect(small.address) as db:
+        for payload in ("exit", "surrogate"):
+            with pytest.raises(dagbox.ServiceFailed):
+                db.call("breaks", payload, timeout=5)
+        with pytest.raises(dagbox.NotFound):
+            db.call("breaks", "own", timeout=5)
+        with pytest.raises(dagbox.InvalidArgument):
+            db.call("breaks", "object", timeout=5)
+        with pytest.raises(dagbox.DagBoxError):
+            db.call("breaks", "forward", timeout=5)
+        assert db.call("breaks", 1, timeout=5) == {"ok": 1}
+
+
+def test_a_long_handler_is_alive_and_sees_that_it_is_cancelled(small: Small) -> None:
+    started, seen = threading.Event(), threading.Event()
+    go_on = threading.Event()
+
+    @dagbox.service("long", credit=1)
+    def long(payload: Any, request: Any) -> Any:
+        started.set()
+        while not request.cancelled and not go_on.wait(0.01):
+            continue
+        seen.set()
+        return "done"
+
+    small.function(long)
+    with dagbox.connect(small.address) as db:
+        with pytest.raises(dagbox.DagBoxError) as caught:
+            db.call("long", None, timeout=HEARTBEAT_S * 12)
+        assert caught.value.code == "deadline"
+        assert seen.wait(5.0)
+        seen.clear()
+        states = []
+        answer: list[Any] = []
+        asked = threading.Thread(target=lambda: answer.append(db.call("long", None, timeout=20)))
+        started.clear()
+        asked.start()
+        assert started.wait(5.0)
+        first = {w.name: w for w in db.status().workers}["long"].pings
+
+        def many_pings() -> bool:
+            worker = {w.name: w for w in db.status().workers}["long"]
+            states.append(worker.state)
+            return worker.pings > first + 10
+
+        until(many_pings)
+        assert set(states) <= {"live", "late"}
+        go_on.set()
+        asked.join(10.0)
+        assert answer == ["done"]
+
+
+def test_serve_runs_functions_until_it_is_told_to_stop(small: Small) -> None:
+    @dagbox.service("one")
+    def one(payload: Any, request: Any) -> Any:
+        return 1
+
+    @dagbox.service("two")
+    def two(payload: Any, request: Any) -> Any:
+        request.partial("half")
+        return 2
+
+    stop = threading.Event()
+    serving = threading.Thread(
+        target=lambda: dagbox.serve(one, two, connect=small.address, name="same", stop=stop), name="serving"
+    )
+    before = set(threading.enumerate())
+    serving.start()
+    try:
+        with dagbox.connect(small.address) as db:
+            assert db.call("one", None, timeout=5) == 1
+            assert db.call("two", None, timeout=5) == 2
+            assert [w.name for w in db.status().workers if w.service in ("one", "two")] == ["same", "same"]
+    finally:
+        stop.set()
+        serving.join(10.0)
+    assert not {t for t in threading.enumerate() if t not in before}
+
+
+def test_who_loses_its_name_ends_and_the_other_serves(small: Small) -> None:
+    @dagbox.service("twin")
+    def first(payload: Any, request: Any) -> Any:
+        return "first"
+
+    @dagbox.service("twin")
+    def second(payload: Any, request: Any) -> Any:
+        return "second"
+
+    small.function(first, "twin")
+    with dagbox.connect(small.address) as db:
+        assert db.call("twin", None, timeout=5) == "first"
+        small.function(second, "twin")
+        loser = small.threads[-2]
+        loser.join(10.0)
+        assert not loser.is_alive()
+        assert db.call("twin", None, timeout=5) == "second"
+
+
+def test_large_bodies_go_both_ways(small: Small) -> None:
+    with dagbox.connect(small.address) as db:
+        for size in (wire.TAIL_BYTES - 200, wire.TAIL_BYTES, 1_000_000, 8_000_000):
+            data = {"blob": os.urandom(size)}
+            ref = db.put("blob", data, key=f"b{size}")
+            assert db.get(ref) == data
+
+
+# ---------------------------------------------------------------------- garbage
+
+
+def garbage(chance: random.Random, identity: bytes) -> list[bytes]:
+    good = wire.build(chance.choice(list(Kind)), identity, chance.randbytes(8), b"reader", chance.randbytes(20)).head
+    shape = chance.randrange(7)
+    if shape == 0:
+        return [chance.randbytes(chance.randrange(200))]
+    if shape == 1:
+        return [chance.randbytes(10) for _ in range(chance.randrange(2, 6))]
+    if shape == 2:
+        return [good[: chance.randrange(len(good))]]
+    if shape == 3:
+        return [good, b"more", b"and more"]
+    if shape == 4:
+        changed = bytearray(good)
+        changed[chance.randrange(len(changed))] = chance.randrange(256)
+        return [bytes(changed)]
+    if shape == 5:
+        return [good[:7] + b"\x01" + good[8:]]
+    return [b""]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_garbage_at_a_live_broker_disturbs_nobody(small: Small, seed: int) -> None:
+    chance = random.Random(seed)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as raw, dagbox.connect(small.address) as db:
+        raw.setsockopt(zmq.LINGER, 0)
+        raw.setsockopt(zmq.IDENTITY, chance.randbytes(chance.choice([1, 8, 8, 60])))
+        raw.connect(small.address)
+        identity = raw.getsockopt(zmq.IDENTITY)
+        for n in range(300):
+            raw.send_multipart(garbage(chance, (identity * 8)[:8] if isinstance(identity, bytes) else bytes(8)))
+            if n % 30 == 0:
+                ref = db.put("user", {"n": n}, key=f"k{n}")
+                assert db.get(ref) == {"n": n}
+        raw.send(wire.build(Kind.PING, chance.randbytes(8), bytes(8)).head)
+        assert raw.poll(5_000)
+        until(lambda: db.status().broker.malformed >= 100)
+        assert {"reader": "live", "writer": "live"}.items() <= worker_states(db).items()
+
+
+def test_a_client_that_never_reads_its_answers_disturbs_nobody(small: Small) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as raw, dagbox.connect(small.address) as db:
+        raw.setsockopt(zmq.LINGER, 0)
+        raw.setsockopt(zmq.RCVHWM, 1)
+        raw.setsockopt(zmq.IDENTITY, b"deafness")
+        raw.connect(small.address)
+        for n in range(3_000):
+            raw.send(wire.build(Kind.PING, b"deafness", n.to_bytes(8, "big")).head)
+        for n in range(100):
+            assert db.get(db.put("user", {"n": n})) == {"n": n}
+
+
+def test_a_client_under_a_name_of_another_is_refused(small: Small) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as raw:
+        raw.setsockopt(zmq.LINGER, 0)
+        raw.setsockopt(zmq.IDENTITY, b"stranger")
+        raw.connect(small.address)
+        raw.send(wire.build(Kind.REQUEST, b"somebody", bytes(8), b"reader", b"\x80").head)
+        assert raw.poll(5_000)
+        head = raw.recv()
+        assert wire.unpack_error(head[wire.parse(head).body_at :]).code == "refused"

@@ -1,0 +1,163 @@
+"""A node as processes: up, stopped, and each of its processes killed or stopped under load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import dagbox
+from dagbox.errors import InUse
+from dagbox.runtime.node import Node, NodeSettings
+from tests.runtime.nodes import Load, node_on, processes, running, until, worker_states
+
+SERVES_AGAIN_S = 2.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_node_comes_up_serves_and_stops_within_five_seconds(tmp_path: Path, number: int) -> None:
+    with node_on(tmp_path / "data", readers=2) as node:
+        with dagbox.connect(tmp_path / "data") as db:
+            ref = db.put("user", {"name": "Ada"})
+            assert db.get(ref) == {"name": "Ada"}
+            listed = processes(db)
+            assert sorted(listed) == ["broker", "lock", "reader-1", "reader-2", "writer"]
+            assert {child["state"] for child in listed.values()} == {"running"}
+        began = time.monotonic()
+        assert node.end(number) == 0
+        assert time.monotonic() - began < 5.0
+    assert not any(psutil.pid_exists(child["pid"]) for child in listed.values())
+    assert not (tmp_path / "data" / "node.json").exists()
+    assert not (tmp_path / "data" / "run" / "broker.sock").exists()
+    with dagbox.open(tmp_path / "data") as again:
+        assert again.get(ref) == {"name": "Ada"}
+
+
+def test_a_kill_of_any_one_process_under_load_loses_nothing(tmp_path: Path) -> None:
+    """Broker, writer, reader, lock: each killed once; what was acknowledged is there, once, and the node serves on."""
+    gaps: dict[str, float] = {}
+    with node_on(tmp_path / "data"), dagbox.connect(tmp_path / "data") as db, Load(tmp_path / "data") as load:
+        for name in ("writer", "reader-1", "lock", "broker"):
+            load.wait_for_more()
+            before = until(lambda: processes(db))
+            os.kill(before[name]["pid"], signal.SIGKILL)
+            killed = time.monotonic()
+            load.wait_for_more(10)
+            if name == "lock":
+                with db.lock("key", ttl=5, wait=5):
+                    pass
+            gaps[name] = time.monotonic() - killed
+            after = until(
+                lambda name=name, before=before: (p := processes(db))[name]["pid"] != before[name]["pid"] and p
+            )
+            assert after[name]["starts"] == before[name]["starts"] + 1
+            assert after[name]["last_exit"] == -signal.SIGKILL
+        assert all(gap < SERVES_AGAIN_S for gap in gaps.values()), gaps
+        load.wait_for_more()
+    assert load.failures == []
+    with dagbox.open(tmp_path / "data") as db:
+        found = {record.key: record.version for record in db.scan("log")}
+    assert {key: found.get(key) for key in load.acknowledged} == load.acknowledged
+    assert len(load.acknowledged) > 150
+
+
+def test_a_stopped_worker_is_late_then_dead_and_comes_back(tmp_path: Path) -> None:
+    with node_on(tmp_path / "data", readers=2), dagbox.connect(tmp_path / "data") as db:
+        refs = [db.put("user", {"n": n}) for n in range(20)]
+        pid = processes(db)["reader-1"]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            # Half of these go to the stopped one, and from there to the other once it is dead.
+            with db.pipeline() as p:
+                futures = [p.get(ref) for ref in refs]
+            assert [future.result()["n"] for future in futures] == list(range(20))
+            seen = []
+
+            def dead() -> bool:
+                seen.append(worker_states(db).get("reader-1"))
+                return seen[-1] == "dead"
+
+            until(dead)
+            assert "live" not in seen[seen.index("dead") :]
+            assert db.get(refs[0]) == {"n": 0}
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        until(lambda: worker_states(db).get("reader-1") == "live")
+        assert processes(db)["reader-1"]["pid"] == pid
+        subjects = [(e["kind"], e["subject"]) for e in db.call("events", {}, timeout=5)["events"]]
+        story = [kind for kind, subject in subjects if subject == "reader-1"]
+        assert story[-3:] == ["late", "dead", "back"]
+
+
+def test_a_process_that_keeps_crashing_is_started_with_growing_delays(tmp_path: Path) -> None:
+    with node_on(tmp_path / "data") as node, dagbox.connect(tmp_path / "data") as db:
+        delays = []
+        for starts in range(1, 5):
+            child = until(lambda starts=starts: (c := processes(db)["reader-1"])["starts"] == starts and c["pid"] and c)
+            os.kill(child["pid"], signal.SIGKILL)
+            line = node.wait_for("reader-1 was killed by signal 9")
+            node.lines.remove(line)
+            delays.append(float(line.rpartition(" in ")[2].split()[0]))
+        assert delays == [0.0, 0.1, 0.2, 0.4]
+        until(lambda: worker_states(db).get("reader-1") == "live")
+
+
+def test_operators_restart_add_and_remove_workers(tmp_path: Path) -> None:
+    with node_on(tmp_path / "data"), dagbox.connect(tmp_path / "data") as db:
+        pid = processes(db)["reader-1"]["pid"]
+        assert db.call("node", {"op": "restart", "worker": "reader-1"}, timeout=5) is True
+        until(lambda: (c := processes(db)["reader-1"])["pid"] not in (0, pid) and c["last_exit"] == 0)
+        assert db.call("node", {"op": "add_reader"}, timeout=5) == "reader-2"
+        until(lambda: worker_states(db).get("reader-2") == "live")
+        assert db.call("node", {"op": "remove", "worker": "reader-2"}, timeout=5) is True
+        until(lambda: processes(db)["reader-2"]["state"] == "drained")
+        with pytest.raises(dagbox.InvalidArgument, match="broker"):
+            db.call("node", {"op": "remove", "worker": "broker"}, timeout=5)
+        with pytest.raises(dagbox.InvalidArgument, match="no process"):
+            db.call("node", {"op": "restart", "worker": "nobody"}, timeout=5)
+        assert db.call("control", {"op": "drain", "worker": "reader-1"}, timeout=5) is True
+        until(lambda: processes(db)["reader-1"]["state"] == "drained")
+        db.call("node", {"op": "restart", "worker": "reader-1"}, timeout=5)
+        until(lambda: worker_states(db).get("reader-1") == "live")
+
+
+def test_a_second_node_is_refused_and_a_killed_one_makes_room_at_once(tmp_path: Path) -> None:
+    with node_on(tmp_path / "data") as node:
+        with pytest.raises(InUse, match=str(node.process.pid)):
+            Node(tmp_path / "data", NodeSettings())
+        with pytest.raises(InUse):
+            dagbox.open(tmp_path / "data", serve=True).close()
+        with dagbox.connect(tmp_path / "data") as db:
+            ref = db.put("user", {"name": "Ada"})
+            pids = [child["pid"] for child in processes(db).values()]
+        assert node.end(signal.SIGKILL) == -signal.SIGKILL
+        began = time.monotonic()
+        with node_on(tmp_path / "data"), dagbox.connect(tmp_path / "data") as db:
+            assert db.get(ref) == {"name": "Ada"}
+            assert time.monotonic() - began < 10.0
+            until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+
+
+def test_a_worker_that_does_not_end_is_killed_when_the_node_stops(tmp_path: Path) -> None:
+    with node_on(tmp_path / "data") as node:
+        with dagbox.connect(tmp_path / "data") as db:
+            pid = processes(db)["reader-1"]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        assert node.end() == 0
+        assert time.monotonic() - began < 5.0
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_broker_that_runs_alone_keeps_a_node_and_a_serving_program_away(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    with running("dagbox.runtime.process", "broker", "--data", data) as broker:
+        broker.wait_for("listening")
+        with pytest.raises(InUse, match="broker"):
+            Node(data, NodeSettings())
+        with pytest.raises(InUse, match="broker"):
+            dagbox.open(data, serve=True)

@@ -28,8 +28,9 @@ all else to standard error. An error is one line; `DAGBOX_DEBUG=1` shows where i
 terminals, and not with `NO_COLOR`.
 
 `dagbox get`, `put`, `import` and `export` write what JSON has no form for as `{{"$ref": "post/p1"}}`,
-`{{"$bytes": "aGk="}}`, `{{"$time": "2026-01-31T12:00:00+00:00"}}`, `{{"$float": "nan"}}`, `{{"$map": [[1,
-"one"]]}}`; an object that really has one such member is written with one more `$`.
+`{{"$bytes": "aGk="}}`, `{{"$time": "2026-01-31T12:00:00+00:00"}}`, `{{"$float": "nan"}}`,
+`{{"$map": [[1, "one"]]}}`, `{{"$ext": [5, "aGk="]}}`; an object that really has one such member is written with
+one more `$`.
 
 Settings come from defaults, then `dagbox.toml` in the current directory (or the file that `DAGBOX_CONFIG`
 names), then the environment, then flags:

@@ -23,7 +23,7 @@ from dagbox.commands.options import (
     timeout_option,
     yes_option,
 )
-from dagbox.commands.output import Column, note, print_json, print_rows, show_ms
+from dagbox.commands.output import Column, note, print_json, print_rows, printable, show_ms
 from dagbox.commands.place import open_at
 from dagbox.errors import LeaseLost
 
@@ -206,7 +206,7 @@ class _Signals:
 @timeout_option
 @format_option
 def locks(at: str | None, timeout: float, output: str) -> None:
-    """List who holds which lock, for how long still, and how many wait for it."""
+    """List who holds which lock, for how long still, and who waits for it."""
     with open_at(at, timeout=timeout) as db:
         rows = [info._asdict() for info in db.locks()]
     columns = [
@@ -215,7 +215,7 @@ def locks(at: str | None, timeout: float, output: str) -> None:
         Column("token", "token"),
         Column("shared", lambda row: "shared" if row["shared"] else ""),
         Column("left", "left_s", lambda value: show_ms(value * 1000)),
-        Column("waiting", "waiting"),
+        Column("waiting", "waiting", lambda value: printable(", ".join(waiter["owner"] for waiter in value))),
     ]
     print_rows(output, rows, columns, empty="no locks are held")
 

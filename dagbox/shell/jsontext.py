@@ -8,6 +8,7 @@ Each has a form as an object with one member, and these forms are read back as t
     {"$time": "2026-01-31T12:00:00+00:00"}
     {"$float": "nan"}          also "inf", "-inf"
     {"$map": [[1, "one"]]}     a map whose keys are not all text
+    {"$ext": [5, "aGk="]}      a MessagePack extension that DagBox does not know: its type, its bytes in base64
     {"$$ref": ...}             an object that really has the one member "$ref"
 """
 
@@ -23,6 +24,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
+
+import msgpack
 
 import dagbox
 from dagbox.shell.problems import SyntaxProblem
@@ -51,6 +54,8 @@ def to_plain(value: Any) -> Any:
         return {"$bytes": base64.b64encode(bytes(value)).decode()}
     if isinstance(value, datetime):
         return {"$time": value.isoformat()}
+    if isinstance(value, msgpack.ExtType):
+        return {"$ext": [value.code, base64.b64encode(value.data).decode()]}
     if isinstance(value, Mapping):
         return _plain_map(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -139,7 +144,20 @@ def _map_form(item: Any) -> dict[Any, Any]:
         raise ValueError('{"$map": ...} takes a list of [key, value] pairs') from None
 
 
-_FORMS = {"$ref": _ref_form, "$bytes": _bytes_form, "$time": _time_form, "$float": _float_form, "$map": _map_form}
+def _ext_form(item: Any) -> msgpack.ExtType:
+    if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], int) or not 0 <= item[0] <= 127:
+        raise ValueError('{"$ext": ...} takes a list of a type from 0 to 127 and base64 text')
+    return msgpack.ExtType(item[0], _bytes_form(item[1]))
+
+
+_FORMS = {
+    "$ref": _ref_form,
+    "$bytes": _bytes_form,
+    "$time": _time_form,
+    "$float": _float_form,
+    "$map": _map_form,
+    "$ext": _ext_form,
+}
 
 
 def dump(value: Any, *, indent: int | None = None) -> str:

@@ -68,6 +68,7 @@ def start(*arguments: str, **more: Any) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more.pop("env", {})
     return subprocess.Popen(
         [sys.executable, "-m", "dagbox", *map(str, arguments)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

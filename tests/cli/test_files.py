@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 
 import dagbox
+from dagbox.values import pack
 from tests.cli.conftest import Run
 
 
@@ -30,6 +32,25 @@ def test_export_then_import_gives_the_same_export(run: Run) -> None:
     assert run("import", "all.jsonl", "--at", "copy").out == "2505 records\n"
     assert run("export", "--at", "copy").out == Path("all.jsonl").read_text()
     assert list(Path().glob(".all*")) == []
+
+
+def test_every_kind_of_value_comes_through_byte_by_byte(run: Run) -> None:
+    values = {
+        "ext": msgpack.ExtType(5, b"\x00\xff"),
+        "deep": [{"a": [None, True, -(2**63), 2**64 - 1, 1.5, float("inf")]}],
+        "map": {1: "one", b"b": dagbox.Ref("a", "b")},
+        "forms": [{"$ref": "text"}, {"$$ref": 1}, {"$ref": 1, "more": 2}, {"$map": []}],
+        "time": datetime(1969, 7, 20, 20, 17, 40, 123456, tzinfo=UTC),
+        "text": "\u2028\x00\U0001f600",
+    }
+    with dagbox.open("data") as db:
+        for name, value in values.items():
+            db.put("v", value, key=name)
+        before = {record.key: pack(record.data) for record in db.scan("v")}
+    run("export", "all.jsonl")
+    assert run("import", "all.jsonl", "--at", "copy").status == 0
+    with dagbox.open("copy") as db:
+        assert {record.key: pack(record.data) for record in db.scan("v")} == before
 
 
 def test_export_of_chosen_buckets_with_versions(run: Run) -> None:

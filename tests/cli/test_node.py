@@ -112,6 +112,24 @@ def test_locks_are_listed_and_taken_away(run: Run, node: str, spawn: Spawn) -> N
     assert run("release", "job/1", "--at", node, "--yes").status == 0
 
 
+def test_who_waits_for_a_lock_is_listed(run: Run, node: str, spawn: Spawn) -> None:
+    held = spawn("lock", "job/3", "--at", node, "--owner", "first", "--", "sh", "-c", "echo held; read line")
+    assert held.stdout is not None
+    assert held.stdout.readline() == "held\n"
+    waiting = spawn("lock", "job/3", "--at", node, "--owner", "second", "--", "echo", "had")
+    end = time.monotonic() + 10
+    while "second" not in (shown := run("locks", node).out):
+        assert time.monotonic() < end, shown
+    (line,) = [line.split() for line in shown.splitlines() if line.startswith("job/3")]
+    assert (line[1], line[-1]) == ("first", "second")
+    assert held.stdin is not None
+    held.stdin.write("\n")
+    held.stdin.flush()
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "had\n"
+    assert waiting.wait(10) == 0
+
+
 def test_a_command_that_loses_its_lock_is_ended(run: Run, node: str, spawn: Spawn) -> None:
     held = spawn("lock", "job/2", "--at", node, "--ttl", "1s", "--", "sh", "-c", "echo held; exec sleep 60")
     assert held.stdout is not None

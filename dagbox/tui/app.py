@@ -234,8 +234,8 @@ class Dashboard(App[int]):
                 continue
             try:
                 self.board.take(poll)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                self.board.lose(f"its answer is not understood ({type(error).__name__}: {error})")
+            except dagbox.ProtocolError as error:
+                self.board.lose(str(error))
 
     def on_dashboard_lost(self, message: Lost) -> None:
         """The node does not answer: say so, keep looking for it."""
@@ -248,7 +248,7 @@ class Dashboard(App[int]):
         """Show the board on the screen on top."""
         self.refreshes += 1
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, BoardScreen) and screen.ready:
+            if isinstance(screen, BoardScreen):
                 if self.board.known:
                     screen.refresh_board()
                 break

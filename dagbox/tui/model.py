@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import dagbox
+
 Map = dict[str, Any]
 
 HISTORY = 600
@@ -25,6 +27,19 @@ EVENTS = 2_000
 """Events that the log keeps."""
 PARTS = ("traces", "slowest", "breaks", "held", "dead_letters", "locks", "rules", "facts", "queries", "node")
 """The parts of a poll that are there only when they were asked for."""
+_SERVICE_FIELDS = frozenset(
+    (
+        *("name", "waiting", "waiting_bytes", "held", "in_flight", "live", "late", "draining", "dead", "paused"),
+        *("done", "errors", "refused", "redelivered", "rate", "wait", "work"),
+    )
+)
+_WORKER_FIELDS = frozenset(
+    (
+        *("name", "service", "id", "pid", "host", "state", "heard_ms", "pings", "age_ms", "credit", "in_use"),
+        *("done", "errors", "rate", "cpu", "rss", "repeatable"),
+    )
+)
+_EVENT_FIELDS = frozenset(("seq", "age_ms", "kind", "subject", "text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +144,12 @@ class Board:
         return bool(self.poll)
 
     def take(self, poll: Map) -> None:
-        """Take in one poll."""
+        """Take in one poll.
+
+        Raises:
+            dagbox.ProtocolError: it has not the form that this dashboard knows; nothing of it is taken.
+        """
+        check_poll(poll)
         at = float(poll.get("at", 0.0))
         first = not self.poll
         if first:
@@ -239,6 +259,20 @@ class Board:
     def state_of(self, worker: Map) -> str:
         """The state to show for a worker; nobody is alive while the node is not heard."""
         return "unknown" if self.lost and worker["state"] != "dead" else str(worker["state"])
+
+
+def check_poll(poll: Map) -> None:
+    """Raise ProtocolError unless a poll has what the screens rely on."""
+    try:
+        for name, needed in (("services", _SERVICE_FIELDS), ("workers", _WORKER_FIELDS), ("events", _EVENT_FIELDS)):
+            for each in poll.get(name, []):
+                missing = needed - each.keys()
+                if missing:
+                    raise dagbox.ProtocolError(f"one of the {name} has no {sorted(missing)[0]!r}")
+        if not isinstance(poll.get("broker"), dict) or not isinstance(poll.get("at"), int | float):
+            raise dagbox.ProtocolError("the status tells nothing of the broker, or no time")
+    except (TypeError, AttributeError):
+        raise dagbox.ProtocolError("the status is not of lists of maps") from None
 
 
 def service_figures(service: Map) -> dict[str, float]:

@@ -118,12 +118,14 @@ class BoardScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """What was missed while another screen was on top is shown now."""
-        if self.board.known and self.ready:
+        if self.board.known:
             self.refresh_board()
         self.dashboard.poll_soon()
 
     def refresh_board(self) -> None:
-        """Show the board, and the first line with it."""
+        """Show the board, and the first line with it, if the screen is still one that is seen."""
+        if not (self.ready and self.app.is_running and self in self.app.screen_stack):
+            return
         self.show(self.board)
         self.query_one(TopBar).refresh()
 

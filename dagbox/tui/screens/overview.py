@@ -41,6 +41,12 @@ class Graphs(Horizontal):
         yield Graph("p99, ms", [("work", "primary"), ("wait", "warning")], name="latency")
         yield Graph("queued, busy", [("queued", "warning"), ("busy", "primary")], name="depth")
 
+    def on_resize(self) -> None:
+        """There is room now: draw."""
+        screen = self.screen
+        if isinstance(screen, BoardScreen):
+            self.call_after_refresh(screen.refresh_board)
+
     def show(self, course: Course) -> None:
         """Draw a course, if it can be seen."""
         if self.display and self.size.height:

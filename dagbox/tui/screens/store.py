@@ -169,13 +169,14 @@ in the store; n reads the next records. Enter opens a record.
             if asked == self._asked and self.is_mounted:
                 self._take(found, start)
 
-        self.dashboard.ask(lambda source: source.records(self.bucket, prefix, start, PAGE + 1), done)
+        # One more than is shown tells that there are more; from a record on, that record itself comes again.
+        limit = PAGE + 1 if start is None else PAGE + 2
+        self.dashboard.ask(lambda source: source.records(self.bucket, prefix, start, limit), done)
 
     def _take(self, found: list[dagbox.Record], start: str | None) -> None:
-        self._more = len(found) > PAGE
-        page = found[:PAGE]
-        known = self._records if start is not None else []
-        self._records = known + [record for record in page if not known or record.key > known[-1].key]
+        new = [record for record in found if record.key != start]
+        self._more = len(new) > PAGE
+        self._records = (self._records if start is not None else []) + new[:PAGE]
         table = self.query_one("#records", LiveTable)
         table.empty = f"no key begins with {self._prefix!r}" if self._prefix else "no records"
         longest = max((len(record.key) for record in self._records), default=0)

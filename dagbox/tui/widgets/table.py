@@ -342,21 +342,29 @@ class LiveTable(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """A click on a title orders by it; one on a row goes there; one more opens it."""
-        if event.y == 0:
-            at = 0
-            for column, cells in self._fitted:
-                if at <= event.x < at + cells:
-                    self._sort(column)
-                    return
-                at += cells + 1
+        at = event.get_content_offset(self)
+        if at is None:
             return
-        place = event.y - 1 + self.scroll_offset.y
+        if at.y == 0:
+            column = self._column_at(at.x)
+            if column is not None:
+                self._sort(column)
+            return
+        place = at.y - 1 + self.scroll_offset.y
         if place >= len(self._rows):
             return
         again = place == self._cursor and event.chain > 1
         self._go(place)
         if again:
             self.action_choose()
+
+    def _column_at(self, x: int) -> Column | None:
+        begin = 0
+        for column, cells in self._fitted:
+            if begin <= x < begin + cells:
+                return column
+            begin += cells + 1
+        return None
 
 
 def fill(spans: Spans, cells: int, right: bool, palette: Palette, over: Style | None) -> list[Segment]:

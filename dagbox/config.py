@@ -4,7 +4,7 @@
     format = "table"         # or "json"                                                           DAGBOX_FORMAT
     timeout = 30             # how long a command waits for an answer, in seconds                   DAGBOX_TIMEOUT
     readers = 2              # reader processes of `dagbox up`                                      DAGBOX_READERS
-    logic = 0                # logic processes of `dagbox up`                                       DAGBOX_LOGIC
+    logic = 1                # logic processes of `dagbox up`                                       DAGBOX_LOGIC
     listen = []              # more addresses to listen on, such as "tcp://127.0.0.1:7000"          DAGBOX_LISTEN
     durability = "full"      # or "process"                                                         DAGBOX_DURABILITY
 
@@ -38,7 +38,7 @@ class Settings:
     format: str = "table"
     timeout: float = 30.0
     readers: int = 2
-    logic: int = 0
+    logic: int = 1
     listen: tuple[str, ...] = ()
     durability: str = "full"
 

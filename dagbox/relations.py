@@ -350,10 +350,28 @@ class Planner:
         """
         target = parse_read(operation, self._budget)
         self._budget.take_nodes(1)
+        return self._add_root(target.bucket, target.key, target.relations)
+
+    def add_all(self, bucket: object, keys: Sequence[object], relations: object) -> list[int]:
+        """Take on a read of each of many keys of a bucket, all with the same relations, before the first step.
+
+        Returns:
+            A ticket for each key.
+
+        Raises:
+            InvalidArgument, LimitExceeded: as `parse_read`.
+        """
+        name = bucket_name(bucket)
+        checked = [record_key(key) for key in keys]
+        parsed = _parse_relations(relations, 1, self._budget)
+        self._budget.take_nodes(len(checked))
+        return [self._add_root(name, key, parsed) for key in checked]
+
+    def _add_root(self, bucket: str, key: str, relations: tuple[Relation, ...]) -> int:
         ticket = len(self._results)
-        root = _new_object(target.bucket, target.key)
+        root = _new_object(bucket, key)
         self._results.append(root)
-        self._level.append(_Place(ticket, root, target.relations))
+        self._level.append(_Place(ticket, root, relations))
         return ticket
 
     def step(self) -> NeedRecords | NeedKeys | None:

@@ -7,9 +7,9 @@ Each line is one of:
     {"rule": "needs(X, Y) :- depends(X, Y)."}
 
 `data` is JSON, with the forms of `dagbox.shell.jsontext` for what JSON has none for: {"$ref": "post/p1"},
-{"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}, {"$float": "nan"}, {"$map": [[1, "one"]]},
-{"$ext": [5, "aGk="]}. `version` tells of the store that was exported; the store that imports gives versions of its own. A record whose `expires`
-is over is left out.
+{"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}, {"$float": "nan"}, {"$map": [[1, "one"]]}, {"$ext":
+[5, "aGk="]}. `version` tells of the store that was exported; the store that imports gives versions of its own.
+A record whose `expires` is over is left out.
 
 Reading goes by batches: each is written whole or not at all, and a line that is wrong keeps its batch from
 being written.

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from dagbox.checks import are_plain_pairs
-from dagbox.client.values import Fact, Fields, LockInfo, Rule
+from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError
 from dagbox.values import Node, Record, Ref, check_bucket, check_key, pack, unpack, unpack_trusted
 
@@ -344,15 +345,13 @@ def locks_of(answer: Any) -> list[LockInfo]:
 # --- logic
 
 
-def query_operation(goal: Any, limit: Any, timeout: Any, fetch: Any, params: Any) -> dict[str, Any]:
-    """Ask for the rows of a goal."""
-    operation: dict[str, Any] = {"op": "query", "goal": text("a goal", goal)}
-    if limit is not None:
-        operation["limit"] = limit_of(limit)
+def goal_operation(op: str, goal: Any, timeout: Any = None, params: Any = None) -> dict[str, Any]:
+    """Do something with a goal, which is text or conditions as data."""
+    if not (isinstance(goal, list | tuple) and goal):
+        text("a goal", goal)
+    operation: dict[str, Any] = {"op": op, "goal": goal}
     if timeout is not None:
         operation["timeout_ms"] = span_ms("timeout", timeout, least_s=0.001)
-    if fetch is not None:
-        operation["fetch"] = _fetch_body(fetch)
     if params is not None:
         if not isinstance(params, Mapping):
             raise InvalidArgument(f"params are a map of name -> value, not {type(params).__name__}")
@@ -360,9 +359,45 @@ def query_operation(goal: Any, limit: Any, timeout: Any, fetch: Any, params: Any
     return operation
 
 
+def query_operation(goal: Any, limit: Any, timeout: Any, fetch: Any, params: Any, order: Any = None) -> dict[str, Any]:
+    """Ask for the rows of a goal."""
+    operation = goal_operation("query", goal, timeout, params)
+    if limit is not None:
+        operation["limit"] = limit_of(limit)
+    if order is not None:
+        if isinstance(order, str):
+            text("an order", order)
+        elif not isinstance(order, list | tuple):
+            raise InvalidArgument(f"an order is a variable, or a list of them, not {type(order).__name__}")
+        operation["order"] = order
+    if fetch is not None:
+        operation["fetch"] = _fetch_body(fetch)
+    return operation
+
+
+def rule_text(rule: Any) -> str:
+    """A rule as text: text as it is, data as it reads.
+
+    Raises:
+        RuleSyntax: data that is not of the form.
+        InvalidArgument: neither text nor data.
+    """
+    if not isinstance(rule, Mapping):
+        return text("a rule", rule)
+    from dagbox.datalog.data import from_data
+
+    return str(from_data(rule))
+
+
 def _fetch_body(fetch: Any) -> dict[str, Any]:
-    if not isinstance(fetch, Mapping):
-        raise InvalidArgument(f"fetch is a map of variable -> {{'bucket': ...}}, not {type(fetch).__name__}")
+    if isinstance(fetch, str):
+        fetch = {fetch: {}}
+    elif isinstance(fetch, list | tuple) and all(isinstance(variable, str) for variable in fetch):
+        fetch = {variable: {} for variable in fetch}
+    elif not isinstance(fetch, Mapping):
+        raise InvalidArgument(
+            f"fetch is a variable, or a map of variable -> {{'bucket': ...}}, not {type(fetch).__name__}"
+        )
     body = {}
     for variable, what in fetch.items():
         wanted = {"bucket": what} if isinstance(what, str) else what
@@ -375,32 +410,32 @@ def _fetch_body(fetch: Any) -> dict[str, Any]:
     return body
 
 
-def rows_of(fetch: Any, answer: Any) -> list[dict[str, Any]]:
-    """The rows of a query's answer; the variables that were fetched hold nodes."""
-    rows = answer.get("rows") if isinstance(answer, dict) else answer
-    if not isinstance(rows, list):
+def rows_of(answer: Any) -> Rows:
+    """The rows of a query's answer; the variables that were fetched hold nodes, one for each key."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("rows"), list):
         raise unexpected("query", answer)
-    for row in rows:
-        for variable in fetch or ():
-            if isinstance(row.get(variable), dict):
-                row[variable] = node_of(row[variable])
+    columns = answer.get("columns") or []
+    rows = Rows(bool(answer.get("more")), map(dict, map(partial(zip, columns), answer["rows"])))
+    for variable, objects in (answer.get("nodes") or {}).items():
+        nodes = {key: node_of(item) for key, item in objects.items()}
+        for row in rows:
+            row[variable] = nodes[row[variable]]
     return rows
 
 
-def facts_of(answer: Any) -> list[Fact]:
-    """The facts of an answer: `[predicate, [args]]` each."""
-    facts = answer.get("facts") if isinstance(answer, dict) else answer
-    if not isinstance(facts, list):
+def facts_page_of(answer: Any) -> tuple[list[Fact], Any]:
+    """The facts of a page, and where the next one goes on; None if there is none."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("facts"), list):
         raise unexpected("facts", answer)
-    return [Fact(name, tuple(args)) for name, args in facts]
+    after = answer.get("after") if answer.get("more") else None
+    return [Fact(name, tuple(args)) for name, args in answer["facts"]], after
 
 
 def rules_of(answer: Any) -> list[Rule]:
-    """The rules of an answer: `[id, text]` each."""
-    rules = answer.get("rules") if isinstance(answer, dict) else answer
-    if not isinstance(rules, list):
+    """The rules of an answer."""
+    if not isinstance(answer, list):
         raise unexpected("rules", answer)
-    return [Rule(rule_id, rule) for rule_id, rule in rules]
+    return [Rule(item["id"], item["text"]) for item in answer]
 
 
 # --- everything else

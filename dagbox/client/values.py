@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from dagbox.errors import DagBoxError, InvalidArgument
@@ -106,6 +106,18 @@ class Rule(NamedTuple):
 
     id: str
     text: str
+
+
+class Rows(list[dict[str, Any]]):
+    """The rows of a query: one map of variable -> value for each.
+
+    Attributes:
+        more: whether there are more than the `limit` let through.
+    """
+
+    def __init__(self, more: bool = False, rows: Iterable[dict[str, Any]] = ()) -> None:
+        super().__init__(rows)
+        self.more = more
 
 
 class Future(Generic[T]):

@@ -38,18 +38,26 @@ def open_service(name: str, directory: str | os.PathLike[str], *, durability: st
     from dagbox.store import open_store
 
     if name == "reader":
+        from dagbox.services.logic_relations import KeyResolver
         from dagbox.services.reader import Reader
 
         # Read-only, it never waits for the write lock; but only a store that is there can be opened so.
         open_store(directory, durability=durability).close()
         store = open_store(directory, readonly=True)
-        return Reader(store, close_store=store.close)
+        return Reader(store, resolver=KeyResolver(), close_store=store.close)
     if name == "writer":
         from dagbox.services.writer import Writer
 
         store = open_store(directory, durability=durability)
         return Writer(store, close_store=store.close)
-    raise InvalidArgument(f"no service {name!r} here: reader, writer, lock")
+    if name == "logic":
+        from dagbox.services.logic import LogicService
+        from dagbox.services.logic_operations import LogicOperations
+
+        open_store(directory, durability=durability).close()
+        store = open_store(directory, readonly=True)
+        return LogicService(LogicOperations(store), close_store=store.close)
+    raise InvalidArgument(f"no service {name!r} here: reader, writer, lock, logic")
 
 
 def _open_lock(directory: str | os.PathLike[str]) -> LockService:

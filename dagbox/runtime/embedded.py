@@ -9,7 +9,8 @@ Rules:
 4. The lock table is loaded by the first lock call, which also takes the directory's lock authority.
    If a node has the authority, lock calls go to that node.
 5. After a fork the child has locks and ids of its own, and no lock authority; the store looks after itself.
-6. The databases of one process on one directory share a node (`open_node`); the last one's `close` closes it.
+6. Queries run in the thread that asks, on a snapshot of its own (`EmbeddedLogic`).
+7. The databases of one process on one directory share a node (`open_node`); the last one's `close` closes it.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dagbox import wire
 from dagbox.client.transport import Packed, packed
 from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, TooManyHops
+from dagbox.relations import KeyQuery
+from dagbox.runtime.embedded_logic import EmbeddedLogic
 from dagbox.runtime.groups import GroupCommit
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request, Service
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store import open_store
-from dagbox.store.base import Store
+from dagbox.store.base import Snapshot, Store
 from dagbox.values import pack, unpack
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 Observer = Callable[[str, Any, float, float, DagBoxError | None], None]
 """Told of each call: service, body, began, ended (monotonic seconds), error or None."""
 
-OWN_SERVICES = ("reader", "writer", "lock")
+OWN_SERVICES = ("reader", "writer", "lock", "logic")
 
 
 class Reading(Protocol):
@@ -132,7 +135,8 @@ class EmbeddedNode:
         self._callbacks: list[Callable[[], None]] = []
         self._more: dict[str, Service] = {}
         self._figures: dict[str, ServiceFigures] = {name: ServiceFigures() for name in OWN_SERVICES}
-        self._reader = Reader(self.store)
+        self.logic = EmbeddedLogic(self.store, self._read)
+        self._reader = Reader(self.store, resolver=self._resolve)
         self._writer = Writer(self.store)
         self._locks: LocalLocks | NodeLocks | None = None
         self.closed = False
@@ -155,10 +159,11 @@ class EmbeddedNode:
         locks, self._locks = self._locks, None
         if locks is not None:
             locks.after_fork()
+        self.logic = EmbeddedLogic(self.store, self._read)
         self._renew()
 
     def add_service(self, service: Service) -> None:
-        """Have one more service answered by this node, such as logic."""
+        """Have one more service answered by this node."""
         self._more[service.name] = service
         self._figures[service.name] = ServiceFigures()
 
@@ -177,6 +182,7 @@ class EmbeddedNode:
                 stack.callback(service.close)
             if self._locks is not None:
                 stack.callback(self._locks.close)
+            stack.callback(self.logic.close)
             for callback in self._callbacks:
                 stack.callback(callback)
 
@@ -245,6 +251,8 @@ class EmbeddedNode:
             return self._lock_calls().call(body, timeout_s)
         if service in self._more:
             return self._drive(service, packed(body), now + timeout_s)
+        if service == "logic":
+            return self.logic.call(body, timeout_s)
         if service == "reader":
             return self._read(body)
         if self.ask_broker is not None:
@@ -266,6 +274,9 @@ class EmbeddedNode:
             if isinstance(body, Mapping):
                 return self._reader.execute(body, snapshot)
             return self._reader.execute_all(body, snapshot)
+
+    def _resolve(self, queries: Sequence[KeyQuery], snapshot: Snapshot) -> Sequence[Sequence[object] | DagBoxError]:
+        return self.logic.resolve(queries, snapshot)
 
     def _write(self, body: Any) -> Any:
         if not isinstance(body, Mapping):
@@ -300,6 +311,9 @@ class EmbeddedNode:
         raise TooManyHops(service, wire.MAX_HOPS)
 
     def _outcome(self, name: str, request: Request) -> Reply | Failed | Forward:
+        if name == "logic":
+            left_s = 60.0 if request.deadline is None else request.deadline - time.monotonic()
+            return Reply(request, pack(self.logic.call(unpack(request.body), left_s)))
         service: Any = self._more.get(name) or {"reader": self._reader, "writer": self._writer}.get(name)
         if service is None:
             raise NoService(name, self.service_names())
@@ -360,7 +374,7 @@ class EmbeddedNode:
             "workers": [],
             "store": self.store.stats(),
             "locks": self._locks.status() if self._locks is not None else {},
-            "logic": {},
+            "logic": self.logic.report(),
         }
 
     def _service_list(self) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ class NodeSettings:
     """
 
     readers: int = 2
-    logic: int = 0
+    logic: int = 1
     listen: tuple[str, ...] = ()
     insecure: bool = False
     durability: str = "full"

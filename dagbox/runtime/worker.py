@@ -71,9 +71,7 @@ def serve(
 
 def _loop(function: ServiceFunction, address: str, name: str | None) -> WorkerLoop:
     shown = name or f"{function.name}-{platform.node()}-{os.getpid()}-{os.urandom(2).hex()}"
-    body = FunctionService(function)
-    loop = WorkerLoop(body, address, shown)
-    return loop
+    return WorkerLoop(FunctionService(function), address, shown)
 
 
 def _note_signals(noted: list[int]) -> dict[int, Any]:

@@ -10,6 +10,8 @@ place), or one operation as a bare map, answered bare. All operations of a reque
                                                -> {"entries": [[key, version, data], ...], "more": bool}
     {"op": "buckets"}                          -> {name: number of records}
     {"op": "stats"}                            -> figures of the store
+    {"op": "rows", "columns", "rows", "more", "fetch"} -> the same without fetch, and `nodes` (see below)
+    {"op": "value", "value"}                   -> the value
 
 A record that is not there, or whose bucket is not there, is `found` false, version 0, data nil.
 
@@ -18,6 +20,10 @@ keys and data would pass `PAGE_BYTES` (one record always fits). `start` is the l
 bound above, excluded, in both directions. While `more` is true, the next page is the same operation with
 `after` set to the last key of this one: the page begins behind that key, upwards, or downwards with `reverse`.
 With `keys_only` the data of each entry is nil. A scan that begins in a bucket that is not there is an error.
+
+The last two are what the logic service forwards: rows whose keys it has found, with `fetch` as variable (one of the
+columns) -> `{"bucket", "relations"?}`. The reader adds `nodes`, variable -> key -> object as a read gives it, for every
+key that the column has; and what stood beside such rows in the request has its value already.
 """
 
 from __future__ import annotations
@@ -27,7 +33,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dagbox.checks import are_plain_pairs, array, bucket_name, flag, kind_of, map_of, record_key, required, text, whole
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, LogicError, StoreBroken, UnknownBucket
+from dagbox.errors import (
+    DagBoxError,
+    InvalidArgument,
+    LimitExceeded,
+    LogicError,
+    StoreBroken,
+    UnknownBucket,
+    shown_value,
+)
 from dagbox.relations import Budget, KeyQuery, Limits, NeedRecords, Planner
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import (
@@ -49,7 +63,7 @@ MAX_PAGE_RECORDS = 10_000
 PAGE_BYTES = 1024 * 1024
 """Bytes of keys and data after which a page ends."""
 
-_OPERATIONS = ("read", "get_many", "scan", "buckets", "stats")
+_OPERATIONS = ("read", "get_many", "scan", "buckets", "stats", "rows", "value")
 _FIRST_CHUNK = 64
 _NAMES_SHOWN = 20
 
@@ -174,6 +188,7 @@ class Reader:
         budget = Budget(self._limits)
         planner: Planner | None = None
         tickets: list[tuple[int, int]] = []
+        filled: list[tuple[int, _Rows]] = []
         results: list[Any] = []
         for position, operation in enumerate(operations):
             try:
@@ -186,6 +201,10 @@ class Reader:
                     planner = planner or Planner(budget)
                     tickets.append((position, planner.add(operation)))
                     results.append(None)
+                elif is_map(operation) and operation.get("op") == "rows":
+                    planner = planner or Planner(budget)
+                    filled.append((position, _Rows(operation, planner)))
+                    results.append(None)
                 else:
                     results.append(self._execute_flat(operation, snapshot, budget))
             except DagBoxError as error:
@@ -194,6 +213,8 @@ class Reader:
             self._run(planner, snapshot)
             for position, ticket in tickets:
                 results[position] = planner.result(ticket)
+            for position, rows in filled:
+                results[position] = rows.result(planner)
         return results
 
     def _execute_flat(self, operation: Any, snapshot: Snapshot, budget: Budget) -> Any:
@@ -215,6 +236,8 @@ class Reader:
         if name == "stats":
             map_of(operation, _OP_ONLY, "stats")
             return self._store.stats()
+        if name == "value":
+            return required(map_of(operation, _VALUE_FIELDS, "value"), "value", "value")
         raise unknown_operation(name, "reader", _OPERATIONS)
 
     def _run(self, planner: Planner, snapshot: Snapshot) -> None:
@@ -230,7 +253,54 @@ class Reader:
 _READ_FIELDS = frozenset(("op", "bucket", "key", "relations"))
 _GET_MANY_FIELDS = frozenset(("op", "refs"))
 _OP_ONLY = frozenset(("op",))
+_VALUE_FIELDS = frozenset(("op", "value"))
+_ROWS_FIELDS = frozenset(("op", "columns", "rows", "more", "fetch"))
+_FETCH_FIELDS = frozenset(("bucket", "relations"))
 _SCAN_FIELDS = frozenset(("op", "bucket", "prefix", "start", "stop", "after", "limit", "reverse", "keys_only"))
+
+
+class _Rows:
+    """Rows of an answer whose records are fetched: one read for each key of a column, however many rows have it."""
+
+    def __init__(self, operation: Mapping[str, Any], planner: Planner) -> None:
+        fields = map_of(operation, _ROWS_FIELDS, "rows")
+        columns = array(required(fields, "columns", "rows"), "the columns of rows")
+        rows = array(required(fields, "rows", "rows"), "the rows of rows")
+        fetch = required(fields, "fetch", "rows")
+        if not is_map(fetch):
+            raise InvalidArgument(f"the fetch of rows is a map, not {kind_of(fetch)}")
+        self._found = {"columns": columns, "rows": rows, "more": flag(fields.get("more", False), "more")}
+        self._tickets: dict[str, dict[str, int]] = {}
+        for variable, wanted in fetch.items():
+            if variable not in columns:
+                raise InvalidArgument(f"rows have no column {shown_value(variable)} to fetch")
+            keys = _column_keys(rows, columns.index(variable), variable)
+            what = map_of(wanted, _FETCH_FIELDS, "what is fetched")
+            bucket = required(what, "bucket", "what is fetched")
+            tickets = planner.add_all(bucket, keys, what.get("relations"))
+            self._tickets[variable] = dict(zip(keys, tickets, strict=True))
+
+    def result(self, planner: Planner) -> dict[str, Any] | DagBoxError:
+        """The rows with their nodes, or the first error that a node failed with."""
+        nodes: dict[str, dict[str, Any]] = {}
+        for variable, tickets in self._tickets.items():
+            nodes[variable] = {key: planner.result(ticket) for key, ticket in tickets.items()}
+            for node in nodes[variable].values():
+                if isinstance(node, DagBoxError):
+                    return node
+        return {**self._found, "nodes": nodes}
+
+
+def _column_keys(rows: Sequence[Any], place: int, variable: str) -> list[str]:
+    keys: dict[str, None] = {}
+    for row in rows:
+        if not isinstance(row, list | tuple) or len(row) <= place:
+            raise InvalidArgument(f"a row is an array with a value for each column, not {shown_value(row)}")
+        if not isinstance(row[place], str):
+            value = shown_value(row[place])
+            raise InvalidArgument(f"cannot fetch {variable}: it has the value {value}, and keys are text")
+        keys[row[place]] = None
+    return list(keys)
 
 
 def _no_resolver(query: KeyQuery) -> LogicError:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from dagbox.errors import DagBoxError
+from dagbox.store.tables import TableReader
 
 REQUEST_MEMORY_S = 600.0
 """How long at least the store remembers the results of batches that carry a request key, in seconds."""
@@ -105,7 +106,7 @@ class RetractFact:
 
 @dataclass(frozen=True, slots=True)
 class AddRule:
-    """Add a rule or declaration, already checked. Its result is the rule's id (text)."""
+    """Add a rule or declaration; the batch fails if the program is then wrong. Its result is the rule's id (text)."""
 
     text: str
 
@@ -143,6 +144,10 @@ class Applied(NamedTuple):
 @runtime_checkable
 class Snapshot(Protocol):
     """A consistent view. A context manager; close it soon, it keeps old pages from being used again."""
+
+    @property
+    def tables(self) -> TableReader:
+        """The tables underneath, for what is not a record: facts and rules (`facts`, `facts_rules`)."""
 
     def get(self, bucket: str, key: str) -> Stored | None:
         """One record, or None."""

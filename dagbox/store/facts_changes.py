@@ -209,7 +209,6 @@ class FactChanges:
             gone = [opened for opened in spaces if not opened.space.source and not opened.space.count]
             if gone:
                 spaces.remove(gone[0])
-                self.marks.shape_changed()
             if changed or gone:
                 self._write_spaces(predicate)
             for opened in changed:

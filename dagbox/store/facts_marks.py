@@ -1,13 +1,12 @@
 """Small things that tell of facts and rules: what has changed since, what is to be swept, what the rules ask of facts.
 
-    ~meta    "logic"              -> [number of rule changes, number of shape changes, next space]
+    ~meta    "logic"              -> [number of rule changes, next space]
              "logic/dropped"      -> ids of spaces whose rows are still to be swept, 4 bytes each
              "logic/derivations"  -> bucket -> [[predicate, id of the declaration, paths], ...]
     ~rules   "s" + predicate      -> what rules and declarations say of it, see `Signature`
              "r" + id             -> [number, text], see `facts_rules`
 
-The rules change when one is added or dropped; the shape when a predicate gets its first asserted fact or loses its
-last. Whoever compiled the rules of a snapshot may use them for every other one with the same two numbers.
+Whoever compiled the rules of a snapshot may use them for every other one with the same number of rule changes.
 """
 
 from __future__ import annotations
@@ -27,10 +26,9 @@ _SIGNATURE = b"s"
 
 
 class LogicMark(NamedTuple):
-    """How often rules and shape have changed, and the id of the next space."""
+    """How often the rules have changed, and the id of the next space."""
 
     rules: int = 0
-    shape: int = 0
     next_space: int = 1
 
 
@@ -63,14 +61,10 @@ class Marks:
         self._mark = self._written = read_mark(tx)
 
     def new_space(self) -> int:
-        """The id of a new space; the shape has changed."""
+        """The id of a new space."""
         mark = self._mark
-        self._mark = mark._replace(shape=mark.shape + 1, next_space=mark.next_space + 1)
+        self._mark = mark._replace(next_space=mark.next_space + 1)
         return mark.next_space
-
-    def shape_changed(self) -> None:
-        """A predicate has lost its last fact."""
-        self._mark = self._mark._replace(shape=self._mark.shape + 1)
 
     def rules_changed(self) -> None:
         """Rules were added or dropped."""

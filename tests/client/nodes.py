@@ -1,4 +1,4 @@
-"""A node on threads, for tests: broker, reader, writer and lock worker on a directory, over a Unix socket."""
+"""A node on threads, for tests: broker, reader, writer, lock and logic worker on a directory, over a Unix socket."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from dagbox.runtime.address import remove_node_file, socket_address, write_node_
 from dagbox.runtime.assembly import open_service
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.services.logic import LogicService
+from dagbox.services.logic_operations import LogicOperations
+from dagbox.services.logic_relations import KeyResolver
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store import open_store
 
-SERVICES = ("reader", "writer", "lock")
+SERVICES = ("reader", "writer", "lock", "logic")
 
 
 @contextmanager
@@ -26,9 +29,10 @@ def serving(directory: Path, services: tuple[str, ...] = SERVICES) -> Iterator[s
     directory.mkdir(parents=True, exist_ok=True)
     store = open_store(directory, durability="process")
     made = {
-        "reader": lambda: Reader(store),
+        "reader": lambda: Reader(store, resolver=KeyResolver()),
         "writer": lambda: Writer(store),
         "lock": lambda: open_service("lock", directory),
+        "logic": lambda: LogicService(LogicOperations(store)),
     }
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     broker = BrokerLoop([socket_address(directory)], context=context, expected=services)

@@ -121,7 +121,7 @@ def test_the_error_of_one_operation_is_its_result_and_the_others_go_on(reader: R
 
 
 BAD_OPERATIONS: list[tuple[Any, type, str]] = [
-    ({"op": "get"}, InvalidArgument, "reader has no operation 'get': it has buckets, get_many, read, scan, stats"),
+    ({"op": "get"}, InvalidArgument, "reader has no operation 'get': it has buckets, get_many, read, rows, scan, stats, value"),
     ({"op": 5, "bucket": "u", "key": "k"}, InvalidArgument, "no operation 5"),
     ({"op": ["read"]}, InvalidArgument, "no operation"),
     ({}, InvalidArgument, "a read needs the field 'bucket'"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagbox.client import operations
 from dagbox.client.operations import MISSING, FenceArgument, Target
 from dagbox.client.transport import Call, Packed
-from dagbox.client.values import Future
+from dagbox.client.values import Future, Rows
 from dagbox.errors import DagBoxError, InvalidArgument
 from dagbox.values import Node, Record, Ref, pack
 
@@ -68,9 +68,9 @@ class AsyncBatch:
         """Remove a fact; the result is False if it was not there."""
         return self._add(operations.fact_operation("retract_fact", predicate, args), operations.truth)
 
-    def add_rule(self, rule: str) -> Future[str]:
+    def add_rule(self, rule: str | dict[str, Any]) -> Future[str]:
         """Add a rule; the result is its id."""
-        return self._add({"op": "add_rule", "text": operations.text("a rule", rule)}, str)
+        return self._add({"op": "add_rule", "text": operations.rule_text(rule)}, str)
 
     def drop_rule(self, rule_id: str) -> Future[bool]:
         """Remove a rule; the result is False if there was none."""
@@ -185,11 +185,17 @@ class AsyncPipeline:
         return self._add("writer", operations.fact_operation("retract_fact", predicate, args), operations.truth)
 
     def query(
-        self, goal: str, *, fetch: Any = None, limit: int | None = None, params: dict[str, Any] | None = None
-    ) -> Future[list[dict[str, Any]]]:
+        self,
+        goal: str | Sequence[Any],
+        *,
+        fetch: Any = None,
+        limit: int | None = None,
+        params: dict[str, Any] | None = None,
+        order: str | Sequence[str] | None = None,
+    ) -> Future[Rows]:
         """Ask for the rows of a goal, as `query` of the database."""
-        operation = operations.query_operation(goal, limit, None, fetch, params)
-        return self._add("logic", operation, lambda answer: operations.rows_of(fetch, answer))
+        operation = operations.query_operation(goal, limit, None, fetch, params, order)
+        return self._add("logic", operation, operations.rows_of)
 
     def call(self, service: str, payload: Any = None, *, repeatable: bool = False) -> Future[Any]:
         """Call any service; each call is a message of its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagbox.client import operations
@@ -14,17 +14,21 @@ from dagbox.client._sync.locks import Lease, Locking
 from dagbox.client.background import KeepAlive
 from dagbox.client.operations import MISSING, FenceArgument, Target
 from dagbox.client.transport import Call, Packed, Transport
-from dagbox.client.values import Fact, Fields, LockInfo, Rule, Status
+from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule, Status
 from dagbox.errors import InvalidArgument
 from dagbox.values import Node, Record, Ref, check_key, pack
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+Goal = str | Sequence[Any]
+"""A goal as text, or as an array of conditions."""
 DEFAULT_TIMEOUT_S = 30.0
 """How long a call waits for its answer if nothing else is said, in seconds."""
 SCAN_PAGE = 500
 """How many records a scan reads at a time."""
+FACTS_PAGE = 10_000
+"""How many facts a listing reads at a time."""
 GET_MANY_CHUNK = 10_000
 """How many records one request of `get_many` asks for."""
 
@@ -317,58 +321,93 @@ class Database:
         """Remove a fact; False if it was not there."""
         return bool(self._write_call(operations.fact_operation("retract_fact", predicate, args)))
 
-    def facts(self, predicate: str | None = None, *, limit: int | None = None) -> list[Fact]:
-        """The stored facts, of one predicate or of all."""
-        operation: dict[str, Any] = {"op": "facts"}
+    def facts(self, predicate: str | None = None, *, limit: int | None = None, derived: bool = True) -> list[Fact]:
+        """The stored facts, of one predicate or of all, read page by page.
+
+        Args:
+            limit: how many at most; None: all.
+            derived: whether those that declarations derive from records are listed too.
+        """
+        operation: dict[str, Any] = {"op": "facts", "derived": bool(derived)}
         if predicate is not None:
             operation["predicate"] = operations.text("a predicate", predicate)
-        if limit is not None:
-            operation["limit"] = operations.limit_of(limit)
-        return operations.facts_of(self._logic_call(operation))
+        left = operations.limit_of(limit)
+        found: list[Fact] = []
+        while True:
+            size = FACTS_PAGE if left is None else min(left - len(found), FACTS_PAGE)
+            page, after = operations.facts_page_of(self._logic_call(operation | {"limit": size}))
+            found += page
+            if after is None or len(found) == left:
+                return found
+            operation["after"] = after
 
-    def add_rule(self, rule: str) -> str:
-        """Add a rule; its id."""
-        return str(self._write_call({"op": "add_rule", "text": operations.text("a rule", rule)}))
+    def add_rule(self, rule: str | dict[str, Any]) -> str:
+        """Add a rule or declaration; its id. Nothing changes if it is there already.
+
+        Args:
+            rule: text, such as `needs(X, Y) :- depends(X, Y).`, or the same as data.
+
+        Raises:
+            LogicError: it is wrong, or the rules would be with it.
+        """
+        return str(self._write_call({"op": "add_rule", "text": operations.rule_text(rule)}))
 
     def drop_rule(self, rule_id: str) -> bool:
         """Remove a rule by its id; False if there was none."""
         return bool(self._write_call({"op": "drop_rule", "id": operations.text("a rule's id", rule_id)}))
 
     def rules(self) -> list[Rule]:
-        """The stored rules."""
+        """The stored rules and declarations, in the order they were added."""
         return operations.rules_of(self._logic_call({"op": "rules"}))
 
     def query(
         self,
-        goal: str,
+        goal: Goal,
         *,
         fetch: Any = None,
         limit: int | None = None,
         timeout: float | None = None,
         params: dict[str, Any] | None = None,
-    ) -> list[dict[str, Any]]:
+        order: str | Sequence[str] | None = None,
+    ) -> Rows:
         """The rows of a goal.
 
         Args:
-            goal: such as `needs(a, X)`.
+            goal: such as `needs(a, X)`, or conditions as data.
             fetch: variable -> `{"bucket": ..., "relations": {...}}` (or just the bucket): nodes take the place of keys.
+                A variable alone (or a list) will do where declarations tell the bucket.
             limit: how many rows at most; None: all.
             timeout: how long the query may run, in seconds.
             params: values for the `$names` in the goal.
+            order: variables to sort by, `-X` for falling; else by the values, in the order of the variables.
 
         Returns:
-            One map of variable -> value for each row.
+            One map of variable -> value for each row; `[{}]` if a goal without variables holds, `[]` if not. Its
+            attribute `more` tells whether the limit left rows out.
+
+        Raises:
+            LogicError: the goal is wrong.
+            QueryLimit, QueryDeadline: it was stopped; both tell how far it came.
         """
-        operation = operations.query_operation(goal, limit, timeout, fetch, params)
-        return operations.rows_of(fetch, self._logic_call(operation, timeout))
+        operation = operations.query_operation(goal, limit, timeout, fetch, params, order)
+        return operations.rows_of(self._logic_call(operation, timeout))
 
-    def why(self, goal: str) -> Any:
-        """The proof tree of an answer, or the first condition that failed."""
-        return operations.plain(self._logic_call({"op": "why", "goal": operations.text("a goal", goal)}))
+    def why(self, goal: Goal, *, params: dict[str, Any] | None = None, timeout: float | None = None) -> Any:
+        """The proof tree of an answer, or for each rule the first condition that failed."""
+        operation = operations.goal_operation("why", goal, timeout, params)
+        return operations.plain(self._logic_call(operation, timeout))
 
-    def explain(self, goal: str) -> Any:
+    def explain(self, goal: Goal) -> Any:
         """How a goal would be answered: strata, order of joins, sizes."""
-        return operations.plain(self._logic_call({"op": "explain", "goal": operations.text("a goal", goal)}))
+        return operations.plain(self._logic_call(operations.goal_operation("explain", goal)))
+
+    def queries(self) -> list[Fields]:
+        """The queries that run: id, client, goal, age, facts derived and rows read so far."""
+        return operations.part_of("running", self._logic_call({"op": "running"}))
+
+    def stop_query(self, query_id: str) -> bool:
+        """Stop a query that runs: whoever asked gets `Cancelled`. Whether there was one of that id."""
+        return bool(self._logic_call({"op": "stop", "id": operations.text("a query's id", query_id)}))
 
     # --- services
 

@@ -5,7 +5,8 @@ A body is one map, answered by one map or list (an array of maps is answered by 
     status    {"course": true, "parts": {}}        broker, services, workers, store, locks, logic, in one map; without
                                                    "course" the services tell no history; each part that is named
                                                    (events, traces, slowest, breaks, held, dead_letters) is added,
-                                                   as its own service or control answers its map
+                                                   as its own service or control answers its map; the part "open"
+                                                   {"service", "limit"}: requests under way, oldest first
     services  {}                                   list of services
     workers   {}                                   list of workers, the dead ones of the last minute too
     events    {"after": seq, "limit": n}           {"events": [...], "last": seq}
@@ -19,10 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dagbox import wire
 from dagbox.broker.model import Request, Service, Worker, WorkerState
+from dagbox.broker.records import SHOWN_BYTES
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.values import pack, unpack
 
@@ -100,6 +103,7 @@ class Inspector:
             "breaks": self._list_breaks,
             "held": self._list_held,
             "dead_letters": lambda _, now: broker.dead_letters.listing(now),
+            "open": self._open,
         }
         self._controls: dict[str, Callable[[Body, float], Any]] = {
             "pause": self._pause,
@@ -253,6 +257,32 @@ class Inspector:
         requests = log.slowest() if body.get("slowest") else list(reversed(log.recent))
         wanted = [request for request in requests if self._matches(request, body)][:limit]
         return [self._trace(request, now) for request in wanted]
+
+    def _open(self, body: Body, now: float) -> list[Body]:
+        """Requests without their answer, oldest first: `at` is where each is, a worker's name if `state` is given."""
+        service, limit = body.get("service"), _number(body, "limit", 50)
+        wanted = (
+            request
+            for request in self._broker.requests.values()
+            if not request.answered and service in (None, request.service.name)
+        )
+        return [self._under_way(request, now) for request in islice(wanted, limit)]
+
+    @staticmethod
+    def _under_way(request: Request, now: float) -> Body:
+        worker = request.worker
+        return {
+            "id": trace_id(request),
+            "client": request.client.hex()[:8],
+            "service": request.service.name,
+            "state": "held" if request.held else "queued" if worker is None else "given",
+            "at": worker.name if worker is not None else request.service.name,
+            "age_ms": (now - request.accepted_at) * 1e3,
+            "left_ms": (request.deadline - now) * 1e3,
+            "attempts": request.attempt + 1,
+            "bytes": request.size,
+            "request": _body_bytes(request.head, request.tail),
+        }
 
     @staticmethod
     def _matches(request: Request, body: Body) -> bool:
@@ -468,6 +498,14 @@ class Inspector:
                     self._release(request, now)
             alive = {request.key for request in self._held()}
             self._held_until = {k: until for k, until in self._held_until.items() if k in alive}
+
+
+def _body_bytes(head: bytes, tail: bytes | None) -> bytes:
+    """The beginning of a message's body, as much as a trace shows."""
+    if tail is not None:
+        return tail[:SHOWN_BYTES]
+    header_at = wire.HEADER_BYTES + head[30] if head[:4] == wire.MAGIC else 0
+    return head[header_at : header_at + SHOWN_BYTES]
 
 
 def trace_id(request: Request) -> str:

@@ -472,8 +472,10 @@ class Broker:
         request.size = len(head) + (len(tail) if tail is not None else 0)
         full = self._full(service, request)
         if full is not None:
+            # `busy` would tell the client that nothing was done yet, and that it may ask again.
+            most = LimitExceeded("waiting requests", service.waiting + 1, self.limits.queue_requests)
             service.refused += 1
-            self.fail(request, full, now)
+            self.fail(request, full if request.flags & Flag.REPEATABLE else most, now)
             return
         if not service.ever_served:
             self.deadlines.remove(request)

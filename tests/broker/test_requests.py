@@ -9,7 +9,7 @@ import pytest
 from dagbox import wire
 from dagbox.errors import ServiceFailed
 from dagbox.values import unpack
-from dagbox.wire import Kind
+from dagbox.wire import Flag, Kind
 from tests.broker.table import EPOCH, Table, number, peer
 
 NewTable = Callable[..., Table]
@@ -254,14 +254,16 @@ def test_only_the_worker_that_holds_a_request_passes_it_on(table: Table) -> None
     assert table.broker.counters.late_replies == 1
 
 
-def test_a_forward_meets_the_bound_of_the_queue(new_table: NewTable) -> None:
+@pytest.mark.parametrize(("flags", "code"), [(0, "limit_exceeded"), (Flag.REPEATABLE, "busy")])
+def test_a_forward_meets_the_bound_of_the_queue(new_table: NewTable, flags: int, code: str) -> None:
+    """`busy` lets a client ask again, so it is only for what may be done twice: the first service has done its part."""
     table = new_table(queue_requests=3)
     table.register("l1", "logic", credit=50)
     table.register("r1", "reader", credit=1)
     for n in range(20):
-        table.ask("ann", n, "logic")
+        table.ask("ann", n, "logic", flags=flags)
         sent = table.forward("l1", "ann", n, "reader")
-    assert sent == [("ann", "error", 19, "busy")]
+    assert sent == [("ann", "error", 19, code)]
     assert table.broker.services[b"reader"].waiting <= 6
 
 

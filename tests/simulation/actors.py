@@ -8,7 +8,7 @@ from typing import Any
 
 from dagbox import wire
 from dagbox.broker import Broker, Limits
-from dagbox.client.core import ClientCore, Completed, Event
+from dagbox.client.core import ClientCore, Completed, Event, Partial
 from dagbox.errors import DagBoxError
 from dagbox.services.base import Service
 from dagbox.values import pack, unpack
@@ -106,6 +106,7 @@ class SimWorker:
         self.world = world
         self.name = name
         self._open = open_service
+        self.drained = 0
         self.service: Service | None = None
         self.start()
 
@@ -147,14 +148,25 @@ class SimWorker:
         events, messages = self.core.receive(head, tail, self.world.now)
         self._send_all(self.core, messages)
         for event in events:
-            assert not isinstance(event, Dismissed)
+            if isinstance(event, Dismissed):
+                self._go()
+                return
             if isinstance(event, Work):
                 if not self._inbox:
-                    core = self.core
-                    self.world.after(self.world.random.expovariate(100), lambda: self._when_awake(core, self._work))
+                    self._work_soon(self.core)
                 self._inbox.append(event.request)
             elif isinstance(event, Withdraw) and self.service is not None:
                 self._answer(self.service.cancel(event.key, self.world.now))
+
+    def _work_soon(self, core: WorkerCore) -> None:
+        self.world.after(self.world.random.expovariate(100), lambda: self._when_awake(core, self._work))
+
+    def _go(self) -> None:
+        """An operator drained it; a new one is started after a while."""
+        assert self.core.in_hand == 0
+        self.world.note(f"{self.name} is drained")
+        self.drained += 1
+        self.crash(1.0)
 
     def _work(self) -> None:
         requests, self._inbox = self._inbox, []
@@ -196,17 +208,32 @@ class SimClient:
         self.name = name
         self.core = ClientCore(world.random.randbytes(8))
         self.outcomes: Counter[bytes] = Counter()
+        self.partials = 0
         self._waiting: dict[bytes, Callable[[Any], None]] = {}
         world.join(self.core.client, self.receive)
         self._planned = float("inf")
 
-    def ask(self, service: str, operation: dict[str, Any], then: Callable[[Any], None], timeout_s: float = 8.0) -> None:
+    def ask(
+        self,
+        service: str,
+        operation: dict[str, Any],
+        then: Callable[[Any], None],
+        timeout_s: float = 8.0,
+        flags: int = int(Flag.REPEATABLE),
+    ) -> bytes:
         """Make a request; `then` gets the value, or the error."""
-        flags = int(Flag.REPEATABLE)
         request, message = self.core.request(service, pack(operation), self.world.now, timeout_s, flags)
         self._waiting[request] = then
         self.world.send(self.core.client, BROKER, message.head, message.tail)
         self._plan()
+        return request
+
+    def cancel(self, request: bytes) -> None:
+        """Take a request back, if it has no outcome yet; it has none from then on."""
+        message = self.core.cancel(request)
+        if message is not None:
+            del self._waiting[request]
+            self.world.send(self.core.client, BROKER, message.head, message.tail)
 
     def receive(self, source: bytes, head: bytes, tail: bytes | None) -> None:
         self._take(self.core.receive(head, tail, self.world.now))
@@ -227,6 +254,9 @@ class SimClient:
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
+            if isinstance(event, Partial):
+                self.partials += 1
+                continue
             self.outcomes[event.request] += 1
             then = self._waiting.pop(event.request)
             if isinstance(event, Completed):

@@ -1,0 +1,197 @@
+"""The worker machine alone: what it tells the broker, and what it makes of the answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dagbox import wire
+from dagbox.errors import DagBoxError, NotFound
+from dagbox.services.base import Failed, Forward, Partial, Reply, Request
+from dagbox.values import unpack
+from dagbox.wire import KEY_SLICE, Kind
+from dagbox.worker import (
+    MOST_NAMED,
+    REGISTER_AGAIN_S,
+    Dismissed,
+    Rejected,
+    Withdraw,
+    Work,
+    WorkerCore,
+    WorkerPhase,
+)
+
+CLIENT, PEER = b"client-1", b"worker-1"
+
+
+def core() -> WorkerCore:
+    made = WorkerCore("reader", PEER, {"name": "w", "credit": 4})
+    made.start(0.0)
+    made.receive(wire.build(Kind.PONG, bytes(8), bytes(8)).head, None, 0.1)
+    assert made.phase is WorkerPhase.REGISTERED
+    return made
+
+
+def request(number: int = 1, **parts: Any) -> bytes:
+    return wire.build(Kind.REQUEST, CLIENT, number.to_bytes(8, "big"), b"reader", b"\x91\x01", **parts).head
+
+
+def told(worker: WorkerCore, kind: Kind, now: float = 1.0, body: bytes = b"") -> tuple[list[Any], list[Any]]:
+    return worker.receive(wire.build(kind, bytes(8), bytes(8), body=body).head, None, now)
+
+
+def take(worker: WorkerCore, number: int = 1) -> Request:
+    [work], messages = worker.receive(request(number), None, 1.0)
+    assert isinstance(work, Work)
+    assert messages == []
+    return work.request
+
+
+def test_it_registers_and_again_when_the_broker_keeps_silent() -> None:
+    worker = WorkerCore("reader", PEER, {"name": "w", "credit": 4})
+    [message] = worker.start(0.0)
+    header = wire.parse(message.head)
+    assert (header.kind, header.client, header.service) == (Kind.REGISTER, PEER, b"reader")
+    assert unpack(message.head[header.body_at :]) == {"name": "w", "credit": 4}
+    assert worker.tick(REGISTER_AGAIN_S - 0.01) == []
+    assert worker.next_deadline() == REGISTER_AGAIN_S
+    assert len(worker.tick(REGISTER_AGAIN_S)) == 1
+    told(worker, Kind.PONG)
+    assert worker.next_deadline() is None
+    assert worker.tick(100.0) == []
+
+
+def test_work_has_its_deadline_by_the_worker_s_own_clock() -> None:
+    [work], _ = core().receive(request(deadline_ms=2500, hops=2, attempt=1), None, 50.0)
+    assert work == Work(Request(CLIENT, (1).to_bytes(8, "big"), b"\x91\x01", 52.5, 2, 1))
+    [work], _ = core().receive(request(), None, 50.0)
+    assert isinstance(work, Work)
+    assert work.request.deadline is None
+
+
+def test_what_is_in_hand_already_is_not_taken_twice() -> None:
+    worker = core()
+    asked = take(worker)
+    assert worker.receive(request(), None, 2.0) == ([], [])
+    assert worker.in_hand == 1
+    worker.encode(Reply(asked, b"\xc0"))
+    assert worker.in_hand == 0
+    assert take(worker) == asked
+
+
+def test_outcomes_become_messages_and_leave_the_hand() -> None:
+    worker = core()
+    for outcome, kind, left in (
+        (lambda r: Partial(r, b"\x01"), Kind.PARTIAL, 1),
+        (lambda r: Reply(r, b"\x01"), Kind.REPLY, 0),
+        (lambda r: Failed(r, NotFound("user", "x")), Kind.ERROR, 0),
+        (lambda r: Forward(r, "logic", b"\x01"), Kind.FORWARD, 0),
+    ):
+        asked = take(worker) if worker.in_hand == 0 else Request(CLIENT, (1).to_bytes(8, "big"), b"")
+        head = worker.encode(outcome(asked)).head
+        assert wire.parse(head).kind == kind
+        assert head[KEY_SLICE] == asked.key
+        assert worker.in_hand == left
+
+
+@pytest.mark.parametrize("service", ["", "x" * 101, "\udc80" * 30])
+def test_a_forward_that_cannot_be_sent_is_an_error(service: str) -> None:
+    worker = core()
+    message = worker.encode(Forward(take(worker), service, b"\x01"))
+    assert wire.parse(message.head).kind == Kind.ERROR
+    assert worker.in_hand == 0
+
+
+@pytest.mark.parametrize("make", [Reply, Partial, lambda r, body: Forward(r, "logic", body)])
+def test_an_answer_that_is_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch, make: Any) -> None:
+    monkeypatch.setattr(wire, "MAX_BODY_BYTES", 1000)
+    worker = core()
+    message = worker.encode(make(take(worker), bytes(1001)))
+    header = wire.parse(message.head)
+    assert wire.unpack_error(message.head[header.body_at :]).code == "limit_exceeded"
+    assert worker.in_hand == 0
+
+
+def test_hops_do_not_wrap() -> None:
+    asked = Request(CLIENT, bytes(8), b"", hops=255)
+    assert wire.parse(core().encode(Forward(asked, "logic", b"")).head).hops == 255
+
+
+def test_cancel_reaches_the_service() -> None:
+    worker = core()
+    asked = take(worker)
+    head = wire.build(Kind.CANCEL, asked.client, asked.id).head
+    assert worker.receive(head, None, 1.0) == ([Withdraw(asked.key)], [])
+
+
+def test_reconnect_registers_again_and_keeps_what_is_in_hand() -> None:
+    worker = core()
+    take(worker)
+    events, [message] = told(worker, Kind.RECONNECT)
+    assert events == []
+    assert wire.parse(message.head).kind == Kind.REGISTER
+    assert (worker.phase, worker.in_hand) == (WorkerPhase.REGISTERING, 1)
+
+
+def test_leave_is_said_once_and_answered_with_goodbye() -> None:
+    worker = core()
+    assert [wire.parse(message.head).kind for message in worker.leave()] == [Kind.LEAVE]
+    assert worker.leave() == []
+    assert told(worker, Kind.LEAVE) == ([Dismissed()], [])
+    assert told(worker, Kind.RECONNECT) == ([], [])
+
+
+def test_a_leaving_worker_does_not_register_again() -> None:
+    worker = core()
+    asked = take(worker)
+    worker.leave()
+    assert told(worker, Kind.RECONNECT) == ([], [])
+    worker.encode(Reply(asked, b""))
+    assert told(worker, Kind.RECONNECT) == ([Dismissed()], [])
+    assert worker.phase is WorkerPhase.LEFT
+
+
+def test_who_lost_its_name_finishes_and_goes() -> None:
+    worker = core()
+    asked = take(worker)
+    assert told(worker, Kind.LEAVE) == ([], [])
+    assert told(worker, Kind.RECONNECT) == ([], [])
+    worker.encode(Reply(asked, b""))
+    assert told(worker, Kind.RECONNECT) == ([Dismissed()], [])
+
+
+def test_an_error_while_it_registers_is_final() -> None:
+    error = wire.pack_error(DagBoxError("no"))
+    [rejected], _ = told(core(), Kind.ERROR, body=error)
+    assert isinstance(rejected, Rejected)
+    assert not rejected.final
+    worker = WorkerCore("reader", PEER, {})
+    worker.start(0.0)
+    [rejected], _ = told(worker, Kind.ERROR, body=error)
+    assert isinstance(rejected, Rejected)
+    assert rejected.final
+
+
+def test_a_sign_of_life_names_what_is_in_hand_unless_it_is_much() -> None:
+    worker = core()
+    asked = take(worker)
+    message = worker.ping({"cpu": 1.0})
+    assert unpack(message.head[wire.parse(message.head).body_at :]) == {"cpu": 1.0, "in_hand": [asked.key]}
+    for number in range(2, MOST_NAMED + 2):
+        take(worker, number)
+    message = worker.ping({})
+    assert "in_hand" not in unpack(wire.body_of(wire.parse(message.head), message.head, message.tail))
+
+
+def test_what_does_not_parse_is_counted() -> None:
+    worker = core()
+    for head, tail in (
+        (b"", None),
+        (b"x" * 50, None),
+        (request(), b"more"),
+        (request()[:7] + b"\x01" + request()[8:], None),
+    ):
+        assert worker.receive(head, tail, 1.0) == ([], [])
+    assert worker.malformed == 4
+    assert worker.in_hand == 0

@@ -1,0 +1,43 @@
+"""Errands from service to service under seeded faults and an operator; `SEEDS` and `FIRST_SEED` widen the search."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+from tests.simulation.errands import Errands
+
+FIRST = int(os.environ.get("FIRST_SEED", "0"))
+SEEDS = int(os.environ.get("SEEDS", "100"))
+PER_TEST = 10
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, PER_TEST))
+def test_each_errand_ends_once_and_is_not_done_twice(first: int) -> None:
+    for seed in range(first, first + PER_TEST):
+        errands = Errands(seed)
+        try:
+            errands.run()
+            errands.check()
+        except AssertionError as error:
+            story = "\n".join(errands.world.log)
+            raise AssertionError(f"seed {seed}: {error}\n{story}") from error
+
+
+def test_the_errands_meet_everything() -> None:
+    results: Counter[str] = Counter()
+    partials = drained = again = 0
+    for seed in range(15):
+        errands = Errands(seed)
+        errands.run()
+        results += errands.results
+        partials += sum(client.partials for client in errands.clients)
+        drained += sum(worker.drained for worker in errands.workers)
+        again += len(errands.tried_again)
+    assert results["done"] > 300
+    assert {"deadline", "worker_lost", "service_failed", "too_many_hops", "no_service"} <= results.keys()
+    assert partials > 50
+    assert drained > 5
+    assert again > 5

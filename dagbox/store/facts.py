@@ -95,6 +95,11 @@ class StoredFacts:
             return Lookup(self._tables, space, bound).holds
         return Lookup(self._tables, space, bound).rests
 
+    def holds(self, space: Space, row: Row) -> bool:
+        """Whether a space has a fact."""
+        key = row if space.arity != 1 else row[0]
+        return any(True for _ in self._space_access(space, tuple(range(space.arity)))(key))
+
     def _pair_access(self, space: Space, position: int) -> Access:
         """The way of most look-ups: one argument of two."""
         prefix = posting_prefix(space.id, position)

@@ -57,6 +57,8 @@ class FactChanges:
         self._open: dict[str, list[OpenSpace]] = {}
         self._signatures: dict[str, Signature | None] = {}
         self.marks = Marks(tx)
+        self.rules_change = False
+        """Whether the rules are about to be others: facts are then checked against those, when the batch ends."""
 
     # --- facts
 
@@ -67,7 +69,7 @@ class FactChanges:
             BadFact, ArityMismatch, TypeMismatch: it cannot be.
         """
         row = tuple(map(fact_value, args))
-        signature = self.signature(predicate)
+        signature = None if self.rules_change else self.signature(predicate)
         if signature is not None:
             signature.check(predicate, row)
         opened = self.opened(predicate, "")
@@ -146,8 +148,10 @@ class FactChanges:
         return None
 
     def create(self, predicate: str, source: str, arity: int, hidden: bool) -> OpenSpace:
-        """A new space for what a declaration derives."""
-        return self._create(predicate, Space(0, source, arity, hidden))
+        """A new space for what a declaration derives. It is written even if nothing is in it yet: records will come."""
+        opened = self._create(predicate, Space(0, source, arity, hidden))
+        opened.changed = True
+        return opened
 
     def drop(self, predicate: str, source: str) -> None:
         """Forget a space at once; its rows are swept away later, a few at a time."""
@@ -194,6 +198,7 @@ class FactChanges:
         space.distinct = [0] * (space.arity or 1)
         space.texts = [0] * (space.arity or 1)
         opened = OpenSpace.of(space)
+        opened.changed = True
         self._spaces(predicate).append(opened)
         return opened
 

@@ -43,8 +43,9 @@ def facts_page(
     facts: list[list[Any]] = []
     source = StoredFacts(tables)
     for name in [predicate] if predicate is not None else source.names():
-        for space in source.spaces(name):
-            if (name, space.id) < start[:2] or (space.source and not derived):
+        listed = [space for space in source.spaces(name) if derived or not space.source]
+        for number, space in enumerate(listed):
+            if (name, space.id) < start[:2]:
                 continue
             begin = start if (name, space.id) == start[:2] else _Cursor(name, space.id)
             chunk, given = begin.chunk, 0
@@ -52,6 +53,8 @@ def facts_page(
                 given = given + 1 if key == chunk else 1
                 chunk = key
                 if key == begin.chunk and given <= begin.given:
+                    continue
+                if any(source.holds(before, row) for before in listed[:number]):
                     continue
                 if len(facts) == limit:
                     return FactsPage(facts, True, pack_value([name, space.id, key, given - 1]))

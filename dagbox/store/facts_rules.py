@@ -85,7 +85,6 @@ class RuleChanges:
     def __init__(self, tx: Any, facts: FactChanges) -> None:
         self._tx = tx
         self._facts = facts
-        self.changed = False
 
     def add(self, text: str) -> str:
         """Add a rule; its id. Raises RuleSyntax."""
@@ -95,7 +94,7 @@ class RuleChanges:
         if self._tx.get(RULES, key) is None:
             number = max((rule.number for rule in stored_rules(self._tx)), default=0) + 1
             self._tx.set(RULES, key, pack_value([number, text.strip()]), None)
-            self.changed = True
+            self._facts.rules_change = True
         return rule_id
 
     def drop(self, rule_id: str) -> bool:
@@ -105,7 +104,7 @@ class RuleChanges:
         if data is None:
             return False
         self._tx.set(RULES, key, None, data)
-        self.changed = True
+        self._facts.rules_change = True
         return True
 
     def finish(self) -> None:
@@ -114,7 +113,7 @@ class RuleChanges:
         Raises:
             LogicError: the program is wrong, or the facts there are do not fit it.
         """
-        if not self.changed:
+        if not self._facts.rules_change:
             return
         from dagbox.datalog.program import Program
 
@@ -128,7 +127,7 @@ class RuleChanges:
         self._facts.marks.rules_changed()
         self._follow(rules, retyped)
         self._facts.flush()
-        self.changed = False
+        self._facts.rules_change = False
 
     def _check_types(self, program: Program) -> None:
         """Refuse declarations that facts which are there do not fit."""

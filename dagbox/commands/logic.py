@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dagbox.commands.options import at_option, format_option, place_argument, timeout_option
-from dagbox.commands.output import Column, note, print_json, print_rows
+from dagbox.commands.output import Column, cell, note, print_json, print_rows, printable
 from dagbox.commands.place import open_at
 from dagbox.commands.records import node_map, relations_of
 from dagbox.values import Node
@@ -16,12 +16,13 @@ from dagbox.values import Node
 @click.command("query", short_help="show the rows of a goal")
 @click.argument("goal", metavar="GOAL")
 @click.option(
-    "--fetch", multiple=True, metavar="VAR=BUCKET", help="Put the record in the place of this variable's key."
+    "--fetch", multiple=True, metavar="VAR[=BUCKET]", help="Put the record in the place of this variable's key."
 )
 @click.option(
     "--with", "relations", metavar="RELATIONS", help="The records that fetched ones bring along, as with get."
 )
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of $NAME in the goal.")
+@click.option("--order", multiple=True, metavar="[-]VAR", help="Sort by this variable, -VAR for falling; repeatable.")
 @click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most so many rows.")
 @at_option
 @timeout_option
@@ -31,6 +32,7 @@ def query(
     fetch: tuple[str, ...],
     relations: str | None,
     params: tuple[str, ...],
+    order: tuple[str, ...],
     limit: int | None,
     at: str | None,
     timeout: float,
@@ -38,9 +40,9 @@ def query(
 ) -> None:
     """Show the rows of a goal, such as 'needs(rich, X)'.
 
-    Exit status 0 also if there are none.
+    Without variables the answer is yes or no. Exit status 0 also if there are no rows.
     """
-    wanted: dict[str, Any] = {variable: {"bucket": bucket} for variable, bucket in map(_pair, fetch)}
+    wanted: dict[str, Any] = {variable: {"bucket": bucket} if bucket else {} for variable, bucket in map(_fetch, fetch)}
     if relations is not None:
         if not wanted:
             raise click.UsageError("--with needs --fetch", click.get_current_context())
@@ -48,13 +50,21 @@ def query(
             what["relations"] = relations_of(relations)
     values = {name: _argument(value) for name, value in map(_pair, params)}
     with open_at(at, timeout=timeout) as db:
-        rows = db.query(goal, fetch=wanted or None, limit=limit, timeout=timeout, params=values or None)
+        rows = db.query(
+            goal, fetch=wanted or None, limit=limit, timeout=timeout, params=values or None, order=order or None
+        )
     if output == "table" and rows and not rows[0]:
         click.echo("yes")
         return
     shown = [{name: _plain(value) for name, value in row.items()} for row in rows]
     columns = [Column(name, name) for name in (shown[0] if shown else ())]
     print_rows(output, shown, columns, empty="no rows")
+
+
+def _fetch(text: str) -> tuple[str, str]:
+    """Variable and bucket; without a bucket the declaration of the predicate tells it."""
+    variable, _, bucket = text.partition("=")
+    return variable, bucket
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -86,7 +96,12 @@ def _plain(value: Any) -> Any:
 def why(goal: str, at: str | None, timeout: float, output: str) -> None:
     """Show the proof of an answer, or the first condition that failed."""
     with open_at(at, timeout=timeout) as db:
-        _print_tree(db.why(goal), output)
+        proof = db.why(goal)
+    if output == "table" and "kind" in proof:
+        for line in proof_lines(proof):
+            click.echo(line)
+    else:
+        _print_tree(proof, output)
 
 
 @click.command("explain", short_help="show how a goal would be answered")
@@ -100,6 +115,15 @@ def explain(goal: str, at: str | None, timeout: float, output: str) -> None:
         _print_tree(db.explain(goal), output)
 
 
+def proof_lines(proof: Any, margin: str = "") -> list[str]:
+    """A proof as indented lines: what is proven, and by what."""
+    by = f"by  {proof['rule']}" if proof.get("rule") else proof.get("kind", "")
+    lines = [margin + printable(f"{proof.get('text', '')}  {by}".rstrip())]
+    for child in proof.get("children") or ():
+        lines += proof_lines(child, margin + "  ")
+    return lines
+
+
 def _print_tree(value: Any, output: str) -> None:
     if output == "json":
         print_json(value)
@@ -110,8 +134,6 @@ def _print_tree(value: Any, output: str) -> None:
 
 def tree_lines(value: Any, margin: str = "") -> list[str]:
     """A nested value as indented lines."""
-    from dagbox.commands.output import cell
-
     lines: list[str] = []
     if isinstance(value, dict):
         for name, item in value.items():

@@ -18,7 +18,7 @@ readers_option = click.option(
     "--readers", type=click.IntRange(1, MOST_WORKERS), metavar="N", help="How many readers.  [default: 2]"
 )
 logic_option = click.option(
-    "--logic", type=click.IntRange(0, MOST_WORKERS), metavar="N", help="How many logic workers.  [default: 0]"
+    "--logic", type=click.IntRange(0, MOST_WORKERS), metavar="N", help="How many logic workers.  [default: 1]"
 )
 
 

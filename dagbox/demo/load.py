@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from dagbox.client import Database
     from dagbox.demo.distributions import Records
 
+RULES = (
+    "decl depends(package, package).",
+    "derive depends(key, data.needs) from package.",
+    "needs(X, Y) :- depends(X, Y).",
+    "needs(X, Z) :- depends(X, Y), needs(Y, Z).",
+)
+"""What the demo knows: facts that follow from the packages, and what a package needs in the end."""
 BATCH = 500
 """Writes in one batch."""
 
@@ -43,6 +50,13 @@ def load(db: Database, records: Records, buckets: Iterable[str]) -> Loaded:
             for ref in part:
                 batch.delete(ref)
     return Loaded(len(new), len(changed), len(gone), len(records) - len(new) - len(changed))
+
+
+def load_rules(db: Database) -> None:
+    """Have the database know the rules; those that are there stay."""
+    with db.batch() as batch:
+        for rule in RULES:
+            batch.add_rule(rule)
 
 
 def _parts(refs: Sequence[Ref]) -> Iterable[Sequence[Ref]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import dagbox
 from dagbox.demo.distributions import BUCKETS, installed, to_records
-from dagbox.demo.load import load
+from dagbox.demo.load import load, load_rules
 from dagbox.demo.traffic import Traffic
 from dagbox.errors import DagBoxError
 from dagbox.runtime.node import Node, NodeSettings
@@ -66,6 +66,7 @@ class Demo:
         self._settings = settings
         self._say = say
         self._node = Node(directory, node)
+        self._logic = node.logic > 0
         self._stopping = threading.Event()
         self.counts: Counter[str] = Counter()
 
@@ -98,7 +99,8 @@ class Demo:
         """Load, tell, make traffic; on a thread of its own while the node runs."""
         try:
             keys = self._load()
-            traffic = Traffic(self._connect, keys, self._settings.rate, self._settings.seed)
+            rate, seed = self._settings.rate, self._settings.seed
+            traffic = Traffic(self._connect, keys, rate, seed, logic=self._logic)
             if self._settings.rate and keys:
                 traffic.start()
             self._wait()
@@ -134,13 +136,15 @@ class Demo:
         records = to_records(installed())
         with dagbox.connect(self._node.address) as db:
             done = load(db, records, BUCKETS)
+            if self._logic:
+                load_rules(db)
         took = time.monotonic() - began
         counts = Counter(ref.bucket for ref in records)
         shown = ", ".join(f"{counts[bucket]} {bucket}s" for bucket in BUCKETS)
         self._say(f"loaded the Python distributions of this machine in {took:.1f} s: {shown}")
         self._say(f"  ({done.new} new, {done.changed} changed, {done.deleted} deleted, {done.same} as before)")
         keys = by_need(records)
-        for line in guide(self._directory, keys[0] if keys else "dagbox", self._settings.rate):
+        for line in guide(self._directory, keys[0] if keys else "dagbox", self._settings.rate, logic=self._logic):
             self._say(line)
         return keys
 
@@ -152,7 +156,7 @@ def by_need(records: Records) -> list[str]:
     return sorted(packages, key=lambda key: (-needed[key], key))
 
 
-def guide(directory: str, package: str, rate: float) -> list[str]:
+def guide(directory: str, package: str, rate: float, *, logic: bool = True) -> list[str]:
     """What to type next, for another terminal."""
     place, program = shlex.quote(_short(directory)), _program()
     at = f" --at {place}"
@@ -169,6 +173,9 @@ def guide(directory: str, package: str, rate: float) -> list[str]:
         f"lock review/{package}{at} -- sleep 10",
         f"traces {place} --slowest",
     ]
+    if logic:
+        users = "users: where needs(X, $key) in package limit 5"
+        commands[7:7] = [f"query 'needs(X, \"{package}\")'{at}", f"get package/{package} --with '{users}'{at}"]
     head = ["", f"The node serves {directory}; {traffic}.", "Ctrl-C ends it. In another terminal:", ""]
     return [*head, *(f"  {program} {command}" for command in commands), ""]
 

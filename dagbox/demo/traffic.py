@@ -1,4 +1,4 @@
-"""Gentle traffic on the demo's records, so that there is something to watch: reads, nested reads, writes, locks.
+"""Gentle traffic on the demo's records, something to watch: reads, nested reads, queries, writes, locks.
 
 The mix comes from a seed: the same seed asks the same questions in the same order. The written buckets are the
 demo's own: `visit` counts how often a package was looked at (read, then written if nobody else wrote
@@ -41,9 +41,10 @@ class Visitor:
         db: its connection.
         keys: the keys of the packages there are; at least one.
         seed: what its choices come from.
+        logic: whether it asks queries.
     """
 
-    def __init__(self, db: Database, keys: Sequence[str], seed: int) -> None:
+    def __init__(self, db: Database, keys: Sequence[str], seed: int, *, logic: bool = True) -> None:
         self._db = db
         self._keys = keys
         self._random = random.Random(seed)
@@ -58,6 +59,8 @@ class Visitor:
             (4, self.write_note),
             (6, self.review),
         ]
+        if logic:
+            self._acts.append((6, self.query))
 
     def act(self) -> str:
         """Do one thing, chosen by chance; its name. An error is counted, not raised: the traffic goes on."""
@@ -96,6 +99,10 @@ class Visitor:
         for _ in self._db.scan("package", prefix=self._key()[0], limit=20):
             pass
 
+    def query(self) -> None:
+        """All that a package needs in the end, with the records, in one request."""
+        self._db.query("needs($package, X)", fetch={"X": {}}, params={"package": self._key()})
+
     def visit(self) -> None:
         """Count a look at a package: read, then write if nobody else wrote meanwhile, else once more."""
         key = self._key()
@@ -132,9 +139,13 @@ class Traffic:
         keys: the keys of the packages; at least one.
         rate: how many acts a second, all together.
         seed: what the choices come from.
+        logic: whether there are queries among the acts.
     """
 
-    def __init__(self, connect: Callable[[], Database], keys: Sequence[str], rate: float, seed: int = 1) -> None:
+    def __init__(
+        self, connect: Callable[[], Database], keys: Sequence[str], rate: float, seed: int = 1, *, logic: bool = True
+    ) -> None:
+        self._logic = logic
         self._connect = connect
         self._keys = keys
         self._rate = max(rate, 0.001) / CLIENTS
@@ -163,7 +174,7 @@ class Traffic:
     def _run(self, seed: int) -> None:
         try:
             with self._connect() as db:
-                visitor = Visitor(db, self._keys, seed)
+                visitor = Visitor(db, self._keys, seed, logic=self._logic)
                 while not self._stop.wait(visitor.pause(self._rate)):
                     visitor.act()
         except DagBoxError as error:

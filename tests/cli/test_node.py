@@ -55,6 +55,7 @@ def test_watch_shows_the_status_again_and_again(node: str, spawn: Spawn) -> None
 def test_workers_events_and_traces(run: Run, node: str) -> None:
     run("put", "trace/this", "1", "--at", node)
     assert {row["name"] for row in run("workers", node, "--format", "json").rows} == {
+        "logic-1",
         "reader-1",
         "writer",
         "lock",

@@ -22,7 +22,7 @@ from dagbox.demo.distributions import (
     parse_requirement,
     to_records,
 )
-from dagbox.demo.load import Loaded, load
+from dagbox.demo.load import Loaded, load, load_rules
 from dagbox.demo.run import by_need, guide
 from dagbox.demo.traffic import CLIENTS, NESTED, Traffic, Visitor
 from dagbox.values import Ref
@@ -113,12 +113,31 @@ def test_the_nested_read_of_the_traffic_finds_what_belongs_to_a_package(db: dagb
 
 def test_visitors_do_everything_without_an_error_and_the_same_for_the_same_seed(db: dagbox.Database) -> None:
     load(db, to_records(installed()), BUCKETS)
+    load_rules(db)
     keys = ["pytest", "click", "pluggy"]
     first, second = Visitor(db, keys, 7), Visitor(db, keys, 7)
     assert [first.act() for _ in range(300)] == [second.act() for _ in range(300)]
-    assert set(first.counts) == {"read", "read_nested", "read_many", "scan", "visit", "write_note", "review"}
+    assert set(first.counts) == {"read", "read_nested", "read_many", "scan", "visit", "write_note", "review", "query"}
     assert sum(db.get("visit", key)["times"] for key in db_keys(db, "visit")) == 2 * first.counts["visit"]
     assert db.locks() == []
+
+
+def test_rules_tell_what_a_package_needs_in_the_end(db: dagbox.Database) -> None:
+    load(
+        db,
+        to_records(
+            [
+                Distribution("app", "1", requirements=[Requirement("lib", "", "", "")]),
+                Distribution("lib", "1", requirements=[Requirement("core", "", "", "")]),
+                Distribution("core", "1"),
+            ]
+        ),
+        BUCKETS,
+    )
+    load_rules(db)
+    load_rules(db)
+    assert len(db.rules()) == 4
+    assert [row["X"] for row in db.query("needs(app, X)")] == ["core", "lib"]
 
 
 def db_keys(db: dagbox.Database, bucket: str) -> list[str]:
@@ -128,6 +147,7 @@ def db_keys(db: dagbox.Database, bucket: str) -> list[str]:
 def test_traffic_stops_when_told_to(tmp_path: Path) -> None:
     with dagbox.open(tmp_path / "data", durability="process", serve=True) as db:
         load(db, to_records(installed()), BUCKETS)
+        load_rules(db)
         traffic = Traffic(lambda: dagbox.connect(tmp_path / "data"), ["click", "pytest"], rate=300)
         traffic.start()
         while db.get("visit", "click", default=None) is None:
@@ -169,7 +189,7 @@ def test_the_demo_tells_what_to_type_and_that_works(tmp_path: Path) -> None:
             lines.append(process.stderr.readline())
         assert lines[0].startswith("loaded the Python distributions of this machine")
         typed = [line.strip() for line in lines[lines.index("Ctrl-C ends it. In another terminal:\n") + 2 :]]
-        assert len(typed) == 9
+        assert len(typed) == 11
         for line in typed:
             if " top " in line or " shell " in line:
                 continue

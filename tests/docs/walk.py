@@ -61,7 +61,7 @@ class Terminals:
             )
         self._processes.append(process)
         end = time.monotonic() + 30
-        while self._served() <= before or not {"reader", "writer", "lock", "node"} <= self._served():
+        while self._served() <= before or not {"reader", "writer", "lock", "logic", "node"} <= self._served():
             assert process.poll() is None, f"{command} ended"
             assert time.monotonic() < end, f"{command} serves nothing"
             time.sleep(0.02)

@@ -1,0 +1,102 @@
+"""query, why, explain, rules, facts, on a directory without a node and through one."""
+
+from __future__ import annotations
+
+import pytest
+
+import dagbox
+from tests.cli.conftest import Run
+
+RULES = ("needs(X, Y) :- depends(X, Y).", "needs(X, Z) :- depends(X, Y), needs(Y, Z).")
+
+
+@pytest.fixture(params=["embedded", "node"])
+def place(request: pytest.FixtureRequest, run: Run) -> str:
+    """Where three facts and two rules are known: app needs lib, lib needs core."""
+    at: str = "data" if request.param == "embedded" else request.getfixturevalue("node")
+    added = run("rules", "--add", RULES[0], "--add", RULES[1], "--at", at, "--format", "json")
+    assert [row["text"] for row in added.rows] == list(RULES)
+    for fact in (("app", "lib"), ("lib", "core"), ("core", "3")):
+        assert run("facts", "--add", "depends", *fact, "--at", at).status == 0
+    return at
+
+
+def test_queries_have_rows(run: Run, place: str) -> None:
+    assert run("query", "needs(lib, X)", "--at", place, "--format", "json").rows == [{"X": 3}, {"X": "core"}]
+    assert run("query", "needs(lib, X)", "--order", "-X", "--at", place).out == "X\ncore\n3\n"
+    assert run("query", "needs(app, X)", "-n", "1", "--at", place, "--format", "json").rows == [{"X": 3}]
+    assert run("query", "needs($a, core)", "--param", "a=lib", "--at", place).out == "yes\n"
+    none = run("query", "needs(core, app)", "--at", place)
+    assert (none.status, none.out, none.err) == (0, "", "no rows\n")
+
+
+def test_queries_fetch_records(run: Run, place: str) -> None:
+    run("put", "package/core", '{"name": "Core", "by": {"$ref": "author/ada"}}', "--at", place)
+    run("put", "author/ada", '{"name": "Ada"}', "--at", place)
+    (row,) = run(
+        "query", "depends(lib, X)", "--fetch", "X=package", "--with", "by: via by", "--at", place, "--format", "json"
+    ).rows
+    assert row["X"]["data"]["name"] == "Core"
+    assert row["X"]["relations"]["by"][0]["data"] == {"name": "Ada"}
+
+
+def test_why_shows_the_proof_or_what_failed(run: Run, place: str) -> None:
+    assert run("why", "needs(app, core)", "--at", place).out.splitlines() == [
+        f"needs(app, core)  by  {RULES[1]}",
+        "  depends(app, lib)  fact",
+        f"  needs(lib, core)  by  {RULES[0]}",
+        "    depends(lib, core)  fact",
+    ]
+    failed = run("why", "needs(core, app)", "--at", place)
+    assert failed.status == 0
+    assert "condition: depends(core, app)" in failed.out
+    (tree,) = run("why", "needs(app, lib)", "--at", place, "--format", "json").rows
+    assert tree["text"] == "needs(app, lib)"
+
+
+def test_explain_tells_the_plan(run: Run, place: str) -> None:
+    shown = run("explain", "needs(app, X)", "--at", place)
+    assert shown.status == 0
+    assert "goal: needs(app, X)" in shown.out
+
+
+def test_facts_and_rules_are_listed_added_and_dropped(run: Run, place: str) -> None:
+    facts = run("facts", "depends", "--at", place, "--format", "json").rows
+    assert {"predicate": "depends", "args": ["core", 3]} in facts
+    assert run("facts", "--add", "depends", "app", "lib", "--at", place).err == "it was there\n"
+    assert run("facts", "--drop", "depends", "core", "3", "--at", place).err == "retracted\n"
+    assert run("facts", "--drop", "depends", "core", "3", "--at", place).err == "it was not there\n"
+    ids = {row["text"]: row["id"] for row in run("rules", "--at", place, "--format", "json").rows}
+    assert run("rules", "--drop", ids[RULES[1]], "--at", place).status == 0
+    assert run("query", "needs(app, core)", "--at", place).err == "no rows\n"
+    missing = run("rules", "--drop", "nothing", "--at", place)
+    assert missing.status == 1
+    assert "no rule nothing" in missing.err
+
+
+def test_a_wrong_rule_is_told_with_its_place_and_nothing_is_stored(run: Run, place: str) -> None:
+    before = run("rules", "--at", place).out
+    for rule, message in (
+        ("p(X) :- q(Y).", "X stands in the head"),
+        ("p(X :-", "line 1, column"),
+        ("p(X) :- q(X), not p(X).", "depends on itself"),
+    ):
+        ended = run("rules", "--add", "good(X) :- depends(X, Y).", "--add", rule, "--at", place)
+        assert (ended.status, ended.out) == (1, "")
+        assert message in ended.err
+        assert ended.err.count("\n") == 1
+    assert run("rules", "--at", place).out == before
+
+
+def test_facts_and_rules_are_exported_and_imported(run: Run) -> None:
+    with dagbox.open("data") as db:
+        db.add_rule("derive kind(key, data) from thing.")
+        db.put("thing", "tool", key="saw")
+        db.assert_fact("likes", "ada", 1.5)
+    exported = run("export").out
+    assert '{"fact":["likes","ada",1.5]}\n' in exported
+    assert "kind" not in exported.replace("derive kind(key, data) from thing.", "")
+    done = run("import", "--at", "copy", stdin=exported)
+    assert done.out == "1 records, 1 facts, 1 rules\n"
+    assert run("query", "kind(X, tool)", "--at", "copy", "--format", "json").rows == [{"X": "saw"}]
+    assert run("export", "--no-logic").rows == [{"bucket": "thing", "key": "saw", "data": "tool"}]

@@ -43,6 +43,8 @@ def line_fragments(reading: Reading) -> list[StyleAndTextTuples]:
     """The lines of a text in styled parts."""
     styles = [""] * len(reading.text)
     for span in reading.spans:
+        if span.kind == "unfinished":
+            continue
         styles[span.start : span.end] = [f"class:shell.{span.kind}"] * (span.end - span.start)
     lines: list[StyleAndTextTuples] = []
     place = 0

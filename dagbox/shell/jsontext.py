@@ -29,7 +29,7 @@ import msgpack
 
 import dagbox
 from dagbox.shell.problems import SyntaxProblem
-from dagbox.shell.scanner import Scanner, Word
+from dagbox.shell.scanner import Scanner, Word, quote
 
 MAX_DEPTH = 200
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -164,6 +164,17 @@ def dump(value: Any, *, indent: int | None = None) -> str:
     """The JSON text of a value, in one line unless an indent is given."""
     plain = to_plain(value)
     return json.dumps(plain, ensure_ascii=False, indent=indent) if indent else _ENCODER.encode(plain)
+
+
+def write(value: Any) -> str:
+    """The value as one types it in the shell: JSON, but with refs as `@bucket/key`."""
+    if isinstance(value, dagbox.Ref):
+        return f"@{quote(str(value))}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(write, value))}]"
+    if isinstance(value, Mapping) and isinstance(plain := _plain_map(value), dict) and plain.keys() == value.keys():
+        return "{" + ", ".join(f"{_ENCODER.encode(key)}: {write(item)}" for key, item in value.items()) + "}"
+    return dump(value)
 
 
 def load(text: str) -> Any:

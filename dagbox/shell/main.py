@@ -6,8 +6,10 @@ Exit status: 0 done, 1 a command failed, 2 wrong usage, 3 cannot connect, 130 in
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import dagbox
@@ -97,12 +99,31 @@ def _connect(place: str, configuration: Configuration, read_only: bool, output: 
 
 
 def _run_and_close(shell: Shell, run: Callable[[], int]) -> int:
+    """Run, and give back what the shell holds, also when it is told to end (SIGTERM) or loses its terminal (SIGHUP)."""
     try:
-        return run()
+        with _told_to_end():
+            return run()
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
         shell.close()
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    except ValueError:  # not the main thread: whoever runs the shell there ends it
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(shell: Shell, commands: Sequence[str], read_stdin: bool | None) -> int:

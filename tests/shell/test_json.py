@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dagbox
-from dagbox.shell.jsontext import dump, from_plain, load, to_plain
+from dagbox.shell.jsontext import dump, from_plain, load, to_plain, write
 from dagbox.shell.parse import read
 from dagbox.shell.problems import SyntaxProblem
 from dagbox.shell.scanner import Scanner, quote
@@ -51,9 +51,10 @@ def test_a_value_survives_json(value: Any) -> None:
 
 @given(VALUES)
 def test_what_the_shell_prints_it_reads_in_a_command(value: Any) -> None:
-    reading = read(f"put a/b {dump(value)}")
-    assert reading.problem is None, str(reading.problem)
-    assert reading.values["value"] == value
+    for text in (dump(value), write(value)):
+        reading = read(f"put a/b [{text}]")
+        assert reading.problem is None, str(reading.problem)
+        assert reading.values["value"] == [value]
 
 
 def test_a_number_that_is_none_survives() -> None:

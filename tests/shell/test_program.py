@@ -258,6 +258,22 @@ def test_a_session_on_a_node(environment: dict[str, str], directory: Path) -> No
 
 
 @pytest.mark.usefixtures("node")
+def test_a_shell_that_loses_its_terminal_gives_its_locks_back(environment: dict[str, str], directory: Path) -> None:
+    for number, status in ((signal.SIGHUP, 129), (signal.SIGTERM, 143)):
+        with dagbox.connect(directory) as db, terminal(environment, directory) as screen:
+            screen.see(PROMPT)
+            screen.do("lock job --ttl 60s")
+            screen.see("locked job")
+            screen.see(PROMPT)
+            assert [info.key for info in db.locks()] == ["job"]
+            os.kill(screen.child.pid, number)
+            screen.child.expect(pexpect.EOF)
+            screen.child.close()
+            assert screen.child.exitstatus == status
+            assert db.locks() == []
+
+
+@pytest.mark.usefixtures("node")
 def test_ctrl_c_cancels_the_request_and_gives_the_prompt_back(environment: dict[str, str], directory: Path) -> None:
     with dagbox.connect(directory) as db, db.lock("job", ttl=60), terminal(environment, directory) as screen:
         screen.see(PROMPT)

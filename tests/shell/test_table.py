@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from dagbox.shell.table import Command, Kind
 from dagbox.shell.topics import TOPICS
 from tests.shell.conftest import Driven
 
+ROOT = Path(__file__).parents[2]
 NAMED = """
 get put del scan ls buckets peek edit lock unlock locks renew assert retract facts rule rules query why explain
 batch commit abort call status services workers traces trace watch time export import source set use help history
@@ -88,3 +92,10 @@ def test_help_on_nothing_proposes_what_is_near(driven: Driven) -> None:
 
 def test_the_overview_wraps_nothing_out_of_view() -> None:
     assert all(sum(len(text) for _, text in line) <= 100 for line in helping._overview())
+
+
+def test_the_reference_page_is_that_of_the_table() -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/shell_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")

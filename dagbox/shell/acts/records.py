@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 
 import dagbox
-from dagbox.shell.jsontext import dump, load
+from dagbox.shell.jsontext import load, write
 from dagbox.shell.parse import FileValue, Prefix, Request, Target
 from dagbox.shell.problems import CommandFailed, SyntaxProblem
 from dagbox.shell.render.text import shorten
@@ -77,7 +77,7 @@ def put(
         return batch.put(target.bucket, data, key=target.key, ttl=ttl, if_version=version)
 
     name = quote(f"{target.bucket}/{target.key or ''}")
-    collected = shell.collect(Pending(f"put {name} {shorten(dump(data), 60)}", collect, lease))
+    collected = shell.collect(Pending(f"put {name} {shorten(write(data), 60)}", collect, lease))
     if collected is not None:
         return collected
     ref = shell.db.put(target.bucket, data, key=target.key, ttl=ttl, if_version=version, fence=lease)

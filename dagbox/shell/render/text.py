@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import dagbox
-from dagbox.shell.jsontext import dump
+from dagbox.shell.jsontext import dump, write
 from dagbox.shell.results import Phrase
 
 Line = list[tuple[str, str]]
@@ -47,7 +47,7 @@ def shorten(text: str, columns: int) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it: text without quotes, refs as bucket/key, the rest as JSON."""
+    """A value as a table shows it: text without quotes, refs as bucket/key, the rest as one types it."""
     if isinstance(value, str):
         return safe(value)
     if value is None:
@@ -56,7 +56,7 @@ def cell(value: Any) -> str:
         return safe(str(value))
     if isinstance(value, dagbox.Node):
         return safe(f"{value.bucket}/{value.key}" + ("" if value.found else " (missing)"))
-    return safe(dump(value))
+    return safe(write(value))
 
 
 def scalar(value: Any) -> tuple[str, str]:

@@ -76,6 +76,7 @@ class Broker:
         self.limits = limits or Limits()
         self.epoch = epoch
         self.started_at = now
+        self._expected = frozenset(expected)
         self.about = about or {}
         self.counters = Counters()
         self.services: dict[bytes, Service] = {name.encode(): Service(name, True) for name in expected}
@@ -518,7 +519,7 @@ class Broker:
             service.course.sample(now, service.done, service.waiting)
             service.wait.rotate(now)
             service.work.rotate(now)
-            if not (service.ever_served or service.waiting or service.held or service.workers):
+            if self._forgettable(service, now):
                 del self.services[name]
         for worker in self.workers.values():
             worker.course.sample(now, worker.done, len(worker.busy))
@@ -526,6 +527,16 @@ class Broker:
         for peer in idle:
             del self.clients[peer]
         self.inspector.tick(now)
+
+    def _forgettable(self, service: Service, now: float) -> bool:
+        """Whether nobody needs the service to be known any more; names must not add up to the limit over time."""
+        if service.waiting or service.held or service.workers or service.paused or service.name in self._expected:
+            service.idle_since = 0.0
+            return False
+        if not service.ever_served:
+            return True
+        service.idle_since = service.idle_since or now
+        return now - service.idle_since >= self.limits.forget_service_s
 
     def _expire(self, request: Request, now: float) -> None:
         request.slot = 0

@@ -28,6 +28,8 @@ class Limits:
         no_service_s: how long a request for a service that nobody ever registered waits for one.
         heartbeat_s: the interval of the workers' pings; `late_after` and `dead_after` are missed pings.
         forget_dead_s: how long a dead worker stays listed.
+        forget_service_s: how long a service stays known that has no workers and nothing to do; those that are
+            expected stay for ever.
     """
 
     queue_requests: int = 100_000
@@ -48,6 +50,7 @@ class Limits:
     late_after: int = 2
     dead_after: int = 5
     forget_dead_s: float = 60.0
+    forget_service_s: float = 3600.0
 
 
 class WorkerState(StrEnum):
@@ -185,6 +188,7 @@ class Service:
         "errors",
         "ever_served",
         "held",
+        "idle_since",
         "in_flight",
         "lane",
         "name",
@@ -203,6 +207,8 @@ class Service:
         self.name = name
         self.ever_served = ever_served
         self.paused = False
+        self.idle_since = 0.0
+        """Since when it has had no workers and nothing to do; 0 if it has."""
         self.urgent = Lane()
         self.lane = Lane()
         self.held: dict[bytes, Request] = {}

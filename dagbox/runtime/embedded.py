@@ -155,7 +155,10 @@ class EmbeddedNode:
     # --- life
 
     def after_fork(self) -> None:
-        """In a forked child: leave what belongs to the parent alone."""
+        """In a forked child: leave what belongs to the parent alone. Its broker is the parent's, as are those to be
+        told when the node closes."""
+        self.observer = self.ask_broker = None
+        self._callbacks.clear()
         locks, self._locks = self._locks, None
         if locks is not None:
             locks.after_fork()

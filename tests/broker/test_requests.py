@@ -99,6 +99,19 @@ def test_names_asked_for_once_are_not_kept(table: Table) -> None:
     assert table.broker.requests == {}
 
 
+def test_services_that_nobody_needs_are_forgotten_after_an_hour(new_table: NewTable) -> None:
+    """Names that are made for one job each do not add up to the limit."""
+    table = new_table(expected=("reader",), services=30, forget_service_s=20.0)
+    for n in range(100):
+        assert table.register(f"w{n}", f"job-{n}")[0][1] == "pong"
+        table.leave(f"w{n}", f"job-{n}")
+        table.run(1.0)
+    assert table.ask("ann", 1, "job-99", span_ms=60_000) == []
+    table.control("pause", service="job-98")
+    table.run(30.0)
+    assert sorted(table.broker.services) == [b"job-98", b"job-99", b"reader"]
+
+
 def test_cancel_in_the_queue(table: Table) -> None:
     table.register("w1")
     table.ask("ann", 1)

@@ -155,3 +155,23 @@ def test_locks_are_shared_with_a_program_that_attaches(tmp_path: Path) -> None:
         assert int(program.stdout.readline()) > mine.token
         with pytest.raises(dagbox.Locked), db.lock("other", ttl=5, wait=0):
             pass
+
+
+def test_a_forked_child_leaves_the_serving_of_its_parent_alone(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with dagbox.open(path, serve=True) as db:
+        db.put("user", {"n": 1}, key="k")
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                assert db.get("user", "k") == {"n": 1}
+                db.put("user", {"n": 2}, key="child")
+                db.close()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        with dagbox.connect(path) as attached:
+            assert attached.get("user", "child") == {"n": 2}
+            assert attached.status().broker.pid == os.getpid()

@@ -212,15 +212,3 @@ def clear_traces() -> Act:
         "the traces are forgotten",
         harmful=True,
     )
-
-
-def stop_query(query: Map) -> Act:
-    """Stop a query that runs."""
-    identity = query["id"]
-    return Act(
-        f"Stop query {identity}?",
-        f"{text.one_line(query.get('goal', ''), 120)}: its client gets the error cancelled.",
-        lambda source: source.logic("stop", id=identity),
-        f"query {identity} is stopped",
-        harmful=True,
-    )

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ import dagbox
 from dagbox.tui import text
 from dagbox.tui.acts import Act
 from dagbox.tui.commands import ScreenCommands
+from dagbox.tui.environment import Environment
 from dagbox.tui.model import HISTORY, Board, Map
 from dagbox.tui.options import Options
 from dagbox.tui.recording import RECORDED, Recorder, Recording, ReplaySource
@@ -41,7 +43,7 @@ from dagbox.tui.screens.traces import Traces
 from dagbox.tui.source import LiveSource, Source
 from dagbox.tui.text import Spans
 from dagbox.tui.widgets.replaybar import ReplayBar
-from dagbox.tui.widgets.topbar import TABS, Environment, TopBar
+from dagbox.tui.widgets.topbar import TABS, TopBar
 
 T = TypeVar("T")
 
@@ -170,8 +172,9 @@ class Dashboard(App[int]):
         if self._poller is not None:
             self._poller.join(_STOP_S)
         self.source.close()
-        if self._recorder is not None:
-            self._recorder.close()
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.close()
 
     # ------------------------------------------------------------------ polling
 
@@ -192,19 +195,30 @@ class Dashboard(App[int]):
         wish = screen.wish() if isinstance(screen, BoardScreen) else RECORDED if screen is None else self._wish_below()
         try:
             polls = self.source.polls(RECORDED.joined(wish) if self._recorder else wish)
-            for poll in polls:
-                if self._recorder is not None and "at" in poll:
-                    self._recorder.add(poll)
         except dagbox.DagBoxError as error:
             self.post_message(self.Lost(str(error)))
             return
-        except OSError as error:
-            self.post_message(self.Lost(f"recording: {error.strerror or error}"))
-            return
+        self._record(polls)
         if polls:
             self._taken.clear()
             if not self.post_message(self.Polled(polls)):
                 self._taken.set()
+
+    def _record(self, polls: list[Map]) -> None:
+        """Keep polls; a file that takes no more is told of and left as it is."""
+        recorder = self._recorder
+        if recorder is None:
+            return
+        try:
+            for poll in polls:
+                recorder.add(poll)
+        except OSError as error:
+            self._recorder = None
+            reason = f"recording to {recorder.path} has ended: {error.strerror or error}"
+            self.post_message(self.Answered(partial(self.notify, reason, severity="error", markup=False)))
+            # What is still in its buffer cannot be written either.
+            with contextlib.suppress(OSError):
+                recorder.close()
 
     def _wish_below(self) -> Any:
         """What the screen under a dialog needs."""

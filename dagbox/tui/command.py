@@ -61,20 +61,23 @@ def top_command(
     if headless and (web or replay or not (record or metrics_port is not None)):
         raise click.UsageError("--headless goes with --record or --metrics-port alone")
     target = None if replay else at or settings().at
+    from dagbox.tui.environment import Environment
+
     try:
-        options = Options(
-            target=target,
-            read_only=read_only,
-            refresh_s=refresh,
-            environment=environment or "",
-            theme=theme or "",
-            record=record,
-            replay=replay,
-            speed=speed,
-            metrics_port=metrics_port,
-        )
+        Environment.parse(environment or "")
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    options = Options(
+        target=target,
+        read_only=read_only,
+        refresh_s=refresh,
+        environment=environment or "",
+        theme=theme or "",
+        record=record,
+        replay=replay,
+        speed=speed,
+        metrics_port=metrics_port,
+    )
     if web:
         from dagbox.tui.web import serve
 

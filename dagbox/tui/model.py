@@ -25,7 +25,7 @@ HISTORY = 600
 """Polls that a course keeps."""
 EVENTS = 2_000
 """Events that the log keeps."""
-PARTS = ("traces", "slowest", "breaks", "held", "dead_letters", "locks", "rules", "facts", "queries", "node")
+PARTS = ("traces", "slowest", "open", "breaks", "held", "dead_letters", "locks", "rules", "facts")
 """The parts of a poll that are there only when they were asked for."""
 _SERVICE_FIELDS = frozenset(
     (

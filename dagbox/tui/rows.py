@@ -466,15 +466,25 @@ PREDICATES = [
 ]
 
 
-def query_rows(board: Board) -> list[Row]:
-    """A row for each query that runs."""
-    return [Row(str(each["id"]), each) for each in board.list_of("queries")]
+def open_rows(board: Board, service: str = "") -> list[Row]:
+    """A row for each request that is under way, at one service or at all."""
+    found = [each for each in board.list_of("open") if not service or each["service"] == service]
+    return [Row(each["id"], each) for each in found]
 
 
-QUERIES = [
-    Column("id", "id", 18, _plain("id", "dim"), rank=1),
-    Column("client", "client", 9, _plain("client", "second"), rank=2),
-    Column("age", "runs for", 9, lambda d: [(text.span(d.get("age_ms", 0)), "warn")], _field("age_ms"), True),
-    Column("rows", "rows", 8, _number("rows"), _field("rows"), True, 1),
-    Column("goal", "goal", 30, _plain("goal", "bold"), grows=True),
+def _whereabouts(data: Data) -> Spans:
+    role = {"held": "accent", "queued": "warn"}.get(data["state"], "good")
+    return [(data["state"] if data["state"] != "given" else "working", role)]
+
+
+OPEN = [
+    Column("age", "since", 8, lambda d: [(text.span(d["age_ms"]), _slow_role(d["age_ms"]))], _field("age_ms"), True),
+    Column("service", "service", 9, _plain("service", "bold")),
+    Column("state", "state", 7, _whereabouts),
+    Column("at", "at", 14, _plain("at")),
+    Column("left", "deadline", 8, lambda d: [(text.span(d["left_ms"]), "dim")], _field("left_ms"), True, 2),
+    Column("about", "request", 20, lambda d: [(subject_of(d["request"]), "")], grows=True),
+    Column("attempts", "tries", 5, _number("attempts"), _field("attempts"), True, 3),
+    Column("client", "client", 8, _plain("client", "second"), rank=2),
+    Column("id", "id", 14, _plain("id", "dim"), rank=1),
 ]

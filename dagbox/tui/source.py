@@ -25,13 +25,11 @@ ASK_S = 3.0
 EVENTS_AT_ONCE = 500
 LOCKS_SHOWN = 1_000
 _PLACES_AT_ONCE = 1_000
-_BROKER_PARTS = ("traces", "slowest", "breaks", "held", "dead_letters")
+_BROKER_PARTS = ("traces", "slowest", "open", "breaks", "held", "dead_letters")
 _SERVICE_PARTS = {
     "locks": ("lock", {"op": "list", "limit": LOCKS_SHOWN}),
     "rules": ("logic", {"op": "rules"}),
     "facts": ("logic", {"op": "predicates"}),
-    "queries": ("logic", {"op": "running"}),
-    "node": ("node", {"op": "list"}),
 }
 
 
@@ -146,7 +144,8 @@ class LiveSource:
         parts: Map = {"events": {"after": self._seq, "limit": EVENTS_AT_ONCE}}
         for name in _BROKER_PARTS:
             if name in wish.parts:
-                parts[name] = {**wish.follow, "limit": wish.limit} if name in ("traces", "slowest") else {}
+                parts[name] = {"limit": wish.limit} if name in ("traces", "slowest", "open") else {}
+                parts[name] |= wish.follow if name in ("traces", "slowest") else {}
         answer = db.call("status", {"course": self._first, "parts": parts}, timeout=ASK_S, repeatable=True)
         if not isinstance(answer, dict) or not {"broker", "services", "workers"} <= answer.keys():
             raise dagbox.ProtocolError("the answer to status has not the form this dashboard knows")
@@ -204,8 +203,3 @@ class LiveSource:
         """The proof tree of an answer."""
         with self._asking() as db:
             return db.why(goal)
-
-    def logic(self, op: str, **arguments: Any) -> Any:
-        """Have the logic service do something; what it answers."""
-        with self._asking() as db:
-            return db.call("logic", {"op": op, **arguments}, timeout=ASK_S)

@@ -23,6 +23,8 @@ from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.worker_loop import WorkerLoop
 from dagbox.services.base import Service
 from dagbox.services.function import FunctionService
+from dagbox.services.logic import LogicService
+from dagbox.services.logic_operations import LogicOperations
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store import open_store
@@ -106,12 +108,14 @@ def serving(
             return supervisor.service()
         if name == "lock":
             return open_service("lock", directory)
+        if name == "logic":
+            return LogicService(LogicOperations(store))
         return Reader(store) if name.startswith("reader") else Writer(store)
 
     def start(name: str) -> None:
         service = made(name)
         loop = WorkerLoop(service, address, name, context=context)
-        if isinstance(service, FunctionService):
+        if isinstance(service, FunctionService | LogicService):
             service.wake = loop.wake
         thread = threading.Thread(target=loop.run, name=f"worker {name}")
         thread.start()

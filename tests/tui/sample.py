@@ -257,8 +257,27 @@ def parts(second: int) -> dict[str, Any]:
             {"predicate": "likes", "arity": 2, "facts": 22_000, "rules": 0},
             {"predicate": "needs", "arity": 2, "facts": 0, "rules": 2},
         ],
-        "queries": [{"id": f"{CLIENT}-91", "client": CLIENT, "age_ms": 5300.0, "rows": 120_000, "goal": "needs(X, Y)"}],
-        "node": [],
+        "open": [
+            under_way(0x91, "logic", "logic-1", 5_300.0, {"op": "query", "goal": "needs(X, Y)"}),
+            under_way(0x77, "thumbnail", "", 5_000.0, {"bucket": "user", "key": "u42", "size": 128}),
+            under_way(0x98, "reader", "reader-2", 0.4, {"bucket": "user", "key": "u7"}),
+        ],
+    }
+
+
+def under_way(number: int, of: str, at: str, age_ms: float, body: Any) -> dict[str, Any]:
+    """A request that has no answer yet; held if no worker has it."""
+    return {
+        "id": f"{CLIENT}-{number:x}",
+        "client": CLIENT,
+        "service": of,
+        "state": "given" if at else "held",
+        "at": at or of,
+        "age_ms": age_ms,
+        "left_ms": 30_000.0 - age_ms,
+        "attempts": 1,
+        "bytes": 90,
+        "request": pack(body),
     }
 
 

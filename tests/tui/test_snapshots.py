@@ -16,6 +16,8 @@ SCREENS = {
     "worker": ["tab", "down", "down", "down", "down", "enter"],
     "letters": ["l"],
     "traces": ["2"],
+    "open": ["2", "w", "w"],
+    "running": ["5", "n", "n", "n"],
     "trace": ["2", "down", "enter"],
     "store": ["3"],
     "locks": ["4"],

@@ -41,8 +41,8 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         self._asked = 0
 
     def wish(self) -> Wish:
-        """Predicates, rules, running queries."""
-        return Wish(frozenset(("facts", "rules", "queries")))
+        """Predicates, rules, requests under way."""
+        return Wish(frozenset(("facts", "rules", "open")))
 
     def compose_body(self) -> ComposeResult:
         """Pages."""
@@ -57,7 +57,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
             with TabPane("Rules", id="page-rules"):
                 yield LiveTable(rows.RULES, empty="no rules yet", name="rules")
             with TabPane("Running", id="page-queries"):
-                yield LiveTable(rows.QUERIES, empty="no query runs now", name="queries")
+                yield LiveTable(rows.OPEN, empty="no query runs now", name="queries")
 
     def on_mount(self) -> None:
         """The tables have the focus, so that keys work; the proof comes with a row."""
@@ -69,7 +69,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         for name, found in (
             ("facts", rows.predicate_rows(board)),
             ("rules", rows.rule_rows(board)),
-            ("queries", rows.query_rows(board)),
+            ("queries", rows.open_rows(board, "logic")),
         ):
             table = self.query_one(f"#{name}", LiveTable)
             table.empty = board.problems.get(name) or table.empty
@@ -158,7 +158,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         """Stop a running query."""
         row = self.row_of("queries")
         if row is not None:
-            self.dashboard.do(acts.stop_query(row.data))
+            self.dashboard.do(acts.cancel(row.data))
         else:
             self.notify("choose a running query: n goes to the page", severity="warning")
 

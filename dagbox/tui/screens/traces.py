@@ -21,6 +21,7 @@ from dagbox.tui.waterfall import place, stretches
 from dagbox.tui.widgets.table import LiveTable
 
 _COLOURS = {"waiting": "yellow", "working": "green", "held": "magenta"}
+_TITLES = {"traces": "last requests", "slowest": "slowest requests", "open": "under way, oldest first"}
 _FIELDS = ("service", "client", "bucket", "key", "id")
 
 
@@ -28,14 +29,15 @@ class Traces(BoardScreen):
     """Requests that ended, breaks, and requests that are held."""
 
     HELP = """
-The last requests that ended, or the slowest since the node started. Enter opens one as a waterfall.
+The last requests that ended; w goes on to the slowest since the node started, and to those under way, oldest first.
+Enter opens one as a waterfall. x cancels one that is under way.
 
 A break (b) holds the next request that names a service, a bucket or a key, before a worker gets it. Held requests
 stand below: g lets one go, x cancels it. A break is used up by the first request that it holds, and ends by itself.
 While a break is set the broker looks into the bodies of requests; without one it never does.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("w", "slowest", "Slowest", id="traces.slowest"),
+        Binding("w", "which", "Last/slow/open", id="traces.which"),
         Binding("F", "follow", "Follow", id="traces.follow"),
         Binding("c", "follow_client", "Follow client", show=False, id="traces.follow_client"),
         Binding("u", "unfollow", "Follow all", show=False, id="traces.unfollow"),
@@ -48,13 +50,12 @@ While a break is set the broker looks into the bodies of requests; without one i
 
     def __init__(self) -> None:
         super().__init__()
-        self.slowest = False
+        self.which = "traces"
         self.follow: dict[str, str] = {}
 
     def wish(self) -> Wish:
         """Traces, breaks, held requests."""
-        part = "slowest" if self.slowest else "traces"
-        return Wish(frozenset((part, "breaks", "held")), tuple(sorted(self.follow.items())), 200)
+        return Wish(frozenset((self.which, "breaks", "held")), tuple(sorted(self.follow.items())), 200)
 
     def compose_body(self) -> ComposeResult:
         """Held requests and breaks above, as far as there are any; traces; a waterfall where there is room."""
@@ -79,7 +80,8 @@ While a break is set the broker looks into the bodies of requests; without one i
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys for held requests are there while there are any."""
-        return bool(self.board.list_of("held")) if action in ("let_go", "cancel") else True
+        held = bool(self.board.list_of("held"))
+        return held or (action == "cancel" and self.which == "open") if action in ("let_go", "cancel") else True
 
     def show(self, board: Board) -> None:
         """Show traces, breaks, held requests."""
@@ -96,13 +98,17 @@ While a break is set the broker looks into the bodies of requests; without one i
             table.styles.height = min(len(table.rows) + 2, 8)
             table.border_title = title
         traces = self.query_one("#traces", LiveTable)
-        found = board.list_of("slowest" if self.slowest else "traces")
-        traces.show(rows.trace_rows(followed(found, self.follow)))
+        if self.which == "open":
+            traces.show(rows.open_rows(board))
+        else:
+            traces.show(rows.trace_rows(followed(board.list_of(self.which), self.follow)))
         traces.border_title = self._title()
         self._preview()
 
     def _title(self) -> Text:
-        title = Text("slowest requests" if self.slowest else "last requests", "bold")
+        title = Text(_TITLES[self.which], "bold")
+        if self.which == "open":
+            return title
         for name, value in self.follow.items():
             title.append(f" · {name} {value}", "not bold cyan")
         if self.follow:
@@ -119,11 +125,15 @@ While a break is set the broker looks into the bodies of requests; without one i
         row = self.query_one("#traces", LiveTable).selected
         if pane.display:
             width = max(40, self.size.width - 4)
-            self.query_one("#preview-text", Static).update(waterfall_text(row.data, width) if row else Text())
+            ended = row is not None and self.which != "open"
+            self.query_one("#preview-text", Static).update(waterfall_text(row.data, width) if ended and row else Text())
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter opens a trace, or shows a held request whole."""
-        if event.table.id == "traces":
+        if event.table.id == "traces" and self.which == "open":
+            body = body_text(event.row.data["request"])
+            self.app.push_screen(Whole(f"request {event.row.key}", [*self._row_parts(event.table), ("body", body)]))
+        elif event.table.id == "traces":
             self.app.push_screen(TraceView(event.row.data))
         elif event.table.id == "held":
             body = body_text(event.row.data["request"])
@@ -131,9 +141,14 @@ While a break is set the broker looks into the bodies of requests; without one i
         else:
             super().row_chosen(event)
 
-    def action_slowest(self) -> None:
-        """The slowest instead of the last, or back."""
-        self.slowest = not self.slowest
+    def action_which(self) -> None:
+        """The last requests, the slowest, those under way."""
+        names = list(_TITLES)
+        self.which = names[(names.index(self.which) + 1) % len(names)]
+        table = self.query_one("#traces", LiveTable)
+        table.empty = "nothing is under way" if self.which == "open" else "no requests yet"
+        table.set_columns(rows.OPEN if self.which == "open" else rows.TRACES)
+        self.refresh_bindings()
         self.refresh_board()
         self.dashboard.poll_soon()
 
@@ -185,10 +200,11 @@ While a break is set the broker looks into the bodies of requests; without one i
             self.dashboard.do(acts.let_go(held))
 
     def action_cancel(self) -> None:
-        """Cancel a held request."""
-        held = self._held()
-        if held is not None:
-            self.dashboard.do(acts.cancel(held))
+        """Cancel a request that is held or under way."""
+        row = self.row_of("traces") if self.which == "open" else None
+        request = row.data if row is not None else self._held()
+        if request is not None:
+            self.dashboard.do(acts.cancel(request))
 
     def action_unbreak(self) -> None:
         """Remove a break."""

@@ -38,6 +38,9 @@ RECORDS = [
     'put user/alan {"name": "Alan Turing", "team": @team/core}',
     'put user/grace {"name": "Grace Hopper", "team": @team/tools, "langs": ["cobol"]}',
     'put post/p1 {"title": "On the engine", "author": @user/ada, "likes": 42}',
+    "assert follows(grace, ada), follows(alan, grace)",
+    "rule reaches(X, Y) :- follows(X, Y).",
+    "rule reaches(X, Z) :- reaches(X, Y), follows(Y, Z).",
     'put post/p2 {"title": "Compilers for all", "author": @user/grace, "likes": 71}',
 ]
 
@@ -111,6 +114,18 @@ PICTURES = [
             *line("n", "nothing was done"),
             Step("comm", "commit"),
         ],
+    ),
+    Picture(
+        "logic",
+        "dagbox shell data",
+        [
+            *line("rules", "2 rules"),
+            *line("query reaches(alan, X) fetch X in user", "Grace Hopper"),
+            *line("why reaches(alan, ada)", r"fact\n"),
+            *line("get team/core { lead: via lead { fans: where reaches(X, $key) in user limit 1 } }", "Grace"),
+            Step("query reaches(alan, X), not fo", r"follows\("),
+        ],
+        lines=44,
     ),
     Picture(
         "production",

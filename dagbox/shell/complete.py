@@ -132,6 +132,9 @@ class Proposer:
     def _rule_id(self, expected: Expected) -> Iterator[Proposal]:
         return _matching(expected, _pairs(self._names("rules").names))
 
+    def _query_id(self, expected: Expected) -> Iterator[Proposal]:
+        return _matching(expected, _pairs(self._names("queries").names))
+
     def _service(self, expected: Expected) -> Iterator[Proposal]:
         return _matching(expected, _pairs(self._names("services").names))
 

@@ -313,7 +313,8 @@ def _read_ref(scanner: Scanner) -> dict[str, str]:
     word = scanner.read_word("ref")
     if word is None and scanner.at_end:
         scanner.unfinished("bucket/key is missing after @")
-    if word is None or "/" not in word.value.strip("/"):
+    bucket, _, key = word.value.partition("/") if word else ("", "", "")
+    if word is None or not bucket or not key:
         scanner.wrong("@ takes bucket/key, such as @user/ada", start, scanner.pos)
     scanner.span(start, scanner.pos, "ref")
     return {"$ref": word.value}

@@ -342,6 +342,10 @@ def _rules(db: Any) -> Fetched:
     return [Name(rule.id, " ".join(rule.text.split())[:60]) for rule in db.rules()], False
 
 
+def _queries(db: Any) -> Fetched:
+    return [Name(str(each["id"]), str(each.get("goal", ""))[:60]) for each in db.queries() if "id" in each], False
+
+
 def _services(db: Any) -> Fetched:
     return [Name(service["name"], "service") for service in db.services()], False
 
@@ -363,6 +367,7 @@ FETCHERS: dict[str, Callable[..., Fetched]] = {
     "predicates": _predicates,
     "arguments": _arguments,
     "rules": _rules,
+    "queries": _queries,
     "services": _services,
     "workers": _workers,
     "traces": _traces,

@@ -524,6 +524,7 @@ READERS: dict[Kind, Callable[[Scanner, dict[str, Any]], Any]] = {
     Kind.RULE: _read_rule,
     Kind.RULE_ID: _word_reader("rule-id", "name"),
     Kind.QUERY: _read_query,
+    Kind.QUERY_ID: _word_reader("query-id", "name"),
     Kind.GOAL: _read_goal,
     Kind.SERVICE: _word_reader("service", "service"),
     Kind.WORKER: _word_reader("worker", "service"),

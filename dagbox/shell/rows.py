@@ -232,9 +232,9 @@ LOGIC = (
     Command(
         "facts",
         "Logic",
-        "list the facts of a predicate",
+        "list the facts of a predicate, or all",
         "logic:list_facts",
-        (Param("predicate", Kind.PREDICATE, "PREDICATE"),),
+        (Param("predicate", Kind.PREDICATE, "PREDICATE", optional=True),),
         (Option("limit", "at most so many; the result says if there are more", Kind.NUMBER, "N"),),
         examples=(("facts follows", "all facts of follows"),),
     ),
@@ -271,7 +271,11 @@ LOGIC = (
         "ask which values make a query true",
         "logic:query",
         (Param("query", Kind.QUERY, "QUERY [fetch X in BUCKET { RELATIONS }]"),),
-        (Option("limit", "at most so many rows; the result says if there are more", Kind.NUMBER, "N"), _TIMEOUT),
+        (
+            Option("limit", "at most so many rows; the result says if there are more", Kind.NUMBER, "N"),
+            Option("order", "sort by these variables, such as N,X; -N is from high to low", Kind.TEXT, "VARIABLES"),
+            _TIMEOUT,
+        ),
         details=(
             "`fetch X in BUCKET` puts the records of the keys in the place of the keys, with relations if there are "
             "any in braces. "
@@ -290,6 +294,14 @@ LOGIC = (
         "logic:why",
         (Param("goal", Kind.GOAL, "FACT"),),
         examples=(("why needs(a, c)", "the rules and facts it follows from"),),
+    ),
+    Command("queries", "Logic", "list the queries that run now", "logic:queries"),
+    Command(
+        "stop",
+        "Logic",
+        "end a query that runs",
+        "logic:stop_query",
+        (Param("query_id", Kind.QUERY_ID, "ID"),),
     ),
     Command(
         "explain",

@@ -213,7 +213,7 @@ class Shell:
         line_at = before.rfind("\n") + 1
         line = text[line_at:].split("\n", 1)[0]
         marks = max(1, min(problem.end, line_at + len(line)) - problem.start)
-        if len(line) <= 200:
+        if line.strip() and len(line) <= 200:
             self.output.say(f"  {line}\n  {' ' * (problem.start - line_at)}{'^' * marks}")
         self.tell_error(problem)
 

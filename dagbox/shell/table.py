@@ -30,6 +30,7 @@ class Kind(StrEnum):
     RULE = "rule"
     RULE_ID = "rule-id"
     QUERY = "query"
+    QUERY_ID = "query-id"
     GOAL = "goal"
     SERVICE = "service"
     WORKER = "worker"

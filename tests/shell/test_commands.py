@@ -318,3 +318,70 @@ def test_leaving_gives_locks_back_and_forgets_the_batch(directory: Path, driven:
         driven.shell.close()
         assert "the batch was not committed: 1 writes" in driven.take_errors()
         assert other.buckets() == {}
+
+
+FOLLOWERS = (
+    "assert follows(bob, ada), follows(eve, bob)",
+    "rule reaches(X, Y) :- follows(X, Y).",
+    "rule reaches(X, Z) :- reaches(X, Y),\n  follows(Y, Z).",
+)
+
+
+@pytest.fixture
+def logic(people: Driven) -> Driven:
+    assert people.run(*FOLLOWERS), people.take_errors()
+    people.take()
+    return people
+
+
+def test_facts_are_asserted_listed_and_retracted(logic: Driven) -> None:
+    assert logic.documents("assert follows(bob, ada), age(ada, 36)") == [{"added": 1, "there_already": 1}]
+    assert [row["fact"] for row in logic.documents("facts follows")] == ["follows(bob, ada)", "follows(eve, bob)"]
+    assert [row["fact"] for row in logic.documents("facts follows --limit 1")] == ["follows(bob, ada)"]
+    assert logic.documents("retract follows(bob, ada), follows(no, one)") == [{"removed": 1, "not_there": 1}]
+
+
+def test_queries_give_rows_records_and_yes_or_no(logic: Driven) -> None:
+    assert logic.documents("query reaches(eve, X) --order X") == [{"X": "ada"}, {"X": "bob"}]
+    assert len(logic.documents("query reaches(eve, X) --limit 1")) == 1
+    assert "there are more" in logic.take_errors()
+    assert logic.documents("query reaches(eve, ada)") == [{"holds": True}]
+    assert logic.documents("query reaches(ada, eve)") == [{"holds": False}]
+    rows = logic.documents("query reaches(eve, X) fetch X in user { team: via team } --order X")
+    assert [row["X"]["data"]["name"] for row in rows] == ["Ada", "Bob"]
+    assert rows[0]["X"]["relations"]["team"][0]["key"] == "core"
+    (node,) = logic.documents("get user/ada { fans: where reaches(X, $key) in user limit 1 }")
+    assert [fan["key"] for fan in node["relations"]["fans"]] == ["bob"]
+
+
+def test_why_draws_the_proof_or_what_failed(logic: Driven) -> None:
+    assert logic.run("why reaches(eve, ada) --format tree")
+    assert logic.take().splitlines() == [
+        "reaches(eve, ada)  by reaches(X, Z) :- reaches(X, Y), follows(Y, Z).",
+        "├─ reaches(eve, bob)  by reaches(X, Y) :- follows(X, Y).",
+        "│  └─ follows(eve, bob)  fact",
+        "└─ follows(bob, ada)  fact",
+    ]
+    assert logic.run("why reaches(ada, eve) --format tree")
+    refuted = logic.take()
+    assert refuted.startswith("reaches(ada, eve)  does not hold\n")
+    assert "follows(ada, eve) failed  in reaches(X, Y) :- follows(X, Y)." in refuted
+    assert logic.documents("why reaches(eve, ada)")[0]["text"] == "reaches(eve, ada)"
+    assert logic.documents("explain reaches(eve, X)")
+
+
+def test_rules_are_checked_listed_and_dropped(logic: Driven) -> None:
+    assert "X stands in a negation" in logic.error("rule bad(X) :- not q(X).")
+    rules = logic.documents("rules")
+    assert len(rules) == 2
+    assert "remove the rule reaches" in logic.error(f"drop-rule {rules[0]['id']}")
+    assert logic.run(f"drop-rule {rules[0]['id']} --yes")
+    assert len(logic.documents("rules")) == 1
+    assert "no rule nope" in logic.error("drop-rule nope --yes")
+    assert logic.documents("queries") == []
+    assert "no query" in logic.error("stop nope")
+
+
+def test_facts_and_records_change_together(logic: Driven) -> None:
+    assert logic.run("batch", "put user/zoe {}", "assert follows(zoe, eve)", "retract follows(bob, ada)", "commit")
+    assert logic.documents("query reaches(zoe, X) --order X") == [{"X": "bob"}, {"X": "eve"}]

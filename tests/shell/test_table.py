@@ -24,8 +24,8 @@ batch commit abort call status services workers traces trace watch time export i
 clear exit
 """
 PROPOSED = """
-command option ref bucket relation relation-value path json-key lock predicate predicate-name argument rule-id service
-worker trace topic setting setting-value file keyword literal
+command option ref bucket relation relation-value path json-key lock predicate predicate-name argument rule-id query-id
+service worker trace topic setting setting-value file keyword literal
 """
 
 

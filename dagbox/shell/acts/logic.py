@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dagbox.shell.parse import Query
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.results import Detail, Outcome, Rows, at_most, plural
+from dagbox.shell.relationtext import first_variable
+from dagbox.shell.render.text import Line, safe
+from dagbox.shell.render.tree import Branch, draw
+from dagbox.shell.results import Detail, Outcome, Rows, Text, at_most, plural
 from dagbox.shell.session import Pending, Shell
 
 Fact = tuple[str, tuple[Any, ...]]
@@ -15,10 +18,11 @@ Fact = tuple[str, tuple[Any, ...]]
 
 def show_fact(predicate: str, args: tuple[Any, ...] | list[Any]) -> str:
     """A fact as one writes it."""
-    return f"{predicate}({', '.join(_show_argument(arg) for arg in args)})" if args else predicate
+    return f"{predicate}({', '.join(show_argument(arg) for arg in args)})" if args else predicate
 
 
-def _show_argument(arg: Any) -> str:
+def show_argument(arg: Any) -> str:
+    """An argument as one writes it: text that is no name stands in quotes."""
     if not isinstance(arg, str):
         return str(arg)
     if arg.isidentifier() and arg[0].islower():
@@ -63,8 +67,8 @@ def _later(apply: Callable[[Any, Fact], Any], fact: Fact) -> Callable[[Any], Any
     return lambda batch: apply(batch, fact)
 
 
-def list_facts(shell: Shell, predicate: str, limit: int | None) -> Rows:
-    """The stored facts of a predicate."""
+def list_facts(shell: Shell, predicate: str | None, limit: int | None) -> Rows:
+    """The facts of a predicate, or all."""
     facts = shell.db.facts(predicate, limit=None if limit is None else limit + 1)
     result = Rows(("fact",), [], "fact", raw="fact")
     result.rows = (
@@ -108,25 +112,64 @@ def danger_of_drop(shell: Shell, rule_id: str) -> str | None:
     return None if text is None else f"remove the rule {' '.join(text.split())}"
 
 
-def query(shell: Shell, query: Query, limit: int | None, timeout: float | None) -> Rows | Outcome:
+def query(shell: Shell, query: Query, limit: int | None, order: str | None, timeout: float | None) -> Rows | Outcome:
     """The rows of a query, with records where they were asked for."""
     rows = shell.db.query(
         query.text,
         fetch=query.fetch or None,
         limit=None if limit is None else limit + 1,
         timeout=timeout,
+        order=order.split(",") if order else None,
     )
-    if rows and not rows[0]:
-        return Outcome("yes", {"holds": True})
+    if first_variable(query.text) is None:
+        return Outcome("yes" if rows else "no", {"holds": bool(rows)})
     columns = tuple(dict.fromkeys(name for row in rows[:100] for name in row))
     result = Rows(columns, [], "row", raw=columns[0] if len(columns) == 1 else "", tree=bool(query.fetch))
     result.rows = at_most(rows, limit, result.notes)
     return result
 
 
-def why(shell: Shell, goal: str) -> Detail:
-    """The proof of an answer, or the first condition that failed."""
-    return Detail(goal, shell.db.why(goal))
+def why(shell: Shell, goal: str) -> Text:
+    """The proof of an answer, or, for what does not hold, the first condition that failed in each rule."""
+    proof = shell.db.why(goal)
+    return Text(draw(_proof(proof) if "text" in proof else _refutation(proof)), proof)
+
+
+def _proof(proof: Mapping[str, Any]) -> Branch:
+    """What holds, and what it follows from."""
+    label: Line = [("predicate", safe(str(proof.get("text"))))]
+    rule, kind = proof.get("rule"), proof.get("kind")
+    label.append(("note", f"  by {safe(str(rule))}" if rule else f"  {safe(str(kind))}"))
+    children = proof.get("children") or []
+    return Branch(label, lambda: [_proof(child) for child in children])
+
+
+def _refutation(proof: Mapping[str, Any]) -> Branch:
+    """What does not hold, and the condition that failed in each rule."""
+    label: Line = [("predicate", safe(str(proof.get("goal")))), ("missing", "  does not hold")]
+    return Branch(label, lambda: [_reason(reason) for reason in proof.get("reasons") or []])
+
+
+def _reason(reason: Mapping[str, Any]) -> Branch:
+    known = ", ".join(f"{name} = {show_argument(value)}" for name, value in (reason.get("bindings") or {}).items())
+    label: Line = [("missing", f"{safe(str(reason.get('condition')))} failed")]
+    if reason.get("rule"):
+        label.append(("note", f"  in {safe(str(reason['rule']))}"))
+    return Branch(label, (lambda: [Branch([("note", f"with {safe(known)}")])]) if known else None)
+
+
+def queries(shell: Shell) -> Rows:
+    """The queries that run now."""
+    rows = [dict(each) for each in shell.db.queries()]
+    columns = tuple(dict.fromkeys(name for row in rows for name in row)) or ("id",)
+    return Rows(columns, rows, "query", raw="id")
+
+
+def stop_query(shell: Shell, query_id: str) -> Outcome:
+    """End a query that runs."""
+    if not shell.db.stop_query(query_id):
+        raise CommandFailed(f"no query {query_id} runs: `queries` lists them")
+    return Outcome(f"query {query_id} is stopped", {"stopped": query_id})
 
 
 def explain(shell: Shell, goal: str) -> Detail:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dagbox.services.lock import LockService
 
 LOCKS_DIRECTORY = "locks"
+LOGIC_DIRECTORY = "logic"
 _HANDOVER_S = 5.0
 _AGAIN_S = 0.02
 
@@ -52,11 +53,13 @@ def open_service(name: str, directory: str | os.PathLike[str], *, durability: st
         return Writer(store, close_store=store.close)
     if name == "logic":
         from dagbox.services.logic import LogicService
+        from dagbox.services.logic_board import Board
         from dagbox.services.logic_operations import LogicOperations
 
         open_store(directory, durability=durability).close()
         store = open_store(directory, readonly=True)
-        return LogicService(LogicOperations(store), close_store=store.close)
+        operations = LogicOperations(store, board=Board(Path(directory) / LOGIC_DIRECTORY))
+        return LogicService(operations, close_store=store.close)
     raise InvalidArgument(f"no service {name!r} here: reader, writer, lock, logic")
 
 

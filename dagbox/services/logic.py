@@ -22,6 +22,7 @@ from typing import Any
 
 from dagbox.errors import Cancelled, DagBoxError, ServiceFailed, StoreBroken
 from dagbox.services.base import Failed, Forward, Outcome, Request
+from dagbox.services.logic_board import SHOW_S
 from dagbox.services.logic_operations import AT_ONCE, LogicOperations, Onward
 from dagbox.services.logic_running import Job
 from dagbox.services.operations import Answers, operations_of, unpack_body
@@ -62,6 +63,7 @@ class LogicService:
         self._lines: dict[bytes, deque[Request]] = {}
         self._busy: Counter[bytes] = Counter()
         self._at_work: dict[bytes, tuple[Request, Job]] = {}
+        self._look_at = 0.0
 
     # --- what the driver calls
 
@@ -87,6 +89,8 @@ class LogicService:
         taken = [request for request in line if request.key == key]
         for request in taken:
             line.remove(request)
+        if not line:
+            self._lines.pop(key[:8], None)
         return [*(Failed(request, Cancelled(self.name)) for request in taken), *self.tick(now)]
 
     def tick(self, now: float) -> Sequence[Outcome]:
@@ -103,11 +107,14 @@ class LogicService:
                 self.broken = outcome.error
             outcomes.append(outcome)
         self._begin_more()
+        if now >= self._look_at:
+            self._operations.show_and_stop()
+            self._look_at = now + SHOW_S
         return outcomes
 
     def next_deadline(self) -> float | None:
-        """Never: the threads wake the loop."""
-        return None
+        """When to look at what the other workers want; the threads wake the loop when they are done."""
+        return self._look_at if self._at_work and self._operations.board is not None else None
 
     def report(self) -> dict[str, Any]:
         """`{"logic": figures}`."""
@@ -120,6 +127,7 @@ class LogicService:
         for _, job in list(self._at_work.values()):
             job.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._operations.show_and_stop()
         if self._close_store is not None:
             self._close_store()
 

@@ -29,6 +29,7 @@ from typing import Any
 
 from dagbox.checks import array, flag, kind_of, map_of, required, text, whole
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, StoreError, shown_value
+from dagbox.services.logic_board import SHOW_S, Board
 from dagbox.services.logic_rules import RuleBook, bucket_of, facts_of, goal_of, shown_goal
 from dagbox.services.logic_running import Job, QueryLimits, RunningJobs
 from dagbox.services.operations import is_map, not_a_map, unknown_operation
@@ -67,10 +68,18 @@ class LogicOperations:
         store: where facts and rules are.
         limits: what one query may use.
         book: the compiled rules, if they are shared with others.
+        board: where other workers of the store show what they do.
     """
 
-    def __init__(self, store: Store, limits: QueryLimits | None = None, book: RuleBook | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        limits: QueryLimits | None = None,
+        book: RuleBook | None = None,
+        board: Board | None = None,
+    ) -> None:
         self._store = store
+        self.board = board
         self._limits = limits or QueryLimits()
         self._book = book or RuleBook()
         self.jobs = RunningJobs()
@@ -234,11 +243,20 @@ class LogicOperations:
 
     def _running(self, operation: Mapping[str, Any]) -> Any:
         map_of(operation, _OP_ONLY, "running")
-        return self.jobs.listing()
+        return self.jobs.listing() + (self.board.others() if self.board is not None else [])
 
     def _stop(self, operation: Mapping[str, Any]) -> Any:
         fields = map_of(operation, _STOP_FIELDS, "stop")
-        return self.jobs.stop(text(required(fields, "id", "stop"), "the id of stop", _MAX_ID_BYTES))
+        query = text(required(fields, "id", "stop"), "the id of stop", _MAX_ID_BYTES)
+        return self.jobs.stop(query) or (self.board is not None and self.board.ask_to_stop(query))
+
+    def show_and_stop(self) -> None:
+        """Show the other workers what takes long here, and stop what they want stopped."""
+        if self.board is not None:
+            listing = [query for query in self.jobs.listing() if query["age_ms"] >= SHOW_S * 1000]
+            self.board.show(listing)
+            for query in self.board.take_stops([query["id"] for query in listing]):
+                self.jobs.stop(query)
 
     def report(self) -> dict[str, Any]:
         """Figures for the status."""

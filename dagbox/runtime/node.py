@@ -227,6 +227,8 @@ class Node:
 
     def _broker_options(self) -> list[str]:
         options = [part for address in self.settings.listen for part in ("--listen", address)]
+        expected = ["reader", "writer", "lock", "node", *(["logic"] if self.settings.logic else [])]
+        options += [part for service in expected for part in ("--expect", service)]
         return [*options, *(["--insecure"] if self.settings.insecure else [])]
 
     def _add_worker(self, service: str, name: str) -> str:

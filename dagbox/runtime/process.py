@@ -15,7 +15,7 @@ from types import FrameType
 
 import click
 
-from dagbox.errors import CannotConnect, DagBoxError, InvalidArgument, StoreBroken
+from dagbox.errors import CannotConnect, DagBoxError, InvalidArgument, StoreBroken, StoreUnavailable
 
 log = logging.getLogger("dagbox.process")
 
@@ -49,8 +49,19 @@ def on_stop_signals(stop: Callable[[], None], *, supervised: bool) -> None:
         signal.signal(number, signal.SIG_IGN if supervised else on_signal)
 
 
-def run_broker(listen: tuple[str, ...], data: str | None, *, insecure: bool = False, supervised: bool = False) -> int:
-    """Run a broker until it is told to stop; the exit status."""
+def run_broker(
+    listen: tuple[str, ...],
+    data: str | None,
+    *,
+    insecure: bool = False,
+    supervised: bool = False,
+    expected: tuple[str, ...] = (),
+) -> int:
+    """Run a broker until it is told to stop; the exit status.
+
+    Args:
+        expected: services that workers are about to register, so that requests for them wait.
+    """
     from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
     from dagbox.runtime.broker_loop import BrokerLoop
     from dagbox.runtime.filelock import RoleLock
@@ -62,11 +73,13 @@ def run_broker(listen: tuple[str, ...], data: str | None, *, insecure: bool = Fa
         check_listen(address, secure=False, insecure=insecure)
     role = None
     if data is not None:
-        os.makedirs(data, exist_ok=True)
+        try:
+            os.makedirs(data, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(data, error.strerror or str(error)) from None
         role = RoleLock.take(data, "broker", wait_s=_HANDOVER_S)
         listen = (socket_address(data), *listen)
     try:
-        expected = SERVICES[:3] if supervised else ()
         loop = BrokerLoop(listen, expected=expected, parent=sys.stdin.fileno() if supervised else None)
         on_stop_signals(loop.stop, supervised=supervised)
         if data is not None and not supervised:
@@ -113,10 +126,13 @@ def run_worker(
 @click.option("--data", metavar="DIR", help="Listen on the address of this directory, too.")
 @click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
 @click.option("--supervised", is_flag=True, hidden=True)
-def broker_command(listen: tuple[str, ...], data: str | None, insecure: bool, supervised: bool) -> None:
+@click.option("--expect", multiple=True, hidden=True)
+def broker_command(
+    listen: tuple[str, ...], data: str | None, insecure: bool, supervised: bool, expect: tuple[str, ...]
+) -> None:
     """Run a broker alone, for workers and clients on several machines."""
     start_logging()
-    raise SystemExit(run_broker(listen, data, insecure=insecure, supervised=supervised))
+    raise SystemExit(run_broker(listen, data, insecure=insecure, supervised=supervised, expected=expect))
 
 
 @click.command("worker", short_help="Run one worker.")

@@ -102,6 +102,14 @@ def test_plain_tcp_beyond_this_machine_is_refused() -> None:
         assert broker.process.wait(10) == 1
 
 
+def test_a_directory_that_cannot_be_made_is_told_in_one_line() -> None:
+    for component in (["broker"], ["worker", "writer", "--connect", "tcp://127.0.0.1:9"]):
+        with running("dagbox.runtime.process", *component, "--data", "/proc/none/data") as program:
+            program.wait_for("dagbox: ")
+            assert program.process.wait(10) == 1
+        assert len(program.lines) == 1
+
+
 def test_a_worker_without_a_broker_s_directory_says_so(tmp_path: Path) -> None:
     with running("dagbox.runtime.process", "worker", "reader", "--data", str(tmp_path / "none")) as worker:
         assert "no such directory" in worker.wait_for("dagbox:")

@@ -25,7 +25,7 @@ def test_a_node_comes_up_serves_and_stops_within_five_seconds(tmp_path: Path, nu
             ref = db.put("user", {"name": "Ada"})
             assert db.get(ref) == {"name": "Ada"}
             listed = processes(db)
-            assert sorted(listed) == ["broker", "lock", "reader-1", "reader-2", "writer"]
+            assert {"broker", "lock", "reader-1", "reader-2", "writer"} <= listed.keys()
             assert {child["state"] for child in listed.values()} == {"running"}
         began = time.monotonic()
         assert node.end(number) == 0

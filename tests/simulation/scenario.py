@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from dagbox.errors import (
@@ -265,9 +266,7 @@ class Scenario:
     def _check_locks(self) -> None:
         for key, intervals in self.held.items():
             intervals.sort()
-            for (start, end, token, shared), (next_start, _, next_token, next_shared) in zip(
-                intervals, intervals[1:], strict=False
-            ):
+            for (_, end, token, shared), (next_start, _, next_token, next_shared) in pairwise(intervals):
                 overlap = next_start < end
                 assert not overlap or (shared and next_shared), f"two holders of {key}: {token} and {next_token}"
         highest: dict[str, int] = {}

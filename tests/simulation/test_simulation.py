@@ -1,4 +1,4 @@
-"""Broker, workers, locks and clients under seeded faults; `SEEDS` and `FIRST_SEED` in the environment widen the search."""
+"""Broker, workers, locks and clients under seeded faults; `SEEDS` and `FIRST_SEED` widen the search."""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ check: $(VENV)/.ready  ## style, types, import rules, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/unasync.py --check
+	$(BIN)/python scripts/cli_docs.py --check
+	$(BIN)/python scripts/shell_docs.py --check
 
 bench: $(VENV)/.ready  ## measure against the peers
 	$(BIN)/python -m dagbox.bench

@@ -76,8 +76,8 @@ def lock(
 
     Several KEYs are had all or none. The lease is renewed while the command runs, and given back when it ends.
     The command has in its environment DAGBOX_LOCK_TOKEN, the fencing token; DAGBOX_LOCK_KEYS, the keys, one a
-    line; and DAGBOX_URL. A write with --fence KEY carries the token, and is refused if a later holder wrote
-    already.
+    line; and DAGBOX_URL. A write with --fence KEY carries the token, and is refused once a later
+    holder has the lock.
 
     If the lease is lost (the node was away for longer than it lives, or somebody took it away), the command is
     sent SIGTERM, and SIGKILL 5 s later; the exit status is 1. A lock that is not had within --wait is exit

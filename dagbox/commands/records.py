@@ -32,7 +32,7 @@ _fence_option = click.option(
     type=FENCE,
     multiple=True,
     metavar="KEY[=TOKEN]",
-    help="Write only if no later holder of this lock has written; the token is DAGBOX_LOCK_TOKEN if not given.",
+    help="Write only if nobody took this lock since; the token is DAGBOX_LOCK_TOKEN if not given.",
 )
 _if_version_option = click.option(
     "--if-version",

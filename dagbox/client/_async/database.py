@@ -114,7 +114,7 @@ class AsyncDatabase:
             key: the key; a UUIDv7 is made if it is not given.
             ttl: how long the record lives, in seconds.
             if_version: the version the record must have; 0: it must not exist.
-            fence: a lease, or (lock key, token), or several: refused if a later holder wrote already.
+            fence: a lease, or (lock key, token), or several: refused once a later holder has the lock.
 
         Returns:
             The ref, with the version that was written.

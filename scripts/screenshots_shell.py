@@ -2,11 +2,13 @@
 
 python scripts/screenshots_shell.py [NAME...]
 
-Needs tmux. Writes `screenshots/shell-NAME.svg`.
+Needs tmux. Writes `screenshots/shell-NAME.svg`, and a PNG of it too where resvg_py is installed.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
 import os
 import re
@@ -27,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = f"{sys.executable} -m dagbox"
 COLUMNS, LINES = 104, 32
 PATIENCE_S = 15.0
+REST_S = 0.5
+"""How long the screen must stay the same before the next key, in seconds."""
 DIM = [(59, 66, 82), (224, 108, 117), (152, 195, 121), (229, 192, 123), (97, 175, 239), (198, 120, 221)]
 BRIGHT = [(110, 118, 135), *DIM[1:]]
 CYAN, WHITE = (86, 182, 194), (216, 222, 233)
@@ -139,7 +143,7 @@ PICTURES = [
         arguments="--label PRODUCTION --colour red --read-only",
         lines=20,
     ),
-    Picture("help", "dagbox shell data", line("set pager off", "is off") + line("help", "Ctrl-D leaves"), lines=78),
+    Picture("help", "dagbox shell data", line("set pager off", "is off") + line("help", "leave the shell"), lines=84),
 ]
 
 
@@ -168,10 +172,20 @@ class Screen:
                 raise SystemExit(f"{pattern!r} did not come; the screen is\n{self.text()}")
             time.sleep(0.05)
 
+    def rest(self) -> None:
+        """Wait until nothing changes any more."""
+        before, since = "", time.monotonic()
+        while time.monotonic() - since < REST_S:
+            now = re.sub(r"\d+ s", "", self.text())
+            if now != before:
+                before, since = now, time.monotonic()
+            time.sleep(0.05)
+
     def do(self, step: Step) -> None:
         """Type, and wait for what must come."""
         self.tmux("send-keys", *([] if step.key else ["-l"]), step.keys)
         self.wait(step.see)
+        self.rest()
 
     def close(self) -> None:
         """End the session and its programs."""
@@ -216,9 +230,9 @@ def take(picture: Picture, directory: Path, environment: dict[str, str]) -> None
     screen = Screen(command, environment, COLUMNS, picture.lines)
     try:
         screen.wait(">")
+        screen.rest()
         for step in picture.steps:
             screen.do(step)
-        screen.wait(picture.steps[-1].see)
         drawn = screen.text(colours=True)
     finally:
         screen.close()
@@ -227,6 +241,10 @@ def take(picture: Picture, directory: Path, environment: dict[str, str]) -> None
     target = ROOT / "screenshots" / f"shell-{picture.name}.svg"
     target.write_text(console.export_svg(title=picture.title, theme=THEME, unique_id=f"shell-{picture.name}"))
     print(target.relative_to(ROOT))
+    if importlib.util.find_spec("resvg_py") is not None:
+        resvg = importlib.import_module("resvg_py")
+        fonts = {"monospace_family": "DejaVu Sans Mono", "font_family": "DejaVu Sans Mono"}
+        target.with_suffix(".png").write_bytes(bytes(resvg.svg_to_bytes(svg_path=str(target), **fonts)))
 
 
 def main() -> None:

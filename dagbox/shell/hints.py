@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dagbox.shell.parse import Reading
-from dagbox.shell.render.text import Line, safe, shorten
+from dagbox.shell.render.text import Line, plain, safe, shorten
 from dagbox.shell.session import Shell, show_span
 
 GRAMMARS = {
@@ -16,15 +16,19 @@ GRAMMARS = {
 NOTHING_TYPED = "help lists the commands, Tab proposes, Ctrl-D leaves"
 
 
-def hint(reading: Reading) -> Line:
-    """What to type next: the signature with the place one is at in bold, or what is wrong."""
+def hint(reading: Reading, columns: int = 1000) -> Line:
+    """What to type next: the signature with the place one is at in bold, or what is wrong.
+
+    Args:
+        columns: what the terminal has; the summary stands there only if there is room.
+    """
     inner = innermost(reading)
     problem = reading.problem
     if problem is not None and not (reading.being_typed and inner.command is not None):
         return [("hint" if reading.being_typed else "hint.error", problem.message)]
     if inner.command is None:
         return [("hint", NOTHING_TYPED)]
-    return _signature(inner)
+    return _signature(inner, columns)
 
 
 def innermost(reading: Reading) -> Reading:
@@ -33,7 +37,7 @@ def innermost(reading: Reading) -> Reading:
     return innermost(command) if isinstance(command, Reading) and command.command is not None else reading
 
 
-def _signature(reading: Reading) -> Line:
+def _signature(reading: Reading, columns: int) -> Line:
     command = reading.command
     if command is None:
         return []
@@ -45,7 +49,8 @@ def _signature(reading: Reading) -> Line:
             line.append(("hint", " "))
         here = name == reading.active if name else not reading.active
         line.append(("hint.here" if here else "hint", text))
-    line.append(("hint.note", f"   {command.summary}"))
+    if len(plain(line)) + len(command.summary) + 3 <= columns:
+        line.append(("hint.note", f"   {command.summary}"))
     return line
 
 

@@ -168,7 +168,11 @@ def _through_program(texts: Iterable[str], output: Output, program: str) -> None
 
 
 def _feed(child: subprocess.Popen[str], texts: Iterable[str], *, keeps_terminal: bool) -> None:
-    """Write to a program until it has all, or wants no more, or Ctrl-C; then close its input."""
+    """Write to a program until it has all, or wants no more, or Ctrl-C; then close its input.
+
+    Args:
+        keeps_terminal: wait for the program's end, for people go on reading what it got.
+    """
     stdin = child.stdin
     if stdin is None:
         return
@@ -176,9 +180,6 @@ def _feed(child: subprocess.Popen[str], texts: Iterable[str], *, keeps_terminal:
         write_lines(stdin, texts)
     except BrokenPipeError:
         pass
-    except KeyboardInterrupt:
-        if not keeps_terminal:
-            raise
     finally:
         with _undisturbed():
             try:

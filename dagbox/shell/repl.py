@@ -251,7 +251,7 @@ class Repl:
         reading = self.read(buffer.text)
         if reading.problem is None or reading.unfinished:
             reading = self.read(before)
-        first = [(f"class:{style}", text) for style, text in hint(reading)]
+        first = [(f"class:{style}", text) for style, text in hint(reading, self.session.output.get_size().columns)]
         second = state(
             self.shell, reachable=self.live.reachable, fetching=self.live.busy, more=self.proposer.more and bool(before)
         )

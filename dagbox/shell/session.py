@@ -274,7 +274,9 @@ def _pager() -> str:
 
 
 def show_span(seconds: float) -> str:
-    """A span of time for people: `0.42 ms`, `12 ms`, `3.1 s`."""
+    """A span of time for people: `42 µs`, `1.42 ms`, `12 ms`, `3.1 s`."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.01:
         return f"{seconds * 1000:.2f} ms"
     if seconds < 1:

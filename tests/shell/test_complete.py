@@ -10,7 +10,7 @@ import pytest
 
 import dagbox
 from dagbox.shell.complete import MOST, Proposer
-from dagbox.shell.hints import NOTHING_TYPED, plain_hint
+from dagbox.shell.hints import NOTHING_TYPED, hint, plain_hint
 from dagbox.shell.live import Answer, Live, Name
 from dagbox.shell.parse import read
 
@@ -206,6 +206,10 @@ HINTS: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("text", "expected"), HINTS, ids=[text for text, _ in HINTS])
 def test_hints(text: str, expected: str) -> None:
     assert plain_hint(read(text)) == expected
+
+
+def test_a_hint_leaves_out_the_summary_where_there_is_no_room() -> None:
+    assert "".join(text for _, text in hint(read("get "), 60)) == "get BUCKET/KEY... [{ RELATIONS }]"
 
 
 @pytest.fixture

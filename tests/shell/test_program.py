@@ -303,6 +303,23 @@ def test_the_shell_says_when_the_node_is_away_and_back(environment: dict[str, st
         assert screen.end() == 0
 
 
+def test_the_shell_follows_a_node_that_was_started_anew(environment: dict[str, str], directory: Path) -> None:
+    with running_node(directory, environment):
+        screen = Terminal(environment, directory)
+        screen.see(PROMPT)
+        screen.do("put a/b 1")
+        screen.see("a/b  version 1")
+    try:
+        screen.see("does not answer: trying again")
+        with running_node(directory, environment):
+            screen.see("the node answers again")
+            screen.do("get a/b --format json")
+            screen.see('"version": 1')
+            assert screen.end() == 0
+    finally:
+        screen.child.close(force=True)
+
+
 @contextmanager
 def running_node_stopped(directory: Path) -> Iterator[None]:
     """Stop the node's broker (it is there, and silent), and let it go on when the block ends."""

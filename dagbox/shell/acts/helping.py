@@ -34,6 +34,9 @@ def show_help(shell: Shell, topic: str | None) -> Text:
 
 
 def _overview() -> Iterator[Line]:
+    yield from _styled(
+        "New here? `help start` is the tour of five minutes. Commands in red ask before they destroy.", 100
+    )
     width = max(len(row.name) for row in TABLE.rows) + 2
     for group, rows in TABLE.groups.items():
         yield [("title", group)]

@@ -404,15 +404,18 @@ TRANSFER = (
     Command(
         "export",
         "Files",
-        "write records to a file, one JSON document a line",
+        "write records, facts and rules to a file, one JSON document a line",
         "transfer:export",
         (Param("path", Kind.FILE, "FILE"), Param("buckets", Kind.BUCKET, "BUCKET", optional=True, many=True)),
-        examples=(("export all.jsonl", "every bucket"), ("export users.jsonl user team", "two buckets")),
+        details=(
+            "The same lines as `dagbox export` and `dagbox import`. Facts and rules go along if no bucket is named."
+        ),
+        examples=(("export all.jsonl", "everything"), ("export users.jsonl user team", "two buckets")),
     ),
     Command(
         "import",
         "Files",
-        "read records from a file that `export` wrote",
+        "read the records, facts and rules that `export` wrote",
         "transfer:import_file",
         (Param("path", Kind.FILE, "FILE"),),
         writes=True,

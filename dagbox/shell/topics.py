@@ -69,6 +69,7 @@ Values are JSON. What JSON has no form for is written as an object with one memb
     {"$time": "2026-01-31T12:00:00+00:00"}
     {"$float": "nan"}                     also "inf", "-inf"
     {"$map": [[1, "one"]]}                a map whose keys are not all text
+    {"$ext": [5, "aGk="]}                 a MessagePack extension that DagBox does not know
 
 Results in JSON use the same forms, so that they can be written back as they are.
 Keys with spaces, commas, brackets or quotes stand in quotes: `get "user/ada lovelace"`.

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
-from dagbox.shell.jsontext import dump, from_plain, to_plain
 from dagbox.shell.output import open_result_file
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.render.show import document_of
 from dagbox.shell.results import Outcome, plural
 from dagbox.shell.session import Shell
+from dagbox.transfer import export_database, export_logic, import_lines
 
-BATCH_RECORDS = 500
-"""How many records `import` writes in one commit."""
 PROGRESS_S = 1.0
 
 
@@ -30,72 +26,51 @@ class Progress:
         self.count = 0
         self.next_at = time.monotonic() + PROGRESS_S
 
-    def add(self, count: int) -> None:
-        """Count records."""
-        self.count += count
+    def add(self) -> None:
+        """Count a line."""
+        self.count += 1
         if self.shell.ask is not None and time.monotonic() >= self.next_at:
             self.next_at = time.monotonic() + PROGRESS_S
-            self.shell.output.say(f"{plural(self.count, 'record')} {self.what} ...")
+            self.shell.output.say(f"{plural(self.count, 'line')} {self.what} ...")
 
 
 def export(shell: Shell, path: str, buckets: list[str]) -> Outcome:
-    """Write records to a file, which takes its name when all are there."""
-    known = shell.db.buckets()
-    unknown = [name for name in buckets if name not in known]
-    if unknown:
-        raise CommandFailed(f"no bucket {', '.join(unknown)}: the buckets are {', '.join(sorted(known)) or 'none yet'}")
+    """Write records to a file, which takes its name when all are there; all buckets with the facts and rules."""
     progress = Progress(shell, "written")
     target = Path(path).expanduser()
+    records = export_database(shell.db, buckets or None, versions=True)
     with open_result_file(target) as file:
-        for bucket in buckets or sorted(known):
-            for record in shell.db.scan(bucket):
-                file.write(dump(document_of(record)) + "\n")
-                progress.add(1)
+        for line in records if buckets else chain(records, export_logic(shell.db)):
+            file.write(line + "\n")
+            progress.add()
     return Outcome(
-        f"{plural(progress.count, 'record')} written to {target}", {"path": str(target), "records": progress.count}
+        f"{plural(progress.count, 'line')} written to {target}", {"path": str(target), "lines": progress.count}
     )
 
 
 def import_file(shell: Shell, path: str) -> Outcome:
-    """Write the records of a file, a part of them in each commit."""
+    """Write what the lines of a file tell, a part of them in each commit."""
     source = Path(path).expanduser()
     progress = Progress(shell, "read")
     try:
-        with source.open(encoding="utf-8") as file:
-            entries = _entries(source, file)
-            while part := list(islice(entries, BATCH_RECORDS)):
-                with shell.db.batch() as batch:
-                    for bucket, key, data in part:
-                        batch.put(bucket, data, key=key)
-                progress.add(len(part))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"cannot read {source}: {getattr(error, 'strerror', None) or error}") from None
-    except BaseException:
-        if progress.count:
-            shell.output.say(f"the first {plural(progress.count, 'record')} of {source} are written")
-        raise
-    return Outcome(
-        f"{plural(progress.count, 'record')} read from {source}", {"path": str(source), "records": progress.count}
+        with source.open("rb") as file:
+            done = import_lines(shell.db, _counted(file, progress))
+    except OSError as error:
+        raise CommandFailed(f"cannot read {source}: {error.strerror or error}") from None
+    counts = {"records": done.records, "facts": done.facts, "rules": done.rules, "expired": done.expired}
+    told = ", ".join(
+        plural(count, name.removesuffix("s")) for name, count in counts.items() if count and name != "expired"
     )
+    outcome = Outcome(f"{told or 'nothing'} read from {source}", {"path": str(source), **counts})
+    if done.expired:
+        outcome.notes.append(f"{plural(done.expired, 'record')} left out: their time was over")
+    return outcome
 
 
-def _entries(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, str | None, Any]]:
-    """Bucket, key and data of each line.
-
-    Raises:
-        CommandFailed: a line is no such document; names it.
-    """
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            document = json.loads(line)
-            bucket, key = document["bucket"], document.get("key")
-            yield bucket, key, from_plain(document["data"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            detail = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-            wanted = '{"bucket": ..., "key": ..., "data": ...}'
-            raise CommandFailed(f"{path}, line {number} is not {wanted}: {detail}") from None
+def _counted(file: BinaryIO, progress: Progress) -> Iterator[bytes]:
+    for line in file:
+        progress.add()
+        yield line
 
 
 def danger_of_import(shell: Shell, path: str) -> str | None:
@@ -110,4 +85,4 @@ def backup(shell: Shell, path: str) -> Outcome:
     """Write a copy of the store."""
     target = str(Path(path).expanduser())
     shell.db.backup(target)
-    return Outcome(f"the store is copied to {target}", {"path": to_plain(target)})
+    return Outcome(f"the store is copied to {target}", {"path": target})

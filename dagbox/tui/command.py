@@ -60,6 +60,8 @@ def top_command(
         raise click.UsageError("a replay is of a file: it goes with no node, --record or --metrics-port")
     if headless and (web or replay or not (record or metrics_port is not None)):
         raise click.UsageError("--headless goes with --record or --metrics-port alone")
+    if web and (record or metrics_port is not None):
+        raise click.UsageError("--web goes with no --record or --metrics-port: give these to a second, --headless run")
     target = None if replay else at or settings().at
     from dagbox.tui.environment import Environment
 

@@ -54,7 +54,7 @@ holder has written.
             title.append(f" · {waits} wait", "not bold yellow")
         if len(found) >= LOCKS_SHOWN:
             title.append(f" · only the first {LOCKS_SHOWN} are shown", "not bold red")
-        table.border_title = title
+        table.set_title(title)
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter shows a lock whole, with everybody in its line."""

@@ -118,7 +118,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         table.set_columns(rows.answer_columns(shown) if shown and shown[0] else [rows.NO_ANSWER])
         table.show(rows.answer_rows(shown))
         more = " · there are more, which are not shown" if len(found) > MOST_ROWS else ""
-        table.border_title = Text(f"{len(shown):,} rows{more}")
+        table.set_title(Text(f"{len(shown):,} rows{more}"))
         table.focus()
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:

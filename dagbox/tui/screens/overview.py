@@ -20,38 +20,50 @@ from dagbox.tui.widgets.table import LiveTable
 
 SPAN_S = 300.0
 """How much time the graphs show at most."""
+STALE_S = 3.0
+"""After how many seconds a graph is drawn anew at the latest."""
+_LINES = (("rate",), ("work_p99", "wait_p99"), ("waiting", "in_flight"))
 _STATE_COLOURS = {"live": "green", "late": "yellow", "draining": "cyan", "dead": "red", "unknown": "dim"}
 WIDE = 150
 TALL = 36
 
 
-def draw(course: Course, throughput: Graph, latency: Graph, depth: Graph) -> None:
-    """Draw the course of a service, or of all."""
-    throughput.show([course.since("rate", SPAN_S)])
-    latency.show([course.since("work_p99", SPAN_S), course.since("wait_p99", SPAN_S)])
-    depth.show([course.since("waiting", SPAN_S), course.since("in_flight", SPAN_S)])
-
-
 class Graphs(Horizontal):
-    """Throughput, latency, depth."""
+    """Throughput, latency, depth.
+
+    A graph of some minutes does not change visibly within a second, and drawing one costs as much as all tables
+    together: they are drawn in turns, one at each refresh, each at least every `STALE_S`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="graphs")
+        self._drawn_at = [-1.0, -1.0, -1.0]
+        self._turn = 0
 
     def compose(self) -> ComposeResult:
         """Three graphs."""
-        yield Graph("requests/s", [("req/s", "success")], name="throughput")
-        yield Graph("p99, ms", [("work", "primary"), ("wait", "warning")], name="latency")
-        yield Graph("queued, busy", [("queued", "warning"), ("busy", "primary")], name="depth")
+        yield Graph("requests/s", [("req/s", "success")])
+        yield Graph("p99, ms", [("work", "primary"), ("wait", "warning")])
+        yield Graph("queued, busy", [("queued", "warning"), ("busy", "primary")])
 
     def on_resize(self) -> None:
-        """There is room now: draw."""
+        """There is other room now: draw all."""
+        self._drawn_at = [-1.0, -1.0, -1.0]
         screen = self.screen
         if isinstance(screen, BoardScreen):
             self.call_after_refresh(screen.refresh_board)
 
     def show(self, course: Course) -> None:
         """Draw a course, if it can be seen."""
-        if self.display and self.size.height:
-            found = [self.query_one(f"#{name}", Graph) for name in ("throughput", "latency", "depth")]
-            draw(course, *found)
+        if not (self.display and self.size.height and course.at):
+            return
+        now = course.at[-1]
+        self._turn = (self._turn + 1) % len(_LINES)
+        for place, (graph, names) in enumerate(zip(self.query(Graph), _LINES, strict=True)):
+            drawn_at = self._drawn_at[place]
+            if place == self._turn or drawn_at < 0 or not 0 <= now - drawn_at < STALE_S:
+                self._drawn_at[place] = now
+                graph.show([course.since(name, SPAN_S) for name in names])
 
 
 class WorkerActs(BoardScreen):
@@ -147,6 +159,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
     def __init__(self) -> None:
         super().__init__()
         self._graphs_wanted: bool | None = None
+        self._service_rows = 0
 
     def wish(self) -> Wish:
         """The figures that every poll has."""
@@ -160,7 +173,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
                 yield services
                 yield LiveTable(rows.WORKERS, empty="no workers yet", name="workers")
             with Vertical(id="side"):
-                yield Graphs(id="graphs")
+                yield Graphs()
                 yield LiveTable(rows.EVENTS, empty="no events yet", name="events")
 
     def on_mount(self) -> None:
@@ -182,7 +195,11 @@ leave the table after a minute, or with f. While the node itself is not heard, e
 
     def _size_services(self, height: int) -> None:
         number = max(len(self.board.list_of("services")), 1)
-        self.query_one("#services").styles.height = min(number + 2, max(5, height // 3))
+        rows_shown = min(number + 2, max(5, height // 3))
+        if rows_shown != self._service_rows:
+            # Another height makes Textual lay the whole screen out anew.
+            self._service_rows = rows_shown
+            self.query_one("#services").styles.height = rows_shown
 
     def show(self, board: Board) -> None:
         """Show services, workers, graphs, events."""
@@ -192,9 +209,9 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         self.query_one("#events", LiveTable).show(rows.event_rows(board))
         self.query_one(Graphs).show(board.total)
         self._size_services(self.size.height)
-        services.border_title = self._services_title(board)
-        workers.border_title = self._workers_title(board)
-        self.query_one("#events").border_title = Text("events")
+        services.set_title(self._services_title(board))
+        workers.set_title(self._workers_title(board))
+        self.query_one("#events", LiveTable).set_title("events")
 
     @staticmethod
     def _services_title(board: Board) -> Text:
@@ -272,7 +289,7 @@ One service: how long requests wait for a worker and how long they are worked on
         """Figures, graphs, workers, traces."""
         with Vertical(id="one-service"):
             yield Static(id="figures")
-            yield Graphs(id="graphs")
+            yield Graphs()
             yield LiveTable(rows.WORKERS, empty="nobody serves it now", name="workers")
             yield LiveTable(rows.TRACES, empty="no requests yet", name="traces")
 
@@ -294,10 +311,10 @@ One service: how long requests wait for a worker and how long they are worked on
         self.query_one("#figures", Static).update(service_text(service) if service else Text("the service is gone"))
         workers, traces = self.query_one("#workers", LiveTable), self.query_one("#traces", LiveTable)
         workers.show(rows.worker_rows(board, self.service))
-        workers.border_title = "workers"
+        workers.set_title("workers")
         followed = [each for each in board.list_of("traces") if self.service in rows.path_of(each).split(" → ")]
         traces.show(rows.trace_rows(followed))
-        traces.border_title = "last requests"
+        traces.set_title("last requests")
         self.query_one(Graphs).show(board.services.get(self.service, Course()))
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
@@ -370,7 +387,7 @@ One worker: every figure that the broker has of it, and its events.
         self.query_one("#figures", Static).update(worker_text(self._last, state))
         table = self.query_one("#events", LiveTable)
         table.show(rows.event_rows(board, self.worker_name))
-        table.border_title = "events"
+        table.set_title("events")
 
 
 def worker_text(worker: Map, state: str) -> Text:

@@ -47,7 +47,7 @@ Enter opens a bucket. The map grows by itself; an old snapshot keeps pages from 
         self.query_one("#store-figures", Static).update(store_text(board, self.size.width))
         table = self.query_one("#buckets", LiveTable)
         table.show(rows.bucket_rows(board))
-        table.border_title = Text("buckets")
+        table.set_title(Text("buckets"))
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter goes into a bucket."""
@@ -185,7 +185,7 @@ in the store; n reads the next records. Enter opens a record.
         title = Text(f"{len(self._records):,} records" + (" · there are more: n" if self._more else ""))
         if self._prefix:
             title.append(f" · keys beginning with {self._prefix!r}")
-        table.border_title = title
+        table.set_title(title)
 
     def filter_changed(self, table: LiveTable, text: str) -> None:
         """The filter is a prefix, looked up in the store."""

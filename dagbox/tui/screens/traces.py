@@ -96,13 +96,13 @@ While a break is set the broker looks into the bodies of requests; without one i
                 self.query_one("#traces").focus()
             table.display = seen
             table.styles.height = min(len(table.rows) + 2, 8)
-            table.border_title = title
+            table.set_title(title)
         traces = self.query_one("#traces", LiveTable)
         if self.which == "open":
             traces.show(rows.open_rows(board))
         else:
             traces.show(rows.trace_rows(followed(board.list_of(self.which), self.follow)))
-        traces.border_title = self._title()
+        traces.set_title(self._title())
         self._preview()
 
     def _title(self) -> Text:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -107,6 +108,7 @@ class LiveTable(ScrollView, can_focus=True):
         self.descending = descending
         self.filter = Filter("")
         self.total = 0
+        self._title = Text()
         self._all: Sequence[Row] = ()
         self._rows: list[Row] = []
         self._strips: dict[str, tuple[Any, Strip]] = {}
@@ -115,6 +117,7 @@ class LiveTable(ScrollView, can_focus=True):
         self._column = 0
         self._fitted: list[tuple[Column, int]] = []
         self._look: tuple[object, ...] = ()
+        self._ground = Style()
 
     # ------------------------------------------------------------------ what there is
 
@@ -143,6 +146,13 @@ class LiveTable(ScrollView, can_focus=True):
         self._all = rows
         self.total = len(rows)
         self._arrange()
+
+    def set_title(self, title: str | Text) -> None:
+        """Have a title in the line above; drawn only if it is another."""
+        text = title if isinstance(title, Text) else Text(title)
+        if text != self._title or text.spans != self._title.spans:
+            self._title = text
+            self.border_title = text
 
     def set_filter(self, text: str) -> None:
         """Show only the rows that match; see `Filter`."""
@@ -220,30 +230,29 @@ class LiveTable(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line: the header, or a row."""
-        return self._line(y).apply_style(self.rich_style)
-
-    def _line(self, y: int) -> Strip:
         palette = palette_of(self.app)
         width = self.scrollable_content_region.width
         look = (self.app.theme, width, len(self.columns))
         if look != self._look or not self._fitted:
             self._look = look
+            self._ground = self.rich_style
             self._fitted = fit(self.columns, width)
             if len(self._fitted) < len(self.columns):
                 self._fitted = fit(self.columns, width - _NOTE)
             self._strips.clear()
         if y == 0:
-            return self._header(palette, width)
+            return self._header(palette, width).apply_style(self._ground)
         place = y - 1 + self.scroll_offset.y
         if place >= len(self._rows):
             text = f" {self._nothing()}" if place == 0 else ""
-            return Strip([Segment(set_cell_size(text, width), palette.style("dim"))], width)
+            return Strip([Segment(set_cell_size(text, width), self._ground + palette.style("dim"))], width)
         row = self._rows[place]
         if place == self._cursor:
-            return self._cursor_line(row, palette, width)
+            return self._cursor_line(row, palette, width).apply_style(self._ground)
         kept = self._strips.get(row.key)
         if kept is None or kept[0] != row.data:
-            kept = (row.data, Strip(self._cells(row, palette)).adjust_cell_length(width))
+            strip = Strip(self._cells(row, palette)).adjust_cell_length(width).apply_style(self._ground)
+            kept = (row.data, strip)
             self._strips[row.key] = kept
         return kept[1]
 

@@ -1,0 +1,210 @@
+"""The dashboard's own cost, and what being watched costs a node.
+
+refresh    one poll of 200 workers and 50 services taken in and drawn at 200x60, all tables and graphs: CPU time of
+           this process, which runs nothing else
+watched    reads through the broker, 64 in flight, while a dashboard of a process of its own polls every second and
+           while it is stopped, in turns; the share that is left goes by the CPU time that the node's processes take
+           for a read, since on a machine with other work the throughput alone tells more of that work
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+import psutil
+
+import dagbox
+from dagbox import aio
+from dagbox.bench.core import node_processes
+from dagbox.bench.report import Figure, at_least, at_most
+from dagbox.tui.app import Dashboard, open_source
+from dagbox.tui.model import Map, Wish
+from dagbox.tui.options import Options
+
+WORKERS = 200
+SERVICES = 50
+SIZE = (200, 60)
+POLLS = 40
+TURNS = 8
+WINDOW_S = 2.0
+IN_FLIGHT = 64
+
+
+def refresh_cost() -> list[Figure]:
+    """What one refresh costs at the size of a large node."""
+    times = asyncio.run(_refreshes())
+    return [
+        at_most(f"refresh, {WORKERS} workers, {SERVICES} services: CPU", statistics.median(times) * 1e3, "ms", 50),
+        Figure("the slowest of them", max(times) * 1e3, "ms"),
+    ]
+
+
+def watching_cost() -> list[Figure]:
+    """What being watched takes away from a node's throughput."""
+    with node_processes() as (_, address):
+        command = [sys.executable, "-m", "dagbox.bench.dashboard", address]
+        watcher = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert watcher.stdout is not None
+        try:
+            watcher.stdout.readline()
+            with dagbox.connect(address) as db:
+                db.put("bench", {"x": 1}, key="k")
+                status = db.status()
+            node = [psutil.Process(pid) for pid in {status.broker.pid, *(each.pid for each in status.workers)}]
+            free: list[tuple[float, float]] = []
+            watched: list[tuple[float, float]] = []
+            for _ in range(TURNS):
+                free.append(_reads(address, node, watcher, signal.SIGSTOP))
+                watched.append(_reads(address, node, watcher, signal.SIGCONT))
+        finally:
+            watcher.kill()
+            watcher.wait()
+            watcher.stdout.close()
+    (free_rate, free_us), (watched_rate, watched_us) = (
+        (statistics.median(rate for rate, _ in turns), statistics.median(us for _, us in turns))
+        for turns in (free, watched)
+    )
+    return [
+        Figure("reads, nobody watches", free_rate, "per s"),
+        Figure("reads, a dashboard polls every second", watched_rate, "per s"),
+        Figure("CPU of the node for a read, nobody watches", free_us, "us"),
+        Figure("CPU of the node for a read, watched", watched_us, "us"),
+        at_least("share of the node that is left for reads", free_us / watched_us, "x", 0.97),
+    ]
+
+
+def _reads(
+    address: str, node: list[psutil.Process], watcher: subprocess.Popen[bytes], sign: signal.Signals
+) -> tuple[float, float]:
+    """Reads per second, and the node's CPU time for each in microseconds, while the watcher runs or is stopped."""
+    os.kill(watcher.pid, sign)
+    before = _cpu_s(node)
+    rate = asyncio.run(_read(address))
+    return rate, (_cpu_s(node) - before) / (rate * WINDOW_S) * 1e6
+
+
+def _cpu_s(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+async def _read(address: str) -> float:
+    async with aio.connect(address) as db:
+        end = time.perf_counter() + WINDOW_S
+
+        async def one() -> int:
+            done = 0
+            while time.perf_counter() < end:
+                await db.get("bench", "k")
+                done += 1
+            return done
+
+        counts = await asyncio.gather(*(one() for _ in range(IN_FLIGHT)))
+    return sum(counts) / WINDOW_S
+
+
+class _Polls:
+    """A source that has nothing: the polls come by message."""
+
+    name = "bench"
+    live = True
+
+    def polls(self, wish: Wish) -> list[Map]:
+        return []
+
+    def close(self) -> None:
+        return None
+
+
+async def _refreshes() -> list[float]:
+    app = Dashboard(_Polls(), Options(refresh_s=60), first=[large_poll(0)])
+    times = []
+    async with app.run_test(size=SIZE) as pilot:
+        for second in range(1, POLLS + 1):
+            poll = large_poll(second)
+            await pilot.pause()
+            began = time.process_time()
+            app.post_message(app.Polled([poll]))
+            await pilot.pause()
+            await asyncio.sleep(1 / 30)
+            await pilot.pause()
+            times.append(time.process_time() - began)
+    app.end_polling()
+    return times[POLLS // 4 :]
+
+
+def large_poll(second: int) -> Map:
+    """A poll of a large node in which every row changes."""
+    times = {"count": 9, "mean_ms": 1.0, "p50_ms": 1.0 + second, "p90_ms": 2.0, "p99_ms": 3.0 + second, "max_ms": 9.0}
+    services = [
+        {
+            "name": f"service-{number:02d}",
+            "waiting": (number * 7 + second * 3) % 200,
+            "waiting_bytes": 1000 * second,
+            "held": 0,
+            "in_flight": (number + second) % 9,
+            "live": 4,
+            "late": 0,
+            "draining": 0,
+            "dead": 0,
+            "paused": False,
+            "done": 1000 * second + number,
+            "errors": second,
+            "refused": 0,
+            "redelivered": 0,
+            "rate": 100.0 + (number * second) % 50,
+            "wait": times,
+            "work": times,
+        }
+        for number in range(SERVICES)
+    ]
+    return {
+        "at": 1_760_000_000.0 + second,
+        "broker": {"epoch": "00", "uptime_ms": 1000.0 * second, "clients": 9, "requests": 99, "dead_letters": 0},
+        "services": services,
+        "workers": [_worker(number, second) for number in range(WORKERS)],
+        "store": {},
+        "events": []
+        if second % 10
+        else [{"seq": second + 1, "age_ms": 0.0, "kind": "joined", "subject": "w", "text": ""}],
+    }
+
+
+def _worker(number: int, second: int) -> dict[str, Any]:
+    return {
+        "name": f"worker-{number:03d}",
+        "service": f"service-{number % SERVICES:02d}",
+        "id": f"{number:08x}",
+        "pid": 1000 + number,
+        "host": "host",
+        "state": "live",
+        "heard_ms": float((number * 13 + second * 7) % 500),
+        "pings": 2 * second,
+        "age_ms": 1000.0 * second,
+        "credit": 64,
+        "in_use": (number + second) % 64,
+        "done": 100 * second + number,
+        "errors": 0,
+        "rate": float((number * second) % 90),
+        "cpu": float((number + second) % 100),
+        "rss": 50_000_000 + second,
+        "repeatable": True,
+    }
+
+
+def _watch(address: str) -> None:
+    """Watch a node without a terminal, until killed."""
+    options = Options(target=address)
+    source, first = open_source(options)
+    print("watching", flush=True)
+    Dashboard(source, options, first=first).run(headless=True, size=SIZE)
+
+
+if __name__ == "__main__":
+    _watch(sys.argv[1])

@@ -110,9 +110,9 @@ def client(directory: str, size: int) -> list[Figure]:
             for number in range(1000):
                 batch.put("post", {"title": f"post {number}"}, key=f"p{number}")
         db.add_rule("decl comment_of(comment, post).")
-        every = {"bucket": "post", "key": "all", "relations": {"posts": [("post", f"p{n}") for n in range(1000)]}}
+        posts = [("post", f"p{n}") for n in range(1000)]
         comments = {"query": "comment_of(X, $key)", "var": "X", "bucket": "comment"}
-        nested = {"posts": {"keys": every["relations"]["posts"], "relations": {"comments": comments}}}
+        nested = {"posts": {"keys": posts, "relations": {"comments": comments}}}
 
         def one_by_one() -> int:
             return sum(len(db.query("comment_of(X, $key)", params={"key": f"p{n}"})) for n in range(1000))

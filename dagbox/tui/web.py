@@ -5,7 +5,8 @@ Rules:
 1. It listens on 127.0.0.1 and nowhere else.
 2. A browser sends cookies and keystrokes for whatever page asks it to. So a request must name this server as its
    host (no other name may be bound to our address), and a socket must come from one of our own pages.
-3. A page carries a word made at the start, and its socket must show it: another user of the machine who finds the
+3. A page loads nothing from anywhere else.
+4. A page carries a word made at the start, and its socket must show it: another user of the machine who finds the
    port gets no dashboard.
 """
 
@@ -60,11 +61,11 @@ class DashboardServer(Server):
             host, origin: the headers of these names.
             word: that of the query, or of the cookie.
         """
-        if host not in (f"{HOST}:{self.port}", f"localhost:{self.port}"):
+        if host != f"{HOST}:{self.port}":
             return False
         if path.startswith("/static/"):
             return True
-        if origin is not None and origin not in (self.origin, f"http://localhost:{self.port}"):
+        if origin is not None and origin != self.origin:
             return False
         if path == "/ws" and origin is None:
             return False
@@ -84,11 +85,26 @@ class DashboardServer(Server):
             response = await handler(request)
             if request.path == "/":
                 response.set_cookie(self._cookie, self.word, httponly=True, samesite="Strict")
-                response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"
+                response.headers["Content-Security-Policy"] = self._policy()
                 response.headers["Referrer-Policy"] = "no-referrer"
             return response
 
         return check
+
+    def _policy(self) -> str:
+        """What a page may load: this server's own files (not the font that the page would have from elsewhere)."""
+        own = "'self'"
+        inline = f"{own} 'unsafe-inline'"
+        parts = {
+            "default-src": own,
+            "script-src": inline,
+            "style-src": inline,
+            "img-src": f"{own} data:",
+            "font-src": f"{own} data:",
+            "connect-src": f"{own} ws://{HOST}:{self.port}",
+            "frame-ancestors": "'none'",
+        }
+        return "; ".join(f"{name} {value}" for name, value in parts.items())
 
     @property
     def _cookie(self) -> str:

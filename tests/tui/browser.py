@@ -33,6 +33,8 @@ class Page:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self.received = bytearray()
         """What its web sockets received, all of it."""
+        self.requested: list[str] = []
+        """The addresses that it got an answer from."""
 
     async def listen(self) -> None:
         """Take messages in until the page is closed."""
@@ -40,6 +42,8 @@ class Page:
             found = message.json()
             if "id" in found:
                 self._answers.pop(found["id"]).set_result(found)
+            elif found["method"] == "Network.responseReceived":
+                self.requested.append(found["params"]["response"]["url"])
             elif found["method"] == "Network.webSocketFrameReceived":
                 frame = found["params"]["response"]
                 data = frame["payloadData"]

@@ -53,6 +53,7 @@ async def test_a_browser_shows_a_live_worker_and_a_key_changes_the_screen(served
                 if await page.value("document.body.classList.contains('-first-byte')"):
                     break
                 await asyncio.sleep(0.05)
+            assert not [each for each in page.requested if not each.startswith((url.partition("/?")[0], "ws:", "data:"))]
             before = await page.picture()
             page.received.clear()
             await page.press("3")
@@ -91,7 +92,7 @@ async def test_only_pages_that_were_given_out_get_a_dashboard(served: Served) ->
     ("host", "origin", "path", "known", "taken"),
     [
         ("127.0.0.1:99", "http://127.0.0.1:99", "/ws", True, True),
-        ("localhost:99", "http://localhost:99", "/ws", True, True),
+        ("localhost:99", "http://localhost:99", "/ws", True, False),
         ("127.0.0.1:99", None, "/", True, True),
         ("127.0.0.1:99", None, "/ws", True, False),
         ("127.0.0.1:99", None, "/", False, False),

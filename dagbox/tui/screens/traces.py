@@ -37,7 +37,7 @@ stand below: g lets one go, x cancels it. A break is used up by the first reques
 While a break is set the broker looks into the bodies of requests; without one it never does.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("w", "which", "Last/slow/open", id="traces.which"),
+        Binding("w", "which", "Which", id="traces.which"),
         Binding("F", "follow", "Follow", id="traces.follow"),
         Binding("c", "follow_client", "Follow client", show=False, id="traces.follow_client"),
         Binding("u", "unfollow", "Follow all", show=False, id="traces.unfollow"),
@@ -76,7 +76,7 @@ While a break is set the broker looks into the bodies of requests; without one i
         self._lay_out(event.size.height)
 
     def _lay_out(self, height: int) -> None:
-        self.query_one("#preview").display = height >= 34
+        self.query_one("#preview").display = height >= 34 and self.which != "open"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys for held requests are there while there are any."""
@@ -125,8 +125,7 @@ While a break is set the broker looks into the bodies of requests; without one i
         row = self.query_one("#traces", LiveTable).selected
         if pane.display:
             width = max(40, self.size.width - 4)
-            ended = row is not None and self.which != "open"
-            self.query_one("#preview-text", Static).update(waterfall_text(row.data, width) if ended and row else Text())
+            self.query_one("#preview-text", Static).update(waterfall_text(row.data, width) if row else Text())
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter opens a trace, or shows a held request whole."""
@@ -147,6 +146,7 @@ While a break is set the broker looks into the bodies of requests; without one i
         self.which = names[(names.index(self.which) + 1) % len(names)]
         table = self.query_one("#traces", LiveTable)
         table.empty = "nothing is under way" if self.which == "open" else "no requests yet"
+        self._lay_out(self.size.height)
         table.set_columns(rows.OPEN if self.which == "open" else rows.TRACES)
         self.refresh_bindings()
         self.refresh_board()

@@ -207,12 +207,19 @@ def _tell(error: Exception) -> int:
     click.echo(
         f"{click.style('dagbox: error:', fg='red') if _coloured() else 'dagbox: error:'} {one_line(text)}", err=True
     )
+    for line in getattr(error, "snippet", "").splitlines():
+        click.echo(f"  {printable(line)}", err=True)  # the place in a rule or goal, and a caret below it
     return status
 
 
 def one_line(text: str) -> str:
     """The text without line breaks and without anything that a terminal would act on."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return " ".join(printable(text).split())
+
+
+def printable(text: str) -> str:
+    """The text with a blank for each character that a terminal would act on."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _coloured() -> bool:

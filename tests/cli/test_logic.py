@@ -100,3 +100,12 @@ def test_facts_and_rules_are_exported_and_imported(run: Run) -> None:
     assert done.out == "1 records, 1 facts, 1 rules\n"
     assert run("query", "kind(X, tool)", "--at", "copy", "--format", "json").rows == [{"X": "saw"}]
     assert run("export", "--no-logic").rows == [{"bucket": "thing", "key": "saw", "data": "tool"}]
+
+
+def test_a_wrong_rule_is_shown_with_a_caret_below_the_place(run: Run) -> None:
+    ended = run("rules", "data", "--add", "p(X) :- q(X), not r(X.")
+    assert (ended.status, ended.out) == (1, "")
+    told, text, caret = ended.err.splitlines()
+    assert "line 1, column 22" in told
+    assert text.strip() == "p(X) :- q(X), not r(X."
+    assert text[caret.index("^")] == "."

@@ -26,7 +26,7 @@ from typing import Any
 from dagbox import wire
 from dagbox.broker.inspect import Inspector
 from dagbox.broker.model import Client, Counters, Limits, Request, Service, Worker, WorkerState
-from dagbox.broker.queues import Deadlines
+from dagbox.broker.queues import Deadlines, why_full
 from dagbox.broker.records import DeadLetters, EventLog, TraceLog
 from dagbox.broker.roster import Roster
 from dagbox.errors import (
@@ -150,24 +150,6 @@ class Broker:
             self.events.add(now, "undeliverable", peer.hex()[:8], f"answer dropped: {reason}", at_most_every_s=5.0)
         return self._take()
 
-    def observe(
-        self, service: str, client: bytes, started: float, ended: float, code: str, body: bytes, reply: bytes = b""
-    ) -> None:
-        """Count and trace a call that the program itself made beside the broker (an embedded node that serves)."""
-        target = self.service_named(service.encode(), ended)
-        if target is None:
-            return
-        target.ever_served = True
-        key = client + self.counters.accepted.to_bytes(8, "big")
-        request = Request(key, client, target, body, None, started)
-        request.shown, request.reply, request.code, request.ended_at = body, reply, code, ended
-        request.answered = True
-        request.timeline = [(started, "called", service), (ended, "failed" if code else "answered", code)]
-        self.counters.accepted += 1
-        self._count_end(request, ended)
-        target.work.add(ended - started)
-        self.traces.add(request)
-
     def shut_down(self, now: float) -> list[Send]:
         """The broker ends: every open request is answered, every worker told to look for another."""
         for request in list(self.requests.values()):
@@ -176,20 +158,6 @@ class Broker:
         for worker in self.workers.values():
             self.send_kind(worker.peer, Kind.RECONNECT, bytes(16))
         return self._take()
-
-    def count_call(self, service: str, took_s: float, failed: bool, now: float) -> None:
-        """Count a call as `observe` does, without a trace."""
-        target = self.service_named(service.encode(), now)
-        if target is not None:
-            target.ever_served = True
-            target.done += 1
-            target.errors += failed
-            target.work.add(took_s)
-            self.counters.accepted += 1
-            if failed:
-                self.counters.failed += 1
-            else:
-                self.counters.answered += 1
 
     # ------------------------------------------------------------------ requests
 
@@ -217,7 +185,7 @@ class Broker:
             return
         request = Request(key, peer, service, head, tail, now)
         request.flags = header.flags
-        full = self._full(service, request)
+        full = why_full(service, request, self.limits)
         if full is not None:
             service.refused += 1
             self._refuse(header, full, now)
@@ -257,21 +225,6 @@ class Broker:
         if not request.service.ever_served:
             at = min(at, now + self.limits.no_service_s)
         self.deadlines.add(request, at)
-
-    def _full(self, service: Service, request: Request) -> Busy | None:
-        """Why the queue does not take the request. A client below its fair share may still pass a full count."""
-        limits = self.limits
-        if service.waiting < limits.queue_requests and service.waiting_bytes + request.size <= limits.queue_bytes:
-            return None
-        own = service.lane.waiting_of(request.client)
-        share = limits.queue_requests // (service.lane.clients() + (own == 0))
-        fits = service.waiting_bytes + request.size <= limits.queue_bytes
-        if fits and own < share and service.waiting < 2 * limits.queue_requests:
-            return None
-        mean_s = service.work.total_s / service.work.count if service.work.count else 0.01
-        workers = sum(worker.credit for worker in service.workers.values()) or 1
-        hint_ms = int(mean_s * service.waiting / workers * 1000)
-        return Busy(service.name, min(max(hint_ms, 10), 5_000))
 
     def _enqueue(self, request: Request, now: float) -> None:
         service = request.service
@@ -356,17 +309,8 @@ class Broker:
         if client is not None and not request.quiet:
             client.in_flight -= 1
             client.done += 1
-        self._count_end(request, now)
+        request.service.count_end(request.code, self.counters)
         self.traces.add(request)
-
-    def _count_end(self, request: Request, now: float) -> None:
-        service = request.service
-        service.done += 1
-        if request.code:
-            service.errors += 1
-            self.counters.failed += 1
-        else:
-            self.counters.answered += 1
 
     def fail(self, request: Request, error: DagBoxError, now: float) -> None:
         """Answer a request with an error, wherever it is; a worker that has it is told to stop."""
@@ -471,7 +415,7 @@ class Broker:
         request.attempt = 0
         request.head, request.tail = head, tail
         request.size = len(head) + (len(tail) if tail is not None else 0)
-        full = self._full(service, request)
+        full = why_full(service, request, self.limits)
         if full is not None:
             # `busy` would tell the client that nothing was done yet, and that it may ask again.
             most = LimitExceeded("waiting requests", service.waiting + 1, self.limits.queue_requests)

@@ -225,6 +225,15 @@ class Service:
         self.work = Histogram()
         self.course = Course()
 
+    def count_end(self, code: str, counters: Counters) -> None:
+        """Count a request that has its terminal answer; `code` is its error's, empty for a reply."""
+        self.done += 1
+        if code:
+            self.errors += 1
+            counters.failed += 1
+        else:
+            counters.answered += 1
+
 
 class Client:
     """A client as the broker knows it."""

@@ -10,8 +10,10 @@ from collections import deque
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from dagbox.errors import Busy
+
 if TYPE_CHECKING:
-    from dagbox.broker.model import Request, Worker
+    from dagbox.broker.model import Limits, Request, Service, Worker
 
 SLOT_S = 0.05
 """Deadlines are kept to this precision, in seconds."""
@@ -195,3 +197,19 @@ class Deadlines:
         self._slots = {slot: requests for slot, requests in self._slots.items() if requests}
         self._heap = sorted(self._slots)
         self._sweep_at = 2 * len(self._heap) + MOST_EMPTY
+
+
+def why_full(service: Service, request: Request, limits: Limits) -> Busy | None:
+    """Why a service's queue does not take one request more; None: it does. A client below its fair share may still
+    pass a full count."""
+    fits = service.waiting_bytes + request.size <= limits.queue_bytes
+    if fits and service.waiting < limits.queue_requests:
+        return None
+    own = service.lane.waiting_of(request.client)
+    share = limits.queue_requests // (service.lane.clients() + (own == 0))
+    if fits and own < share and service.waiting < 2 * limits.queue_requests:
+        return None
+    mean_s = service.work.total_s / service.work.count if service.work.count else 0.01
+    workers = sum(worker.credit for worker in service.workers.values()) or 1
+    hint_ms = int(mean_s * service.waiting / workers * 1000)
+    return Busy(service.name, min(max(hint_ms, 10), 5_000))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from dagbox.broker import Broker
+from dagbox.broker.beside import count_call, trace_call
 from dagbox.errors import DagBoxError
 from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
 from dagbox.runtime.ask import ask
@@ -64,9 +65,9 @@ class OwnCalls:
             return
         noted, self._noted = self._noted, []
         for service, _, began, ended, error in noted[:-TRACED]:
-            broker.count_call(service, ended - began, error is not None, now)
+            count_call(broker, service, ended - began, error.code if error else "", now)
         for service, body, began, ended, error in noted[-TRACED:]:
-            broker.observe(service, self._client, began, ended, error.code if error else "", _shown(body))
+            trace_call(broker, service, self._client, began, ended, error.code if error else "", _shown(body))
 
 
 def _shown(body: Any) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dagbox.broker.beside import count_call, trace_call
 from dagbox.errors import InvalidArgument, LimitExceeded
 from dagbox.values import pack
 from dagbox.wire import Flag, Kind
@@ -106,8 +107,8 @@ def test_traces_tell_the_timeline(table: Table) -> None:
 
 def test_traces_of_the_program_s_own_calls_are_found_by_bucket_and_key(table: Table) -> None:
     body = pack({"bucket": "user", "key": "k1"})
-    table.broker.observe("reader", b"own call", 100.0, 100.5, "", body, b"\xc0")
-    table.broker.count_call("reader", 0.1, True, 100.5)
+    trace_call(table.broker, "reader", b"own call", 100.0, 100.5, "", body, b"\xc0")
+    count_call(table.broker, "reader", 0.1, "conflict", 100.5)
     [trace] = table.inspect("traces", {"bucket": "user", "key": "k1", "service": "reader"})
     assert trace["request"] == body
     assert trace["took_ms"] == pytest.approx(500.0)

@@ -82,6 +82,7 @@ class ClientCore:
         foreign: messages that do not parse, or are not for this client, so far.
         stale: answers to requests that had ended, so far.
         repeated: requests asked again, so far.
+        heard: whether the broker has ever answered.
     """
 
     def __init__(self, client: bytes, *, max_in_flight: int = MAX_IN_FLIGHT) -> None:
@@ -90,6 +91,7 @@ class ClientCore:
         self.foreign = 0
         self.stale = 0
         self.repeated = 0
+        self.heard = False
         self._ids = count(1)
         self._waiting: dict[bytes, _Waiting] = {}
         self._due: list[tuple[float, bytes]] = []
@@ -153,6 +155,7 @@ class ClientCore:
         if header.client != self.client:
             self.foreign += 1
             return []
+        self.heard = True
         kind = header.kind
         if kind == wire.Kind.REPLY or kind == wire.Kind.PONG:
             return [Completed(header.request, body)] if self._end(header.request) else []
@@ -197,6 +200,16 @@ class ClientCore:
             return None
         self._end(request)
         return wire.build(wire.Kind.CANCEL, self.client, request, waiting.service.encode())
+
+    def leave(self) -> wire.Message | None:
+        """The client goes; what is open has no outcome any more.
+
+        Returns:
+            The message that tells the broker, or None if it has never answered.
+        """
+        self._waiting.clear()
+        self._due.clear()
+        return wire.build(wire.Kind.LEAVE, self.client, bytes(8)) if self.heard else None
 
     def tick(self, now: float) -> tuple[list[wire.Message], list[Event]]:
         """Time has passed.

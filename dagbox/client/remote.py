@@ -346,7 +346,7 @@ class _Link:
                 self._wake.set()
 
     def _give_back(self) -> None:
-        self._socket.close(0)
+        sockets.leave(self._socket, self.core.leave())
         self._wake.close()
 
 

@@ -236,5 +236,5 @@ class AsyncRemoteTransport:
         self._waiting.clear()
         if self._socket is not None and self._loop is not None and self._process == os.getpid():
             self._loop.remove_reader(self._descriptor)
-            self._socket.close(0)
+            sockets.leave(self._socket, self._core.leave())
         self._socket = None

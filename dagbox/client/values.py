@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from dagbox.errors import DagBoxError, InvalidArgument
@@ -165,3 +165,13 @@ class Future(Generic[T]):
             self._value = self._decode(answer)
         except DagBoxError as error:
             self._error = error
+
+
+class AsyncFuture(Future[T]):
+    """A `Future` of the async client: to await it is to take its result, once the block has ended."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, T]:
+        yield from ()
+        return self.result()

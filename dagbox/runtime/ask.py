@@ -29,28 +29,39 @@ def ask(address: str, service: str, body: Any, timeout_s: float, *, repeatable: 
         DagBoxError: what the request failed with.
     """
     core = ClientCore(os.urandom(8))
-    with zmq.Context() as context, sockets.dealer(context, core.client) as socket:
-        socket.connect(address)
-        now = time.monotonic()
-        flags = int(Flag.REPEATABLE) if repeatable else 0
-        request, message = core.request(service, pack(body), now, timeout_s, flags)
-        sockets.send_dealer(socket, message.head, message.tail)
-        end = now + timeout_s
-        while (now := time.monotonic()) < end:
-            due = core.next_deadline()
-            if socket.poll(max(1, int((min(end, due or end) - now) * 1000))):
-                head, tail = sockets.receive_dealer(socket)
-                for event in core.receive(head, tail, time.monotonic()):
-                    if isinstance(event, Completed) and event.request == request:
-                        return unpack(event.body)
-                    if isinstance(event, Failed):
-                        raise event.error
-            again, failed = core.tick(time.monotonic())
-            for message in again:
-                sockets.send_dealer(socket, message.head, message.tail)
-            if failed:
-                break
-    raise CannotConnect(address, f"no answer from {service} within {timeout_s:g} s")
+    with zmq.Context() as context:
+        socket = sockets.dealer(context, core.client)
+        try:
+            socket.connect(address)
+            now = time.monotonic()
+            flags = int(Flag.REPEATABLE) if repeatable else 0
+            _, message = core.request(service, pack(body), now, timeout_s, flags)
+            sockets.send_dealer(socket, message.head, message.tail)
+            event = _end_of(core, socket, now + timeout_s)
+        finally:
+            sockets.leave(socket, core.leave())
+    if event is None:
+        raise CannotConnect(address, f"no answer from {service} within {timeout_s:g} s")
+    if isinstance(event, Failed):
+        raise event.error
+    return unpack(event.body)
+
+
+def _end_of(core: ClientCore, socket: zmq.Socket[bytes], end: float) -> Completed | Failed | None:
+    """How the only request ended; None if it had no answer by the time `end`."""
+    while (now := time.monotonic()) < end:
+        due = core.next_deadline()
+        if socket.poll(max(1, int((min(end, due or end) - now) * 1000))):
+            head, tail = sockets.receive_dealer(socket)
+            for event in core.receive(head, tail, time.monotonic()):
+                if isinstance(event, Completed | Failed):
+                    return event
+        again, failed = core.tick(time.monotonic())
+        for message in again:
+            sockets.send_dealer(socket, message.head, message.tail)
+        if failed:
+            break
+    return None
 
 
 def answers(address: str, timeout_s: float = 0.5) -> bool:

@@ -26,6 +26,8 @@ HIGH_WATER = 100_000
 """How many messages wait for one slow peer before it counts as unreachable."""
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 500
+_LEAVE_LINGER_MS = 100
+"""How long a socket that is closed tries to get its LEAVE out, at most."""
 
 Frames = tuple[bytes, bytes, bytes | None]
 
@@ -51,6 +53,19 @@ def dealer(context: zmq.Context[zmq.Socket[bytes]], identity: bytes) -> zmq.Sock
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     _common(socket)
     return socket
+
+
+def leave(socket: zmq.Socket[bytes], message: wire.Message | None) -> None:
+    """Close a client's socket. The message that tells the broker so gets a moment to go out, where there is room."""
+    if message is None:
+        socket.close(0)
+        return
+    try:
+        send_dealer(socket, message.head, message.tail)
+    except zmq.Again:
+        socket.close(0)
+    else:
+        socket.close(_LEAVE_LINGER_MS)
 
 
 def _common(socket: zmq.Socket[bytes]) -> None:

@@ -146,6 +146,21 @@ def test_a_ping_is_answered_or_fails() -> None:
     assert isinstance(failed.error, CannotConnect)
 
 
+def test_a_client_that_goes_says_so_to_a_broker_that_was_there() -> None:
+    core = ClientCore(CLIENT)
+    core.request("reader", b"", 0.0, 30.0)
+    assert core.leave() is None  # nobody has ever answered: nobody to tell
+    core = ClientCore(CLIENT)
+    answered, _ = core.request("reader", b"", 0.0, 30.0)
+    core.request("reader", b"", 0.0, 30.0, Flag.REPEATABLE)
+    core.receive(*answer(answered), 0.1)
+    message = core.leave()
+    assert message is not None
+    header = wire.parse(message.head)
+    assert (header.kind, header.client) == (Kind.LEAVE, CLIENT)
+    assert (core.in_flight, core.next_deadline(), core.tick(60.0)) == (0, None, ([], []))
+
+
 def test_no_more_in_flight_than_allowed() -> None:
     core = ClientCore(CLIENT, max_in_flight=2)
     core.request("x", b"", 0.0, 5.0)

@@ -17,6 +17,7 @@ import dagbox
 import dagbox.aio
 from dagbox.client.remote import RemoteTransport
 from dagbox.client.transport import Call
+from dagbox.runtime.ask import ask
 from dagbox.runtime.groups import GroupCommit
 from tests.client.nodes import serving
 
@@ -259,6 +260,22 @@ def test_calls_of_one_turn_share_a_message(shared_node: str, bucket: str) -> Non
     assert after - before <= 3
 
 
+def test_futures_of_async_blocks_may_be_awaited(shared_node: str, bucket: str) -> None:
+    async def work() -> tuple[Any, ...]:
+        async with dagbox.aio.connect(shared_node) as db:
+            async with db.batch() as batch:
+                ref = batch.put(bucket, 1, key="k")
+                with pytest.raises(dagbox.InvalidArgument, match="when the block has ended"):
+                    await ref
+            async with db.pipeline() as pipe:
+                got, missing = pipe.get(bucket, "k"), pipe.get(bucket, "nobody")
+            with pytest.raises(dagbox.NotFound):
+                await missing
+            return (await ref).key, await got, await asyncio.gather(asyncio.ensure_future(got))
+
+    assert asyncio.run(work()) == ("k", 1, [1])
+
+
 def test_a_cancelled_call_leaves_the_others_alone(shared_node: str, bucket: str) -> None:
     async def work() -> Any:
         async with dagbox.aio.connect(shared_node) as db:
@@ -282,6 +299,42 @@ def test_a_cancelled_call_leaves_the_others_alone(shared_node: str, bucket: str)
     assert isinstance(cancelled, asyncio.CancelledError)
     assert (one, two) == (1, 1)
     assert isinstance(second, asyncio.CancelledError)
+
+
+def test_clients_that_are_closed_are_no_clients_any_more(shared_node: str) -> None:
+    async def look() -> None:
+        async with dagbox.aio.connect(shared_node) as db:
+            await db.buckets()
+
+    with dagbox.connect(shared_node) as db:
+        before = db.status().broker.clients
+        for _ in range(5):
+            with dagbox.connect(shared_node) as another:
+                another.buckets()
+            asyncio.run(look())
+            assert ask(shared_node, "services", {}, 5.0)
+        until = time.monotonic() + 10
+        while db.status().broker.clients > before:
+            assert time.monotonic() < until, "the broker still counts them"
+
+
+def test_what_a_closed_client_waited_for_is_taken_back(shared_node: str, bucket: str) -> None:
+    with dagbox.connect(shared_node) as db, db.lock(bucket):
+        another = dagbox.connect(shared_node)
+        waits = threading.Thread(target=_wait_in_vain, args=(another, bucket))
+        waits.start()
+        until = time.monotonic() + 10
+        while not any(info.waiting for info in db.locks() if info.key == bucket):
+            assert time.monotonic() < until
+        another.close()
+        waits.join(timeout=10)
+        while any(info.waiting for info in db.locks() if info.key == bucket):
+            assert time.monotonic() < until, "it still waits in the line"
+
+
+def _wait_in_vain(db: dagbox.Database, key: str) -> None:
+    with pytest.raises(dagbox.CannotConnect):
+        db.lock(key, wait=30).acquire()
 
 
 def test_an_async_lock_is_kept_alive(shared_node: str, bucket: str) -> None:

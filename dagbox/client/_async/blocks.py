@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dagbox.client import operations
 from dagbox.client.operations import MISSING, FenceArgument, Target
 from dagbox.client.transport import Call, Packed
-from dagbox.client.values import Future, Rows
+from dagbox.client.values import AsyncFuture, Rows
 from dagbox.errors import DagBoxError, InvalidArgument
 from dagbox.values import Node, Record, Ref, pack
 
@@ -35,44 +35,44 @@ class AsyncBatch:
         self._database = database
         self._fence = None if fence is None else operations.fence_pairs(fence)
         self._operations: list[dict[str, Any]] = []
-        self._futures: list[Future[Any]] = []
+        self._futures: list[AsyncFuture[Any]] = []
         self._ended = False
         self.version = 0
 
     def __len__(self) -> int:
         return len(self._operations)
 
-    def _add(self, operation: dict[str, Any], decode: Callable[[Any], Any]) -> Future[Any]:
+    def _add(self, operation: dict[str, Any], decode: Callable[[Any], Any]) -> AsyncFuture[Any]:
         if self._ended:
             raise InvalidArgument("the batch has ended: begin another")
         self._operations.append(operation)
-        self._futures.append(Future(decode))
+        self._futures.append(AsyncFuture(decode))
         return self._futures[-1]
 
     def put(
         self, bucket: str, data: Any, *, key: str | None = None, ttl: float | None = None, if_version: int | None = None
-    ) -> Future[Ref]:
+    ) -> AsyncFuture[Ref]:
         """Write a record, as `put` of the database."""
         operation = operations.put_operation(bucket, data, key, ttl, if_version)
         return self._add(operation, lambda answer: operations.ref_of(bucket, answer))
 
-    def delete(self, target: Target, key: str | None = None, *, if_version: int | None = None) -> Future[bool]:
+    def delete(self, target: Target, key: str | None = None, *, if_version: int | None = None) -> AsyncFuture[bool]:
         """Remove a record, as `delete` of the database."""
         return self._add(operations.delete_operation(target, key, if_version), operations.truth)
 
-    def assert_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+    def assert_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Add a fact; the result is False if it was there."""
         return self._add(operations.fact_operation("assert_fact", predicate, args), operations.truth)
 
-    def retract_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+    def retract_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Remove a fact; the result is False if it was not there."""
         return self._add(operations.fact_operation("retract_fact", predicate, args), operations.truth)
 
-    def add_rule(self, rule: str | dict[str, Any]) -> Future[str]:
+    def add_rule(self, rule: str | dict[str, Any]) -> AsyncFuture[str]:
         """Add a rule; the result is its id."""
         return self._add({"op": "add_rule", "text": operations.rule_text(rule)}, str)
 
-    def drop_rule(self, rule_id: str) -> Future[bool]:
+    def drop_rule(self, rule_id: str) -> AsyncFuture[bool]:
         """Remove a rule; the result is False if there was none."""
         return self._add({"op": "drop_rule", "id": operations.text("a rule's id", rule_id)}, operations.truth)
 
@@ -114,22 +114,22 @@ class AsyncPipeline:
         self._database = database
         self._timeout = timeout
         self._operations: dict[str, list[Any]] = {}
-        self._futures: dict[str, list[Future[Any]]] = {}
-        self._calls: list[tuple[Call, Future[Any]]] = []
+        self._futures: dict[str, list[AsyncFuture[Any]]] = {}
+        self._calls: list[tuple[Call, AsyncFuture[Any]]] = []
         self._ended = False
 
     def __len__(self) -> int:
         return sum(map(len, self._futures.values())) + len(self._calls)
 
-    def _add(self, service: str, operation: Any, decode: Callable[[Any], Any]) -> Future[Any]:
+    def _add(self, service: str, operation: Any, decode: Callable[[Any], Any]) -> AsyncFuture[Any]:
         if self._ended:
             raise InvalidArgument("the pipeline has ended: begin another")
-        future: Future[Any] = Future(decode)
+        future: AsyncFuture[Any] = AsyncFuture(decode)
         self._operations.setdefault(service, []).append(operation)
         self._futures.setdefault(service, []).append(future)
         return future
 
-    def get(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> Future[Any]:
+    def get(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> AsyncFuture[Any]:
         """Read a record's data, as `get` of the database."""
         bucket, key = operations.split_target(target, key)
         return self._add(
@@ -138,7 +138,7 @@ class AsyncPipeline:
             lambda answer: operations.data_of(bucket, key, default, answer),
         )
 
-    def get_record(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> Future[Record]:
+    def get_record(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> AsyncFuture[Record]:
         """Read a record, as `get_record` of the database."""
         bucket, key = operations.split_target(target, key)
         return self._add(
@@ -147,7 +147,7 @@ class AsyncPipeline:
             lambda answer: operations.record_of(bucket, key, default, answer),
         )
 
-    def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> Future[Node]:
+    def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> AsyncFuture[Node]:
         """Read a record with its relations, as `fetch` of the database."""
         return self._add("reader", operations.fetch_operation(target, key, relations), operations.node_of)
 
@@ -160,7 +160,7 @@ class AsyncPipeline:
         ttl: float | None = None,
         if_version: int | None = None,
         fence: FenceArgument | None = None,
-    ) -> Future[Ref]:
+    ) -> AsyncFuture[Ref]:
         """Write a record, as `put` of the database."""
         operation = operations.put_operation(bucket, data, key, ttl, if_version, fence)
         return self._add("writer", operation, lambda answer: operations.ref_of(bucket, answer))
@@ -172,15 +172,15 @@ class AsyncPipeline:
         *,
         if_version: int | None = None,
         fence: FenceArgument | None = None,
-    ) -> Future[bool]:
+    ) -> AsyncFuture[bool]:
         """Remove a record, as `delete` of the database."""
         return self._add("writer", operations.delete_operation(target, key, if_version, fence), operations.truth)
 
-    def assert_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+    def assert_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Add a fact; the result is False if it was there."""
         return self._add("writer", operations.fact_operation("assert_fact", predicate, args), operations.truth)
 
-    def retract_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+    def retract_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Remove a fact; the result is False if it was not there."""
         return self._add("writer", operations.fact_operation("retract_fact", predicate, args), operations.truth)
 
@@ -192,16 +192,16 @@ class AsyncPipeline:
         limit: int | None = None,
         params: dict[str, Any] | None = None,
         order: str | Sequence[str] | None = None,
-    ) -> Future[Rows]:
+    ) -> AsyncFuture[Rows]:
         """Ask for the rows of a goal, as `query` of the database."""
         operation = operations.query_operation(goal, limit, None, fetch, params, order)
         return self._add("logic", operation, operations.rows_of)
 
-    def call(self, service: str, payload: Any = None, *, repeatable: bool = False) -> Future[Any]:
+    def call(self, service: str, payload: Any = None, *, repeatable: bool = False) -> AsyncFuture[Any]:
         """Call any service; each call is a message of its own."""
         if self._ended:
             raise InvalidArgument("the pipeline has ended: begin another")
-        future: Future[Any] = Future(operations.identity)
+        future: AsyncFuture[Any] = AsyncFuture(operations.identity)
         payload = Packed(pack(payload))
         self._calls.append((Call(operations.text("a service", service), payload, self._timeout, repeatable), future))
         return future
@@ -218,7 +218,7 @@ class AsyncPipeline:
 
     async def _send(self) -> None:
         calls: list[Call] = []
-        futures: list[list[Future[Any]]] = []
+        futures: list[list[AsyncFuture[Any]]] = []
         for service, bodies in self._operations.items():
             for at in range(0, len(bodies), PIPELINE_CHUNK):
                 calls.append(Call(service, bodies[at : at + PIPELINE_CHUNK], self._timeout))
@@ -229,7 +229,7 @@ class AsyncPipeline:
         for (_, future), answer in zip(self._calls, answers[len(calls) :], strict=True):
             future.resolve(answer)
 
-    def _resolve(self, futures: list[Future[Any]], answer: Any) -> None:
+    def _resolve(self, futures: list[AsyncFuture[Any]], answer: Any) -> None:
         """Hand out the answers of one message; an error of the whole message is everybody's."""
         if not isinstance(answer, DagBoxError) and (not isinstance(answer, list) or len(answer) != len(futures)):
             answer = operations.unexpected("pipeline", answer)

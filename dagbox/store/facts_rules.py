@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dagbox.errors import TypeMismatch
-from dagbox.store.envelope import open_live
+from dagbox.store.envelope import open_sealed
 from dagbox.store.facts_changes import FactChanges
 from dagbox.store.facts_derive import Derived, derived_rows, read_derivations, unpacked
 from dagbox.store.facts_keys import pack_value, unpack_value
@@ -173,12 +173,11 @@ class RuleChanges:
         for derived in declared:
             self._facts.create(derived.predicate, derived.source, len(derived.paths), derived.hidden)
         for key, value in self._tx.scan(bucket):
-            stored = open_live(value, self._tx.now_ms)
-            if stored is not None:
-                data = unpacked(stored.data)
-                for derived in declared:
-                    rows = self._facts.fitting(derived, derived_rows(derived, key.decode(), data))
-                    self._facts.change_derived(derived, (), rows)
+            # Records whose time is over too: their facts go with them when they are swept.
+            data = unpacked(open_sealed(value).data)
+            for derived in declared:
+                rows = self._facts.fitting(derived, derived_rows(derived, key.decode(), data))
+                self._facts.change_derived(derived, (), rows)
 
 
 def _signatures(program: Program) -> dict[str, Signature]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dagbox.errors import DagBoxError, InUse, StoreCorrupt, StoreUnavailable
 from dagbox.store.envelope import checksum_fits, number_from_bytes, open_sealed
+from dagbox.store.facts_verify import check_facts
 from dagbox.store.lmdb import LmdbStore
 from dagbox.store.lmdb_copy import flush_file
 from dagbox.store.records import index_key
@@ -69,7 +70,8 @@ def verify(path: str | os.PathLike[str]) -> Report:
     """Read all that a store keeps and check that it fits together. Work on the store may go on meanwhile.
 
     Checked: every table can be walked, in order, and has as many entries as it says; every record opens; no version is
-    above the counter; the expiry index has exactly the records that end; remembered results and fences parse.
+    above the counter; the expiry index has exactly the records that end; remembered results and fences parse; all facts
+    are found by each of their arguments, and those of declarations are the ones that the records give.
 
     Raises:
         StoreUnavailable: there is no store that can be opened.
@@ -102,6 +104,7 @@ class _Inspection:
             count = self._walk(table, check)
             if not table.startswith("~"):
                 report.entries[table] = count
+        check_facts(self._tables, report.add)
         for place in self._expiring:
             report.add(f"the expiry index lacks the entry {place.hex()}")
         return report

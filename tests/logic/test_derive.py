@@ -99,6 +99,7 @@ def test_a_declaration_is_built_for_the_records_there_are(store: Store, clock: C
     do(store, put("comment", "ended", {"post": "p1"}, ttl_ms=1000))
     clock.now += 2
     do(store, COMMENT_OF, put("comment", "in the batch", {"post": "p1"}))
+    store.sweep()
     expected = {(f"c{n:05}", f"p{n % 7}") for n in range(3000)} | {("in the batch", "p1")}
     assert facts(store, "comment_of") == expected
 

@@ -65,22 +65,22 @@ class LmdbSnapshot:
     def __init__(self, environment: LmdbEnvironment, now_ms: int) -> None:
         self._environment = environment
         self._now_ms = now_ms
-        self._closed = True
+        self._closed = self._began = False
         self.tables = LmdbReadTables(environment)
-        self._closed = False
+        self._began = True
 
     def get(self, bucket: str, key: str) -> Stored | None:
         return get_record(self.tables, bucket, key, self._now_ms)
 
     def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
-        tables = self.tables
+        tables, gate = self.tables, self._environment.gate
         txn = tables.enter()
         try:
             return _read_many(txn, tables.handles, refs, self._now_ms)
         except _UNUSUAL:
             pass
         finally:
-            tables.leave()
+            gate.inside.pop()
         return get_records(tables, refs, self._now_ms)
 
     def scan(
@@ -113,6 +113,7 @@ class LmdbSnapshot:
         if not self._closed:
             self._closed = True
             self.tables.close()
+            self._began = False
 
     def __enter__(self) -> LmdbSnapshot:
         return self
@@ -121,7 +122,7 @@ class LmdbSnapshot:
         self.close()
 
     def __del__(self) -> None:
-        if not self._closed:
+        if self._began:
             self.tables.abandon()
 
 
@@ -216,8 +217,8 @@ class LmdbStore:
     def get_data(self, bucket: str, key: str) -> bytes | None:
         gate = self._gate
         inside = gate.inside
-        inside.append(None)
         try:
+            inside.append(None)
             value = gate.begin(gate.handles[bucket]).get(key.encode())
             if value is None:
                 if len(key) <= _SURELY_SHORT:
@@ -234,8 +235,8 @@ class LmdbStore:
     def get(self, bucket: str, key: str) -> Stored | None:
         gate = self._gate
         inside = gate.inside
-        inside.append(None)
         try:
+            inside.append(None)
             value = gate.begin(gate.handles[bucket]).get(key.encode())
             if value is None:
                 if len(key) <= _SURELY_SHORT:
@@ -255,8 +256,8 @@ class LmdbStore:
     def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
         gate = self._gate
         inside = gate.inside
-        inside.append(None)
         try:
+            inside.append(None)
             handles = gate.handles
             return _begin_and_read_many(gate.begin, handles, refs, self._now_ms())
         except _UNUSUAL:

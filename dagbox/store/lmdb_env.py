@@ -3,17 +3,18 @@
 Rules:
 
 1. One write transaction at a time in this process (`write_lock`), and none while the map is moved.
-2. Locks are taken in this order: `write_lock`, copy lock (held while a copy is written), handle lock, gate. Whoever
-   moves the map holds the first two.
-3. Handles of tables are opened by one transaction at a time (handle lock). A transaction uses only handles that were
+2. Locks are taken in this order: `write_lock`, copy lock (held while a copy is written), gate. Whoever shuts the
+   gate holds the first two.
+3. Handles of tables are opened by one transaction at a time: with `write_lock` held, or with the handle lock where
+   nobody writes, since it is for reading only. A transaction uses only handles that were
    known before it began; it begins again if it sees that there are more tables than handles. Tables are never
    removed. To get to know a table that another process made, an environment for reading only needs nothing but a
    read transaction; one for writing needs the write transaction for a moment, since py-lmdb keeps a handle only if
    the transaction that opened it commits, and ends its read transactions without a commit.
 4. A transaction that is not committed ends when its last reference goes. Its method `abort` is for errors only: it
    waits until no other thread is inside LMDB, which under steady reading is never.
-5. After a fork the child does not touch the parent's environment; when it needs one, it gets rid of that one
-   (`lmdb_fork`) and opens its own.
+5. A fork waits for commits, copies, and reads that are inside LMDB. The child does not touch the parent's
+   environment; when it needs one, it gets rid of that one (`lmdb_fork`) and opens its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,19 +51,18 @@ _PAGE = 4096
 
 _environments: weakref.WeakSet[LmdbEnvironment] = weakref.WeakSet()
 _inherited: list[tuple[str, lmdb.Environment]] = []
-_held_for_fork: list[threading.Lock] = []
+_held_for_fork: list[ExitStack] = []
 
 
 def _before_fork() -> None:
-    """Wait for the commits that are under way: a child could never close an environment with one half done."""
+    """Wait until nobody is inside LMDB: to close an environment waits for them, and in a child they never come out."""
     for environment in list(_environments):
-        environment.write_lock.acquire()
-        _held_for_fork.append(environment.write_lock)
+        _held_for_fork.append(environment.hold_still())
 
 
 def _after_fork_in_parent() -> None:
     while _held_for_fork:
-        _held_for_fork.pop().release()
+        _held_for_fork.pop().close()
 
 
 def _after_fork_in_child() -> None:
@@ -103,6 +104,10 @@ class LmdbEnvironment:
         self._map_size = _whole_pages(map_size)
         self._closed = False
         self._env: lmdb.Environment | None = None
+        self._lost: StoreBroken | None = None
+        """Why there is no map any more."""
+        self.moves = 0
+        """How often the map was moved; what was open before is ended by it."""
         self.gate: Gate[Database, Txn] = Gate()
         self._renew_locks()
         with self.write_lock:
@@ -162,6 +167,8 @@ class LmdbEnvironment:
         """LMDB's object; opened anew if this process was forked off."""
         if self._closed:
             raise closed_error()
+        if self._lost is not None:
+            raise self._lost
         if self._env is None:
             with self.write_lock:
                 if self._env is None:
@@ -187,12 +194,12 @@ class LmdbEnvironment:
             except lmdb.MapResizedError:
                 resized = True
             except lmdb.Error as error:
-                self.gate.leave()
+                self.gate.inside.pop()
                 raise self.error(error) from None
             except BaseException:
-                self.gate.leave()
+                self.gate.inside.pop()
                 raise
-            self.gate.leave()
+            self.gate.inside.pop()
             if resized:
                 self.adopt_map()
             else:
@@ -202,6 +209,8 @@ class LmdbEnvironment:
         """The write transaction; the caller holds `write_lock`."""
         while True:
             env = self._env
+            if self._lost is not None:
+                raise self._lost
             if env is None or self._closed:
                 raise closed_error()
             try:
@@ -209,22 +218,24 @@ class LmdbEnvironment:
             except lmdb.MapResizedError:
                 self._move_map(0)
                 continue
-            if txn.stat(self._main)["entries"] <= len(self.gate.known):
-                return txn
-            self._find_tables_writing(txn)
+            try:
+                if txn.stat(self._main)["entries"] <= len(self.gate.known):
+                    return txn
+                self._find_tables_writing(txn)
+            except lmdb.Error as error:
+                raise self._finding_error(error) from None
+            finally:
+                del txn  # the frames of an error that somebody keeps would keep the transaction open
 
-    def create_table(self, txn: Txn, table: str, tables: Iterable[str], first: bool) -> Database:
-        """Make a table in the write transaction; `tables_created` must follow when that has ended.
+    def create_table(self, txn: Txn, table: str, tables: Iterable[str]) -> Database:
+        """Make a table in the write transaction; the gate learns its handle when that is committed.
 
         Args:
             tables: the names of those that the transaction has.
-            first: whether it is the first one of this transaction.
 
         Raises:
             LimitExceeded: there are as many buckets as there may be.
         """
-        if first:
-            self._handle_lock.acquire()
         buckets = sum(1 for name in tables if not name.startswith("~"))
         if buckets >= self.max_buckets and not table.startswith("~"):
             raise self._too_many_buckets()
@@ -232,11 +243,6 @@ class LmdbEnvironment:
             return self.env.open_db(table.encode(), txn=txn)
         except lmdb.DbsFullError:
             raise self._too_many_buckets() from None
-
-    def tables_created(self, handles: dict[str, Database]) -> None:
-        """The write transaction that made tables has ended; `handles` are those that stay."""
-        self.gate.learn(handles)
-        self._handle_lock.release()
 
     def _too_many_buckets(self) -> LimitExceeded:
         return LimitExceeded("the number of buckets", self.max_buckets + 1, self.max_buckets)
@@ -261,23 +267,15 @@ class LmdbEnvironment:
         except lmdb.Error as error:
             raise self._finding_error(error) from None
         finally:
-            self.gate.leave()
+            self.gate.inside.pop()
         self.gate.learn(found)
 
     def _find_tables_writing(self, txn: Txn) -> None:
         """The same in a write transaction, which is committed."""
-        with self._handle_lock:
-            try:
-                names = self._unknown_tables(txn)
-                found = {name: self.env.open_db(name.encode(), txn=txn, create=False) for name in names}
-                txn.commit()
-            except lmdb.Error as error:
-                txn.abort()
-                raise self._finding_error(error) from None
-            except StoreUnavailable:
-                txn.abort()
-                raise
-            self.gate.learn(found)
+        names = self._unknown_tables(txn)
+        found = {name: self.env.open_db(name.encode(), txn=txn, create=False) for name in names}
+        txn.commit()
+        self.gate.learn(found)
 
     def _unknown_tables(self, txn: Txn) -> list[str]:
         names = txn.cursor(self._main).iternext(keys=True, values=False)
@@ -329,12 +327,21 @@ class LmdbEnvironment:
         with self._copy_lock:
             self.gate.shut()
             try:
+                self.moves += 1
                 env.set_mapsize(size)
                 self._map_size = max(self._map_size, int(env.info()["map_size"]))
             except (lmdb.Error, OverflowError) as error:
-                raise StoreBroken(self.path, f"the map cannot have {size} bytes ({error})") from None
+                self._lost = StoreBroken(self.path, f"the map cannot have {size} bytes ({error})")
+                raise self._lost from None
             finally:
-                self.gate.open()
+                self._open_gate()
+
+    def _open_gate(self) -> None:
+        try:
+            self.gate.open()
+        except BaseException:  # interrupted, perhaps before it began
+            self.gate.open()
+            raise
 
     def map_size(self) -> int:
         """Bytes that the map has room for."""
@@ -354,23 +361,25 @@ class LmdbEnvironment:
 
     def clear_stale_readers(self) -> int:
         """Free the slots of processes that died while they read; how many there were."""
+        env = self.env
         self.gate.enter()
         try:
-            return int(self.env.reader_check())
+            return int(env.reader_check())
         except lmdb.Error as error:
             raise self.error(error) from None
         finally:
-            self.gate.leave()
+            self.gate.inside.pop()
 
     def flush(self) -> None:
         """Have the system write all commits to the disk."""
+        env = self.env
         self.gate.enter()
         try:
-            self.env.sync(True)
+            env.sync(True)
         except lmdb.Error as error:
             raise self.error(error) from None
         finally:
-            self.gate.leave()
+            self.gate.inside.pop()
 
     def copy(self, directory: str) -> None:
         """Write a compact copy of the last commit to an empty directory."""
@@ -390,21 +399,31 @@ class LmdbEnvironment:
 
     def info_and_readers(self) -> tuple[dict[str, int], list[tuple[int, int]]]:
         """LMDB's figures (with `psize`), and (process id, transaction id) of each reader of any process."""
+        env = self.env
         self.gate.enter()
         try:
             info: dict[str, int] = {"psize": self._page_size}
-            info.update((name, int(str(value))) for name, value in self.env.info().items())
-            readers = self.env.readers()
+            info.update((name, int(str(value))) for name, value in env.info().items())
+            readers = env.readers()
         except lmdb.Error as error:
             raise self.error(error) from None
         finally:
-            self.gate.leave()
+            self.gate.inside.pop()
         rows = [line.split() for line in readers.splitlines()]
         return info, [(int(row[0]), int(row[2])) for row in rows if len(row) == 3 and row[2].isdigit()]
 
     def error(self, error: lmdb.Error) -> Exception:
         """What an error of LMDB's means."""
-        return from_lmdb(self.path, error)
+        return self._lost if self._lost is not None else from_lmdb(self.path, error)
+
+    def hold_still(self) -> ExitStack:
+        """Have nobody write, copy, or be inside LMDB, until the stack that it returns is closed."""
+        with ExitStack() as stack:
+            stack.enter_context(self.write_lock)
+            stack.enter_context(self._copy_lock)
+            self.gate.shut(0.0)
+            stack.callback(self.gate.open)
+            return stack.pop_all()
 
     def leave_to_parent(self) -> None:
         """This process was forked off: forget the environment, without touching it."""

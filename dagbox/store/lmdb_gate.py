@@ -1,7 +1,7 @@
 """Who is inside LMDB right now, so that the map is moved only when nobody is.
 
 `set_mapsize` takes the memory map away and puts a new one in place; a thread that is inside a call of LMDB's at
-that moment reads memory that is gone. So every such call of a reader stands between `enter` and `leave`, and
+that moment reads memory that is gone. So every such call of a reader stands between `enter` and a pop of `inside`, and
 the map is moved in two steps:
 
 1. No new snapshot begins, and those that are open get a little time to end.
@@ -11,6 +11,11 @@ the map is moved in two steps:
 The shortest reads do not call `enter`; they append to `inside` and then look up the handle of their bucket. A shut
 gate has an empty table of handles, so these reads find nothing, leave, and go the long way, which waits. (An
 append and a look-up of a list or dict are atomic, and in order; so either the reader is seen, or it sees the gate.)
+
+An interrupt (Ctrl-C, or any signal handler that raises) must leave nobody behind inside, and no gate shut. It comes
+right after a call of a built-in or at the beginning of a function, never right before a call; so an append stands
+inside the `try` whose `finally` takes it back, and that takes it back with no function of its own in between.
+Those who wait look again and again, since an interrupt in the middle of `threading.Event` may leave that locked.
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ class Gate(Generic[Handle, Txn]):
 
     Attributes:
         generation: rises when the gate is reset.
+        draining: whether somebody waits for the open snapshots to end.
         begin: begins a read transaction, on the table of a handle if it gets one.
         inside: one item for each reader that is inside LMDB.
         handles: table name -> handle, empty while the gate is shut; never changed in place.
@@ -43,12 +49,10 @@ class Gate(Generic[Handle, Txn]):
 
     __slots__ = (
         "_known",
-        "_mover",
         "_mutex",
-        "_open",
         "_shut",
-        "_undrained",
         "begin",
+        "draining",
         "generation",
         "handles",
         "inside",
@@ -68,12 +72,8 @@ class Gate(Generic[Handle, Txn]):
         self.snapshots: dict[int, tuple[int, float]] = {}
         self._known: dict[str, Handle] = {}
         self._mutex = threading.Lock()
-        self._mover = threading.Lock()
-        self._undrained = threading.Event()
-        self._undrained.set()
-        self._open = threading.Event()
-        self._open.set()
         self._shut = False
+        self.draining = False
 
     @property
     def known(self) -> dict[str, Handle]:
@@ -87,39 +87,44 @@ class Gate(Generic[Handle, Txn]):
             if not self._shut:
                 self.handles = self._known
 
-    @property
-    def draining(self) -> bool:
-        """Whether somebody waits for the open snapshots to end."""
-        return not self._undrained.is_set()
-
     def enter(self) -> None:
-        """Go inside; waits while the gate is shut."""
-        self.inside.append(None)
-        while self._shut:
-            self.inside.pop()
-            self._open.wait()
-            self.inside.append(None)
-
-    def leave(self) -> None:
-        """Come out again."""
-        self.inside.pop()
+        """Go inside; waits while the gate is shut. To come out again is to pop an item of `inside`."""
+        inside = self.inside
+        while True:
+            try:
+                inside.append(None)
+                if not self._shut:
+                    return
+            except BaseException:
+                inside.pop()
+                raise
+            inside.pop()
+            while self._shut:
+                time.sleep(_POLL_S)
 
     def wait_to_begin(self) -> None:
         """Wait while no new snapshot may begin; one who has a snapshot open already does not wait."""
-        if not self._undrained.is_set() and not self._holds_snapshot(threading.get_ident()):
-            self._undrained.wait()
+        if self.draining and not self._holds_snapshot(threading.get_ident()):
+            while self.draining:
+                time.sleep(_POLL_S)
 
     def shut(self, patience_s: float = DRAIN_S) -> None:
         """Wait for open snapshots (not the caller's own) to end, then let nobody in, and wait until all are out.
 
-        `open` must follow, in the same thread.
+        `open` must follow, unless it raises. For one caller at a time.
 
         Args:
             patience_s: how long to wait for snapshots, in seconds; then they are ended by what follows.
         """
-        self._mover.acquire()
-        me, until = threading.get_ident(), time.monotonic() + patience_s
-        self._undrained.clear()
+        try:
+            self.draining = True
+            self._wait_to_shut(time.monotonic() + patience_s)
+        except BaseException:
+            self.open()
+            raise
+
+    def _wait_to_shut(self, until: float) -> None:
+        me = threading.get_ident()
         while True:
             while self._others_read(me) and time.monotonic() < until:
                 time.sleep(_POLL_S)
@@ -133,18 +138,13 @@ class Gate(Generic[Handle, Txn]):
 
     def open(self) -> None:
         """Let everybody in again."""
+        self.draining = False
         self._set_shut(False)
-        self._undrained.set()
-        self._mover.release()
 
     def _set_shut(self, shut: bool) -> None:
         with self._mutex:
             self._shut = shut
             self.handles = {} if shut else self._known
-        if shut:
-            self._open.clear()
-        else:
-            self._open.set()
 
     def _others_read(self, me: int) -> bool:
         return any(thread != me for thread, _ in list(self.snapshots.values()))

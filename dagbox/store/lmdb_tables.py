@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from dagbox.errors import StoreError
+from dagbox.errors import StoreCorrupt, StoreError
 from dagbox.store.lmdb_env import LmdbEnvironment
 from dagbox.store.tables import MAX_TABLE_KEY_BYTES
 
@@ -75,23 +75,25 @@ class LmdbReadTables:
         self._txn: Txn | None = None
         self._walks: list[Walk] = []
         self._txn, self._handles = environment.begin_read()
-        self._generation = self._gate.generation
-        self._gate.snapshots[id(self)] = (threading.get_ident(), time.monotonic())
-        self._gate.leave()
+        try:
+            self._generation = self._gate.generation
+            self._moves = environment.moves
+            self._gate.snapshots[id(self)] = (threading.get_ident(), time.monotonic())
+        except BaseException:
+            self._gate.snapshots.pop(id(self), None)
+            raise
+        finally:
+            self._gate.inside.pop()
 
     def enter(self) -> Txn:
-        """Go inside; `leave` must follow."""
+        """Go inside; to come out again is to pop an item of the gate's `inside`."""
         if self._generation != self._gate.generation:
             raise StoreError("the snapshot belongs to the process that this one was forked off: take a new one")
         self._gate.enter()
         if self._txn is None:
-            self._gate.leave()
+            self._gate.inside.pop()
             raise StoreError("the snapshot is closed: take a new one")
         return self._txn
-
-    def leave(self) -> None:
-        """Come out again."""
-        self._gate.leave()
 
     @property
     def handles(self) -> dict[str, Database]:
@@ -100,8 +102,10 @@ class LmdbReadTables:
 
     def failed(self, error: lmdb.Error) -> Exception:
         """What an error of LMDB's means for this snapshot."""
-        if isinstance(error, lmdb.BadTxnError) or "closed/deleted/dropped" in str(error):
+        if self._moves != self._environment.moves:
             return StoreError("the snapshot was open for too long: the store had to grow; take a new one")
+        if isinstance(error, lmdb.BadTxnError):
+            return StoreCorrupt(self._environment.path, "a page of it cannot be read")
         return self._environment.error(error)
 
     def get(self, table: str, key: bytes) -> bytes | None:
@@ -112,7 +116,7 @@ class LmdbReadTables:
         except lmdb.Error as error:
             raise self.failed(error) from None
         finally:
-            self._gate.leave()
+            self._gate.inside.pop()
 
     def getter(self, table: str) -> Callable[[bytes], bytes | None]:
         handle = self._handles.get(table)
@@ -141,7 +145,7 @@ class LmdbReadTables:
         items = walk(txn, handle, low, high, reverse)
         self._walks.append(items)
         del txn
-        self._gate.leave()
+        self._gate.inside.pop()
         size = _FIRST_PAGE
         while page := self._next_page(items, size):
             yield from page
@@ -156,7 +160,7 @@ class LmdbReadTables:
         except lmdb.Error as error:
             raise self.failed(error) from None
         finally:
-            self._gate.leave()
+            self._gate.inside.pop()
 
     def tables(self) -> list[str]:
         return sorted(self._handles)
@@ -173,7 +177,7 @@ class LmdbReadTables:
         except lmdb.Error as error:
             raise self.failed(error) from None
         finally:
-            self._gate.leave()
+            self._gate.inside.pop()
 
     def abandon(self) -> None:
         """The transaction goes away without a `close`: nobody has to wait for it any more."""
@@ -189,7 +193,7 @@ class LmdbReadTables:
             _end_walks(self._walks)
             self._gate.snapshots.pop(id(self), None)
         finally:
-            self._gate.leave()
+            self._gate.inside.pop()
 
 
 class LmdbWriteTables:
@@ -204,7 +208,6 @@ class LmdbWriteTables:
         self._walks: list[Walk] = []
         self._handles = dict(environment.gate.known)
         self._created: dict[str, Database] = {}
-        self._created_any = False
 
     def get(self, table: str, key: bytes) -> bytes | None:
         handle = self._handles.get(table)
@@ -247,29 +250,17 @@ class LmdbWriteTables:
         return 0 if handle is None else int(self._txn.stat(handle)["entries"])
 
     def _create(self, table: str) -> Database:
-        first, self._created_any = not self._created_any, True
-        handle = self._environment.create_table(self._txn, table, self._handles, first)
+        handle = self._environment.create_table(self._txn, table, self._handles)
         self._handles[table] = self._created[table] = handle
         return handle
 
     def commit(self) -> None:
         """Make it all durable."""
-        created: dict[str, Database] = {}
-        try:
-            self._txn.commit()
-            created = self._created
-        finally:
-            self._end(created)
+        self._txn.commit()
+        if self._created:
+            self._environment.gate.learn(self._created)
 
     def abort(self) -> None:
         """Give it all up."""
-        try:
-            _end_walks(self._walks)
-            del self._txn
-        finally:
-            self._end({})
-
-    def _end(self, created: dict[str, Database]) -> None:
-        if self._created_any:
-            self._created_any = False
-            self._environment.tables_created(created)
+        _end_walks(self._walks)
+        del self._txn

@@ -1,0 +1,1 @@
+"""DagBox under faults: failing disks, crashes at every write, damaged files, dying processes, interrupts."""

@@ -1,0 +1,71 @@
+"""The store cannot do it, or somebody else has the role."""
+
+from __future__ import annotations
+
+from dagbox.errors.base import DagBoxError
+
+
+class StoreError(DagBoxError):
+    """The store cannot do what was asked. Fields depend on the cause."""
+
+    code = "store"
+
+
+class StoreFull(StoreError):
+    """No room on the disk. Fields: path, reason."""
+
+    code = "store_full"
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"no room to write to {path} ({reason}): reads go on, writes work again when there is room",
+            path=path,
+            reason=reason,
+        )
+
+
+class StoreUnavailable(StoreError):
+    """The directory cannot be opened, read or written. Fields: path, reason."""
+
+    code = "store_unavailable"
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"cannot open the store in {path}: {reason}", path=path, reason=reason)
+
+
+class StoreCorrupt(StoreError):
+    """What is on disk is not what was written. Fields: path, reason."""
+
+    code = "store_corrupt"
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"the store in {path} is damaged: {reason}", path=path, reason=reason)
+
+
+class StoreBroken(StoreError):
+    """A failed commit left the engine unusable; the process has to open it again. Fields: path, reason."""
+
+    code = "store_broken"
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"the store in {path} must be opened again: {reason}", path=path, reason=reason)
+
+
+class InUse(DagBoxError):
+    """Another process has that role. Fields: what, path, pid."""
+
+    code = "in_use"
+    what: str
+    path: str
+    pid: int
+
+    def __init__(self, what: str, path: str, pid: int) -> None:
+        super().__init__(f"{path} already has {what} (process {pid})", what=what, path=path, pid=pid)

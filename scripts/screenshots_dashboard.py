@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,7 +169,7 @@ async def store(camera: Camera) -> None:
     await camera.until(lambda: len(camera.rows("buckets")) > 2, "the buckets")
     await camera.take("store")
     largest = max(camera.rows("buckets"), key=lambda row: row.data["bytes"]).key
-    name = next((row.key for row in camera.rows("buckets") if row.key == "distribution"), largest)
+    name = next((row.key for row in camera.rows("buckets") if row.key == "package"), largest)
     await camera.choose("buckets", lambda row: row.key == name)
     await camera.press("enter")
     await camera.until(lambda: camera.rows("records"), "the records")
@@ -200,7 +201,11 @@ async def locks_and_logic(camera: Camera) -> None:
     goal.value = f"{heads[0]}(X, Y)" if heads else f"{camera.rows('facts')[0].data['predicate']}(X, Y)"
     await camera.press("enter")
     await camera.until(lambda: camera.rows("answers"), "answers")
-    await camera.press("down", "enter")
+    answers = [row.data for row in camera.rows("answers")]
+    largest = Counter(row["X"] for row in answers).most_common(1)[0][0]
+    far = [row for row in answers if row["X"] == largest][-1]
+    await camera.choose("answers", lambda row: row.data == far)
+    await camera.press("enter")
     await camera.until(lambda: camera.app.screen.query_one("#proof").display, "the proof")
     await camera.take("query")
 
@@ -219,12 +224,12 @@ def main() -> None:
 
             def waiting() -> None:
                 try:
-                    with other.lock("report/weekly", ttl=20, wait=55, owner="somebody in line"):
+                    with other.lock("report/weekly", ttl=20, wait=55, owner="mailer:88"):
                         pass
                 except dagbox.Locked:
                     return
 
-            with db.lock("report/weekly", "report/monthly", ttl=60, owner="the screenshots"):
+            with db.lock("report/weekly", "report/monthly", ttl=60, owner="cron:4711"):
                 line = threading.Thread(target=waiting, daemon=True)
                 line.start()
                 asyncio.run(take_all(directory, out, held))

@@ -2,9 +2,9 @@
 
 refresh    one poll of 200 workers and 50 services taken in and drawn at 200x60, all tables and graphs: CPU time of
            this process, which runs nothing else
-watched    reads through the broker, 64 in flight, while a dashboard of a process of its own polls every second and
-           while it is stopped, in turns; the share that is left goes by the CPU time that the node's processes take
-           for a read, since on a machine with other work the throughput alone tells more of that work
+watched    reads through the broker, a request each, 64 in flight, while a dashboard of a process of its own polls every
+           second and while it is stopped, in turns; the share that is left goes by the CPU time that the node's
+           processes take for a read: on a machine with other work the throughput alone tells more of that work
 """
 
 from __future__ import annotations
@@ -96,12 +96,13 @@ def _cpu_s(processes: list[psutil.Process]) -> float:
 
 async def _read(address: str) -> float:
     async with aio.connect(address) as db:
+        record = {"bucket": "bench", "key": "k"}
         end = time.perf_counter() + WINDOW_S
 
         async def one() -> int:
             done = 0
             while time.perf_counter() < end:
-                await db.get("bench", "k")
+                await db.call("reader", record, repeatable=True)
                 done += 1
             return done
 

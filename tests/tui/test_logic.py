@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,6 @@ from textual.widgets import Tree
 import dagbox
 from dagbox.tui.goal import answered
 from dagbox.tui.proof import proof_of
-from dagbox.tui.screens.dialogs import Confirm
 from dagbox.tui.screens.record import RecordTree
 from tests.tui.conftest import Served, serving, watching
 
@@ -61,34 +58,6 @@ async def test_predicates_and_rules_are_listed(reasoning: Served) -> None:
         await screen.press("n")
         await screen.until(lambda: len(screen.keys("rules")) == 2, "the rules")
         await screen.sees("needs(X, Z) :- depends(X, Y), needs(Y, Z).")
-
-
-async def test_a_running_query_is_seen_and_stopped(reasoning: Served) -> None:
-    with dagbox.connect(reasoning.address) as db:
-        with db.batch() as batch:
-            for number in range(600):
-                batch.assert_fact("next", number, number + 1)
-        ended: list[dagbox.DagBoxError | None] = []
-
-        def ask() -> None:
-            try:
-                db.query("next(A, B), next(C, D), next(E, F), A + C + E < 0", timeout=60)
-                ended.append(None)
-            except dagbox.DagBoxError as error:
-                ended.append(error)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        async with watching(reasoning) as screen:
-            await screen.press("5", "n", "n", "n")
-            await screen.until(lambda: screen.keys("queries"), "the query")
-            await screen.sees("query next(A, B)", "working")
-            await screen.press("x")
-            await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-            await screen.press("y")
-            await asyncio.to_thread(thread.join, 20)
-            assert isinstance(ended[0], dagbox.Cancelled)
-            await screen.until(lambda: not screen.keys("queries"), "no query")
 
 
 async def test_a_record_tells_the_facts_that_name_it(reasoning: Served) -> None:

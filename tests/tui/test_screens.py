@@ -188,14 +188,13 @@ async def test_a_record_unfolds_its_refs_when_asked(served: Served) -> None:
 
 async def test_locks_show_holders_and_who_waits(served: Served) -> None:
     with dagbox.connect(served.address) as db, dagbox.connect(served.address) as other:
-        held = db.lock("user/1", "user/2", ttl=30, owner="first")
-        with held:
 
-            def wait() -> None:
-                with pytest.raises(dagbox.Locked), other.lock("user/1", ttl=5, wait=8, owner="second"):
-                    pass
+        def wait() -> None:
+            with other.lock("user/1", ttl=5, wait=30, owner="second"):
+                pass
 
-            waiting = threading.Thread(target=wait)
+        waiting = threading.Thread(target=wait)
+        with db.lock("user/1", "user/2", ttl=30, owner="first"):
             waiting.start()
             async with watching(served) as screen:
                 await screen.press("4")
@@ -205,7 +204,7 @@ async def test_locks_show_holders_and_who_waits(served: Served) -> None:
                 await screen.press("enter")
                 assert isinstance(screen.app.screen, Whole)
                 await screen.sees("1. second")
-            await asyncio.to_thread(waiting.join)
+        await asyncio.to_thread(waiting.join)
 
 
 async def test_a_service_that_is_missing_is_told_and_the_rest_is_shown(tmp_path: Path) -> None:

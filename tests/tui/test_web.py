@@ -53,7 +53,9 @@ async def test_a_browser_shows_a_live_worker_and_a_key_changes_the_screen(served
                 if await page.value("document.body.classList.contains('-first-byte')"):
                     break
                 await asyncio.sleep(0.05)
-            assert not [each for each in page.requested if not each.startswith((url.partition("/?")[0], "ws:", "data:"))]
+            assert not [
+                each for each in page.requested if not each.startswith((url.partition("/?")[0], "ws:", "data:"))
+            ]
             before = await page.picture()
             page.received.clear()
             await page.press("3")

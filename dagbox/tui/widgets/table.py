@@ -165,6 +165,7 @@ class LiveTable(ScrollView, can_focus=True):
         self._fitted = []
         self._strips.clear()
         self._arrange()
+        self.refresh()
 
     def select(self, key: str) -> bool:
         """Put the cursor on a row; whether there is one of that key."""
@@ -224,8 +225,7 @@ class LiveTable(ScrollView, can_focus=True):
     # ------------------------------------------------------------------ what it looks like
 
     def on_resize(self) -> None:
-        """The columns are chosen anew."""
-        self._fitted = []
+        """The cursor stays in sight. (The columns are fitted when the next line is rendered.)"""
         self._show_cursor()
 
     def render_line(self, y: int) -> Strip:

@@ -142,8 +142,19 @@ class Program:
                         raise NotStratified(cycle, through, str(rule), at)
         return groups
 
+    def _check_declarations(self) -> None:
+        """Refuse two declarations of one predicate that say different things. Raises TypeMismatch."""
+        for statement in self.statements:
+            if isinstance(statement, Declaration):
+                kept = self.declarations[statement.predicate]
+                for number, (one, other) in enumerate(zip(statement.types, kept.types, strict=True), 1):
+                    if one != other:
+                        what = "another declaration of it"
+                        raise TypeMismatch(what, kept.predicate, number, other, one, str(statement), statement.at)
+
     def _check_types(self) -> dict[str, tuple[str, ...]]:
         """For each predicate what its arguments are, declared or following from the rules. Raises TypeMismatch."""
+        self._check_declarations()
         types = {name: declared.types for name, declared in self.declarations.items()}
         for derivation in self.derivations:
             kinds = tuple(derivation.bucket if path == ("key",) else ANY for path in derivation.paths)

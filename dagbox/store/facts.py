@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from itertools import chain
 from typing import Any
 
@@ -190,7 +190,7 @@ class _Predicates(Mapping[str, int]):
         return sum(1 for _ in self._facts.names())
 
 
-class _Streamed(Iterable[Any]):
+class _Streamed(Collection[Any]):
     """The rests with nothing bound: read piece by piece, from the start each time it is iterated."""
 
     def __init__(self, facts: StoredFacts, space: Space) -> None:
@@ -199,6 +199,9 @@ class _Streamed(Iterable[Any]):
 
     def __len__(self) -> int:
         return self._space.count
+
+    def __contains__(self, rest: object) -> bool:
+        return any(one == rest for one in self)
 
     def __iter__(self) -> Iterator[Any]:
         rows = self._facts.rows(self._space)

@@ -48,6 +48,7 @@ def test_a_rule_that_is_there_is_added_once(store: Store) -> None:
         ("p(X) :- stored(X).", "arity_mismatch"),
         ("p(X) :- age(X, N), q(N).", "type_mismatch"),
         ("decl stored(number, text).", "type_mismatch"),
+        ("decl q(number).", "type_mismatch"),
     ],
 )
 def test_a_wrong_rule_changes_nothing(store: Store, text: str, code: str) -> None:

@@ -130,14 +130,16 @@ def pack(value: object) -> bytes:
         InvalidArgument: a type that MessagePack cannot carry, an integer beyond 64 bits, nesting beyond 511.
     """
     try:
-        return _packb(value)  # type: ignore[no-any-return]
+        packed: bytes = _packb(value)
+        return packed
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidArgument(f"cannot pack the value: {error}") from None
 
 
 def new_packer() -> Callable[[object], bytes]:
     """A `pack` for one thread, which keeps its buffer and so is faster; it raises msgpack's own errors."""
-    return msgpack.Packer(default=_pack_other, datetime=True).pack  # type: ignore[no-any-return]
+    packer: Callable[[object], bytes] = msgpack.Packer(default=_pack_other, datetime=True).pack
+    return packer
 
 
 def unpack(data: bytes | memoryview) -> Any:

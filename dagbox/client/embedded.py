@@ -81,14 +81,14 @@ class EmbeddedDatabase(Database, ShortReads):
         self.reads = 0
         """Reads by the short way; the node adds them to its figures."""
         node.count_reads_of(self)
-        self._get_data: Callable[[str, str], bytes | None] = node.store.get_data
+        self._get_data: Callable[[Any, str], bytes | None] = node.store.get_data
 
     def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """As `Database.get`."""
         # One frame between the program and the store: this is what programs do most, and what they measure.
         if key is not None:
             self.reads += 1
-            data = self._get_data(target, key)  # type: ignore[arg-type]
+            data = self._get_data(target, key)
             if data is not None:
                 return unpack_trusted(data)
             return self._not_found(target, key, default)

@@ -468,4 +468,5 @@ def part_of(name: str, answer: Any) -> list[Fields]:
     items = answer.get(name) if isinstance(answer, dict) else answer
     if not isinstance(items, list):
         raise unexpected(name, answer)
-    return Fields.of(items)  # type: ignore[no-any-return]
+    found: list[Fields] = Fields.of(items)
+    return found

@@ -38,27 +38,32 @@ class Status(Fields):
     @property
     def broker(self) -> Fields:
         """Figures of the broker: uptime, clients, messages, bytes."""
-        return self["broker"]  # type: ignore[no-any-return]
+        part: Fields = self["broker"]
+        return part
 
     @property
     def services(self) -> list[Fields]:
         """Each service: queue, workers, times, done, errors."""
-        return self["services"]  # type: ignore[no-any-return]
+        part: list[Fields] = self["services"]
+        return part
 
     @property
     def workers(self) -> list[Fields]:
         """Each worker: service, age of its last heartbeat, credit, requests it holds."""
-        return self["workers"]  # type: ignore[no-any-return]
+        part: list[Fields] = self["workers"]
+        return part
 
     @property
     def store(self) -> Fields:
         """Figures of the store: engine, version, entries, bytes."""
-        return self["store"]  # type: ignore[no-any-return]
+        part: Fields = self["store"]
+        return part
 
     @property
     def locks(self) -> Fields:
         """Figures of the lock table: leases, waiters."""
-        return self["locks"]  # type: ignore[no-any-return]
+        part: Fields = self["locks"]
+        return part
 
     @classmethod
     def from_wire(cls, value: object) -> Status:
@@ -128,7 +133,7 @@ class Future(Generic[T]):
     def __init__(self, decode: Callable[[Any], T]) -> None:
         self._decode = decode
         self._state = "open"
-        self._value: T | None = None
+        self._value: Any = None
         self._error: DagBoxError | None = None
 
     @property
@@ -147,7 +152,8 @@ class Future(Generic[T]):
             raise InvalidArgument("no result yet: results are there when the block has ended without an exception")
         if self._error is not None:
             raise self._error
-        return self._value  # type: ignore[return-value]
+        value: T = self._value
+        return value
 
     def exception(self) -> DagBoxError | None:
         """What the request failed with, or None; raises InvalidArgument before the block has ended."""

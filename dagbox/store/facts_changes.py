@@ -127,16 +127,26 @@ class FactChanges:
             return rows
         return {row for row in rows if signature.misfit(row) is None}
 
-    def change_derived(self, derived: Derived, old: Iterable[Row], new: Iterable[Row]) -> None:
-        """Put rows into the space of a declaration and take others out; those in both stay."""
+    def change_derived(self, derived: Derived, old: set[Row], new: set[Row]) -> None:
+        """Have a record give other rows than before.
+
+        Nobody else gives its rows (each has its key), so what it gave is there, and what it gives anew is not: no
+        look-up is needed.
+        """
         opened = self.opened(derived.predicate, derived.source)
         assert opened is not None
-        new = set(new)
-        for row in old:
-            if row not in new:
-                self.remove(opened, row)
-        for row in new:
-            self.add(opened, row)
+        for row in old - new:
+            if row in opened.added:
+                opened.added.discard(row)
+            else:
+                opened.removed.add(row)
+        for row in new - old:
+            if row in opened.removed:
+                opened.removed.discard(row)
+            else:
+                opened.added.add(row)
+        if len(opened.added) + len(opened.removed) >= _FLUSH_ROWS:
+            self.flush_space(opened)
 
     # --- spaces
 

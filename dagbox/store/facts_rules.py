@@ -177,7 +177,7 @@ class RuleChanges:
             data = unpacked(open_sealed(value).data)
             for derived in declared:
                 rows = self._facts.fitting(derived, derived_rows(derived, key.decode(), data))
-                self._facts.change_derived(derived, (), rows)
+                self._facts.change_derived(derived, set(), rows)
 
 
 def _signatures(program: Program) -> dict[str, Signature]:

@@ -72,7 +72,7 @@ def follow_record(
     after = None if new is None else unpacked(new)
     facts = tx.logic().facts
     for derived in declared:
-        gone: set[Row] = set() if old is None else derived_rows(derived, key, before)
+        gone: set[Row] = set() if old is None else facts.fitting(derived, derived_rows(derived, key, before))
         come: set[Row] = set() if new is None else facts.fitting(derived, derived_rows(derived, key, after))
         if gone != come:
             facts.change_derived(derived, gone, come)

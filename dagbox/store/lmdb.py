@@ -26,6 +26,7 @@ from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes, number_to_bytes, open_live
 from dagbox.store.keys import new_key
 from dagbox.store.lmdb_copy import copy_to_directory
+from dagbox.store.lmdb_create import make_data_file
 from dagbox.store.lmdb_env import LmdbEnvironment
 from dagbox.store.lmdb_errors import lmdb_version
 from dagbox.store.lmdb_stats import CommitStats, environment_stats
@@ -376,5 +377,6 @@ def _prepare_directory(path: str, readonly: bool) -> None:
                 raise StoreUnavailable(path, "there is no store in it")
         else:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_data_file(directory)
     except OSError as error:
         raise StoreUnavailable(path, error.strerror or str(error)) from None

@@ -60,8 +60,7 @@ def test_histories_under_kills_and_stops(tmp_path: Path) -> None:
             for number in range(ACCOUNTS):
                 batch.put("account", EACH, key=f"a{number}")
         clients = [
-            start_program(str(tmp_path), f"c{n}", str(SEED * 100 + n), str(SECONDS), code=_run())
-            for n in range(CLIENTS)
+            start_program(str(tmp_path), f"c{n}", str(SEED * 100 + n), str(SECONDS), code=RUN) for n in range(CLIENTS)
         ]
         done = disturb(db, chance, time.monotonic() + SECONDS - 1.0)
         events: list[dict[str, Any]] = []

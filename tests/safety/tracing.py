@@ -29,11 +29,12 @@ needs_strace = pytest.mark.skipif(not can_trace(), reason="strace is not install
 
 
 def traced(
-    directory: Path, command: list[str], calls: str, *options: str, output: str = os.devnull
+    directory: Path | None, command: list[str], calls: str, *options: str, output: str = os.devnull
 ) -> subprocess.CompletedProcess[str]:
-    """Run a Python program under strace, with an eye on a store's data file only."""
+    """Run a Python program under strace, with an eye on a store's data file only, or on all files (None)."""
     assert STRACE is not None
-    watch = ["-P", str(directory / "data.mdb"), "-e", f"trace={calls}", "-e", "signal=none", *options]
+    only = ["-P", str(directory / "data.mdb")] if directory is not None else []
+    watch = [*only, "-e", f"trace={calls}", "-e", "signal=none", *options]
     return subprocess.run(
         [STRACE, "-f", "--seccomp-bpf", "-qq", "-o", output, *watch, sys.executable, *command],
         capture_output=True,

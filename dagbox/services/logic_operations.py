@@ -157,14 +157,14 @@ class LogicOperations:
         limit = fields.get("limit")
         if limit is not None:
             limit = whole(limit, "the limit of a query")
-        engine, facts = self._book.engine(snapshot), facts_of(snapshot)
+        engine, budget = self._book.engine(snapshot), job.budget(self._limits, _timeout_s(fields))
         answers = engine.query(
             goal,
-            facts,
+            facts_of(snapshot, budget),
             params=_params(fields),
             limit=None if limit is None else limit + 1,
             order=_order(fields),
-            budget=job.budget(self._limits, _timeout_s(fields)),
+            budget=budget,
         )
         rows = list(answers.tuples)
         more = limit is not None and len(rows) > limit
@@ -180,8 +180,9 @@ class LogicOperations:
 
         fields = map_of(operation, _WHY_FIELDS, "why")
         goal = self._goal(fields, "why", job)
-        engine, facts, params = self._book.engine(snapshot), facts_of(snapshot), _params(fields)
+        engine, params = self._book.engine(snapshot), _params(fields)
         budget = job.budget(self._limits, _timeout_s(fields))
+        facts = facts_of(snapshot, budget)
         proof = why(engine, goal, facts, params=params, budget=budget)
         if proof is not None:
             return proof.to_data()

@@ -57,7 +57,9 @@ class KeyResolver:
             return [error] * len(keys)
 
     def _found(self, relation: ByQuery, keys: list[str], snapshot: Snapshot) -> list[Any]:
-        engine, facts, goal = self._book.engine(snapshot), facts_of(snapshot), relation.query
+        engine, goal = self._book.engine(snapshot), relation.query
+        budget = Job(relation.name).budget(self._limits, None)
+        facts = facts_of(snapshot, budget)
         prepared = engine.prepare(goal, engine.layered(facts))
         if relation.var not in prepared.columns:
             known = ", ".join(prepared.columns) or "none"
@@ -65,7 +67,6 @@ class KeyResolver:
         wanted = list(dict.fromkeys(keys))
         asks = _KEY in prepared.wanted
         params: list[dict[str, object]] = [{_KEY: key} for key in wanted] if asks else [{}]
-        budget = Job(relation.name).budget(self._limits, None)
         found = engine.query_many(goal, facts, params, budget=budget)
         place = prepared.columns.index(relation.var)
         bucket = relation.bucket or bucket_of(engine, goal, relation.var)

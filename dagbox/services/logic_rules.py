@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagbox.errors import InvalidArgument
@@ -16,6 +17,7 @@ from dagbox.store.facts_marks import read_mark
 from dagbox.store.facts_rules import parse_stored, stored_rules
 
 if TYPE_CHECKING:
+    from dagbox.datalog.budget import Budget
     from dagbox.datalog.engine import Engine
 
 _KEPT = 4
@@ -48,9 +50,14 @@ class RuleBook:
         return engine
 
 
-def facts_of(snapshot: Snapshot) -> StoredFacts:
-    """The facts of a snapshot."""
-    return StoredFacts(snapshot.tables)
+def facts_of(snapshot: Snapshot, budget: Budget | None = None) -> StoredFacts:
+    """The facts of a snapshot; reading many of them is ended by the check of a budget, too."""
+    check = None if budget is None else budget.check
+    if check is None:
+        return StoredFacts(snapshot.tables)
+    from dagbox.datalog.budget import Progress
+
+    return StoredFacts(snapshot.tables, partial(check, Progress(0, 0)))
 
 
 def goal_of(value: object) -> Any:
@@ -72,16 +79,6 @@ def goal_of(value: object) -> Any:
 def shown_goal(goal: Any) -> str:
     """A goal as people read it."""
     return goal if isinstance(goal, str) else ", ".join(map(str, goal))
-
-
-def columns_of(engine: Engine, goal: Any, snapshot: Snapshot) -> tuple[str, ...]:
-    """The variables of a goal, in order. Raises LogicError."""
-    return engine.prepare(goal, engine.layered(facts_of(snapshot))).columns
-
-
-def parameters_of(engine: Engine, goal: Any, snapshot: Snapshot) -> frozenset[str]:
-    """The names of the parameters of a goal. Raises LogicError."""
-    return engine.prepare(goal, engine.layered(facts_of(snapshot))).wanted
 
 
 def bucket_of(engine: Engine, goal: Any, variable: str) -> str | None:

@@ -63,7 +63,7 @@ class Job:
         """
         from dagbox.datalog.budget import Budget
 
-        began = time.monotonic()
+        began, self.progress = time.monotonic(), (0, 0)
         spans = [limits.seconds, timeout_s, None if self.ends is None else self.ends - began]
         allowed = min(span for span in spans if span is not None)
         return Budget(rows=limits.rows, bytes=limits.bytes, read=limits.read, check=self._checker(began, allowed))
@@ -72,11 +72,11 @@ class Job:
         ends = began + allowed
 
         def check(progress: Progress) -> None:
-            self.progress = progress
+            self.progress = derived, read = max(self.progress, progress)
             if self.stopped:
                 raise Cancelled("logic")
             if time.monotonic() >= ends:
-                raise QueryDeadline("logic", max(1, round(allowed * 1000)), progress.derived, progress.read)
+                raise QueryDeadline("logic", max(1, round(allowed * 1000)), derived, read)
 
         return check
 

@@ -26,6 +26,8 @@ from dagbox.store.tables import FACTS, PREDICATES, TableReader
 Access = Callable[[Any], Any]
 """From a key to its rests: a set, or any iterable where nothing is bound."""
 NO_RESTS: frozenset[Any] = frozenset()
+_CHECK_EVERY = 1024
+"""Chunks that are read between two checks."""
 _TEXT_STARTS = [b"\x01" + bytes([length]) for length in range(PLAIN_TEXT_BYTES + 1)]
 
 
@@ -34,10 +36,11 @@ class StoredFacts:
 
     Args:
         tables: the snapshot's.
+        check: called now and then while many facts are read; what it raises ends the reading.
     """
 
-    def __init__(self, tables: TableReader) -> None:
-        self._tables = tables
+    def __init__(self, tables: TableReader, check: Callable[[], None] | None = None) -> None:
+        self._tables = tables if check is None else _Watched(tables, check)
         self._known: dict[str, list[Space]] = {}
 
     # --- what there is
@@ -165,6 +168,26 @@ class StoredFacts:
                         continue
                     seen.add(rest)
                 yield key, ((value, rest) if bare else (value, *rest) if space.arity else ())
+
+
+class _Watched:
+    """Tables whose scans look now and then whether they should go on."""
+
+    def __init__(self, tables: TableReader, check: Callable[[], None]) -> None:
+        self._check = check
+        self._scan = tables.scan
+        self.get = tables.get
+        self.getter = tables.getter
+        self.tables = tables.tables
+        self.count = tables.count
+
+    def scan(
+        self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        for number, item in enumerate(self._scan(table, low, high, reverse)):
+            if number % _CHECK_EVERY == _CHECK_EVERY - 1:
+                self._check()
+            yield item
 
 
 class _Predicates(Mapping[str, int]):

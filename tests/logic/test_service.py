@@ -6,19 +6,22 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dagbox.datalog.budget import Progress
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, QueryDeadline, QueryLimit, UnknownPredicate
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
 from dagbox.services.logic import PER_CLIENT, LogicService
 from dagbox.services.logic_board import STALE_S, Board
 from dagbox.services.logic_operations import LogicOperations
-from dagbox.services.logic_running import QueryLimits
+from dagbox.services.logic_running import Job, QueryLimits
 from dagbox.services.reader import Reader
 from dagbox.store.base import AddRule, AssertFact, Put, Store
+from dagbox.store.facts import StoredFacts
 from dagbox.store.memory import MemoryStore
 from dagbox.values import pack, unpack
 from tests.logic.conftest import do
@@ -183,6 +186,20 @@ def test_bad_requests(logic: Driven, body: Any, words: str) -> None:
     assert isinstance(error, InvalidArgument)
     assert words in str(error)
     assert logic.ask(SHORT)["rows"] == [["b"]]
+
+
+def test_reading_many_stored_facts_is_ended_too(data: MemoryStore) -> None:
+    do(data, *[AssertFact("up", (number,)) for number in range(60_000)])
+    for goal in ("up(X), X < 0", "up(X)"):
+        job = Job("job")
+        job.stop()
+        with pytest.raises(Cancelled):
+            LogicOperations(data).run({"op": "query", "goal": goal}, job)
+    check = job.budget(QueryLimits(), None).check
+    assert check is not None
+    facts = StoredFacts(data.snapshot().tables, partial(check, Progress(0, 0)))
+    with pytest.raises(Cancelled):
+        facts.groups("up", (0,))
 
 
 def test_changed_rules_are_seen_by_the_next_query(logic: Driven, data: MemoryStore) -> None:

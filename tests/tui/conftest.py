@@ -136,6 +136,8 @@ def serving(
         yield Served(directory, address, broker, supervisor, stop, start)
     finally:
         remove_node_file(directory, address)
+        for loop, _ in running.values():
+            loop.stop()
         for name in list(running):
             stop(name)
         broker.stop()
@@ -183,9 +185,7 @@ class Screen:
 
     async def press(self, *keys: str) -> None:
         """Press keys, one after the other."""
-        for key in keys:
-            await self.pilot.press(key)
-            await self.pilot.pause()
+        await self.pilot.press(*keys)
 
     def text(self) -> str:
         """Everything that is on the screen."""

@@ -17,8 +17,9 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ from dagbox.values import pack
 BATCH = 10_000
 
 
-def write(store: Store, operations: Sequence[Operation]) -> None:
+def write(store: Store, operations: Iterable[Operation]) -> None:
     """Write operations in batches."""
-    for at in range(0, len(operations), BATCH):
-        store.apply([Batch(operations[at : at + BATCH])])
+    waiting = iter(operations)
+    while batch := tuple(islice(waiting, BATCH)):
+        store.apply([Batch(batch)])
 
 
 def took(task: str, count: int, work: Callable[[], Any], note: str = "") -> Figure:
@@ -70,11 +72,12 @@ def stored(store: Store, size: int) -> list[Figure]:
         timed("one node reaches", "in memory", lambda: len(engine.query(f"path({node}, X)", memory)), 21),
         timed("one node reaches", "in LMDB", reach, 21),
     ]
-    others = [(f"u{chance.randrange(size)}", f"w{chance.randrange(size)}") for _ in range(size)]
-    facts = [AssertFact("edge", pair) for pair in others[: size // 2]]
-    facts += [AssertFact("comment_of", (f"c{number}", f"p{number // 5}")) for number in range(size)]
-    made.append(took("assert a fact", len(facts), lambda: write(store, facts), f"in batches of {BATCH:,}"))
-    made.append(timed("one node reaches", "in LMDB", reach, 21, f"beside {len(facts):,} unrelated facts"))
+    others = ((f"u{chance.randrange(size)}", f"w{chance.randrange(size)}") for _ in range(size // 2))
+    comments = ((f"c{number}", f"p{number // 5}") for number in range(size))
+    facts = chain((AssertFact("edge", pair) for pair in others), (AssertFact("comment_of", pair) for pair in comments))
+    count = size // 2 + size
+    made.append(took("assert a fact", count, lambda: write(store, facts), f"in batches of {BATCH:,}"))
+    made.append(timed("one node reaches", "in LMDB", reach, 21, f"beside {count:,} unrelated facts"))
     for goal in ("comment_of(X, $key)", "comment_of($key, X)"):
         key = "p777" if goal.startswith("comment_of(X") else "c777"
         made.append(timed("bound argument", "in LMDB", asker(store, "", goal, key=key), 101, f"{goal}, {size:,} facts"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -96,9 +97,12 @@ def _pack_other(value: object) -> msgpack.ExtType:
         return msgpack.ExtType(_EXT_REF, msgpack.packb(parts))
     if isinstance(value, DagBoxError):
         return msgpack.ExtType(_EXT_ERROR, msgpack.packb(value.to_wire(), default=repr))
-    raise TypeError(
-        f"a {type(value).__name__} cannot be stored: use maps, lists, text, numbers, bytes, datetimes, refs"
-    )
+    if isinstance(value, int):
+        raise TypeError("an integer beyond 64 bits cannot be stored: use text or a float")
+    if isinstance(value, datetime):
+        raise TypeError("a datetime without a time zone cannot be stored: give it one, as in datetime.now(UTC)")
+    kind = type(value).__name__
+    raise TypeError(f"{kind!r} objects cannot be stored: use maps, lists, text, numbers, bytes, aware datetimes, refs")
 
 
 def _unpack_ext(code: int, payload: bytes) -> object:
@@ -120,7 +124,7 @@ def _unpack_ext(code: int, payload: bytes) -> object:
 
 _packb = partial(msgpack.packb, default=_pack_other, datetime=True)
 unpack_trusted = partial(msgpack.unpackb, ext_hook=_unpack_ext, strict_map_key=False, timestamp=3)
-"""`unpack` for bytes that `pack` made: raises msgpack's own errors."""
+"""`unpack` without its care: raises msgpack's own errors, and TypeError for a list that is a key of a map."""
 
 
 def pack(value: object) -> bytes:
@@ -133,7 +137,10 @@ def pack(value: object) -> bytes:
         packed: bytes = _packb(value)
         return packed
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidArgument(f"cannot pack the value: {error}") from None
+        detail = str(error)
+        if "recursion limit" in detail:
+            detail = "it is nested more than 511 deep, or holds itself"
+        raise InvalidArgument(f"cannot pack the value: {detail}") from None
 
 
 def new_packer() -> Callable[[object], bytes]:
@@ -143,16 +150,34 @@ def new_packer() -> Callable[[object], bytes]:
 
 
 def unpack(data: bytes | memoryview) -> Any:
-    """The value of its MessagePack form.
+    """The value of its MessagePack form. Lists that are keys of maps come as tuples.
 
     Raises:
-        InvalidArgument: the bytes are not one MessagePack value.
+        InvalidArgument: the bytes are not one MessagePack value, or a map is a key of a map.
     """
     try:
         return unpack_trusted(data)
+    except TypeError:
+        pass  # a key that Python's maps cannot have
+    except (ValueError, OverflowError, RecursionError, UnicodeDecodeError) as error:
+        raise _not_one(error) from None
+    try:
+        return unpack_trusted(data, object_pairs_hook=_map_of)
     except (ValueError, TypeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
-        detail = str(error) or type(error).__name__
-        raise InvalidArgument(f"not one MessagePack value: {detail}") from None
+        raise _not_one(error) from None
+
+
+def _not_one(error: Exception) -> InvalidArgument:
+    return InvalidArgument(f"not one MessagePack value: {str(error) or type(error).__name__}")
+
+
+def _map_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    return {as_map_key(key): value for key, value in pairs}
+
+
+def as_map_key(key: Any) -> Any:
+    """The key as Python's maps can have it: lists become tuples, through all levels."""
+    return tuple(map(as_map_key, key)) if isinstance(key, list) else key
 
 
 def check_key(key: object) -> str:

@@ -12,7 +12,7 @@ from dagbox.client.operations import MISSING, Target
 from dagbox.client.transport import Call, value_of
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, StoreError, UnknownBucket
 from dagbox.runtime.embedded import EmbeddedNode, open_node
-from dagbox.values import Record, Ref, unpack_trusted
+from dagbox.values import Record, Ref, unpack, unpack_trusted
 
 
 def closed_database(path: str) -> StoreError:
@@ -90,7 +90,10 @@ class EmbeddedDatabase(Database, ShortReads):
             self.reads += 1
             data = self._get_data(target, key)
             if data is not None:
-                return unpack_trusted(data)
+                try:
+                    return unpack_trusted(data)
+                except (TypeError, ValueError):
+                    return unpack(data)  # with care: maps with lists as keys, and what others have packed wrongly
             return self._not_found(target, key, default)
         bucket, key = operations.split_target(target, key)
         return self.get(bucket, key, default)
@@ -116,7 +119,7 @@ class EmbeddedDatabase(Database, ShortReads):
         stored = self._node.store.get(bucket, key)
         if stored is None:
             return self._not_found(bucket, key, default)
-        return Record(bucket, key, stored[0], unpack_trusted(stored[1]))
+        return Record(bucket, key, stored[0], unpack(stored[1]))
 
     def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
         """As `Database.get_many`; always of one moment."""
@@ -126,7 +129,7 @@ class EmbeddedDatabase(Database, ShortReads):
         self.reads += 1
         found = self._node.store.get_many(pairs)
         return [
-            None if stored is None else Record(bucket, key, stored[0], unpack_trusted(stored[1]))
+            None if stored is None else Record(bucket, key, stored[0], unpack(stored[1]))
             for (bucket, key), stored in zip(pairs, found, strict=True)
         ]
 

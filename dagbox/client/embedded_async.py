@@ -17,7 +17,7 @@ from dagbox.client.operations import MISSING, Target
 from dagbox.client.transport import Call, value_of
 from dagbox.errors import DagBoxError
 from dagbox.runtime.embedded import EmbeddedNode, open_node
-from dagbox.values import unpack_trusted
+from dagbox.values import unpack
 
 
 class AsyncEmbeddedTransport:
@@ -95,7 +95,7 @@ class AsyncEmbeddedDatabase(AsyncDatabase, ShortReads):
         self._check_open()
         self.reads += 1
         data = self._node.store.get_data(bucket, key)
-        return self._not_found(bucket, key, default) if data is None else unpack_trusted(data)
+        return self._not_found(bucket, key, default) if data is None else unpack(data)
 
 
 def open_embedded_async(path: str | os.PathLike[str], *, timeout: float, **settings: Any) -> AsyncEmbeddedDatabase:

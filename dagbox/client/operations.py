@@ -192,8 +192,8 @@ def records_of(pairs: Sequence[tuple[str, str]], answer: Any) -> list[Record | N
         raise unexpected("get_many", answer)
     try:
         return _records(pairs, answer, unpack_trusted)
-    except ValueError:
-        return _records(pairs, answer, unpack)  # one of them was not packed by us: name what is wrong with it
+    except (TypeError, ValueError):
+        return _records(pairs, answer, unpack)  # with care: maps with lists as keys, and what others packed wrongly
 
 
 def _records(

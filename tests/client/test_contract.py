@@ -106,9 +106,39 @@ def test_scan_pages_both_ways(db: Any, bucket: str) -> None:
     assert {record.data for record in db.scan(bucket, keys_only=True)} == {None}
 
 
+def test_a_map_with_lists_as_keys_comes_back(db: Any, bucket: str) -> None:
+    value = {(1, ("a", 2)): "x", "plain": {(): 1}}
+    ref = db.put(bucket, value)
+    assert db.get(ref) == value
+    assert db.get(bucket, ref.key) == value
+    assert db.get_record(ref).data == value
+    assert [record.data for record in db.get_many([ref])] == [value]
+    assert [record.data for record in db.scan(bucket)] == [value]
+    assert db.fetch(ref).data == value
+
+
+def test_what_cannot_be_stored_is_told_with_what_to_do(db: Any, bucket: str) -> None:
+    itself: list[Any] = []
+    itself.append(itself)
+    for value, told in (
+        (datetime.datetime(2026, 1, 31), "without a time zone"),
+        (2**64, "beyond 64 bits"),
+        ({1, 2}, "'set' objects cannot be stored"),
+        (itself, "nested more than 511 deep, or holds itself"),
+    ):
+        with pytest.raises(dagbox.InvalidArgument, match=told):
+            db.put(bucket, value)
+
+
 def test_scan_of_an_unknown_bucket(db: Any, bucket: str) -> None:
     with pytest.raises(dagbox.UnknownBucket):
         list(db.scan(bucket))
+
+
+def test_a_bucket_that_has_become_empty_is_scanned_as_such(db: Any, bucket: str) -> None:
+    assert db.delete(db.put(bucket, "job"))
+    assert list(db.scan(bucket)) == []
+    assert bucket not in db.buckets()
 
 
 def test_buckets_counts_records(db: Any, bucket: str) -> None:

@@ -121,7 +121,11 @@ def test_the_error_of_one_operation_is_its_result_and_the_others_go_on(reader: R
 
 
 BAD_OPERATIONS: list[tuple[Any, type, str]] = [
-    ({"op": "get"}, InvalidArgument, "reader has no operation 'get': it has buckets, get_many, read, rows, scan, stats, value"),
+    (
+        {"op": "get"},
+        InvalidArgument,
+        "reader has no operation 'get': it has buckets, get_many, read, rows, scan, stats, value",
+    ),
     ({"op": 5, "bucket": "u", "key": "k"}, InvalidArgument, "no operation 5"),
     ({"op": ["read"]}, InvalidArgument, "no operation"),
     ({}, InvalidArgument, "a read needs the field 'bucket'"),
@@ -363,7 +367,7 @@ def test_a_scan_whose_bucket_is_emptied_between_pages_ends(reader: Reader, store
     assert ask(reader, scan)["more"]
     store.apply([Batch([Delete("user", "ada"), Delete("user", "bob")])])
     assert ask(reader, scan | {"after": "ada"}) == {"entries": [], "more": False}
-    assert isinstance(ask(reader, scan), UnknownBucket)
+    assert ask(reader, scan) == {"entries": [], "more": False}
 
 
 # --- limits over a request

@@ -217,7 +217,7 @@ class Database:
             keys_only: leave the data out: it is None in every record.
 
         Raises:
-            UnknownBucket: there is no such bucket (when the first record is asked for).
+            UnknownBucket: nothing was ever put into the bucket (when the first record is asked for).
         """
         operation = operations.scan_operation(bucket, prefix, start, stop, reverse, keys_only)
         return self._pages(bucket, operation, operations.limit_of(limit))

@@ -13,7 +13,7 @@ from typing import IO
 import click
 
 from dagbox.commands.options import at_option, format_option, timeout_option
-from dagbox.commands.output import note, print_json, show_bytes
+from dagbox.commands.output import counted, note, print_json, show_bytes
 from dagbox.commands.place import directory_of, holds_store, node_runs, open_at, target_of
 from dagbox.errors import BadLine, CannotConnect, StoreUnavailable
 
@@ -196,7 +196,10 @@ def _complete_file(target: str) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     path = Path(target)
-    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, target) from None  # by the name that was given
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             yield file
@@ -252,7 +255,7 @@ def restore(source: str, target: str, output: str) -> None:
     if output == "json":
         print_json({"path": target, "version": report.version, "records": sum(report.entries.values())})
     else:
-        click.echo(f"{sum(report.entries.values())} records restored to {target}, version {report.version}")
+        click.echo(f"{counted(sum(report.entries.values()), 'record')} restored to {target}, version {report.version}")
 
 
 @click.command("verify", short_help="read everything and check it")
@@ -280,11 +283,12 @@ def verify(directory: str | None, output: str) -> int:
             }
         )
     else:
-        click.echo(f"{where}: {records} records in {len(report.entries)} buckets, version {report.version}")
+        size = f"{counted(records, 'record')} in {counted(len(report.entries), 'bucket')}"
+        click.echo(f"{where}: {size}, version {report.version}")
         for problem in report.problems:
             click.echo(problem)
     if not report.sound:
-        note(f"dagbox: error: {where} is damaged: {report.problem_count} problems")
+        note(f"dagbox: error: {where} is damaged: {counted(report.problem_count, 'problem')}")
         return 1
     if output == "table":
         click.echo("sound")

@@ -107,14 +107,15 @@ def _hold(lease: Lease, output: str) -> None:
     Raises:
         LeaseLost: the lease was lost meanwhile.
     """
-    if output == "json":
-        print_json({"keys": list(lease.keys), "token": lease.token, "owner": lease.owner, "shared": lease.shared})
-    else:
-        click.echo(f"{', '.join(lease.keys)}  token {lease.token}")
-    sys.stdout.flush()
-    note("held until Ctrl-C")
     ended = threading.Event()
+    # Before anything is said: whoever reads it may send the signal at once.
     with _Signals({number: lambda _: ended.set() for number in (signal.SIGINT, signal.SIGTERM)}):
+        if output == "json":
+            print_json({"keys": list(lease.keys), "token": lease.token, "owner": lease.owner, "shared": lease.shared})
+        else:
+            click.echo(f"{', '.join(lease.keys)}  token {lease.token}")
+        sys.stdout.flush()
+        note("held until Ctrl-C")
         while not ended.wait(_POLL_S):
             if lease.lost or lease.left <= 0:
                 raise LeaseLost(lease.keys[0], lease.token)

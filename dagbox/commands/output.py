@@ -55,6 +55,11 @@ def styled(text: str, **style: Any) -> str:
     return click.style(text, **style) if coloured() else text
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 bucket`, `2 buckets`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def note(text: str) -> None:
     """Say something that is not data."""
     click.echo(text, err=True)

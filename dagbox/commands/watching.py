@@ -13,6 +13,7 @@ import click
 from dagbox.commands.options import DURATION, format_option, place_argument, timeout_option
 from dagbox.commands.output import (
     Column,
+    counted,
     note,
     print_json,
     print_rows,
@@ -151,7 +152,7 @@ def _broker_figures(broker: Any) -> Iterator[str]:
 def _store_figures(store: Any) -> Iterator[str]:
     yield f"version {store['version']}" if "version" in store else ""
     entries = store.get("entries") or {}
-    yield f"{sum(entries.values())} records in {len(entries)} bucket{'' if len(entries) == 1 else 's'}"
+    yield f"{counted(sum(entries.values()), 'record')} in {counted(len(entries), 'bucket')}"
     if store.get("map_size"):
         yield f"{show_bytes(store.get('used_bytes', 0))} used of {show_bytes(store['map_size'])}"
     for name in ("readers", "commits"):
@@ -160,9 +161,13 @@ def _store_figures(store: Any) -> Iterator[str]:
 
 
 def _figures(values: Any) -> Iterator[str]:
-    """Whatever single figures there are, by name."""
-    for name, value in values.items():
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
+    """Whatever single figures there are, by name; those that are 0 tell nothing, but for the first."""
+    for at, (name, value) in enumerate(values.items()):
+        if not isinstance(value, int | float | str) or isinstance(value, bool) or (at and not value):
+            continue
+        if name.endswith("_ms") and not isinstance(value, str):
+            yield f"{name.removesuffix('_ms').replace('_', ' ')} {show_ms(value)}"
+        else:
             shown = f"{value:.6g}" if isinstance(value, float) else value
             yield f"{name.replace('_', ' ')} {shown}"
 

@@ -61,6 +61,8 @@ def test_export_of_chosen_buckets_with_versions(run: Run) -> None:
     ]
     unknown = run("export", "out.jsonl", "--bucket", "c")
     assert (unknown.status, unknown.err) == (1, "dagbox: error: no bucket 'c': the buckets are a, b\n")
+    nowhere = run("export", "nowhere/x.jsonl")
+    assert (nowhere.status, nowhere.err) == (1, "dagbox: error: nowhere/x.jsonl: No such file or directory\n")
     assert not Path("out.jsonl").exists()
 
 
@@ -140,9 +142,9 @@ def test_a_backup_is_restored_verified_and_compacted(run: Run) -> None:
     run("put", "a/b", "1")
     assert run("backup", "copy").out == "copied to copy\n"
     assert run("put", "a/b", "2").status == 0
-    assert run("restore", "copy", "old").out == "1 records restored to old, version 1\n"
+    assert run("restore", "copy", "old").out == "1 record restored to old, version 1\n"
     assert run("get", "a/b", "--data", "--at", "old").out == "1\n"
-    assert run("verify", "old").out == "old: 1 records in 1 buckets, version 1\nsound\n"
+    assert run("verify", "old").out == "old: 1 record in 1 bucket, version 1\nsound\n"
     (report,) = run("verify", "old", "--format", "json").rows
     assert report["sound"] is True
     (sizes,) = run("compact", "old", "--format", "json").rows
@@ -163,5 +165,5 @@ def test_damage_is_told(run: Run) -> None:
     ended = run("verify")
     assert ended.status == 1
     assert "a/b: its data is not what was written (checksum)\n" in ended.out
-    assert ended.err == "dagbox: error: data is damaged: 1 problems\n"
+    assert ended.err == "dagbox: error: data is damaged: 1 problem\n"
     assert run("verify", "--format", "json").rows[0]["sound"] is False

@@ -41,6 +41,9 @@ def test_status_tells_broker_store_services_and_workers(run: Run, node: str) -> 
     assert shown.out.startswith("broker  process ")
     for line in ("\nstore   version ", "\nlocks   ", "\nservice  waiting", "\nworker    service  state", "\nreader-1"):
         assert line in shown.out
+    locks = next(line for line in shown.out.splitlines() if line.startswith("locks"))
+    assert " 0" not in locks.replace("leases 0", "")
+    assert "_ms" not in locks
 
 
 def test_watch_shows_the_status_again_and_again(node: str, spawn: Spawn) -> None:

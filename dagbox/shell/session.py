@@ -22,7 +22,7 @@ import dagbox
 from dagbox.shell.connection import Connection
 from dagbox.shell.output import DEFAULT_PAGER, Output
 from dagbox.shell.parse import Reading, read
-from dagbox.shell.problems import CommandFailed, Declined, ShellProblem, SyntaxProblem
+from dagbox.shell.problems import CommandFailed, Declined, LeaveShell, ShellProblem, SyntaxProblem
 from dagbox.shell.render.show import View, show
 from dagbox.shell.results import Outcome, Result
 from dagbox.shell.settings import Environment, Settings
@@ -138,6 +138,17 @@ class Shell:
             self.tell_error(error)
         except RecursionError:
             self.output.say("error: the value is nested too deep to be shown", "missing")
+        except (BrokenPipeError, LeaveShell):
+            raise
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            self.tell_error(CommandFailed(f"{place}{error.strerror or error}"))
+        except Exception as error:
+            # At a terminal, locks and a batch may hang on this shell: a fault of ours must not end it.
+            if self.ask is None or os.environ.get("DAGBOX_DEBUG"):
+                raise
+            fault = f"{type(error).__name__}: {error} (this is a fault of dagbox; DAGBOX_DEBUG=1 shows where)"
+            self.tell_error(CommandFailed(fault))
         finally:
             self.last_s = time.perf_counter() - begun
             if self.settings.on("timing"):

@@ -193,6 +193,54 @@ def test_no_json_in_the_editor_is_told_with_its_line(
     assert "cannot run the editor" in driven.error("edit user/new")
 
 
+def write_editor(path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(path))
+
+
+def test_an_editor_that_takes_the_file_away_writes_nothing(
+    driven: Driven, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_editor(tmp_path / "editor", 'rm "$1"', monkeypatch)
+    driven.shell.ask = lambda question: False
+    driven.run('put user/ada {"n": 1}')
+    assert "the file is gone after editing" in driven.error("edit user/ada")
+    assert driven.shell.db.get("user", "ada") == {"n": 1}
+
+
+def test_an_editor_that_writes_no_text_is_told_and_its_file_kept(
+    driven: Driven, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_editor(tmp_path / "editor", 'printf "\\377{" > "$1"', monkeypatch)
+    asked: list[str] = []
+    driven.shell.ask = lambda question: bool(asked.append(question))
+    kept = driven.error("edit user/ada").rpartition("is kept in ")[2].splitlines()[0]
+    assert asked == ["The file is not text in UTF-8. Edit again?"]
+    assert Path(kept).read_bytes() == b"\xff{"
+    Path(kept).unlink()
+
+
+def test_ctrl_c_is_a_key_of_the_editor(driven: Driven, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_editor(
+        tmp_path / "editor", 'trap "echo \'{\\"n\\": 2}\' > $1" INT\nkill -INT $PPID\nkill -INT $$', monkeypatch
+    )
+    driven.shell.ask = lambda question: False
+    assert driven.run("edit user/ada"), driven.take_errors()
+    assert driven.shell.db.get("user", "ada") == {"n": 2}
+
+
+def test_a_fault_of_the_shell_does_not_end_it(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ValueError("oops")
+
+    monkeypatch.delenv("DAGBOX_DEBUG", raising=False)
+    monkeypatch.setattr(keyboard.driven.shell.db, "buckets", broken)
+    keyboard.type("buckets\rput user/ada 1\r")
+    assert "error: ValueError: oops (this is a fault of dagbox" in keyboard.driven.take_errors()
+    assert keyboard.driven.shell.db.get("user", "ada") == 1
+
+
 # -- what is drawn
 
 

@@ -13,8 +13,11 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,7 @@ def edit(shell: Shell, target: Target, fence: str | None) -> Outcome:
         raise CommandFailed("there is no terminal to edit on: write the value after the key, or @FILE")
     lease = shell.fence_of(target.bucket, target.key, fence)
     version, text = _read(shell, target)
-    handle, name = tempfile.mkstemp(prefix=f"{target.bucket}-", suffix=".json")
+    handle, name = tempfile.mkstemp(prefix="dagbox-", suffix=".json")
     path = Path(name)
     os.close(handle)
     path.write_text(text, encoding="utf-8")
@@ -45,7 +48,7 @@ def edit(shell: Shell, target: Target, fence: str | None) -> Outcome:
         done = True
         return outcome
     finally:
-        if done or path.read_text(encoding="utf-8") == text:
+        if done or not path.exists() or path.read_bytes() == text.encode():
             path.unlink(missing_ok=True)
         else:
             shell.output.say(f"what you typed is kept in {path}")
@@ -62,7 +65,7 @@ def _read(shell: Shell, target: Target) -> tuple[int, str]:
 def _edit_until_written(shell: Shell, target: Target, lease: Any, path: Path, version: int, text: str) -> Outcome:
     while True:
         value = _edit_until_valid(shell, path)
-        if version and path.read_text(encoding="utf-8") == text:
+        if version and path.read_bytes() == text.encode():
             return Outcome(f"{target.bucket}/{target.key}  nothing changed", {"changed": False, "version": version})
         try:
             ref = shell.db.put(target.bucket, value, key=target.key, if_version=version, fence=lease)
@@ -80,13 +83,18 @@ def _edit_until_valid(shell: Shell, path: Path) -> Any:
     """The value in the file after the editor ended; opens it again while it is no JSON and the user wants to."""
     while True:
         _run_editor(path)
-        text = path.read_text(encoding="utf-8")
         try:
+            text = path.read_text(encoding="utf-8")
             return load(text)
-        except SyntaxProblem as problem:
-            line = text.count("\n", 0, problem.start) + 1
-            if not _ask(shell, f"Line {line}: {problem.message}. Edit again?"):
-                raise CommandFailed("nothing was written") from None
+        except UnicodeDecodeError:
+            problem = "The file is not text in UTF-8"
+        except SyntaxProblem as wrong:
+            line = text.count("\n", 0, wrong.start) + 1
+            problem = f"Line {line}: {wrong.message}"
+        except OSError as error:
+            raise CommandFailed(f"the file is gone after editing ({error.strerror}): nothing was written") from None
+        if not _ask(shell, f"{problem}. Edit again?"):
+            raise CommandFailed("nothing was written")
 
 
 def _ask(shell: Shell, question: str) -> bool:
@@ -101,11 +109,26 @@ def _run_editor(path: Path) -> None:
     """
     command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     try:
-        status = subprocess.call([*command, str(path)])
+        with _left_to_the_editor():
+            status = subprocess.call([*command, str(path)])
     except OSError as error:
         raise CommandFailed(f"cannot run the editor {command[0]}: {error.strerror}: set EDITOR") from None
     if status:
         raise CommandFailed(f"the editor {command[0]} ended with status {status}: nothing was written")
+
+
+@contextmanager
+def _left_to_the_editor() -> Iterator[None]:
+    """Ctrl-C is a key of the editor. A handler that does nothing is not passed on to it, as ignoring would be."""
+    try:
+        before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    except ValueError:  # not the main thread: signals do not come here
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _show_difference(shell: Shell, before: str, theirs: str) -> None:

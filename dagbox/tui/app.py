@@ -30,7 +30,7 @@ from dagbox.tui import text
 from dagbox.tui.acts import Act
 from dagbox.tui.commands import ScreenCommands
 from dagbox.tui.environment import Environment
-from dagbox.tui.model import HISTORY, Board, Map
+from dagbox.tui.model import HISTORY, Board, Map, Wish
 from dagbox.tui.options import Options
 from dagbox.tui.recording import RECORDED, Recorder, Recording, ReplaySource
 from dagbox.tui.screens.base import BoardScreen
@@ -191,8 +191,7 @@ class Dashboard(App[int]):
             self._taken.wait(_STOP_S)
 
     def _poll_once(self) -> None:
-        screen = self.screen_stack[-1] if self._screen_stack else None
-        wish = screen.wish() if isinstance(screen, BoardScreen) else RECORDED if screen is None else self._wish_below()
+        wish = self._wish()
         try:
             polls = self.source.polls(RECORDED.joined(wish) if self._recorder else wish)
         except dagbox.DagBoxError as error:
@@ -220,8 +219,8 @@ class Dashboard(App[int]):
             with contextlib.suppress(OSError):
                 recorder.close()
 
-    def _wish_below(self) -> Any:
-        """What the screen under a dialog needs."""
+    def _wish(self) -> Wish:
+        """What the screen on top needs, or the one under a dialog."""
         for screen in reversed(self.screen_stack):
             if isinstance(screen, BoardScreen):
                 return screen.wish()

@@ -428,19 +428,20 @@ def answer_rows(rows: list[dict[str, Any]]) -> list[Row]:
 def answer_columns(rows: list[dict[str, Any]]) -> list[Column]:
     """A column for each variable of a query."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    last = len(names) - 1
-    return [
-        Column(
-            name.casefold(),
-            name,
-            min(30, max(8, len(name), *(len(text.one_line(row.get(name, ""), 30)) for row in rows[:200]))),
-            lambda row, name=name: [(text.one_line(row.get(name, "")), "")],  # type: ignore[misc]
-            lambda row, name=name: row.get(name, ""),  # type: ignore[misc]
-            grows=number == last,
-            rank=number,
-        )
-        for number, name in enumerate(names)
-    ]
+    return [_answer_column(name, number, rows, last=number == len(names) - 1) for number, name in enumerate(names)]
+
+
+def _answer_column(name: str, number: int, rows: list[dict[str, Any]], *, last: bool) -> Column:
+    longest = max((len(text.one_line(row.get(name, ""), 30)) for row in rows[:200]), default=0)
+    return Column(
+        name.casefold(),
+        name,
+        min(30, max(8, len(name), longest)),
+        lambda row: [(text.one_line(row.get(name, "")), "")],
+        lambda row: row.get(name, ""),
+        grows=last,
+        rank=number,
+    )
 
 
 NO_ANSWER = Column("answer", "answer", 20, lambda row: [("it holds", "good")], grows=True)

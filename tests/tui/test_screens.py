@@ -344,3 +344,16 @@ async def test_the_overview_grows_with_the_window(recording: Path) -> None:
         await screen.until(lambda: not screen.widget("#graphs").display, "no graphs")
         await screen.press("g")
         assert screen.widget("#graphs").display
+
+
+async def test_a_program_that_serves_its_own_directory_is_watched(tmp_path: Path) -> None:
+    directory = str(tmp_path / "data")
+    with dagbox.open(directory, serve=True) as db:
+        db.put("user", {"name": "Ada"}, key="ada")
+        async with watching(directory) as screen:
+            await screen.sees("reader", "writer", "live")
+            db.get("user", "ada")
+            await screen.press("2")
+            await screen.sees("read user/ada")
+            await screen.press("3")
+            await screen.until(lambda: screen.keys("buckets") == ["user"], "the bucket")

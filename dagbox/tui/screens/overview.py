@@ -218,7 +218,8 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         broker = board.map_of("broker")
         title = Text("services", "bold")
         title.append(f" · up {text.long_span(broker.get('uptime_ms', 0) / 1000)}", "not bold")
-        title.append(f" · {broker.get('clients', 0)} clients", "not bold")
+        clients = broker.get("clients", 0)
+        title.append(f" · {clients} {'client' if clients == 1 else 'clients'}", "not bold")
         title.append(f" · {text.count(broker.get('requests', 0))} open", "not bold")
         if broker.get("dead_letters"):
             title.append(f" · {broker['dead_letters']} dead letters (l)", "red")

@@ -29,10 +29,17 @@ class ReplayBar(Widget):
         self._track = (0, 1)
 
     @property
+    def dashboard(self) -> Dashboard:
+        """The app."""
+        from dagbox.tui.app import Dashboard
+
+        assert isinstance(self.app, Dashboard)
+        return self.app
+
+    @property
     def source(self) -> ReplaySource | None:
         """The recording that is played, if one is."""
-        dashboard: Dashboard = self.app  # type: ignore[assignment]
-        source = dashboard.source
+        source = self.dashboard.source
         return source if isinstance(source, ReplaySource) else None
 
     def render_line(self, y: int) -> Strip:
@@ -64,5 +71,4 @@ class ReplayBar(Widget):
         source = self.source
         if source is not None and first <= event.x < first + room:
             source.seek(source.begin + (event.x - first) / max(room - 1, 1) * (source.end - source.begin))
-            dashboard: Dashboard = self.app  # type: ignore[assignment]
-            dashboard.poll_soon()
+            self.dashboard.poll_soon()

@@ -8,7 +8,7 @@
     {"op": "drop_rule", "id", "fence"?}                -> bool: was there one
     {"op": "batch", "ops": [operation, ...], "fence"?} -> [version, [result, ...]]
     {"op": "fence", "fence", "answer"}                 -> answer, once the tokens are remembered: what the lock service
-                                                          forwards with a grant, so that older tokens are refused from then on
+                                                          forwards with a grant, so that older tokens are refused
 
 `data` is a MessagePack binary that holds the packed record. Without a `key` the store makes one. `if_version` is the
 version that the record must have, 0 if it must not exist. `ttl_ms` is how long it lives, from the commit on.

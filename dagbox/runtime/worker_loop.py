@@ -159,8 +159,12 @@ class WorkerLoop:
             for key in withdrawn:
                 self._send_outcomes(self._guarded(self.service.cancel, key, now))
             if now >= self._report_at:
+                first = not self._report_at
                 self._report_at = now + _REPORT_S
                 self._report = self.service.report()
+                if first:
+                    # With its registration, not a heartbeat later: a status has all figures from the start.
+                    self._send_all([self.core.ping(self._report)])
             if not stay or self.failed is not None:
                 return False
             if not more:

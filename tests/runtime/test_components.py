@@ -31,9 +31,10 @@ HEARTBEAT_S = 0.05
 class Small:
     """A broker with short heartbeats, a reader and a writer, on threads; more services on demand."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self.heartbeat_s = heartbeat_s
         self.store = MemoryStore()
-        self.broker = BrokerLoop([address], limits=Limits(heartbeat_s=HEARTBEAT_S))
+        self.broker = BrokerLoop([address], limits=Limits(heartbeat_s=heartbeat_s))
         self.address = self.broker.addresses[0]
         self.loops: list[Any] = [self.broker]
         self.threads: list[threading.Thread] = []
@@ -47,7 +48,7 @@ class Small:
         thread.start()
 
     def add(self, service: Any, name: str) -> WorkerLoop:
-        loop = WorkerLoop(service, self.address, name, heartbeat_s=HEARTBEAT_S)
+        loop = WorkerLoop(service, self.address, name, heartbeat_s=self.heartbeat_s)
         if isinstance(service, FunctionService):
             service.wake = loop.wake
         self.loops.append(loop)
@@ -75,6 +76,15 @@ def small(tmp_path: Path) -> Iterator[Small]:
     finally:
         made.close()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_worker_reports_with_its_registration(tmp_path: Path) -> None:
+    small = Small(f"ipc://{tmp_path}/broker.sock", heartbeat_s=3600.0)
+    try:
+        with dagbox.connect(small.address) as db:
+            assert until(lambda: db.status().store)["engine"] == "memory"
+    finally:
+        small.close()
 
 
 def test_components_over_tcp(tmp_path: Path) -> None:

@@ -30,10 +30,11 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from dagbox.errors import LimitExceeded, StoreBroken, StoreFull, StoreUnavailable
+from dagbox.errors import LimitExceeded, StoreBroken, StoreCorrupt, StoreFull, StoreUnavailable
 from dagbox.store.lmdb_errors import MAX_READERS, from_lmdb
 from dagbox.store.lmdb_fork import close_inherited
 from dagbox.store.lmdb_gate import Gate, closed_error
+from dagbox.store.lmdb_structure import is_cut_short
 
 if TYPE_CHECKING:
     Database = lmdb._Database
@@ -147,6 +148,9 @@ class LmdbEnvironment:
             )
             self._main = self._env.open_db(None)
             self._page_size = int(self._env.stat()["psize"])
+            if is_cut_short(self.path, self._env, self._page_size):
+                self._env.close()
+                raise StoreCorrupt(self.path, "the data file is cut short: restore a backup")
             self._env.reader_check()
             self.gate.begin = self._env.begin
         except lmdb.Error as error:

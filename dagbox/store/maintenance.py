@@ -19,6 +19,7 @@ from dagbox.store.envelope import checksum_fits, number_from_bytes, open_sealed
 from dagbox.store.facts_verify import check_facts
 from dagbox.store.lmdb import LmdbStore
 from dagbox.store.lmdb_copy import flush_file
+from dagbox.store.lmdb_structure import structure_problems
 from dagbox.store.records import index_key
 from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS, TableReader
 from dagbox.store.transaction import VERSION
@@ -69,14 +70,20 @@ class Report:
 def verify(path: str | os.PathLike[str]) -> Report:
     """Read all that a store keeps and check that it fits together. Work on the store may go on meanwhile.
 
-    Checked: every table can be walked, in order, and has as many entries as it says; every record opens; no version is
-    above the counter; the expiry index has exactly the records that end; remembered results and fences parse; all facts
-    are found by each of their arguments, and those of declarations are the ones that the records give.
+    Checked: the pages are sound (if they are not, the rest is not looked at); every table can be walked, in order,
+    and has as many entries as it says; every record opens; no version is above the counter; the expiry index has
+    exactly the records that end; remembered results and fences parse; all facts are found by each of their
+    arguments, and those of declarations are the ones that the records give.
 
     Raises:
         StoreUnavailable: there is no store that can be opened.
         StoreCorrupt: its pages are damaged so much that it cannot be opened.
     """
+    if Path(path, DATA_FILE).is_file() and (problems := structure_problems(os.fspath(path))):
+        report = Report(os.fspath(path))
+        for problem in problems:
+            report.add(problem)
+        return report
     store = LmdbStore(path, readonly=True)
     try:
         with store.snapshot() as snapshot:
@@ -177,6 +184,8 @@ def compact(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     directory = Path(path)
     data = directory / DATA_FILE
+    if data.is_file() and (problems := structure_problems(os.fspath(path))):
+        raise StoreCorrupt(os.fspath(path), problems[0])
     store = LmdbStore(path, readonly=True)
     try:
         before, head = data.stat().st_size, _head(data)

@@ -47,7 +47,8 @@ def test_without_a_terminal_it_tells_what_to_use(served: Served, capsys: pytest.
 
 
 def terminal(*arguments: str) -> pexpect.spawn:
-    environment = {**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    colours = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    environment = {**os.environ, "PYTHONPATH": ROOT, **colours}
     command = ["-m", "dagbox", "top", *arguments]
     return pexpect.spawn(sys.executable, command, env=environment, dimensions=(30, 100), timeout=20, encoding="utf-8")
 

@@ -29,6 +29,8 @@ KEYS = 50
 FACTS = 500
 SAMPLE = 5
 """How many records of a bucket are looked at for its fields."""
+LOOK_S = 0.02
+"""How long records are read to say something about their keys, in seconds; then the keys stand alone."""
 KEPT = 512
 WAITING = 8
 FRESH_S = 5.0
@@ -235,8 +237,19 @@ def _buckets(db: Any) -> Fetched:
 
 
 def _keys(db: Any, bucket: str, prefix: str) -> Fetched:
-    found = [Name(record.key, describe_data(record.data)) for record in db.scan(bucket, prefix=prefix, limit=KEYS + 1)]
-    return found[:KEYS], len(found) > KEYS
+    keys = [record.key for record in db.scan(bucket, prefix=prefix, limit=KEYS + 1, keys_only=True)]
+    shown = keys[:KEYS]
+    said = {record.key: describe_data(record.data) for record in _look_at(db, bucket, shown)}
+    return [Name(key, said.get(key, "")) for key in shown], len(keys) > KEYS
+
+
+def _look_at(db: Any, bucket: str, keys: list[str]) -> Iterator[Any]:
+    """The records of the first keys, one and then more at a time, until `LOOK_S` is over: records may be large."""
+    begun, at, count = time.monotonic(), 0, 1
+    while at < len(keys) and time.monotonic() - begun < LOOK_S:
+        records = db.get_many([(bucket, key) for key in keys[at : at + count]])
+        yield from (record for record in records if record is not None)
+        at, count = at + count, count * 4
 
 
 def describe_data(data: Any) -> str:
@@ -270,7 +283,8 @@ def _sample(db: Any, source: Source) -> Iterator[Any]:
             return
         yield from _sample(db, ("bucket", source[1]))
     elif source[0] == "bucket":
-        yield from (record.data for record in db.scan(source[1], limit=SAMPLE))
+        keys = [record.key for record in db.scan(source[1], limit=SAMPLE, keys_only=True)]
+        yield from (record.data for record in _look_at(db, source[1], keys))
     else:
         yield from _sample_via(db, source)
 
@@ -285,7 +299,7 @@ def _sample_via(db: Any, source: Source) -> Iterator[Any]:
         return
     root = (source[1], source[2]) if source[0] == "record" else None
     if root is None:
-        first = next(iter(db.scan(source[1], limit=1)), None)
+        first = next(iter(db.scan(source[1], limit=1, keys_only=True)), None)
         if first is None:
             return
         root = (first.bucket, first.key)

@@ -137,7 +137,7 @@ def read(text: str, bucket: str | None = None) -> Reading:
     return reading
 
 
-def _read_command(scanner: Scanner, reading: Reading) -> None:
+def _read_command(scanner: Scanner, reading: Reading, around: _Arguments | None = None) -> None:
     scanner.skip_space()
     if scanner.peek() == "#":
         scanner.span(scanner.pos, len(scanner.text), "comment")
@@ -154,16 +154,19 @@ def _read_command(scanner: Scanner, reading: Reading) -> None:
         scanner.wrong(f"no command {word.value}: {hint}", word.start, word.end)
     scanner.span(word.start, word.end, "danger" if command.danger else "command")
     reading.command = command
-    _Arguments(scanner, reading, command).read()
+    _Arguments(scanner, reading, command, around).read()
 
 
 class _Arguments:
     """Reads what follows a command's name into `reading.values`."""
 
-    def __init__(self, scanner: Scanner, reading: Reading, command: Command) -> None:
+    def __init__(
+        self, scanner: Scanner, reading: Reading, command: Command, around: _Arguments | None = None
+    ) -> None:
         self.scanner = scanner
         self.reading = reading
         self.command = command
+        self.around = around
         self.values = reading.values
         self.place = 0
 
@@ -177,7 +180,7 @@ class _Arguments:
                 self._read_redirect()
                 break
             if scanner.text.startswith("--", scanner.pos) and spaced:
-                self._read_option()
+                self.read_option()
                 continue
             param = self._next_param()
             if scanner.at_end:
@@ -225,7 +228,7 @@ class _Arguments:
         self.reading.active = param.name
         if param.kind is Kind.COMMAND:
             inner = Reading(scanner.text[start:], expected=scanner.expected, spans=scanner.spans)
-            _read_command(scanner, inner)
+            _read_command(scanner, inner, self)
             inner.text = scanner.text[start : scanner.pos]
             self.values[param.name] = inner
         else:
@@ -245,7 +248,8 @@ class _Arguments:
         if self.scanner.peek() not in " \t\r\n|>{":
             self.scanner.wrong(f"a space expected, not {self.scanner.peek()!r}")
 
-    def _read_option(self) -> None:
+    def read_option(self) -> None:
+        """Read an option and its value."""
         scanner, start = self.scanner, self.scanner.pos
         match = re.compile(r"--[\w-]*").match(scanner.text, start)
         end = match.end() if match else start + 2
@@ -253,6 +257,11 @@ class _Arguments:
         name = scanner.text[start + 2 : end]
         scanner.expect("option", Word(scanner.text[start:end], start, end), (self.command, tuple(self.values)))
         option = self.command.option(name)
+        if option is None and self.around is not None and self.around.command.option(name):
+            # `watch locks --every 1s`: what the inner command does not have belongs to the one around it.
+            scanner.pos = start
+            self.around.read_option()
+            return
         if option is None:
             known = [f"--{option.name}" for option in self.command.all_options]
             close = difflib.get_close_matches(f"--{name}", known, n=1)

@@ -223,6 +223,7 @@ def test_a_file_of_commands_stops_at_the_first_failure(people: Driven, tmp_path:
 
 def test_watch_and_time_repeat_a_command(people: Driven) -> None:
     assert len(people.documents("watch --count 3 --every 1ms get user/ada")) == 3
+    assert len(people.documents("watch get user/ada --count 2 --every 1ms")) == 2
     (spans,) = people.documents("time --repeat 5 get user/ada")
     assert 0 < spans["least_ms"] <= spans["median_ms"] <= spans["most_ms"]
     assert people.documents("time get user/ada")[0]["key"] == "ada"

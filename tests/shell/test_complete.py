@@ -233,11 +233,14 @@ class Stalled:
         self.go = threading.Semaphore(0)
         self.prefixes: list[str] = []
 
-    def scan(self, bucket: str, *, prefix: str, limit: int) -> list[dagbox.Record]:
+    def scan(self, bucket: str, *, prefix: str, limit: int, keys_only: bool) -> list[dagbox.Record]:
         self.prefixes.append(prefix)
         self.asked.release()
         assert self.go.acquire(timeout=10)
         return [dagbox.Record(bucket, f"{prefix}{number:02}", 1, None) for number in range(limit)]
+
+    def get_many(self, refs: list[tuple[str, str]]) -> list[None]:
+        return [None] * len(refs)
 
 
 def test_asking_never_waits_and_overtaken_questions_are_dropped(live_of: Callable[..., Live]) -> None:
@@ -261,10 +264,13 @@ def test_an_answer_is_kept_and_serves_longer_prefixes(live_of: Callable[..., Liv
     asked: list[str] = []
 
     class Few:
-        def scan(self, bucket: str, *, prefix: str, limit: int) -> list[dagbox.Record]:
+        def scan(self, bucket: str, *, prefix: str, limit: int, keys_only: bool) -> list[dagbox.Record]:
             asked.append(prefix)
             keys = [key for key in ("ada", "adam", "bob") if key.startswith(prefix)]
-            return [dagbox.Record(bucket, key, 1, {"name": key.title()}) for key in keys[:limit]]
+            return [dagbox.Record(bucket, key, 1, None) for key in keys[:limit]]
+
+        def get_many(self, refs: list[tuple[str, str]]) -> list[dagbox.Record]:
+            return [dagbox.Record(bucket, key, 1, {"name": key.title()}) for bucket, key in refs]
 
     now = [100.0]
     live = live_of(Few(), clock=lambda: now[0])
@@ -280,6 +286,36 @@ def test_an_answer_is_kept_and_serves_longer_prefixes(live_of: Callable[..., Liv
     assert [name.text for name in live.keys("user", "a").names] == ["ada", "adam"]
     assert came.wait(10)
     assert asked == ["a", "a"]
+
+
+def test_large_records_are_not_read_to_complete_their_keys(
+    live_of: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_of: list[str] = []
+    now = [0.0]
+    monkeypatch.setattr("dagbox.shell.live.time.monotonic", lambda: now[0])
+
+    class Large:
+        def scan(self, bucket: str, *, prefix: str = "", limit: int, keys_only: bool = False) -> list[dagbox.Record]:
+            assert keys_only
+            return [dagbox.Record(bucket, f"k{number}", 1, None) for number in range(limit)]
+
+        def get_many(self, refs: list[tuple[str, str]]) -> list[dagbox.Record]:
+            now[0] += 0.1
+            read_of.extend(key for _, key in refs)
+            return [dagbox.Record(bucket, key, 1, {"name": "large"}) for bucket, key in refs]
+
+    live = live_of(Large(), clock=lambda: 1.0)
+    came = threading.Semaphore(0)
+    live.on_news = came.release
+    live.keys("film", "")
+    assert came.acquire(timeout=10)
+    answer = live.keys("film", "")
+    assert [(name.text, name.meta) for name in answer.names[:2]] == [("k0", "large"), ("k1", "")]
+    assert len(answer.names) == 50 and answer.more
+    live.ask("fields", ("bucket", "film"))
+    assert came.acquire(timeout=10)
+    assert read_of == ["k0", "k0"]
 
 
 def test_an_error_is_an_empty_answer_and_the_loss_of_the_node_is_told() -> None:

@@ -13,7 +13,8 @@ Rules:
 1. All writes that wait when `handle` is called become one commit (or a few, if they are very large): they are
    durable before any of them is answered.
 2. A write carries client id, request id and its position in the request, so that the store does it once, however
-   often the request is repeated.
+   often the request is repeated. A refusal (`Conflict`) is remembered too, here: a repeat that comes after its client
+   was told, when another write has made room for it, is not done.
 3. `sweep`, `sync` and `backup` run after the writes that came in with them.
 4. A write that changes rules has a commit of its own, so that the check of the rules sees all earlier ones.
 5. When the store is broken, nothing more is done: all requests fail with the error that `broken` keeps, and
@@ -28,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagbox.checks import map_of, required, text
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, StoreBroken
+from dagbox.errors import Conflict, DagBoxError, InvalidArgument, LimitExceeded, StoreBroken
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.lock_marks import copy_marks
 from dagbox.services.operations import (
@@ -52,6 +53,9 @@ COMMIT_OPERATIONS = 20_000
 """Operations after which a commit takes no further batch."""
 COMMIT_BYTES = 64 * 1024 * 1024
 """Bytes of data after which a commit takes no further batch."""
+
+REFUSALS_KEPT = 10_000
+"""How many requests that were refused are remembered."""
 
 RuleCheck = Callable[[Batch], None]
 """Checks a batch that changes rules against what is stored; raises a DagBoxError to refuse it."""
@@ -91,6 +95,7 @@ class Writer:
         self._rule_check = rule_check
         self._sweep_at = 0.0
         self._answers = Answers()
+        self._refused: dict[bytes, Conflict] = {}
         self.broken: DagBoxError | None = None
         """The error after which the store must be opened again; the driver has to end the process."""
 
@@ -172,6 +177,14 @@ class Writer:
                 job.results[position] = error
 
     def _commit(self, group: Sequence[tuple[_Job, int, Write]]) -> None:
+        for job, position, write in group:
+            if write.batch.request in self._refused:
+                job.results[position] = self._refused[write.batch.request]
+        group = [item for item in group if item[2].batch.request not in self._refused]
+        if group:
+            self._apply(group)
+
+    def _apply(self, group: Sequence[tuple[_Job, int, Write]]) -> None:
         answers: Sequence[Applied | DagBoxError]
         try:
             if self.broken is not None:
@@ -186,8 +199,15 @@ class Writer:
         for (job, position, write), answer in zip(group, answers, strict=True):
             if isinstance(answer, DagBoxError):
                 job.results[position] = write.failure(answer)
+                if isinstance(answer, Conflict) and write.batch.request is not None:
+                    self._remember_refusal(write.batch.request, answer)
             else:
                 job.results[position] = write.result(answer)
+
+    def _remember_refusal(self, request: bytes, refusal: Conflict) -> None:
+        self._refused[request] = refusal
+        if len(self._refused) > REFUSALS_KEPT:
+            del self._refused[next(iter(self._refused))]
 
     def _maintain(self, operation: Mapping[str, Any]) -> Any:
         try:

@@ -18,7 +18,7 @@ Ages and spans are in ms, counted back from the moment of the answer: the broker
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -177,7 +177,7 @@ class Inspector:
             "workers": self._workers(now),
             "store": writer.get("store", {}),
             "locks": reports.get("lock", {}).get("locks", {}),
-            "logic": reports.get("logic", {}).get("logic", {}),
+            "logic": _added(w.report.get("logic", {}) for w in broker.workers.values() if w.service.name == "logic"),
             **{name: self._parts[name](part, now) for name, part in parts.items()},
         }
 
@@ -506,6 +506,17 @@ def _body_bytes(head: bytes, tail: bytes | None) -> bytes:
         return tail[:SHOWN_BYTES]
     header_at = wire.HEADER_BYTES + head[30] if head[:4] == wire.MAGIC else 0
     return head[header_at : header_at + SHOWN_BYTES]
+
+
+def _added(figures: Iterable[Any]) -> Body:
+    """Figures of several workers of one service as one: numbers are added up, of other values the last stays."""
+    total: Body = {}
+    for each in figures:
+        for name, value in each.items() if isinstance(each, dict) else ():
+            before = total.get(name)
+            both = isinstance(before, int | float) and isinstance(value, int | float)
+            total[name] = before + value if both else value
+    return total
 
 
 def trace_id(request: Request) -> str:

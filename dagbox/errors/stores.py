@@ -60,12 +60,14 @@ class StoreBroken(StoreError):
 
 
 class InUse(DagBoxError):
-    """Another process has that role. Fields: what, path, pid."""
+    """Another process has that role. Fields: what, path, pid (0: not known)."""
 
     code = "in_use"
     what: str
     path: str
     pid: int
 
-    def __init__(self, what: str, path: str, pid: int) -> None:
-        super().__init__(f"{path} already has {what} (process {pid})", what=what, path=path, pid=pid)
+    def __init__(self, what: str, path: str, pid: int, hint: str = "") -> None:
+        whose = f" (process {pid})" if pid else ""
+        then = f": {hint}" if hint else ""
+        super().__init__(f"{path} already has {what}{whose}{then}", what=what, path=path, pid=pid)

@@ -14,6 +14,7 @@ from dagbox.errors import InUse, StoreUnavailable
 
 AUTHORITY_FILE = "locks.authority"
 _ROLE = "a lock authority"
+_HINT = "lock in that program, or run a node there that both ask"
 
 
 class LockAuthority:
@@ -44,7 +45,7 @@ class LockAuthority:
         except BlockingIOError:
             pid = _read_pid(descriptor)
             os.close(descriptor)
-            raise InUse(_ROLE, str(directory), pid) from None
+            raise InUse(_ROLE, str(directory), pid, _HINT) from None
         except OSError as error:
             os.close(descriptor)
             raise StoreUnavailable(str(directory), error.strerror or str(error)) from error

@@ -304,3 +304,10 @@ def test_several_questions_in_one_message(table: Table) -> None:
     assert isinstance(answers[1], InvalidArgument)
     assert isinstance(answers[2], InvalidArgument)
     assert isinstance(table.inspect("status", [{}] * 101), LimitExceeded)
+
+
+def test_the_figures_of_all_logic_workers_are_added_up(table: Table) -> None:
+    for name, queries in (("l1", 3), ("l2", 4)):
+        table.register(name, service="logic")
+        table.ping(name, "logic", logic={"queries": queries})
+    assert table.inspect("status", {})["logic"]["queries"] == 7

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dagbox import wire
-from dagbox.broker.inspect import Inspector
+from dagbox.broker.inspect import Inspector, trace_id
 from dagbox.broker.model import Client, Counters, Limits, Request, Service, Worker, WorkerState
 from dagbox.broker.queues import Deadlines, why_full
 from dagbox.broker.records import DeadLetters, EventLog, TraceLog
@@ -49,6 +49,8 @@ Send = tuple[bytes, bytes, bytes | None]
 
 _PATCH_SHARE = 20
 """A deadline is rewritten at dispatch once a request waited more than this fraction of its span (1/20)."""
+_PATIENT = frozenset({"lock"})
+"""Services that keep a request on purpose, until its turn comes: that is not slow."""
 _CLIENT_IDLE_S = 120.0
 _FULL_HINT_MS = 1000
 """When a client is to try again that the broker has no room for."""
@@ -353,8 +355,7 @@ class Broker:
         worker, request = found
         service = request.service
         self.take_back(request, worker)
-        worker.done += 1
-        service.work.add(now - request.given_at)
+        self._count_work(worker, request, now)
         code = ""
         if header.kind == Kind.ERROR:
             worker.errors += 1
@@ -365,6 +366,15 @@ class Broker:
             if not request.quiet:
                 self._send(request.client, head, tail)
         self._after_answer(worker, service, now)
+
+    def _count_work(self, worker: Worker, request: Request, now: float) -> None:
+        """A worker has done its part of a request."""
+        worker.done += 1
+        took_s = now - request.given_at
+        worker.service.work.add(took_s)
+        if took_s >= self.limits.slow_s and worker.service.name not in _PATIENT:
+            text = f"{trace_id(request)} took {worker.name} {took_s:.1f} s"
+            self.events.add(now, "slow", worker.service.name, text, at_most_every_s=1.0)
 
     def _after_answer(self, worker: Worker, service: Service, now: float) -> None:
         if worker.state is WorkerState.DRAINING and not worker.busy:
@@ -387,8 +397,7 @@ class Broker:
         worker, request = found
         left = request.service
         self.take_back(request, worker)
-        worker.done += 1
-        left.work.add(now - request.given_at)
+        self._count_work(worker, request, now)
         if not request.answered:
             self._move_on(request, header, head, tail, now)
         self._after_answer(worker, left, now)

@@ -26,6 +26,7 @@ class Limits:
         dead_letter_bytes: how many bytes the dead letters may have together.
         longest_s: the deadline of a request that names none.
         no_service_s: how long a request for a service that nobody ever registered waits for one.
+        slow_s: a worker that takes longer over a request makes an event.
         heartbeat_s: the interval of the workers' pings; `late_after` and `dead_after` are missed pings.
         forget_dead_s: how long a dead worker stays listed.
         forget_service_s: how long a service stays known that has no workers and nothing to do; those that are
@@ -46,6 +47,7 @@ class Limits:
     events: int = 2_000
     longest_s: float = 3600.0
     no_service_s: float = 1.0
+    slow_s: float = 1.0
     heartbeat_s: float = HEARTBEAT_S
     late_after: int = 2
     dead_after: int = 5

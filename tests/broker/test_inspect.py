@@ -311,3 +311,19 @@ def test_the_figures_of_all_logic_workers_are_added_up(table: Table) -> None:
         table.register(name, service="logic")
         table.ping(name, "logic", logic={"queries": queries})
     assert table.inspect("status", {})["logic"]["queries"] == 7
+
+
+def test_a_slow_worker_makes_an_event_and_a_patient_one_does_not(table: Table) -> None:
+    table.register("w1")
+    table.register("l1", service="lock")
+    table.ask("ann", 1)
+    table.ask("ann", 2, service="lock")
+    for _ in range(6):
+        table.run(0.25)
+        table.ping("w1", "reader")
+        table.ping("l1", "lock")
+    table.answer("w1", "ann", 1)
+    table.answer("l1", "ann", 2)
+    slow = [event for event in table.inspect("events", {})["events"] if event["kind"] == "slow"]
+    assert [event["subject"] for event in slow] == ["reader"]
+    assert "took w1 1.5 s" in slow[0]["text"]

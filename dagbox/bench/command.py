@@ -16,6 +16,8 @@ SUITES = {
     "broker": ("dagbox.bench.core", "broker_reads"),
     "puts": ("dagbox.bench.core", "durable_puts"),
     "start": ("dagbox.bench.core", "start_time"),
+    "refresh": ("dagbox.bench.dashboard", "refresh_cost"),
+    "watched": ("dagbox.bench.dashboard", "watching_cost"),
 }
 """Name -> module and function that measures it; each is imported when it is run."""
 
@@ -25,6 +27,8 @@ SUITES = {
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def bench_command(suites: tuple[str, ...], form: str) -> None:
     """Measure DagBox against its peers in the same run; all SUITES if none is named.
+
+    Logic has benchmarks of its own: python -m dagbox.bench.datalog and python -m dagbox.bench.logic.
 
     The figures of one run may be compared with each other; those of two runs only if nothing else changed.
     """

@@ -101,13 +101,21 @@ def open_at(at: str | None, *, timeout: float | None = None, create: bool = Fals
             with connected:
                 yield connected
             return
-    _check_directory(target, create)
+    check_directory(target, create)
     with dagbox.open(target, timeout=wait, durability=settings().durability) as database:
         yield database
 
 
-def _check_directory(target: str, create: bool) -> None:
-    """Keep a mistyped name from becoming a database."""
+def check_directory(target: str, create: bool) -> None:
+    """Keep a mistyped name from becoming a database.
+
+    Args:
+        create: whether a database may be made there.
+
+    Raises:
+        CannotConnect: there is none, and none may be made.
+        StoreUnavailable: the directory holds other files.
+    """
     if holds_store(target):
         return
     path = Path(target)

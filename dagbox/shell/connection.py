@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,13 @@ def default_target() -> str:
 def is_url(target: str) -> bool:
     """Whether the target is an address and not a directory."""
     return "://" in target
+
+
+def is_missing(target: str) -> bool:
+    """Whether the target is a directory without a database."""
+    from dagbox.commands.place import holds_store
+
+    return not is_url(target) and not holds_store(target)
 
 
 @dataclass
@@ -81,27 +89,32 @@ class Connection:
             self.db.close()
 
 
-def open_connection(target: str, *, timeout_s: float, read_only: bool = False) -> Connection:
+def open_connection(
+    target: str, *, timeout_s: float, read_only: bool = False, may_make: Callable[[], bool] = lambda: False
+) -> Connection:
     """Connect to the node at a URL or of a directory; open the directory embedded if no node runs there.
 
     Args:
         timeout_s: how long requests may take, in seconds.
-        read_only: do not make a directory that is not there.
+        read_only: open the directory for reading only.
+        may_make: asked where there is no database yet: whether to make one.
 
     Raises:
-        CannotConnect: no node answers at the URL, or there is no such directory and it may not be made.
-        StoreUnavailable: the directory cannot be opened.
+        CannotConnect: no node answers at the URL, or there is no database in the directory and none may be made.
+        StoreUnavailable: the directory cannot be opened, or it holds other files and no database.
     """
     try:
         return Connection(target, dagbox.connect(target, timeout=timeout_s))
-    except dagbox.CannotConnect as error:
+    except dagbox.CannotConnect:
         if is_url(target):
             raise
-        missing = error
-    directory = Path(target)
-    made = not directory.exists()
-    if made and read_only:
-        raise dagbox.CannotConnect(target, "there is no such directory, and a read-only shell makes none") from missing
+    from dagbox.commands.place import check_directory
+
+    made = is_missing(target)
+    check_directory(target, create=made and not read_only and may_make())
+    if read_only:
+        db = dagbox.open(target, timeout=timeout_s, readonly=True)
+        return Connection(target, db, f"no node answers on {target}: opened the directory embedded, for reading only")
     db = dagbox.open(target, timeout=timeout_s)
     new = " (a new one)" if made else ""
     return Connection(target, db, f"no node answers on {target}: opened the directory{new} embedded")

@@ -9,7 +9,7 @@ from dagbox.shell.render.text import Line, plain, safe, shorten
 from dagbox.shell.session import Shell, show_span
 
 GRAMMARS = {
-    "relations": "NAME: BUCKET/KEY, ... | via PATH | where QUERY   then [in BUCKET] [limit N] [{ RELATIONS }]",
+    "relations": "NAME: BUCKET/KEY, ... | via PATH | where QUERY [in BUCKET] [limit N] [{ ... }]",
     "facts": "PREDICATE(ARGUMENT, ...), ...   a name, a text in quotes, or a number",
 }
 """What may stand inside what is open, by the name of the parameter."""
@@ -20,7 +20,7 @@ def hint(reading: Reading, columns: int = 1000) -> Line:
     """What to type next: the signature with the place one is at in bold, or what is wrong.
 
     Args:
-        columns: what the terminal has; the summary stands there only if there is room.
+        columns: what the terminal has; without room, the summary goes, then what is far from the place one is at.
     """
     inner = innermost(reading)
     problem = reading.problem
@@ -43,15 +43,33 @@ def _signature(reading: Reading, columns: int) -> Line:
         return []
     if reading.active in GRAMMARS and reading.unfinished:
         return [("hint.here", GRAMMARS[reading.active])]
-    line: Line = []
-    for name, text in command.parts:
-        if line:
-            line.append(("hint", " "))
-        here = name == reading.active if name else not reading.active
-        line.append(("hint.here" if here else "hint", text))
+    line = _around_here(
+        [(text, name == reading.active if name else not reading.active) for name, text in command.parts], columns
+    )
     if len(plain(line)) + len(command.summary) + 3 <= columns:
         line.append(("hint.note", f"   {command.summary}"))
     return line
+
+
+def _around_here(parts: list[tuple[str, bool]], columns: int) -> Line:
+    """The parts of a signature; those after the place one is at, then those before it, give way to `...`."""
+    first, last = 1, len(parts)
+    here = next((place for place, (_, active) in enumerate(parts) if active), 0)
+
+    def line() -> Line:
+        shown = [parts[0], *([("...", False)] if first > 1 else []), *parts[first:last]]
+        shown += [("...", False)] if last < len(parts) else []
+        return [("hint.here" if active else "hint", text) for text, active in shown]
+
+    while sum(len(text) + 1 for _, text in line()) - 1 > columns and (last > max(here + 1, first) or first < here):
+        if last > max(here + 1, first):
+            last -= 1
+        else:
+            first += 1
+    joined: Line = []
+    for part in line():
+        joined += [("hint", " "), part] if joined else [part]
+    return joined
 
 
 def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more: bool = False) -> Line:

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import dagbox
 from dagbox.shell.connection import Connection, default_target, open_connection
 from dagbox.shell.output import Output
+from dagbox.shell.parse import Reading, read
 from dagbox.shell.problems import CommandFailed, LeaveShell
 from dagbox.shell.session import Shell
 from dagbox.shell.settings import Configuration, check_colour, configuration_path, load_configuration
@@ -75,7 +77,8 @@ def run_shell(
         colour=colour or environment.colour,
         read_only=read_only or environment.read_only,
     )
-    connection = _connect(place, configuration, environment.read_only, output)
+    may_make = partial(_may_make, place, commands, read_stdin, yes)
+    connection = _connect(place, configuration, environment.read_only, output, may_make)
     if connection is None:
         return CANNOT_CONNECT
     shell = Shell(connection, output, configuration.settings, environment, environment.read_only, yes, keep_going)
@@ -86,10 +89,34 @@ def _wants_colour(use_colour: bool | None) -> bool:
     return not os.environ.get("NO_COLOR") if use_colour is None else use_colour
 
 
-def _connect(place: str, configuration: Configuration, read_only: bool, output: Output) -> Connection | None:
+def _may_make(place: str, commands: Sequence[str], read_stdin: bool | None, yes: bool) -> bool:
+    """Whether to make a database where there is none: a person is asked, `-c` must write, standard input may."""
+    if yes or (not commands and _reads_stdin(read_stdin)):
+        return True
+    if commands:
+        readings = (read(text) for command in commands for text, _ in split_commands(command.split("\n"), lambda: None))
+        return any(_may_write(reading) for reading in readings)
+    import click
+
+    return click.confirm(f"There is no database in {place}. Make one?", err=True)
+
+
+def _may_write(reading: Reading) -> bool:
+    command = reading.command
+    return command is not None and (command.writes or command.name == "source")
+
+
+def _reads_stdin(read_stdin: bool | None) -> bool:
+    return not sys.stdin.isatty() if read_stdin is None else read_stdin
+
+
+def _connect(
+    place: str, configuration: Configuration, read_only: bool, output: Output, may_make: Callable[[], bool]
+) -> Connection | None:
     """The open connection; None, with one line on standard error, if there is none to be had."""
+    timeout_s = configuration.settings.timeout_s
     try:
-        connection = open_connection(place, timeout_s=configuration.settings.timeout_s, read_only=read_only)
+        connection = open_connection(place, timeout_s=timeout_s, read_only=read_only, may_make=may_make)
     except dagbox.DagBoxError as error:
         output.say(f"error: {error}", "missing")
         return None
@@ -130,7 +157,7 @@ def _run(shell: Shell, commands: Sequence[str], read_stdin: bool | None) -> int:
     if commands:
         texts = (text for command in commands for text, _ in split_commands(command.split("\n"), lambda: shell.bucket))
         return run_commands(shell, texts)
-    if read_stdin or (read_stdin is None and not sys.stdin.isatty()):
+    if _reads_stdin(read_stdin):
         return run_commands(shell, (text for text, _ in split_commands(sys.stdin, lambda: shell.bucket)))
     from dagbox.shell.repl import run_repl
 

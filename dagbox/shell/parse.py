@@ -160,9 +160,7 @@ def _read_command(scanner: Scanner, reading: Reading, around: _Arguments | None 
 class _Arguments:
     """Reads what follows a command's name into `reading.values`."""
 
-    def __init__(
-        self, scanner: Scanner, reading: Reading, command: Command, around: _Arguments | None = None
-    ) -> None:
+    def __init__(self, scanner: Scanner, reading: Reading, command: Command, around: _Arguments | None = None) -> None:
         self.scanner = scanner
         self.reading = reading
         self.command = command

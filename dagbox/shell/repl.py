@@ -35,6 +35,8 @@ from dagbox.shell.session import Shell
 REFRESH_S = 0.5
 """How often the lines below are drawn anew, for the time that locks have left."""
 INDENT = "  "
+MENU_LINES = 6
+"""How many lines are kept free below the line that is typed, for proposals."""
 
 
 class ShellCompleter(Completer):
@@ -97,10 +99,11 @@ class Repl:
             include_default_pygments_style=False,
             enable_open_in_editor=True,
             tempfile_suffix=".dagbox",
-            reserve_space_for_menu=6,
+            reserve_space_for_menu=MENU_LINES,
             input=keyboard,
             output=screen,
         )
+        self.session.app.before_render += lambda app: self._make_room()
         shell.ask = self.ask
         shell.clear_screen = clear_terminal
         shell.history_lines = lambda: newest_first(self.history)
@@ -256,6 +259,11 @@ class Repl:
             self.shell, reachable=self.live.reachable, fetching=self.live.busy, more=self.proposer.more and bool(before)
         )
         return [*first, ("", "\n"), *((f"class:{style}", text) for style, text in second)]
+
+    def _make_room(self) -> None:
+        """Keep lines free below all that is typed, so that proposals do not hide it."""
+        typed = self.session.default_buffer.document.line_count
+        self.session.reserve_space_for_menu = MENU_LINES + min(typed, self.session.output.get_size().rows // 2) - 1
 
     # -- keys
 

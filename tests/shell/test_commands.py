@@ -305,7 +305,9 @@ def test_a_backup_is_a_store(people: Driven, tmp_path: Path) -> None:
 
 def test_the_shell_goes_to_another_directory(people: Driven, tmp_path: Path) -> None:
     assert people.run("lock a")
-    assert "give back 1 lock" in people.error(f"connect {tmp_path}/other")
+    refusal = people.error(f"connect {tmp_path}/other")
+    assert f"this would make a new database in {tmp_path}/other and give back 1 lock" in refusal
+    assert not (tmp_path / "other").exists()
     assert people.run(f"connect {tmp_path}/other --yes", "put a/b 1")
     assert people.shell.held == []
     assert people.documents("ls") == [{"bucket": "a", "records": 1}]

@@ -182,7 +182,7 @@ HINTS: list[tuple[str, str]] = [
     ("get us", "get *BUCKET/KEY...* [{ RELATIONS }]   show records, with the records they lead to"),
     (
         "get user/ada { x: ",
-        "*NAME: BUCKET/KEY, ... | via PATH | where QUERY   then [in BUCKET] [limit N] [{ RELATIONS }]*",
+        "*NAME: BUCKET/KEY, ... | via PATH | where QUERY [in BUCKET] [limit N] [{ ... }]*",
     ),
     ("get user/ada { x: via y }", "get BUCKET/KEY... *[{ RELATIONS }]*   show records, with the records they lead to"),
     (
@@ -312,7 +312,8 @@ def test_large_records_are_not_read_to_complete_their_keys(
     assert came.acquire(timeout=10)
     answer = live.keys("film", "")
     assert [(name.text, name.meta) for name in answer.names[:2]] == [("k0", "large"), ("k1", "")]
-    assert len(answer.names) == 50 and answer.more
+    assert len(answer.names) == 50
+    assert answer.more
     live.ask("fields", ("bucket", "film"))
     assert came.acquire(timeout=10)
     assert read_of == ["k0", "k0"]
@@ -368,3 +369,16 @@ def test_names_come_from_the_store(tmp_path: Any, live_of: Callable[..., Live]) 
         assert answer("fields", ("record", "user", "new")) == answer("fields", ("bucket", "user"))
         assert answer("locks") == {}
         live.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("put u/a ", "put BUCKET/[KEY] *[JSON|@FILE]* [--new] ..."),
+        ("put u/a 1 --fence ", "put ... [--ttl TIME] *[--fence KEY]*"),
+        ("query ", "query *QUERY [fetch X in BUCKET { RELATIONS }]* ..."),
+    ],
+)
+def test_a_signature_that_does_not_fit_says_so_and_shows_the_place_one_is_at(text: str, shown: str) -> None:
+    line = hint(read(text), 44)
+    assert "".join(f"*{part}*" if style == "hint.here" else part for style, part in line) == shown

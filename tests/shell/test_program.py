@@ -146,6 +146,36 @@ def test_commands_from_the_command_line(environment: dict[str, str], directory: 
     assert done.stdout == 'user/ada  version 1\n└─ name: "Ada"\n'
 
 
+def test_a_mistyped_directory_becomes_a_database_only_by_a_write(environment: dict[str, str], tmp_path: Path) -> None:
+    done = run(environment, tmp_path / "tyop", "-c", "get user/ada", "-c", "buckets")
+    assert done.returncode == 3
+    assert "there is no such directory" in done.stderr
+    assert not (tmp_path / "tyop").exists()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter.txt").write_text("hello")
+    done = run(environment, tmp_path / "home", "-c", "put user/ada 1")
+    assert done.returncode == 1 or done.returncode == 3
+    assert "it holds other files and no database" in done.stderr
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["letter.txt"]
+    with terminal(environment, tmp_path / "tyop") as screen:
+        screen.child.expect(r"Make one\? \[y/N\]")
+        screen.child.sendline("n")
+        screen.child.expect(pexpect.EOF)
+    assert not (tmp_path / "tyop").exists()
+
+
+def test_a_read_only_shell_opens_the_store_for_reading_only(environment: dict[str, str], directory: Path) -> None:
+    done = run(environment, directory, "--read-only", "-c", "ls")
+    assert done.returncode == 3
+    assert not directory.exists()
+    with dagbox.open(directory) as db:
+        db.put("user", 1, key="ada")
+    done = run(environment, directory, "--read-only", "-c", "get user/ada", "-c", "put user/ada 2")
+    assert "embedded, for reading only" in done.stderr
+    assert "put is refused" in done.stderr
+    assert json.loads(done.stdout)["data"] == 1
+
+
 def test_commands_from_standard_input(environment: dict[str, str], directory: Path) -> None:
     lines = ["# two records", "put team/core {}", "put user/ada {", '  "team": @team/core', "}"]
     text = "\n".join([*lines, "get user/ada {", "  team: via team", "}", ""])
@@ -369,6 +399,7 @@ def test_an_environment_looks_different(environment: dict[str, str], directory: 
 
 
 def test_the_arrow_finds_the_last_command_of_the_last_shell(environment: dict[str, str], directory: Path) -> None:
+    dagbox.open(directory).close()
     for keys in ('put a/b {"x": 41}\r', "\x1b[A\r"):
         with terminal(environment, directory) as screen:
             screen.see(PROMPT)

@@ -349,3 +349,13 @@ def test_the_prompt_shows_environment_bucket_and_batch(keyboard: Keyboard, monke
     prompt = keyboard.repl._prompt()
     assert "".join(part for _, part, *_ in prompt) == " PROD  data:user*> "
     assert "bg:ansired" in prompt[0][0]
+
+
+def test_room_is_kept_for_proposals_below_a_command_of_many_lines(keyboard: Keyboard) -> None:
+    free: list[int] = []
+    app = keyboard.repl.session.app
+    app.after_render += lambda _: free.append(
+        keyboard.repl.session.reserve_space_for_menu - keyboard.repl.session.default_buffer.document.line_count
+    )
+    keyboard.type("get user/ada {\rteam: via team\rposts: via posts\r}\r")
+    assert min(free) == 5

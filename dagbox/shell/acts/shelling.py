@@ -8,7 +8,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from dagbox.shell.connection import open_connection
+from dagbox.shell.connection import is_missing, open_connection
 from dagbox.shell.parse import Reading
 from dagbox.shell.problems import CommandFailed, LeaveShell
 from dagbox.shell.results import Outcome, Rows, plural
@@ -156,7 +156,8 @@ def connect(shell: Shell, target: str | None) -> Outcome:
     if shell.connection.embedded and place == shell.connection.target:
         shell.give_back_locks()
         shell.connection.close()
-    fresh = open_connection(place, timeout_s=shell.settings.timeout_s, read_only=shell.read_only)
+    timeout_s = shell.settings.timeout_s
+    fresh = open_connection(place, timeout_s=timeout_s, read_only=shell.read_only, may_make=lambda: True)
     shell.batch = None
     shell.give_back_locks()
     shell.connection.close()
@@ -168,8 +169,10 @@ def connect(shell: Shell, target: str | None) -> Outcome:
 
 
 def danger_of_connect(shell: Shell, target: str | None) -> str | None:
-    """What is given up by leaving."""
+    """What is given up by leaving, and what is made by coming."""
     lost = []
+    if target is not None and not shell.read_only and is_missing(target):
+        lost.append(f"make a new database in {target}")
     if shell.held:
         lost.append(f"give back {plural(len(shell.held), 'lock')}")
     if shell.batch:

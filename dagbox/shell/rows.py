@@ -95,6 +95,20 @@ RECORDS = (
         batches=True,
     ),
     Command(
+        "del-prefix",
+        "Records",
+        "delete all records of a bucket whose keys begin with a prefix",
+        "records:delete_prefix",
+        (Param("prefix", Kind.PREFIX, "BUCKET[/PREFIX]"),),
+        details=(
+            "Says how many there are and asks. Records are deleted a thousand at a time, each thousand together; "
+            "Ctrl-C stops between them. Without a prefix: all records of the bucket."
+        ),
+        examples=(("del-prefix session/2024-", "after asking"), ("del-prefix session --yes", "the whole bucket")),
+        writes=True,
+        danger="records:danger_of_delete_prefix",
+    ),
+    Command(
         "scan",
         "Records",
         "show the records of a bucket in the order of their keys",

@@ -397,3 +397,23 @@ def test_facts_and_rules_are_exported_and_imported(logic: Driven, tmp_path: Path
 def test_facts_and_records_change_together(logic: Driven) -> None:
     assert logic.run("batch", "put user/zoe {}", "assert follows(zoe, eve)", "retract follows(bob, ada)", "commit")
     assert logic.documents("query reaches(zoe, X) --order X") == [{"X": "bob"}, {"X": "eve"}]
+
+
+def test_records_are_deleted_by_prefix_after_saying_how_many(people: Driven) -> None:
+    with people.shell.db.batch() as batch:
+        for number in range(2_100):
+            batch.put("session", number, key=f"2024-{number:04}")
+        batch.put("session", 1, key="2025-0001")
+    refusal = people.error("del-prefix session/2024-")
+    assert "this would delete 2,100 records of session: 2024-0000 to 2024-2099: add --yes" in refusal
+    asked: list[str] = []
+    people.shell.ask = lambda question: bool(asked.append(question))
+    assert "nothing was done" in people.error("del-prefix session")
+    assert asked == ["This will delete 2,101 records of session: 2024-0000 to 2025-0001. Go on?"]
+    assert people.documents("del-prefix session/2024- --yes") == [
+        {"bucket": "session", "prefix": "2024-", "deleted": 2_100}
+    ]
+    assert [record.key for record in people.shell.db.scan("session")] == ["2025-0001"]
+    assert people.documents("del-prefix session/2024-")[0]["deleted"] == 0
+    people.shell.read_only = True
+    assert "read-only" in people.error("del-prefix session --yes")

@@ -81,6 +81,7 @@ COMPLETIONS: list[tuple[str, list[str]]] = [
     ("get user/ada --format ", ["tree", "table", "json", "raw"]),
     ("get user/ada --format=t", ["tree", "table"]),
     ("scan user/a", ["user/ada"]),
+    ("del-prefix user/a", ["user/ada"]),
     ("scan user --fields ", ["team", "name"]),
     ("scan user --fields name,t", ["team"]),
     ("get user/ada { ", ["team: via team", "boss: via meta.boss"]),

@@ -17,6 +17,8 @@ from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows, at_most, 
 from dagbox.shell.scanner import quote
 from dagbox.shell.session import Pending, Shell
 
+DELETED_TOGETHER = 1000
+"""How many records `del-prefix` deletes in one commit."""
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """The largest file that `put @FILE` reads."""
 
@@ -158,6 +160,36 @@ def danger_of_delete(
         return f"delete {targets[0]}, version {there[0].version}"
     names = ", ".join(str(record.ref) for record in there[:5]) + (", ..." if len(there) > 5 else "")
     return f"delete {plural(len(there) if len(targets) <= 1000 else len(targets), 'record')}: {names}"
+
+
+def delete_prefix(shell: Shell, prefix: Prefix) -> Outcome:
+    """Delete the records whose keys begin with a prefix, some at a time."""
+    deleted = 0
+    try:
+        keys = (record.key for record in shell.db.scan(prefix.bucket, prefix=prefix.prefix, keys_only=True))
+        while some := list(islice(keys, DELETED_TOGETHER)):
+            with shell.db.batch() as batch:
+                futures = [batch.delete(dagbox.Ref(prefix.bucket, key)) for key in some]
+            deleted += sum(1 for future in futures if future.result())
+    except (KeyboardInterrupt, dagbox.DagBoxError):
+        shell.output.say(f"{plural(deleted, 'record')} had been deleted", "missing")
+        raise
+    place = f"{prefix.bucket}/{prefix.prefix}"
+    document = {"bucket": prefix.bucket, "prefix": prefix.prefix, "deleted": deleted}
+    return Outcome(f"deleted {plural(deleted, 'record')} of {place}", document)
+
+
+def danger_of_delete_prefix(shell: Shell, prefix: Prefix) -> str | None:
+    """How many records would be deleted, and the first and last of them."""
+    if shell.batch is not None:
+        raise CommandFailed("del-prefix cannot be part of a batch: commit or abort it first")
+    first, last, count = "", "", 0
+    for record in shell.db.scan(prefix.bucket, prefix=prefix.prefix, keys_only=True):
+        first, last, count = first or record.key, record.key, count + 1
+    if not count:
+        return None
+    span = first if count == 1 else f"{first} to {last}"
+    return f"delete {plural(count, 'record')} of {prefix.bucket}: {shorten(span, 120)}"
 
 
 def _plain_refs(refs: list[dagbox.Ref | Request]) -> list[dagbox.Ref]:

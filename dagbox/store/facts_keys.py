@@ -85,11 +85,11 @@ def encode(value: Value) -> bytes:
         if len(data) <= PLAIN_TEXT_BYTES:
             return _TEXT + _LENGTHS[len(data)] + data
         return _LONG + blake2b(data, digest_size=20).digest()
-    if type(value) is float:
+    if isinstance(value, float):
         if not value.is_integer() or not -_INT_OFFSET <= value < _INT_OFFSET:
             return _FLOAT + _float(value)
         value = int(value)
-    return _INT + _number(value + _INT_OFFSET)  # type: ignore[operator]
+    return _INT + _number(int(value) + _INT_OFFSET)
 
 
 def posting_prefix(space: int, position: int) -> bytes:
@@ -158,8 +158,10 @@ class Chunk:
     def packed(self) -> bytes:
         """Its bytes: an array of the rests, which most are; a map if there is more to say."""
         if self.more or self.value is not None:
-            return pack_value({0: self.rests, 1: self.more, 2: self.value})  # type: ignore[no-any-return]
-        return pack_value(self.rests)  # type: ignore[no-any-return]
+            packed: bytes = pack_value({0: self.rests, 1: self.more, 2: self.value})
+        else:
+            packed = pack_value(self.rests)
+        return packed
 
 
 @dataclass(slots=True)

@@ -48,9 +48,9 @@ def _value_before(tables: TableReader, key: bytes) -> Value | None:
 
 def all_rests(tables: TableReader, place: bytes, first: Any) -> tuple[Any, ...]:
     """The rests of a posting whose first chunk says more than its rests."""
-    rests, more, _ = first[0], first[1], first[2]
-    if not more:
-        return rests  # type: ignore[no-any-return]
+    rests: tuple[Any, ...] = first[0]
+    if not first[1]:
+        return rests
     gathered = list(rests)
     for _, data in tables.scan(FACTS, place + b"\0", after_prefix(place)):
         gathered.extend(unpack_value(data))

@@ -87,15 +87,15 @@ def _changed(rests: list[Any], added: Iterable[Any], removed: list[Any]) -> list
 
 
 def _change_chunks(tx: Writing, index: Index, key: bytes, added: list[Any], removed: list[Any]) -> None:
-    changes: dict[bytes, tuple[bytes, Chunk, list[Any], list[Any]]] = {}
-    for rests, which in ((added, 2), (removed, 3)):
+    changes: dict[bytes, tuple[bytes, Chunk, tuple[list[Any], list[Any]]]] = {}
+    for which, rests in enumerate((added, removed)):
         for rest in rests:
             found = chunk_for(tx, index, key, rest)
             assert found is not None
             place, data, chunk = found
-            entry = changes.setdefault(place, (data, chunk, [], []))
-            entry[which].append(rest)  # type: ignore[union-attr]
-    for place, (data, chunk, coming, going) in changes.items():
+            _, _, entry = changes.setdefault(place, (data, chunk, ([], [])))
+            entry[which].append(rest)
+    for place, (data, chunk, (coming, going)) in changes.items():
         chunk.rests = _changed(chunk.rests, coming, going)
         if chunk.rests or chunk.first:
             _write(tx, index, place, data, chunk)

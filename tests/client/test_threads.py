@@ -339,9 +339,12 @@ def _wait_in_vain(db: dagbox.Database, key: str) -> None:
 
 def test_an_async_lock_is_kept_alive(shared_node: str, bucket: str) -> None:
     async def work() -> None:
-        async with dagbox.aio.connect(shared_node) as db, db.lock(bucket, ttl=0.3) as lease:
-            await asyncio.sleep(0.8)
-            await lease.renew()
+        async with dagbox.aio.connect(shared_node) as db, db.lock(bucket, ttl=0.3):
+            renewed, until = 0, time.monotonic() + 20
+            while renewed < 4:  # longer than the lease would live by itself
+                renewed = (await db.status()).locks["renewed"]
+                assert time.monotonic() < until
+            assert [info.key for info in await db.locks() if info.key == bucket]
 
     asyncio.run(work())
 

@@ -417,3 +417,24 @@ def test_records_are_deleted_by_prefix_after_saying_how_many(people: Driven) -> 
     assert people.documents("del-prefix session/2024-")[0]["deleted"] == 0
     people.shell.read_only = True
     assert "read-only" in people.error("del-prefix session --yes")
+
+
+def test_services_and_workers_fit_eighty_columns(people: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
+    span = {"p99_ms": 120.0}
+    service = {
+        "name": "reader", "waiting": 7, "in_flight": 3, "live": 2, "late": 0, "dead": 1, "done": 41_920,
+        "errors": 8, "rate": 37.7, "wait": span, "work": span, "paused": False,
+    }  # fmt: skip
+    worker = {
+        "name": "reader-1", "service": "reader", "state": "live", "pid": 28_577, "host": "vm", "heard_ms": 231.0,
+        "in_use": 3, "credit": 65_536, "done": 20_988, "errors": 0, "rate": 19.1, "cpu": 2.0, "rss": 34_000_000,
+    }  # fmt: skip
+    monkeypatch.setattr(people.shell.db, "services", lambda: [service])
+    monkeypatch.setattr(people.shell.db, "workers", lambda: [worker])
+    assert people.run("set format table", "services", "workers")
+    lines = people.take().splitlines()
+    assert "2, 1 dead" in "".join(lines)
+    service["paused"] = True
+    assert people.run("services")
+    assert "7 paused" in people.take()
+    assert max(map(len, lines)) <= 80

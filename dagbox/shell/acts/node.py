@@ -66,23 +66,29 @@ def _columns(rows: list[dict[str, Any]], shown: Callable[[Mapping[str, Any]], Ma
 
 def _service_row(service: Mapping[str, Any]) -> dict[str, Any]:
     """What people look at first; the rest is in JSON."""
-    row = {
-        name: service.get(name) for name in ("name", "waiting", "in_flight", "live", "late", "dead", "done", "errors")
-    }
+    row = {name: service.get(name) for name in ("name", "waiting", "in_flight")}
+    row["workers"] = _counted({name: service.get(name) for name in ("live", "late", "dead")})
+    row |= {name: service.get(name) for name in ("done", "errors")}
     row["rate"] = _per_second(service.get("rate"))
     for part in ("wait", "work"):
         times = service.get(part)
         row[f"{part}_p99"] = _ms(times.get("p99_ms", times.get("max_ms"))) if isinstance(times, Mapping) else ""
-    row["state"] = "paused" if service.get("paused") else ""
+    if service.get("paused"):
+        row["waiting"] = Phrase(f"{row['waiting']} paused")
     return row
 
 
+def _counted(workers: Mapping[str, Any]) -> Any:
+    """How many workers are live, and how many are not: `2`, `1, 1 dead`."""
+    lost = [f"{count} {name}" for name, count in workers.items() if count and name != "live"]
+    return Phrase(", ".join([str(workers.get("live") or 0), *lost])) if lost else workers.get("live")
+
+
 def _worker_row(worker: Mapping[str, Any]) -> dict[str, Any]:
-    row = {name: worker.get(name) for name in ("name", "service", "state", "pid", "host")}
-    row["heard"] = f"{_ms(worker.get('heard_ms'))} ago"
+    row = {name: worker.get(name) for name in ("name", "service", "state", "pid")}
+    row["heard"] = _ms(worker.get("heard_ms"))
     row["holds"] = f"{worker.get('in_use')}/{worker.get('credit')}"
     row |= {name: worker.get(name) for name in ("done", "errors")}
-    row["rate"] = _per_second(worker.get("rate"))
     row["cpu"] = f"{worker.get('cpu') or 0:.0f} %"
     row["memory"] = f"{(worker.get('rss') or 0) / 1e6:.0f} MB"
     return row

@@ -30,7 +30,9 @@ from dagbox.shell.history import newest_first, open_history
 from dagbox.shell.live import Live
 from dagbox.shell.parse import Reading, read
 from dagbox.shell.problems import LeaveShell
+from dagbox.shell.results import plural
 from dagbox.shell.session import Shell
+from dagbox.shell.splitting import split_commands
 
 REFRESH_S = 0.5
 """How often the lines below are drawn anew, for the time that locks have left."""
@@ -126,7 +128,7 @@ class Repl:
             while True:
                 try:
                     text = self._next_command()
-                    self.shell.run_text(text)
+                    self._run_all(text)
                 except KeyboardInterrupt:
                     continue
                 except EOFError:
@@ -137,6 +139,17 @@ class Repl:
                 self._after_command()
         finally:
             self.live.close()
+
+    def _run_all(self, text: str) -> None:
+        """Run the command, or, where lines were pasted that are no one command, each of them until one fails."""
+        texts = [text]
+        if "\n" in text and self.read(text).problem is not None:
+            texts = [each for each, _ in split_commands(text.split("\n"), lambda: self.shell.bucket)] or [text]
+        for place, each in enumerate(texts, 1):
+            if not self.shell.run_text(each):
+                if place < len(texts):
+                    self.shell.output.say(f"stopped here: {plural(len(texts) - place, 'command')} not run", "missing")
+                return
 
     def _next_command(self) -> str:
         self.session.editing_mode = EditingMode.VI if self.shell.settings["editing"] == "vi" else EditingMode.EMACS

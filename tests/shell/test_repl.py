@@ -359,3 +359,10 @@ def test_room_is_kept_for_proposals_below_a_command_of_many_lines(keyboard: Keyb
     )
     keyboard.type("get user/ada {\rteam: via team\rposts: via posts\r}\r")
     assert min(free) == 5
+
+
+def test_pasted_lines_are_run_one_after_the_other_until_one_fails(keyboard: Keyboard) -> None:
+    lines = [*(f'put p/k{number} {{"n": {number}}}' for number in range(200)), "get p/none", "put p/late 1"]
+    keyboard.type("\x1b[200~" + "\n".join(lines) + "\x1b[201~\r")
+    assert keyboard.driven.shell.db.buckets() == {"p": 200}
+    assert "no record p/none\nstopped here: 1 command not run" in keyboard.driven.take_errors()

@@ -227,7 +227,9 @@ def list_keys(shell: Shell, prefix: Prefix | None, limit: int | None) -> Rows:
         return buckets(shell)
     place = prefix or Prefix(shell.bucket or "", "")
     result = Rows(("key", "version"), [], "key", raw="key")
-    records = shell.db.scan(place.bucket, prefix=place.prefix, limit=None if limit is None else limit + 1)
+    records = shell.db.scan(
+        place.bucket, prefix=place.prefix, limit=None if limit is None else limit + 1, keys_only=True
+    )
     result.rows = (
         {"bucket": record.bucket, "key": record.key, "version": record.version}
         for record in at_most(records, limit, result.notes)

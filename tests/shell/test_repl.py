@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,12 @@ from dagbox.shell.session import show_span
 from tests.shell.conftest import Driven
 
 CTRL_C, CTRL_D, ESCAPE = "\x03", "\x04", "\x1b"
+
+
+@pytest.fixture(autouse=True)
+def kept_texts_go_away_with_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `edit` keeps of what was typed stands among the temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 class Keyboard:

@@ -162,14 +162,15 @@ def endless(count: int) -> Iterator[dict[str, Any]]:
 def test_many_rows_stream_with_flat_memory() -> None:
     for format_ in ("table", "json", "raw", "tree"):
         peaks = []
-        for count in (1_000, 8_000):
+        for count in (1_000, 20_000):
             tracemalloc.start()
             lines = show(Rows(("key", "data"), endless(count), "row"), View(format_, 80))
             drawn_lines = sum(1 for _ in lines)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
             assert drawn_lines >= count
-        assert peaks[1] < peaks[0] + 200_000, (format_, peaks)
+        # Other threads of the process allocate, too; rows that are kept would cost megabytes.
+        assert peaks[1] < peaks[0] + 1_000_000, (format_, peaks)
 
 
 def test_the_first_rows_are_drawn_before_the_last_ones_are_there() -> None:

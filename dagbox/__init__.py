@@ -45,8 +45,8 @@ if TYPE_CHECKING:
         UnknownBucket,
         WorkerLost,
     )
-    from dagbox.runtime.worker import serve, service
-    from dagbox.values import Node, Record, Ref
+    from dagbox.protocol.values import Node, Record, Ref
+    from dagbox.runtime.serve import serve, service
 
 __version__ = "0.1.0"
 
@@ -57,12 +57,12 @@ _ERRORS = (
 )
 _HOMES = {
     **dict.fromkeys(_ERRORS.split(), "dagbox.errors"),
-    **dict.fromkeys(("Node", "Record", "Ref"), "dagbox.values"),
+    **dict.fromkeys(("Node", "Record", "Ref"), "dagbox.protocol.values"),
     **dict.fromkeys(
         ("Database", "Fact", "Fields", "Future", "Lease", "LockInfo", "Rule", "Status", "connect", "open"),
         "dagbox.client",
     ),
-    **dict.fromkeys(("serve", "service"), "dagbox.runtime.worker"),
+    **dict.fromkeys(("serve", "service"), "dagbox.runtime.serve"),
 }
 _MODULES = ("aio", "errors")
 

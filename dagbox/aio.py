@@ -39,7 +39,7 @@ def connect(target: str | os.PathLike[str] | None = None, *, timeout: float = DE
 
     Contact is made when the block begins, or by the first call.
     """
-    from dagbox.client.remote_async import AsyncRemoteTransport
-    from dagbox.runtime.address import resolve
+    from dagbox.transport.address import resolve
+    from dagbox.transport.remote_async import AsyncRemoteTransport
 
     return AsyncDatabase(AsyncRemoteTransport(resolve(target)), timeout=timeout)

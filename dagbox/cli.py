@@ -42,8 +42,8 @@ SECTIONS: dict[str, dict[str, Subcommand]] = {
         "bench": Subcommand("dagbox.bench.command:bench_command", "measure speed against the peers"),
     },
     "Look": {
-        "top": Subcommand("dagbox.tui.command:top_command", "watch a node live"),
-        "shell": Subcommand("dagbox.shell.command:shell_command", "explore a database by commands"),
+        "top": Subcommand("dagbox.commands.top:top_command", "watch a node live"),
+        "shell": Subcommand("dagbox.commands.shell:shell_command", "explore a database by commands"),
         "status": Subcommand("dagbox.commands.watching:status", "what a node does at this moment"),
         "services": Subcommand("dagbox.commands.watching:services", "queues, workers and times of each service"),
         "workers": Subcommand("dagbox.commands.watching:workers", "heartbeat, credit and work of each worker"),

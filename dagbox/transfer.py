@@ -6,7 +6,7 @@ Each line is one of:
     {"fact": ["depends", "a", "b"]}
     {"rule": "needs(X, Y) :- depends(X, Y)."}
 
-`data` is JSON, with the forms of `dagbox.shell.jsontext` for what JSON has none for: {"$ref": "post/p1"},
+`data` is JSON, with the forms of `dagbox.notation.json` for what JSON has none for: {"$ref": "post/p1"},
 {"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}, {"$float": "nan"}, {"$map": [[1, "one"]]}, {"$ext":
 [5, "aGk="]}. `version` tells of the store that was exported; the store that imports gives versions of its own.
 A record whose `expires` is over is left out.
@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dagbox.errors import BadLine, DagBoxError, InvalidArgument, LimitExceeded, LogicError, NoService, UnknownBucket
-from dagbox.values import check_bucket, check_key, pack, unpack
+from dagbox.protocol.values import check_bucket, check_key, pack, unpack
 
 if TYPE_CHECKING:
     from dagbox.client import Database
@@ -59,7 +59,7 @@ def exported_line(
 
 
 def _text(line: Line) -> str:
-    from dagbox.shell.jsontext import to_plain
+    from dagbox.notation.json import to_plain
 
     plain = {name: to_plain(value) if name == "data" else value for name, value in line.items()}
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
@@ -292,7 +292,7 @@ class _Reader:
 
 
 def _value_of(plain: Any) -> Any:
-    from dagbox.shell.jsontext import from_plain
+    from dagbox.notation.json import from_plain
 
     data = from_plain(plain)
     pack(data)  # what cannot be stored, such as a number beyond 64 bits, is told with its line

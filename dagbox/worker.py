@@ -13,11 +13,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from dagbox import wire
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
-from dagbox.requests import Failed, Forward, Outcome, Partial, Reply, Request
-from dagbox.values import pack
-from dagbox.wire import KEY_SLICE, Kind, Message
+from dagbox.protocol import frames
+from dagbox.protocol.frames import KEY_SLICE, Kind, Message
+from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, Request
+from dagbox.protocol.values import pack
 
 REGISTER_AGAIN_S = 1.0
 """How long the worker waits for the broker's word before it registers again."""
@@ -85,12 +85,12 @@ class WorkerCore:
         """Register."""
         self.phase = WorkerPhase.REGISTERING
         self._asked_at = now
-        return [wire.build(Kind.REGISTER, self.peer, bytes(8), self._name, pack(self._about))]
+        return [frames.build(Kind.REGISTER, self.peer, bytes(8), self._name, pack(self._about))]
 
     def receive(self, head: bytes, tail: bytes | None, now: float) -> tuple[list[Event], list[Message]]:
         """Take one message of the broker: what to do, and what to send. A malformed one is counted."""
         try:
-            header = wire.parse(head)
+            header = frames.parse(head)
             kind = header.kind
             if kind in (Kind.REQUEST, Kind.FORWARD):
                 return self._on_request(header, head, tail, now)
@@ -106,18 +106,18 @@ class WorkerCore:
         elif kind == Kind.LEAVE:
             return self._on_leave()
         elif kind == Kind.ERROR:
-            error = wire.unpack_error(head[header.body_at :] if tail is None else tail)
+            error = frames.unpack_error(head[header.body_at :] if tail is None else tail)
             return [Rejected(error, self.phase is WorkerPhase.REGISTERING)], []
         return [], []
 
     def _on_request(
-        self, header: wire.Header, head: bytes, tail: bytes | None, now: float
+        self, header: frames.Header, head: bytes, tail: bytes | None, now: float
     ) -> tuple[list[Event], list[Message]]:
         key = head[KEY_SLICE]
         if key in self._in_hand:
             return [], []
         deadline = now + header.deadline_ms / 1000 if header.deadline_ms else None
-        body = wire.body_of(header, head, tail)
+        body = frames.body_of(header, head, tail)
         self._in_hand.add(key)
         request = Request(header.client, header.request, body, deadline, header.hops, header.attempt)
         return [Work(request)], []
@@ -144,28 +144,28 @@ class WorkerCore:
         if isinstance(outcome, Forward):
             return self._encode_forward(outcome)
         if isinstance(outcome, Failed):
-            kind, body = Kind.ERROR, wire.pack_error(outcome.error)
+            kind, body = Kind.ERROR, frames.pack_error(outcome.error)
         else:
             kind, body = (Kind.REPLY if isinstance(outcome, Reply) else Kind.PARTIAL), outcome.body
-        if len(body) > wire.MAX_BODY_BYTES:
+        if len(body) > frames.MAX_BODY_BYTES:
             self._in_hand.discard(request.key)
             return self._too_large(request, len(body))
-        return wire.build(kind, request.client, request.id, self._name, body)
+        return frames.build(kind, request.client, request.id, self._name, body)
 
     def _encode_forward(self, outcome: Forward) -> Message:
         request = outcome.request
         hops = min(request.hops + 1, 255)
         name = outcome.service.encode(errors="backslashreplace")
-        if len(outcome.body) > wire.MAX_BODY_BYTES:
+        if len(outcome.body) > frames.MAX_BODY_BYTES:
             return self._too_large(request, len(outcome.body))
-        if not name or len(name) > wire.MAX_SERVICE_BYTES:
+        if not name or len(name) > frames.MAX_SERVICE_BYTES:
             error = InvalidArgument(f"cannot forward to a service named {outcome.service[:60]!r}")
-            return wire.build(Kind.ERROR, request.client, request.id, self._name, wire.pack_error(error))
-        return wire.build(Kind.FORWARD, request.client, request.id, name, outcome.body, hops=hops)
+            return frames.build(Kind.ERROR, request.client, request.id, self._name, frames.pack_error(error))
+        return frames.build(Kind.FORWARD, request.client, request.id, name, outcome.body, hops=hops)
 
     def _too_large(self, request: Request, size: int) -> Message:
-        error = LimitExceeded("bytes of an answer", size, wire.MAX_BODY_BYTES)
-        return wire.build(Kind.ERROR, request.client, request.id, self._name, wire.pack_error(error))
+        error = LimitExceeded("bytes of an answer", size, frames.MAX_BODY_BYTES)
+        return frames.build(Kind.ERROR, request.client, request.id, self._name, frames.pack_error(error))
 
     def ping(self, report: dict[str, Any]) -> Message:
         """The sign of life; `report` is shown in the broker's status. It names what is in hand, so that the
@@ -173,14 +173,14 @@ class WorkerCore:
         in_hand = list(self._in_hand)
         if len(in_hand) <= MOST_NAMED:
             report = {**report, "in_hand": in_hand}
-        return wire.build(Kind.PING, self.peer, bytes(8), self._name, pack(report))
+        return frames.build(Kind.PING, self.peer, bytes(8), self._name, pack(report))
 
     def leave(self) -> list[Message]:
         """Ask the broker for no more work."""
         if self.phase in (WorkerPhase.LEAVING, WorkerPhase.LEFT):
             return []
         self.phase = WorkerPhase.LEAVING
-        return [wire.build(Kind.LEAVE, self.peer, bytes(8), self._name)]
+        return [frames.build(Kind.LEAVE, self.peer, bytes(8), self._name)]
 
     def tick(self, now: float) -> list[Message]:
         """Register again if the broker kept silent."""

@@ -47,7 +47,7 @@ names), then the environment, then flags:
 def generate() -> str:
     """The page."""
     cli = import_module("dagbox.cli")
-    config = import_module("dagbox.config")
+    config = import_module("dagbox.config.settings")
     epilog = re.sub(r"(?<!\n)\n(?!\n)", " ", cli.EPILOG.strip())
     settings = "\n".join(
         f"| `{name}` | `{variable}` | `{_shown(getattr(config.Settings(), name))}` |"

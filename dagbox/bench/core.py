@@ -27,10 +27,10 @@ import zmq
 import dagbox
 from dagbox import aio
 from dagbox.bench.report import Figure, at_least, at_most, each_us, median_of_turns
-from dagbox.client.core import ClientCore
-from dagbox.runtime import sockets
-from dagbox.runtime.ask import ask
-from dagbox.values import pack, unpack_trusted
+from dagbox.protocol.values import pack, unpack_trusted
+from dagbox.transport import sockets
+from dagbox.transport.ask import ask
+from dagbox.transport.core import ClientCore
 
 KEYS = 10_000
 RECORD = {"name": "Ada Lovelace", "text": "x" * 166}

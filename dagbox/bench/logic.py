@@ -27,10 +27,10 @@ from typing import Any
 import dagbox
 from dagbox.bench.datalog import CLOSURE, EDGES, NODES, SEED, Figure, random_graph, timed
 from dagbox.datalog import Engine, MemoryFacts, Program
+from dagbox.protocol.values import pack
 from dagbox.store.base import AddRule, AssertFact, Batch, Operation, Put, Store
-from dagbox.store.facts import StoredFacts
-from dagbox.store.lmdb import LmdbStore
-from dagbox.values import pack
+from dagbox.store.facts.stored import StoredFacts
+from dagbox.store.lmdb.store import LmdbStore
 
 BATCH = 10_000
 

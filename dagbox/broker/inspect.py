@@ -23,17 +23,17 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from dagbox import wire
 from dagbox.broker.model import Request, Service, Worker, WorkerState
 from dagbox.broker.records import SHOWN_BYTES
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, shown_value
-from dagbox.values import pack, unpack
+from dagbox.protocol import frames
+from dagbox.protocol.values import pack, unpack
 
 if TYPE_CHECKING:
     from dagbox.broker.machine import Broker
 
 Body = dict[str, Any]
-_SERVED = frozenset(name.encode() for name in wire.STATUS_SERVICES)
+_SERVED = frozenset(name.encode() for name in frames.STATUS_SERVICES)
 MAX_MAPS = 100
 _BREAK_S = 60.0
 _LONGEST_BREAK_S = 3600.0
@@ -69,7 +69,7 @@ def names_record(value: object, bucket: str, key: str, depth: int = 0) -> bool:
 
 def body_at(head: bytes) -> int:
     """Where the body of a request stands: behind the header, unless it is one that was observed, without any."""
-    return wire.HEADER_BYTES + head[30] if head[:4] == wire.MAGIC else 0
+    return frames.HEADER_BYTES + head[30] if head[:4] == frames.MAGIC else 0
 
 
 def body_value(head: bytes, tail: bytes | None) -> object:
@@ -504,7 +504,7 @@ def _body_bytes(head: bytes, tail: bytes | None) -> bytes:
     """The beginning of a message's body, as much as a trace shows."""
     if tail is not None:
         return tail[:SHOWN_BYTES]
-    header_at = wire.HEADER_BYTES + head[30] if head[:4] == wire.MAGIC else 0
+    header_at = frames.HEADER_BYTES + head[30] if head[:4] == frames.MAGIC else 0
     return head[header_at : header_at + SHOWN_BYTES]
 
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dagbox import wire
 from dagbox.broker.inspect import Inspector, trace_id
 from dagbox.broker.model import Client, Counters, Limits, Request, Service, Worker, WorkerState
 from dagbox.broker.queues import Deadlines, why_full
@@ -42,8 +41,9 @@ from dagbox.errors import (
     Stopping,
     TooManyHops,
 )
-from dagbox.values import pack
-from dagbox.wire import KEY_SLICE, Flag, Header, Kind
+from dagbox.protocol import frames
+from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
+from dagbox.protocol.values import pack
 
 Send = tuple[bytes, bytes, bytes | None]
 
@@ -115,7 +115,7 @@ class Broker:
         if tail is not None:
             self.counters.bytes_in += len(tail)
         try:
-            header = wire.parse(head)
+            header = frames.parse(head)
             if (tail is not None) != bool(header.flags & Flag.TAIL):
                 raise ProtocolError("the second frame is missing, or not announced")
             handler = self._handlers.get(header.kind)
@@ -282,7 +282,7 @@ class Broker:
         span_ms = request.deadline_ms
         if request.attempt or request.hops or (span_ms and waited * 1000 * _PATCH_SHARE > span_ms):
             left_ms = max(1, int((request.deadline - now) * 1000)) if span_ms else 0
-            head = wire.repatch(head, deadline_ms=left_ms, attempt=request.attempt)
+            head = frames.repatch(head, deadline_ms=left_ms, attempt=request.attempt)
         self._send(worker.peer, head, request.tail)
 
     def take_back(self, request: Request, worker: Worker) -> None:
@@ -327,7 +327,7 @@ class Broker:
         if worker is not None and worker.peer in self.workers:
             self.send_kind(worker.peer, Kind.CANCEL, request.key, request.service.name.encode())
         self._end(request, now, error.code)
-        request.reply = wire.pack_error(error)
+        request.reply = frames.pack_error(error)
         if not request.quiet:
             self._send_error(request.client, request.key, request.service.name.encode(), error)
 
@@ -359,7 +359,7 @@ class Broker:
         code = ""
         if header.kind == Kind.ERROR:
             worker.errors += 1
-            code = wire.unpack_error(wire.body_of(header, head, tail)).code
+            code = frames.unpack_error(frames.body_of(header, head, tail)).code
         if not request.answered:
             request.reply = head[header.body_at : header.body_at + 4096] if tail is None else tail[:4096]
             self._end(request, now, code)
@@ -407,7 +407,7 @@ class Broker:
         self.counters.forwarded += 1
         name = header.service.decode(errors="replace")
         request.timeline.append((now, "forwarded", name))
-        if header.hops != request.hops + 1 or header.hops > wire.MAX_HOPS:
+        if header.hops != request.hops + 1 or header.hops > frames.MAX_HOPS:
             self.fail(request, TooManyHops(name, header.hops), now)
             return
         try:
@@ -450,7 +450,7 @@ class Broker:
             self.roster.on_ping(header, head, tail, now)
             return
         self._client(peer, now)
-        self.send_kind(peer, Kind.PONG, head[KEY_SLICE], body=pack({"epoch": self.epoch, "version": wire.VERSION}))
+        self.send_kind(peer, Kind.PONG, head[KEY_SLICE], body=pack({"epoch": self.epoch, "version": frames.VERSION}))
 
     def _on_leave(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         worker = self.workers.get(peer)
@@ -510,7 +510,7 @@ class Broker:
 
     def names(self) -> list[str]:
         """The names of all services that can be asked for."""
-        return sorted(s.name for s in self.services.values() if s.ever_served) + list(wire.STATUS_SERVICES)
+        return sorted(s.name for s in self.services.values() if s.ever_served) + list(frames.STATUS_SERVICES)
 
     def service_named(self, name: bytes, now: float) -> Service | None:
         service = self.services.get(name)
@@ -538,11 +538,11 @@ class Broker:
 
     def _answer_itself(self, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         try:
-            reply = self.inspector.answer(header.service, wire.body_of(header, head, tail), now)
+            reply = self.inspector.answer(header.service, frames.body_of(header, head, tail), now)
         except DagBoxError as error:
             self._send_error(header.client, head[KEY_SLICE], header.service, error)
             return
-        message = wire.build(Kind.REPLY, header.client, header.request, header.service, reply)
+        message = frames.build(Kind.REPLY, header.client, header.request, header.service, reply)
         self._send(header.client, message.head, message.tail)
 
     def _refuse(self, header: Header, error: DagBoxError, now: float) -> None:
@@ -554,15 +554,15 @@ class Broker:
     def _on_malformed(self, peer: bytes, head: bytes, error: DagBoxError, now: float) -> None:
         self.counters.malformed += 1
         self.events.add(now, "malformed", peer.hex()[:8], str(error), at_most_every_s=1.0)
-        key = head[KEY_SLICE] if len(head) >= wire.HEADER_BYTES and head[:4] == wire.MAGIC else bytes(16)
+        key = head[KEY_SLICE] if len(head) >= frames.HEADER_BYTES and head[:4] == frames.MAGIC else bytes(16)
         self._send_error(peer, key, b"", error)
 
     def _send_error(self, peer: bytes, key: bytes, service: bytes, error: DagBoxError) -> None:
-        message = wire.build(Kind.ERROR, key[:8], key[8:], service, wire.pack_error(error))
+        message = frames.build(Kind.ERROR, key[:8], key[8:], service, frames.pack_error(error))
         self._send(peer, message.head, message.tail)
 
     def send_kind(self, peer: bytes, kind: Kind, key: bytes, service: bytes = b"", body: bytes = b"") -> None:
-        message = wire.build(kind, key[:8], key[8:], service, body)
+        message = frames.build(kind, key[:8], key[8:], service, body)
         self._send(peer, message.head, message.tail)
 
     def _send(self, peer: bytes, head: bytes, tail: bytes | None) -> None:

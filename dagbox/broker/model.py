@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from dagbox.broker.metrics import Course, Histogram
+from dagbox.broker.histograms import Course, Histogram
 from dagbox.broker.queues import Credits, Lane
 
 HEARTBEAT_S = 0.5

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dagbox import wire
 from dagbox.broker.model import Request, Service, Worker, WorkerState
 from dagbox.errors import InvalidArgument, LimitExceeded, Refused, WorkerLost
-from dagbox.values import pack, unpack
-from dagbox.wire import Flag, Header, Kind
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Flag, Header, Kind
+from dagbox.protocol.values import pack, unpack
 
 if TYPE_CHECKING:
     from dagbox.broker.machine import Broker
@@ -51,7 +51,7 @@ class Roster:
             LimitExceeded: too many workers, or services.
         """
         broker = self._broker
-        about = _about(wire.body_of(header, head, tail), broker.limits.credit)
+        about = _about(frames.body_of(header, head, tail), broker.limits.credit)
         if broker.inspector.serves(header.service):
             raise Refused(f"{header.service.decode()} is served by the broker itself")
         known = self.workers.get(peer)
@@ -108,7 +108,7 @@ class Roster:
             return
         worker.pings += 1
         self.heard(worker, now)
-        body = wire.body_of(header, head, tail)
+        body = frames.body_of(header, head, tail)
         report = unpack(body) if body else {}
         if isinstance(report, dict):
             worker.report = report

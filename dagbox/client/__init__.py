@@ -63,8 +63,8 @@ def connect(target: str | os.PathLike[str] | None = None, *, timeout: float = DE
     Raises:
         CannotConnect: no node answers there.
     """
-    from dagbox.client.remote import RemoteTransport
-    from dagbox.runtime.address import resolve
+    from dagbox.transport.address import resolve
+    from dagbox.transport.remote import RemoteTransport
 
     database = Database(RemoteTransport(resolve(target)), timeout=timeout)
     try:

@@ -9,10 +9,10 @@ from typing import Any
 from dagbox.client import operations
 from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
 from dagbox.client.operations import MISSING, Target
-from dagbox.client.transport import Call, value_of
+from dagbox.embedded.node import EmbeddedNode, open_node
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, StoreError, UnknownBucket
-from dagbox.runtime.embedded import EmbeddedNode, open_node
-from dagbox.values import Record, Ref, unpack, unpack_trusted
+from dagbox.protocol.values import Record, Ref, unpack, unpack_trusted
+from dagbox.transport.base import Call, value_of
 
 
 def closed_database(path: str) -> StoreError:
@@ -140,7 +140,7 @@ def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, 
     try:
         database = EmbeddedDatabase(node, timeout=timeout)
         if serve:
-            from dagbox.runtime.serve import serve_embedded
+            from dagbox.embedded.serve import serve_embedded
 
             node.on_close(serve_embedded(node))
             database.observe()

@@ -12,12 +12,12 @@ from typing import Any
 from dagbox.client import operations
 from dagbox.client._async.database import DEFAULT_TIMEOUT_S, AsyncDatabase
 from dagbox.client.embedded import ShortReads, check_directory, closed_database
-from dagbox.client.gather import Gather
 from dagbox.client.operations import MISSING, Target
-from dagbox.client.transport import Call, value_of
+from dagbox.embedded.node import EmbeddedNode, open_node
 from dagbox.errors import DagBoxError
-from dagbox.runtime.embedded import EmbeddedNode, open_node
-from dagbox.values import unpack
+from dagbox.protocol.values import unpack
+from dagbox.transport.base import Call, value_of
+from dagbox.transport.gather import Gather
 
 
 class AsyncEmbeddedTransport:

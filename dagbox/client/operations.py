@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from dagbox.checks import are_plain_pairs
 from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError
-from dagbox.values import Node, Record, Ref, check_bucket, check_key, pack, unpack, unpack_trusted
+from dagbox.protocol.validate import are_plain_pairs
+from dagbox.protocol.values import Node, Record, Ref, check_bucket, check_key, pack, unpack, unpack_trusted
 
 
 class Missing:

@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from dagbox.commands.options import JSON, at_option, timeout_option
+from dagbox.commands.options import JSON, at_option, open_at, timeout_option
 from dagbox.commands.output import print_json
-from dagbox.commands.place import open_at
 
 
 @click.command("call", short_help="call any service")

@@ -28,7 +28,7 @@ _POLL_S = 0.1
 
 def wanted(headless: bool) -> bool:
     """Whether there is a terminal for the dashboard, and nobody said `--headless`."""
-    return not headless and sys.stdin.isatty() and sys.stdout.isatty() and find_spec("dagbox.tui.command") is not None
+    return not headless and sys.stdin.isatty() and sys.stdout.isatty() and find_spec("dagbox.commands.top") is not None
 
 
 def run_with_dashboard(directory: str, arguments: Sequence[str]) -> int:

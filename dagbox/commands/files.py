@@ -12,9 +12,9 @@ from typing import IO
 
 import click
 
-from dagbox.commands.options import at_option, format_option, timeout_option
+from dagbox.commands.options import at_option, directory_of, format_option, open_at, target_of, timeout_option
 from dagbox.commands.output import counted, note, print_json, show_bytes
-from dagbox.commands.place import directory_of, holds_store, node_runs, open_at, target_of
+from dagbox.config.target import holds_store, node_runs
 from dagbox.errors import BadLine, CannotConnect, StoreUnavailable
 
 MOST_BROKEN_SHOWN = 20
@@ -247,7 +247,7 @@ def backup(target: str, at: str | None, timeout: float, output: str) -> None:
 @format_option
 def restore(source: str, target: str, output: str) -> None:
     """Make a database in DIR, which does not exist or is empty, from a BACKUP, which is verified first."""
-    from dagbox.services.lock_marks import copy_marks
+    from dagbox.services.lock.high_water import copy_marks
     from dagbox.store.maintenance import restore as restore_store
 
     report = restore_store(source, target)

@@ -19,12 +19,12 @@ from dagbox.commands.options import (
     at_option,
     confirm,
     format_option,
+    open_at,
     place_argument,
     timeout_option,
     yes_option,
 )
 from dagbox.commands.output import Column, note, print_json, print_rows, printable, show_ms
-from dagbox.commands.place import open_at
 from dagbox.errors import LeaseLost
 
 if TYPE_CHECKING:

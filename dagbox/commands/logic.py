@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from dagbox.commands.options import at_option, format_option, place_argument, timeout_option
+from dagbox.commands.options import at_option, format_option, open_at, place_argument, timeout_option
 from dagbox.commands.output import Column, cell, note, print_json, print_rows, printable
-from dagbox.commands.place import open_at
 from dagbox.commands.records import node_map, relations_of
-from dagbox.values import Node
+from dagbox.protocol.values import Node
 
 
 @click.command("query", short_help="show the rows of a goal")

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dagbox.commands.options import settings
+from dagbox.commands.options import directory_of, settings
 from dagbox.commands.output import note
-from dagbox.commands.place import directory_of
-from dagbox.config import DURABILITIES, MOST_WORKERS
+from dagbox.config.settings import DURABILITIES, MOST_WORKERS
 
 if TYPE_CHECKING:
     from dagbox.runtime.node import Node, NodeSettings

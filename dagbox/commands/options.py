@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dagbox.config import FORMATS, Settings, load_settings
-from dagbox.errors import DagBoxError
-from dagbox.values import Ref, check_bucket, check_key
+from dagbox.config.settings import FORMATS, Settings, load_settings
+from dagbox.errors import DagBoxError, StoreUnavailable
+from dagbox.protocol.values import Ref, check_bucket, check_key
 
 if TYPE_CHECKING:
+    from dagbox.client import Database
+
     Kind = click.ParamType[Any]
 else:
     # Of the versions of click that we run with, the older ones have no generic class here.
@@ -35,6 +38,33 @@ def settings() -> Settings:
         meta[_SETTINGS] = load_settings()
     found: Settings = meta[_SETTINGS]
     return found
+
+
+def target_of(at: str | None) -> str:
+    """Return the directory or address that a command works on: as given, or as configured."""
+    return at or settings().at
+
+
+def directory_of(at: str | None) -> str:
+    """Return the directory that a command works on.
+
+    Raises:
+        StoreUnavailable: the target is an address.
+    """
+    target = target_of(at)
+    if "://" in target:
+        raise StoreUnavailable(target, "this command works on a directory: name one")
+    return target
+
+
+@contextmanager
+def open_at(at: str | None, *, timeout: float | None = None, create: bool = False) -> Iterator[Database]:
+    """Open the database that a command works on, see `open_target`; what is None is taken from the settings."""
+    from dagbox.config.target import open_target
+
+    wait = timeout if timeout is not None else settings().timeout
+    with open_target(target_of(at), timeout=wait, durability=settings().durability, create=create) as database:
+        yield database
 
 
 def _default_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str:
@@ -102,8 +132,8 @@ class Json(Kind):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
-        from dagbox.shell.jsontext import load
-        from dagbox.shell.problems import SyntaxProblem
+        from dagbox.notation.json import load
+        from dagbox.notation.problems import SyntaxProblem
 
         text = self._text_of(value, param, ctx)
         try:

@@ -67,7 +67,7 @@ def note(text: str) -> None:
 
 def json_text(value: Any) -> str:
     """A value as one line of JSON; refs, bytes and times in their forms."""
-    from dagbox.shell.jsontext import dump
+    from dagbox.notation.json import dump
 
     return dump(value)
 

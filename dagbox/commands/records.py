@@ -16,12 +16,12 @@ from dagbox.commands.options import (
     RECORD,
     at_option,
     format_option,
+    open_at,
     place_argument,
     timeout_option,
 )
 from dagbox.commands.output import Column, note, print_json, print_rows
-from dagbox.commands.place import open_at
-from dagbox.values import Node, Ref
+from dagbox.protocol.values import Node, Ref
 
 if TYPE_CHECKING:
     from dagbox.client import Database
@@ -90,9 +90,9 @@ def relations_of(text: str) -> dict[str, Any]:
     Raises:
         click.UsageError: they do not parse.
     """
-    from dagbox.shell.problems import SyntaxProblem
-    from dagbox.shell.relationtext import read_relations
-    from dagbox.shell.scanner import Scanner
+    from dagbox.notation.problems import SyntaxProblem
+    from dagbox.notation.relations import read_relations
+    from dagbox.notation.scanner import Scanner
 
     stripped = text.strip()
     scanner = Scanner(stripped if stripped.startswith("{") else f"{{ {stripped} }}", None)

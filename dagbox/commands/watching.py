@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from dagbox.commands.options import DURATION, format_option, place_argument, timeout_option
+from dagbox.commands.options import DURATION, format_option, open_at, place_argument, timeout_option
 from dagbox.commands.output import (
     Column,
     counted,
@@ -24,7 +24,6 @@ from dagbox.commands.output import (
     styled,
     table_lines,
 )
-from dagbox.commands.place import open_at
 from dagbox.errors import DagBoxError
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, NamedTuple
 
-from dagbox.values import Ref
+from dagbox.protocol.values import Ref
 
 BUCKETS = ("package", "requirement", "module", "author")
 MAX_REQUIREMENTS = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagbox.values import Ref
+from dagbox.protocol.values import Ref
 
 if TYPE_CHECKING:
     from dagbox.client import Database

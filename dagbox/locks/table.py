@@ -40,7 +40,6 @@ from dagbox.errors import (
     LimitExceeded,
     Locked,
 )
-from dagbox.locks.line import KeyState, Waiter
 from dagbox.locks.model import (
     BEFORE_RESTART,
     CANCELLED_KEPT,
@@ -61,7 +60,8 @@ from dagbox.locks.model import (
     TableState,
     Waiting,
 )
-from dagbox.values import check_key
+from dagbox.locks.wait_queue import KeyState, Waiter
+from dagbox.protocol.values import check_key
 
 COUNTED = ("granted", "waited", "refused", "renewed", "released", "expired", "forced", "cancelled")
 """The names of what `stats` counts since the table was made."""

@@ -15,8 +15,8 @@ import zmq
 
 from dagbox.broker import Broker, Limits
 from dagbox.broker.machine import Send
-from dagbox.runtime import sockets
-from dagbox.runtime.wake import Wake
+from dagbox.transport import sockets
+from dagbox.transport.wake import Wake
 
 log = logging.getLogger("dagbox.broker")
 

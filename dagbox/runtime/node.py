@@ -27,13 +27,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, Stopping, StoreUnavailable
-from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
-from dagbox.runtime.ask import ask
 from dagbox.runtime.filelock import RoleLock
 from dagbox.runtime.node_service import NodeService
 from dagbox.runtime.process import EXIT_DRAINED
-from dagbox.runtime.sockets import check_listen
 from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.transport.address import remove_node_file, socket_address, write_node_file
+from dagbox.transport.ask import ask
+from dagbox.transport.sockets import check_listen
 
 log = logging.getLogger("dagbox.node")
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Outcome, Reply, Request
-from dagbox.values import pack, unpack
 
 if TYPE_CHECKING:
     from dagbox.runtime.node import Node

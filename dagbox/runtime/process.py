@@ -62,10 +62,10 @@ def run_broker(
     Args:
         expected: services that workers are about to register, so that requests for them wait.
     """
-    from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
     from dagbox.runtime.broker_loop import BrokerLoop
     from dagbox.runtime.filelock import RoleLock
-    from dagbox.runtime.sockets import check_listen
+    from dagbox.transport.address import remove_node_file, socket_address, write_node_file
+    from dagbox.transport.sockets import check_listen
 
     if not listen and data is None:
         raise InvalidArgument("a broker listens somewhere: give --listen ADDRESS or --data DIR")
@@ -99,9 +99,9 @@ def run_worker(
     service: str, data: str, connect: str | None, name: str | None, *, durability: str, supervised: bool = False
 ) -> int:
     """Run one worker until it is told to stop; the exit status."""
-    from dagbox.runtime.address import resolve
-    from dagbox.runtime.assembly import open_service
     from dagbox.runtime.worker_loop import WorkerLoop
+    from dagbox.services.assembly import open_service
+    from dagbox.transport.address import resolve
 
     address = resolve(connect if connect is not None else data)
     shown = name or f"{service}-{platform.node()}-{os.getpid()}"

@@ -1,209 +1,85 @@
-"""An embedded node that answers on its directory's address: `dagbox.open(path, serve=True)`.
-
-A broker and a worker for each service run on threads of the program, over the store and the lock table that the
-program itself uses. The program's own calls do not go through them; they are noted in passing, and the broker's
-thread counts and traces them now and then, so that an attached dashboard sees them beside those of other clients.
-"""
+"""Running services of one's own against a node: `dagbox.serve`."""
 
 from __future__ import annotations
 
 import os
+import platform
+import signal
 import threading
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
-import zmq
-
-from dagbox.broker import Broker
-from dagbox.broker.beside import count_call, trace_call
-from dagbox.errors import DagBoxError
-from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
-from dagbox.runtime.ask import ask
-from dagbox.runtime.broker_loop import BrokerLoop
-from dagbox.runtime.embedded import OWN_SERVICES
-from dagbox.runtime.filelock import RoleLock
+from dagbox.errors import InvalidArgument
 from dagbox.runtime.worker_loop import WorkerLoop
-from dagbox.services.base import Outcome, Request, Service
-from dagbox.services.logic import LogicService
-from dagbox.services.reader import Reader
-from dagbox.services.writer import Writer
-from dagbox.values import pack
-from dagbox.wire import STATUS_SERVICES
+from dagbox.services.function import FunctionService, ServiceFunction, service
+from dagbox.transport.address import resolve
 
-if TYPE_CHECKING:
-    from dagbox.runtime.embedded import EmbeddedNode
-    from dagbox.runtime.embedded_locks import LocalLocks
+__all__ = ["serve", "service"]
 
-TRACED = 1_000
-"""Of the calls between two looks of the broker, the last this many are traced; all are counted."""
-_HANDOVER_S = 1.0
-_FEED_AT = 20_000
-"""So many noted calls make the broker look at once."""
-Noted = tuple[str, Any, float, float, "DagBoxError | None"]
+_LOOK_S = 0.1
+"""How often a program that serves looks whether it is to stop, in seconds."""
 
 
-class OwnCalls:
-    """The program's own calls, noted by its threads and counted by the broker's."""
+def serve(
+    *functions: ServiceFunction,
+    connect: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Provide services until interrupted (Ctrl-C, SIGTERM), stopped, or drained by an operator.
 
-    def __init__(self, direct: Collection[str]) -> None:
-        self._direct = frozenset(direct)
-        self._noted: list[Noted] = []
-        self._client = os.urandom(8)
-        self.hurry: Callable[[], None] = lambda: None
+    Args:
+        functions: made by `@dagbox.service`; each gets a worker of its own.
+        connect: the node: its directory or URL; DAGBOX_URL if None.
+        name: the workers' name; made from service, host and process if None. A worker that starts under a name
+            that is in use replaces the other.
+        stop: set it to end; for programs that serve on a thread of their own.
 
-    def note(self, service: str, body: Any, began: float, ended: float, error: DagBoxError | None) -> None:
-        """Note a call that does not pass the broker; cheap, and from any thread."""
-        if service not in self._direct:
-            return
-        self._noted.append((service, body, began, ended, error))
-        if len(self._noted) == _FEED_AT:
-            self.hurry()
-
-    def feed(self, broker: Broker, now: float) -> None:
-        """Have the broker count what was noted."""
-        if not self._noted:
-            return
-        noted, self._noted = self._noted, []
-        for service, _, began, ended, error in noted[:-TRACED]:
-            count_call(broker, service, ended - began, error.code if error else "", now)
-        for service, body, began, ended, error in noted[-TRACED:]:
-            trace_call(broker, service, self._client, began, ended, error.code if error else "", _shown(body))
-
-
-def _shown(body: Any) -> bytes:
-    packed = getattr(body, "body", None)
-    if isinstance(packed, bytes):
-        return packed
+    Raises:
+        InvalidArgument: no functions, or one that is not a service.
+        CannotConnect: the directory has no node.
+        DagBoxError: the broker refused the worker.
+    """
+    if not functions:
+        raise InvalidArgument("serve needs at least one function made by @dagbox.service")
+    for function in functions:
+        if not isinstance(function, ServiceFunction):
+            raise InvalidArgument(f"not a service: {function!r}: put @dagbox.service('name') on the function")
+    address = resolve(connect)
+    loops = [_loop(function, address, name) for function in functions]
+    threads = [threading.Thread(target=loop.run, name=f"worker {loop.name}", daemon=True) for loop in loops]
+    interrupted: list[int] = []
+    previous = _note_signals(interrupted)
     try:
-        return pack(body)
-    except DagBoxError as error:
-        return pack(str(error))
-
-
-class ServedLocks:
-    """The lock table of the program as a service, for the worker that serves it to others."""
-
-    name = "lock"
-    repeatable = True
-    gather = 256
-
-    def __init__(self, locks: LocalLocks) -> None:
-        self._locks = locks
-        self.credit = locks.service.credit
-
-    @property
-    def broken(self) -> DagBoxError | None:
-        """As `Service.broken`."""
-        return self._locks.service.broken
-
-    def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
-        """Take requests on, between the program's own calls."""
-        with self._locks.held() as service:
-            return service.handle(requests, now)
-
-    def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
-        """Take a request back."""
-        with self._locks.held() as service:
-            return service.cancel(key, now)
-
-    def tick(self, now: float) -> Sequence[Outcome]:
-        """Let time pass."""
-        with self._locks.held() as service:
-            return service.tick(now)
-
-    def next_deadline(self) -> float | None:
-        """When `tick` is due."""
-        with self._locks.held() as service:
-            return service.next_deadline()
-
-    def report(self) -> dict[str, Any]:
-        """Figures of the lock table."""
-        with self._locks.held() as service:
-            return service.report()
-
-    def close(self) -> None:
-        """Nothing: the table belongs to the program."""
-
-
-class Served:
-    """What runs while an embedded node serves; `close` ends it.
-
-    Raises:
-        InUse: a node, or another program, serves the directory.
-    """
-
-    def __init__(self, node: EmbeddedNode) -> None:
-        self._role = RoleLock.take(node.path, "node")
-        try:
-            self._broker_role = RoleLock.take(node.path, "broker", wait_s=_HANDOVER_S)
-        except DagBoxError:
-            self._role.release()
-            raise
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._node = node
-        self._loops: list[WorkerLoop] = []
-        self._threads: list[threading.Thread] = []
-        self._calls = OwnCalls(node.direct_services())
-        try:
-            inner = f"inproc://dagbox-{os.urandom(6).hex()}"
-            self._broker = BrokerLoop([socket_address(node.path), inner], context=self._context, expected=OWN_SERVICES)
-            self._broker.feed = self._calls.feed
-            self._calls.hurry = self._broker.wake
-            self._start(self._broker.run, "broker")
-            for service in self._services():
-                loop = WorkerLoop(service, inner, service.name, context=self._context)
-                if isinstance(service, ServedLocks):
-                    self._node.local_locks().on_ready = loop.wake
-                self._loops.append(loop)
-                self._start(loop.run, service.name)
-            node.observer = self._calls.note
-            self.address = self._broker.addresses[0]
-            node.ask_broker = self._ask
-            write_node_file(node.path, self.address, embedded=True)
-        except BaseException:
-            self.close()
-            raise
-
-    def _services(self) -> list[Service]:
-        store = self._node.store
-        locks = self._node.local_locks()
-        served = ServedLocks(locks)
-        reader = Reader(store, resolver=self._node.logic.resolve)
-        logic = LogicService(self._node.logic.operations())
-        return [reader, Writer(store), served, logic, *self._node.more_services()]
-
-    def _ask(self, service: str, body: Any, timeout_s: float) -> Any:
-        return ask(self.address, service, body, timeout_s, repeatable=service in STATUS_SERVICES)
-
-    def _start(self, run: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=run, name=f"dagbox {name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def close(self) -> None:
-        """Stop serving. Twice is once."""
-        self._node.observer = self._node.ask_broker = None
-        for loop in self._loops:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads) and not interrupted and not (stop and stop.is_set()):
+            threads[0].join(_LOOK_S)
+    finally:
+        # From here on a second Ctrl-C does what it does anywhere: a handler may take long to finish.
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for loop in loops:
             loop.stop()
-        for thread in self._threads[1:]:
-            thread.join()
-        if self._threads:
-            self._broker.stop()
-            self._threads[0].join()
-            remove_node_file(self._node.path, self._broker.addresses[0])
-        self._threads.clear()
-        self._loops.clear()
-        if not self._context.closed:
-            self._context.term()
-        self._broker_role.release()
-        self._role.release()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+    failures = [loop.failed for loop in loops if loop.failed is not None]
+    if failures:
+        raise failures[0]
 
 
-def serve_embedded(node: EmbeddedNode) -> Callable[[], None]:
-    """Have an embedded node answer on its directory's address; what ends that.
+def _loop(function: ServiceFunction, address: str, name: str | None) -> WorkerLoop:
+    shown = name or f"{function.name}-{platform.node()}-{os.getpid()}-{os.urandom(2).hex()}"
+    return WorkerLoop(FunctionService(function), address, shown)
 
-    Raises:
-        InUse: a node, or another program, serves the directory.
-        StoreUnavailable: the directory takes no socket.
-    """
-    return Served(node).close
+
+def _note_signals(noted: list[int]) -> dict[int, Any]:
+    """Have SIGINT and SIGTERM noted in a list, if this is the main thread; the handlers there were."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    return {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -19,10 +19,10 @@ import zmq
 
 from dagbox.broker.model import HEARTBEAT_S
 from dagbox.errors import DagBoxError, ServiceFailed, StoreBroken
-from dagbox.runtime import sockets
-from dagbox.runtime.wake import Wake
+from dagbox.protocol.frames import Message
 from dagbox.services.base import Failed, Outcome, Request, Service
-from dagbox.wire import Message
+from dagbox.transport import sockets
+from dagbox.transport.wake import Wake
 from dagbox.worker import Dismissed, Rejected, Withdraw, Work, WorkerCore, WorkerPhase
 
 log = logging.getLogger("dagbox.worker")

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from dagbox.errors import DagBoxError
-from dagbox.requests import Failed, Forward, Outcome, Partial, Reply, Request
+from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, Request
 
 __all__ = ["Failed", "Forward", "Outcome", "Partial", "Reply", "Request", "Service"]
 

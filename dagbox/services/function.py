@@ -15,9 +15,9 @@ from threading import Event
 from typing import Any
 
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, ServiceFailed
+from dagbox.protocol.frames import MAX_SERVICE_BYTES
+from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request
-from dagbox.values import pack, unpack
-from dagbox.wire import MAX_SERVICE_BYTES
 
 log = logging.getLogger("dagbox.service")
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypeGuard
 
-from dagbox.checks import kind_of
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
+from dagbox.protocol.validate import kind_of
+from dagbox.protocol.values import new_packer, unpack, unpack_trusted
 from dagbox.services.base import Failed, Outcome, Reply, Request
 from dagbox.store.base import Store
-from dagbox.values import new_packer, unpack, unpack_trusted
 
 MAX_OPERATIONS = 10_000
 """How many operations one request may carry, those inside its batches included."""

@@ -4,7 +4,7 @@ A request is an array of operations, answered by the array of their results (a f
 place), or one operation as a bare map, answered bare. All operations of a request see one snapshot.
 
     {"bucket", "key", "relations"?}            -> {"bucket", "key", "found", "version", "data", "relations"?, "more"?}
-                                                  ("op": "read" may be added; relations: see `dagbox.relations`)
+                                                  ("op": "read" may be added; relations: see `dagbox.relations.planner`)
     {"op": "get_many", "refs": [[bucket, key], ...]}   -> [[version, data] | nil, ...], in order
     {"op": "scan", "bucket", "prefix"?, "start"?, "stop"?, "after"?, "limit"?, "reverse"?, "keys_only"?}
                                                -> {"entries": [[key, version, data], ...], "more": bool}
@@ -32,7 +32,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dagbox.checks import are_plain_pairs, array, bucket_name, flag, kind_of, map_of, record_key, required, text, whole
 from dagbox.errors import (
     DagBoxError,
     InvalidArgument,
@@ -42,7 +41,20 @@ from dagbox.errors import (
     UnknownBucket,
     shown_value,
 )
-from dagbox.relations import Budget, KeyQuery, Limits, NeedRecords, Planner
+from dagbox.protocol.validate import (
+    are_plain_pairs,
+    array,
+    bucket_name,
+    flag,
+    kind_of,
+    map_of,
+    record_key,
+    required,
+    text,
+    whole,
+)
+from dagbox.protocol.values import MAX_KEY_BYTES
+from dagbox.relations.planner import Budget, KeyQuery, Limits, NeedRecords, Planner
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import (
     MAX_OPERATIONS,
@@ -54,7 +66,6 @@ from dagbox.services.operations import (
     unpack_body,
 )
 from dagbox.store.base import Snapshot, Store, Stored
-from dagbox.values import MAX_KEY_BYTES
 
 PAGE_RECORDS = 1_000
 """Records in a page of a scan that says no limit."""

@@ -28,10 +28,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagbox.checks import map_of, required, text
 from dagbox.errors import Conflict, DagBoxError, InvalidArgument, LimitExceeded, StoreBroken
+from dagbox.protocol.validate import map_of, required, text
 from dagbox.services.base import Failed, Outcome, Request
-from dagbox.services.lock_marks import copy_marks
+from dagbox.services.lock.high_water import copy_marks
 from dagbox.services.operations import (
     MAX_OPERATIONS,
     Answers,

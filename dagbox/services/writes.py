@@ -22,8 +22,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from dagbox.checks import array, bucket_name, kind_of, map_of, record_key, required, text, whole
 from dagbox.errors import DagBoxError, Fenced, InvalidArgument, LeaseLost, LimitExceeded, shown_value
+from dagbox.protocol.validate import array, bucket_name, kind_of, map_of, record_key, required, text, whole
 from dagbox.services.operations import MAX_OPERATIONS, is_map, not_a_map, unknown_operation
 from dagbox.store.base import (
     AddRule,

@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dagbox.notation.scanner import Expected, quote
 from dagbox.shell.live import Answer, Live, Name
 from dagbox.shell.parse import Reading, split_ref
 from dagbox.shell.rows import TABLE
-from dagbox.shell.scanner import Expected, quote
 from dagbox.shell.settings import SETTINGS
 from dagbox.shell.topics import TOPICS
 

@@ -15,7 +15,7 @@ def default_target() -> str:
     Raises:
         UnknownSetting, BadSetting: `dagbox.toml` or the environment says something that cannot be.
     """
-    from dagbox.config import load_settings
+    from dagbox.config.settings import load_settings
 
     return load_settings().at
 
@@ -27,7 +27,7 @@ def is_url(target: str) -> bool:
 
 def is_missing(target: str) -> bool:
     """Whether the target is a directory without a database."""
-    from dagbox.commands.place import holds_store
+    from dagbox.config.target import holds_store
 
     return not is_url(target) and not holds_store(target)
 
@@ -108,7 +108,7 @@ def open_connection(
     except dagbox.CannotConnect:
         if is_url(target):
             raise
-    from dagbox.commands.place import check_directory
+    from dagbox.config.target import check_directory
 
     made = is_missing(target)
     check_directory(target, create=made and not read_only and may_make())

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import Any
 
 import dagbox
-from dagbox.shell.relationtext import Source
+from dagbox.notation.relations import Source
 
 KEYS = 50
 """How many keys are fetched for a prefix."""

@@ -14,10 +14,10 @@ from dataclasses import replace
 from functools import partial
 
 import dagbox
+from dagbox.notation.problems import CommandFailed, LeaveShell
 from dagbox.shell.connection import Connection, default_target, open_connection
 from dagbox.shell.output import Output
 from dagbox.shell.parse import Reading, read
-from dagbox.shell.problems import CommandFailed, LeaveShell
 from dagbox.shell.session import Shell
 from dagbox.shell.settings import Configuration, check_colour, configuration_path, load_configuration
 from dagbox.shell.splitting import split_commands

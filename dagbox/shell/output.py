@@ -22,9 +22,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TextIO
 
+from dagbox.notation.problems import CommandFailed
 from dagbox.shell.palette import coloured
 from dagbox.shell.parse import Redirect
-from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.text import Line, plain
 
 DEFAULT_PAGER = "less -R -F -X"

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import dagbox
-from dagbox.shell.datalogtext import read_datalog, read_facts
-from dagbox.shell.jsontext import read_json
-from dagbox.shell.problems import SyntaxProblem, Unfinished
-from dagbox.shell.relationtext import Source, read_relations
+from dagbox.notation.datalog import read_datalog, read_facts
+from dagbox.notation.json import read_json
+from dagbox.notation.problems import SyntaxProblem, Unfinished
+from dagbox.notation.relations import Source, read_relations
+from dagbox.notation.scanner import Expected, Scanner, Span, Word
 from dagbox.shell.rows import TABLE
-from dagbox.shell.scanner import Expected, Scanner, Span, Word
 from dagbox.shell.table import REST, Command, Kind, Option, Param
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")

@@ -23,13 +23,13 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.shortcuts import clear as clear_terminal
 
 import dagbox
+from dagbox.notation.problems import LeaveShell
 from dagbox.shell.complete import Proposer
 from dagbox.shell.highlight import ShellLexer, shell_style
 from dagbox.shell.hints import hint, state
 from dagbox.shell.history import newest_first, open_history
 from dagbox.shell.live import Live
 from dagbox.shell.parse import Reading, read
-from dagbox.shell.problems import LeaveShell
 from dagbox.shell.results import plural
 from dagbox.shell.session import Shell
 from dagbox.shell.splitting import split_commands

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import dagbox
+from dagbox.notation.problems import CommandFailed, Declined, LeaveShell, ShellProblem, SyntaxProblem
 from dagbox.shell.connection import Connection
 from dagbox.shell.output import DEFAULT_PAGER, Output
 from dagbox.shell.parse import Reading, read
-from dagbox.shell.problems import CommandFailed, Declined, LeaveShell, ShellProblem, SyntaxProblem
 from dagbox.shell.render.show import View, show
 from dagbox.shell.results import Outcome, Result
 from dagbox.shell.settings import Environment, Settings

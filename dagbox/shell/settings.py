@@ -21,8 +21,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from dagbox.notation.problems import CommandFailed
 from dagbox.shell.palette import ENVIRONMENT_COLOURS
-from dagbox.shell.problems import CommandFailed
 from dagbox.shell.table import FORMATS
 
 _SWITCH = ("on", "off")

@@ -6,7 +6,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dagbox.store.lmdb import LmdbStore
+    from dagbox.store.lmdb.store import LmdbStore
 
 
 def open_store(path: str | PathLike[str], **settings: Any) -> LmdbStore:
@@ -20,6 +20,6 @@ def open_store(path: str | PathLike[str], **settings: Any) -> LmdbStore:
         StoreUnavailable: the directory cannot be used; the reason is in the message.
         StoreCorrupt: what is in it is damaged.
     """
-    from dagbox.store.lmdb import LmdbStore
+    from dagbox.store.lmdb.store import LmdbStore
 
     return LmdbStore(path, **settings)

@@ -12,7 +12,8 @@ from itertools import islice
 from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument
-from dagbox.store import facts_transaction, records
+from dagbox.protocol.values import pack, unpack
+from dagbox.store import records
 from dagbox.store.base import (
     REQUEST_MEMORY_S,
     AddRule,
@@ -27,10 +28,10 @@ from dagbox.store.base import (
     RetractFact,
 )
 from dagbox.store.envelope import number_from_bytes, number_to_bytes
+from dagbox.store.facts import transaction as facts_transaction
 from dagbox.store.tables import EXPIRY, MAX_TABLE_KEY_BYTES, META, REQUESTS, TableWriter
 from dagbox.store.transaction import Transaction
 from dagbox.store.view import due_records
-from dagbox.values import pack, unpack
 
 _GENERATION = b"requests/generation"
 _ROTATED = b"requests/rotated_ms"

@@ -15,15 +15,15 @@ from io import BufferedRandom
 from pathlib import Path
 
 from dagbox.errors import DagBoxError, InUse, StoreCorrupt, StoreUnavailable
+from dagbox.protocol.values import unpack
 from dagbox.store.envelope import checksum_fits, number_from_bytes, open_sealed
-from dagbox.store.facts_verify import check_facts
-from dagbox.store.lmdb import LmdbStore
-from dagbox.store.lmdb_copy import flush_file
-from dagbox.store.lmdb_structure import structure_problems
+from dagbox.store.facts.verify import check_facts
+from dagbox.store.lmdb.copy import flush_file
+from dagbox.store.lmdb.pages import structure_problems
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.records import index_key
 from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS, TableReader
 from dagbox.store.transaction import VERSION
-from dagbox.values import unpack
 
 MOST_PROBLEMS = 100
 """How many problems a report lists; it counts them all."""

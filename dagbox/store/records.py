@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from dagbox.errors import BadBucket, Conflict, Fenced, InvalidArgument
+from dagbox.protocol.values import MAX_BUCKET_BYTES, MAX_KEY_BYTES, check_key
 from dagbox.store.base import Check, Delete, Fence, Put, Stored
 from dagbox.store.envelope import (
     EXPIRES,
@@ -15,10 +16,9 @@ from dagbox.store.envelope import (
     open_sealed,
     seal,
 )
-from dagbox.store.facts_transaction import follow_record
+from dagbox.store.facts.transaction import follow_record
 from dagbox.store.tables import EXPIRY, FENCES, OWN_TABLES
 from dagbox.store.transaction import Transaction
-from dagbox.values import MAX_BUCKET_BYTES, MAX_KEY_BYTES, check_key
 
 
 def put(tx: Transaction, operation: Put) -> list[str | int]:

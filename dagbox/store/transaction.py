@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dagbox.store.envelope import number_from_bytes, number_to_bytes
-from dagbox.store.facts_derive import read_derivations
-from dagbox.store.facts_transaction import LogicChanges
+from dagbox.store.facts.derive import read_derivations
+from dagbox.store.facts.transaction import LogicChanges
 from dagbox.store.tables import META, TableWriter
 
 VERSION = b"version"

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from dagbox.errors import BadBucket, DagBoxError, InvalidArgument
+from dagbox.protocol.values import check_key
 from dagbox.store.base import Entry, Stored
 from dagbox.store.envelope import number_to_bytes, open_live
 from dagbox.store.tables import EXPIRY, TableReader, scan_bounds
-from dagbox.values import check_key
 
 
 def read_error(bucket: object, key: object) -> DagBoxError:

@@ -512,7 +512,7 @@ def run_dashboard(options: Options) -> int:
     try:
         recorder = Recorder(options.record) if options.record else None
         if options.metrics_port is not None:
-            from dagbox.metrics import serving_metrics
+            from dagbox.prometheus import serving_metrics
 
             with serving_metrics(options.target, options.metrics_port):
                 return _run(source, options, recorder, first)

@@ -39,7 +39,7 @@ def run_headless(options: Options, stop: threading.Event | None = None) -> int:
         source = stack.enter_context(closing(LiveSource(options.target)))
         first = source.polls(RECORDED)
         if options.metrics_port is not None:
-            from dagbox.metrics import serving_metrics
+            from dagbox.prometheus import serving_metrics
 
             address = stack.enter_context(serving_metrics(options.target, options.metrics_port))
             print(f"dagbox: metrics at {address}", file=sys.stderr)

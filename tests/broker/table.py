@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagbox import wire
 from dagbox.broker import Broker, Limits
-from dagbox.values import pack, unpack
-from dagbox.wire import Flag, Kind
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Flag, Kind
+from dagbox.protocol.values import pack, unpack
 from tests.simulation.actors import check_invariants
 
 EPOCH = b"an epoch"
@@ -31,7 +31,7 @@ class Table:
         self.broker = Broker(self.now, EPOCH, limits, expected)
         self.raw: list[tuple[bytes, bytes, bytes | None]] = []
 
-    def say(self, who: str | bytes, message: wire.Message) -> list[Any]:
+    def say(self, who: str | bytes, message: frames.Message) -> list[Any]:
         """Hand the broker a message of a peer; what it sends for it."""
         source = peer(who) if isinstance(who, str) else who
         return self.read(self.broker.receive(source, message.head, message.tail, self.now))
@@ -43,12 +43,12 @@ class Table:
 
     @staticmethod
     def _read_one(target: bytes, head: bytes, tail: bytes | None) -> tuple[str, str, int, Any]:
-        header = wire.parse(head)
-        body = wire.body_of(header, head, tail)
+        header = frames.parse(head)
+        body = frames.body_of(header, head, tail)
         kind = Kind(header.kind)
         shown: Any = body
         if kind is Kind.ERROR:
-            shown = wire.unpack_error(body).code
+            shown = frames.unpack_error(body).code
         elif kind is Kind.PONG:
             shown = unpack(body)["epoch"]
         return (
@@ -58,9 +58,9 @@ class Table:
             shown,
         )
 
-    def sent_header(self, at: int = 0) -> wire.Header:
+    def sent_header(self, at: int = 0) -> frames.Header:
         """The header of one of the messages that the broker sent last."""
-        return wire.parse(self.raw[at][1])
+        return frames.parse(self.raw[at][1])
 
     def tick(self, seconds: float) -> list[Any]:
         """Let time pass in one step; what is sent at its end."""
@@ -95,7 +95,7 @@ class Table:
         hops: int = 0,
     ) -> list[Any]:
         """A client's request."""
-        message = wire.build(
+        message = frames.build(
             Kind.REQUEST,
             peer(client),
             number(count),
@@ -111,41 +111,41 @@ class Table:
         return self.ask(client, count, service, flags=Flag.URGENT)
 
     def cancel(self, client: str, count: int) -> list[Any]:
-        return self.say(client, wire.build(Kind.CANCEL, peer(client), number(count), b"reader"))
+        return self.say(client, frames.build(Kind.CANCEL, peer(client), number(count), b"reader"))
 
     def register(self, worker: str, service: str = "reader", credit: int = 1, **about: Any) -> list[Any]:
         """A worker registers; repeatable unless it says otherwise."""
         body = pack({"name": worker, "credit": credit, "repeatable": True} | about)
-        return self.say(worker, wire.build(Kind.REGISTER, peer(worker), bytes(8), service.encode(), body))
+        return self.say(worker, frames.build(Kind.REGISTER, peer(worker), bytes(8), service.encode(), body))
 
     def answer(self, worker: str, client: str, count: int, body: bytes = b"\xc0", kind: Kind = Kind.REPLY) -> list[Any]:
         """A worker's answer."""
-        return self.say(worker, wire.build(kind, peer(client), number(count), b"reader", body))
+        return self.say(worker, frames.build(kind, peer(client), number(count), b"reader", body))
 
     def forward(self, worker: str, client: str, count: int, service: str | bytes, hops: int = 1) -> list[Any]:
         """A worker passes a request on."""
         name = service.encode() if isinstance(service, str) else service
         return self.say(
-            worker, wire.build(Kind.FORWARD, peer(client), number(count), name, b"\xa9forwarded", hops=hops)
+            worker, frames.build(Kind.FORWARD, peer(client), number(count), name, b"\xa9forwarded", hops=hops)
         )
 
     def ping(self, worker: str, service: str, in_hand: list[bytes] | None = None, **report: Any) -> list[Any]:
         """A worker's sign of life, from the socket of its own that it has for that."""
         body = pack(report if in_hand is None else report | {"in_hand": in_hand})
         return self.say(
-            b"heart" + worker.encode(), wire.build(Kind.PING, peer(worker), bytes(8), service.encode(), body)
+            b"heart" + worker.encode(), frames.build(Kind.PING, peer(worker), bytes(8), service.encode(), body)
         )
 
     def leave(self, who: str, service: str = "") -> list[Any]:
-        return self.say(who, wire.build(Kind.LEAVE, peer(who), bytes(8), service.encode()))
+        return self.say(who, frames.build(Kind.LEAVE, peer(who), bytes(8), service.encode()))
 
     def inspect(self, service: str, body: Any = None, client: str = "op") -> Any:
         """Ask one of the broker's own services; the answer, or the error (returned)."""
         self.ask(client, 999, service, pack({} if body is None else body))
         [(target, head, tail)] = [send for send in self.raw if send[0] == peer(client)]
         assert target == peer(client)
-        header = wire.parse(head)
-        value = unpack(wire.body_of(header, head, tail))
+        header = frames.parse(head)
+        value = unpack(frames.body_of(header, head, tail))
         assert (header.kind == Kind.ERROR) == isinstance(value, Exception)
         return value
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from dagbox import wire
-from dagbox.values import unpack
-from dagbox.wire import Kind
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Kind
+from dagbox.protocol.values import unpack
 from tests.broker.table import EPOCH, Table, number, peer
 
 NewTable = Callable[..., Table]
@@ -299,8 +299,8 @@ def test_the_work_for_a_request_does_not_grow_with_what_waits(new_table: NewTabl
         nonlocal calls
         calls += event in ("call", "c_call")
 
-    request = wire.build(Kind.REQUEST, peer("ann"), (5).to_bytes(8, "big"), b"reader", b"\x80")
-    reply = wire.build(Kind.REPLY, peer("ann"), (5).to_bytes(8, "big"), b"reader", b"\x80")
+    request = frames.build(Kind.REQUEST, peer("ann"), (5).to_bytes(8, "big"), b"reader", b"\x80")
+    reply = frames.build(Kind.REPLY, peer("ann"), (5).to_bytes(8, "big"), b"reader", b"\x80")
     sys.setprofile(count)
     try:
         table.broker.receive(peer("ann"), request.head, None, table.now)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dagbox.broker.beside import count_call, trace_call
+from dagbox.broker.bypass import count_call, trace_call
 from dagbox.errors import InvalidArgument, LimitExceeded
-from dagbox.values import pack
-from dagbox.wire import Flag, Kind
+from dagbox.protocol.frames import Flag, Kind
+from dagbox.protocol.values import pack
 from tests.broker.table import Table, number, peer
 
 NewTable = Callable[..., Table]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagbox.broker import Limits
-from dagbox.broker.metrics import WINDOW_S, Course, Histogram
+from dagbox.broker.histograms import WINDOW_S, Course, Histogram
 from dagbox.broker.records import EventLog
 
 SECONDS = st.one_of(st.floats(0.0, 1e-3), st.floats(0.0, 1.0), st.floats(0.0, 5_000.0))

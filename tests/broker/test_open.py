@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dagbox.errors import InvalidArgument
-from dagbox.values import pack, unpack
-from dagbox.wire import Kind
+from dagbox.protocol.frames import Kind
+from dagbox.protocol.values import pack, unpack
 from tests.broker.table import Table
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from dagbox import wire
 from dagbox.errors import ServiceFailed
-from dagbox.values import unpack
-from dagbox.wire import Flag, Kind
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Flag, Kind
+from dagbox.protocol.values import unpack
 from tests.broker.table import EPOCH, Table, number, peer
 
 NewTable = Callable[..., Table]
@@ -133,7 +133,7 @@ def test_cancel_reaches_the_worker(table: Table) -> None:
 def test_nobody_cancels_for_another(table: Table) -> None:
     table.register("w1")
     table.ask("ann", 1)
-    message = wire.build(Kind.CANCEL, peer("ann"), number(1), b"reader")
+    message = frames.build(Kind.CANCEL, peer("ann"), number(1), b"reader")
     assert table.say("eve", message) == [("eve", "error", 1, "refused")]
     assert table.answer("w1", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
 
@@ -167,7 +167,7 @@ def test_a_client_that_left_and_came_back_with_its_request_is_answered(table: Ta
 def test_the_error_of_a_worker_is_passed_on(table: Table) -> None:
     table.register("w1")
     table.ask("ann", 1)
-    body = wire.pack_error(ServiceFailed("reader", "ValueError", "no"))
+    body = frames.pack_error(ServiceFailed("reader", "ValueError", "no"))
     assert table.answer("w1", "ann", 1, body, Kind.ERROR) == [("ann", "error", 1, "service_failed")]
     assert table.broker.counters.failed == 1
     assert table.inspect("services")[0]["errors"] == 1
@@ -306,7 +306,7 @@ def test_a_forward_of_a_request_taken_back_goes_nowhere(table: Table) -> None:
 
 def test_a_stranger_s_client_id_is_refused(table: Table) -> None:
     table.register("w1")
-    message = wire.build(Kind.REQUEST, peer("ann"), number(1), b"reader", b"\x80")
+    message = frames.build(Kind.REQUEST, peer("ann"), number(1), b"reader", b"\x80")
     assert table.say("eve", message) == [("eve", "error", 1, "refused")]
     assert table.broker.requests == {}
 
@@ -317,7 +317,7 @@ def test_a_new_request_with_hops_is_refused(table: Table) -> None:
 
 def test_malformed_messages_are_counted_told_and_answered(table: Table) -> None:
     table.register("w1")
-    good = wire.build(Kind.REQUEST, peer("ann"), number(1), b"reader", b"\x80").head
+    good = frames.build(Kind.REQUEST, peer("ann"), number(1), b"reader", b"\x80").head
     bad: list[tuple[bytes, bytes | None]] = [
         (b"", None),
         (b"DGBX", None),
@@ -330,14 +330,14 @@ def test_malformed_messages_are_counted_told_and_answered(table: Table) -> None:
         (good[:30] + b"\x40" + good[31:], None),
         (good, b"an extra frame"),
         (good[:7] + b"\x01" + good[8:], None),
-        (wire.build(Kind.PONG, peer("ann"), number(1)).head, None),
-        (wire.build(Kind.RECONNECT, peer("ann"), number(1)).head, None),
-        (wire.build(Kind.REQUEST, peer("ann"), number(1), b"", b"\x80").head, None),
-        (wire.build(Kind.REQUEST, peer("ann"), number(1), b"\xff\xff", b"\x80").head, None),
-        (wire.build(Kind.REGISTER, peer("ann"), bytes(8), b"reader", b"\xc1").head, None),
+        (frames.build(Kind.PONG, peer("ann"), number(1)).head, None),
+        (frames.build(Kind.RECONNECT, peer("ann"), number(1)).head, None),
+        (frames.build(Kind.REQUEST, peer("ann"), number(1), b"", b"\x80").head, None),
+        (frames.build(Kind.REQUEST, peer("ann"), number(1), b"\xff\xff", b"\x80").head, None),
+        (frames.build(Kind.REGISTER, peer("ann"), bytes(8), b"reader", b"\xc1").head, None),
     ]
     for head, tail in bad:
-        [(target, kind, _, code)] = table.say("ann", wire.Message(head, tail))
+        [(target, kind, _, code)] = table.say("ann", frames.Message(head, tail))
         assert (target, kind) == ("ann", "error"), head
         assert code in ("protocol", "invalid_argument"), head
     assert table.broker.counters.malformed == len(bad)
@@ -346,7 +346,7 @@ def test_malformed_messages_are_counted_told_and_answered(table: Table) -> None:
 
 
 def test_a_client_s_ping_is_answered_with_the_epoch(table: Table) -> None:
-    assert table.say("ann", wire.build(Kind.PING, peer("ann"), number(4))) == [("ann", "pong", 4, EPOCH)]
+    assert table.say("ann", frames.build(Kind.PING, peer("ann"), number(4))) == [("ann", "pong", 4, EPOCH)]
 
 
 def test_no_service_names_what_there_is(table: Table) -> None:
@@ -355,5 +355,5 @@ def test_no_service_names_what_there_is(table: Table) -> None:
     table.run(1.2, ("w1:thumbnail",))
     [(_, head, _)] = [send for send in table.raw if send[0] == peer("ann")] or [(b"", b"", None)]
     if head:
-        error = unpack(head[wire.parse(head).body_at :])
+        error = unpack(head[frames.parse(head).body_at :])
         assert "thumbnail" in str(error)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from dagbox import wire
 from dagbox.errors import DagBoxError, NotFound
+from dagbox.protocol import frames
+from dagbox.protocol.frames import KEY_SLICE, Kind
+from dagbox.protocol.values import unpack
 from dagbox.services.base import Failed, Forward, Partial, Reply, Request
-from dagbox.values import unpack
-from dagbox.wire import KEY_SLICE, Kind
 from dagbox.worker import (
     MOST_NAMED,
     REGISTER_AGAIN_S,
@@ -28,17 +28,17 @@ CLIENT, PEER = b"client-1", b"worker-1"
 def core() -> WorkerCore:
     made = WorkerCore("reader", PEER, {"name": "w", "credit": 4})
     made.start(0.0)
-    made.receive(wire.build(Kind.PONG, bytes(8), bytes(8)).head, None, 0.1)
+    made.receive(frames.build(Kind.PONG, bytes(8), bytes(8)).head, None, 0.1)
     assert made.phase is WorkerPhase.REGISTERED
     return made
 
 
 def request(number: int = 1, **parts: Any) -> bytes:
-    return wire.build(Kind.REQUEST, CLIENT, number.to_bytes(8, "big"), b"reader", b"\x91\x01", **parts).head
+    return frames.build(Kind.REQUEST, CLIENT, number.to_bytes(8, "big"), b"reader", b"\x91\x01", **parts).head
 
 
 def told(worker: WorkerCore, kind: Kind, now: float = 1.0, body: bytes = b"") -> tuple[list[Any], list[Any]]:
-    return worker.receive(wire.build(kind, bytes(8), bytes(8), body=body).head, None, now)
+    return worker.receive(frames.build(kind, bytes(8), bytes(8), body=body).head, None, now)
 
 
 def take(worker: WorkerCore, number: int = 1) -> Request:
@@ -51,7 +51,7 @@ def take(worker: WorkerCore, number: int = 1) -> Request:
 def test_it_registers_and_again_when_the_broker_keeps_silent() -> None:
     worker = WorkerCore("reader", PEER, {"name": "w", "credit": 4})
     [message] = worker.start(0.0)
-    header = wire.parse(message.head)
+    header = frames.parse(message.head)
     assert (header.kind, header.client, header.service) == (Kind.REGISTER, PEER, b"reader")
     assert unpack(message.head[header.body_at :]) == {"name": "w", "credit": 4}
     assert worker.tick(REGISTER_AGAIN_S - 0.01) == []
@@ -90,7 +90,7 @@ def test_outcomes_become_messages_and_leave_the_hand() -> None:
     ):
         asked = take(worker) if worker.in_hand == 0 else Request(CLIENT, (1).to_bytes(8, "big"), b"")
         head = worker.encode(outcome(asked)).head
-        assert wire.parse(head).kind == kind
+        assert frames.parse(head).kind == kind
         assert head[KEY_SLICE] == asked.key
         assert worker.in_hand == left
 
@@ -99,29 +99,29 @@ def test_outcomes_become_messages_and_leave_the_hand() -> None:
 def test_a_forward_that_cannot_be_sent_is_an_error(service: str) -> None:
     worker = core()
     message = worker.encode(Forward(take(worker), service, b"\x01"))
-    assert wire.parse(message.head).kind == Kind.ERROR
+    assert frames.parse(message.head).kind == Kind.ERROR
     assert worker.in_hand == 0
 
 
 @pytest.mark.parametrize("make", [Reply, Partial, lambda r, body: Forward(r, "logic", body)])
 def test_an_answer_that_is_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch, make: Any) -> None:
-    monkeypatch.setattr(wire, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(frames, "MAX_BODY_BYTES", 1000)
     worker = core()
     message = worker.encode(make(take(worker), bytes(1001)))
-    header = wire.parse(message.head)
-    assert wire.unpack_error(message.head[header.body_at :]).code == "limit_exceeded"
+    header = frames.parse(message.head)
+    assert frames.unpack_error(message.head[header.body_at :]).code == "limit_exceeded"
     assert worker.in_hand == 0
 
 
 def test_hops_do_not_wrap() -> None:
     asked = Request(CLIENT, bytes(8), b"", hops=255)
-    assert wire.parse(core().encode(Forward(asked, "logic", b"")).head).hops == 255
+    assert frames.parse(core().encode(Forward(asked, "logic", b"")).head).hops == 255
 
 
 def test_cancel_reaches_the_service() -> None:
     worker = core()
     asked = take(worker)
-    head = wire.build(Kind.CANCEL, asked.client, asked.id).head
+    head = frames.build(Kind.CANCEL, asked.client, asked.id).head
     assert worker.receive(head, None, 1.0) == ([Withdraw(asked.key)], [])
 
 
@@ -130,13 +130,13 @@ def test_reconnect_registers_again_and_keeps_what_is_in_hand() -> None:
     take(worker)
     events, [message] = told(worker, Kind.RECONNECT)
     assert events == []
-    assert wire.parse(message.head).kind == Kind.REGISTER
+    assert frames.parse(message.head).kind == Kind.REGISTER
     assert (worker.phase, worker.in_hand) == (WorkerPhase.REGISTERING, 1)
 
 
 def test_leave_is_said_once_and_answered_with_goodbye() -> None:
     worker = core()
-    assert [wire.parse(message.head).kind for message in worker.leave()] == [Kind.LEAVE]
+    assert [frames.parse(message.head).kind for message in worker.leave()] == [Kind.LEAVE]
     assert worker.leave() == []
     assert told(worker, Kind.LEAVE) == ([Dismissed()], [])
     assert told(worker, Kind.RECONNECT) == ([], [])
@@ -162,7 +162,7 @@ def test_who_lost_its_name_finishes_and_goes() -> None:
 
 
 def test_an_error_while_it_registers_is_final() -> None:
-    error = wire.pack_error(DagBoxError("no"))
+    error = frames.pack_error(DagBoxError("no"))
     [rejected], _ = told(core(), Kind.ERROR, body=error)
     assert isinstance(rejected, Rejected)
     assert not rejected.final
@@ -177,11 +177,11 @@ def test_a_sign_of_life_names_what_is_in_hand_unless_it_is_much() -> None:
     worker = core()
     asked = take(worker)
     message = worker.ping({"cpu": 1.0})
-    assert unpack(message.head[wire.parse(message.head).body_at :]) == {"cpu": 1.0, "in_hand": [asked.key]}
+    assert unpack(message.head[frames.parse(message.head).body_at :]) == {"cpu": 1.0, "in_hand": [asked.key]}
     for number in range(2, MOST_NAMED + 2):
         take(worker, number)
     message = worker.ping({})
-    assert "in_hand" not in unpack(wire.body_of(wire.parse(message.head), message.head, message.tail))
+    assert "in_hand" not in unpack(frames.body_of(frames.parse(message.head), message.head, message.tail))
 
 
 def test_what_does_not_parse_is_counted() -> None:

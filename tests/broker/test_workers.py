@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dagbox import wire
-from dagbox.values import pack
-from dagbox.wire import Flag, Kind
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Flag, Kind
+from dagbox.protocol.values import pack
 from tests.broker.table import EPOCH, Table, number, peer
 
 NewTable = Callable[..., Table]
@@ -265,9 +265,9 @@ def test_an_expected_service_waits_for_its_worker_instead_of_failing(new_table: 
 def test_a_report_of_any_form_is_harmless(table: Table) -> None:
     table.register("w1")
     for body in (b"", pack([1]), pack({"in_hand": 7}), pack({"in_hand": [1, None, [2]]}), pack({1: 2, "cpu": "hot"})):
-        message = wire.build(Kind.PING, peer("w1"), bytes(8), b"reader", body)
+        message = frames.build(Kind.PING, peer("w1"), bytes(8), b"reader", body)
         assert table.say("heart", message) == []
-    message = wire.build(Kind.PING, peer("w1"), bytes(8), b"reader", b"\xc1")
+    message = frames.build(Kind.PING, peer("w1"), bytes(8), b"reader", b"\xc1")
     assert table.say("heart", message) == [("heart", "error", 0, "invalid_argument")]
     assert table.inspect("status")["workers"][0]["name"] == "w1"
 
@@ -285,7 +285,7 @@ def test_a_worker_cannot_register_what_makes_no_sense(table: Table) -> None:
         ({"credit": 1, "name": 7}, "reader"),
     ]
     for about, service in bad:
-        message = wire.build(Kind.REGISTER, peer("w1"), bytes(8), service.encode(), pack(about))
+        message = frames.build(Kind.REGISTER, peer("w1"), bytes(8), service.encode(), pack(about))
         [(target, kind, _, _)] = table.say("w1", message)
         assert (target, kind) == ("w1", "error"), (about, service)
     assert not table.broker.workers

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dagbox.config import Settings, load_settings
+from dagbox.config.settings import Settings, load_settings
 from dagbox.errors import BadSetting, UnknownSetting
 from tests.cli.conftest import Run
 

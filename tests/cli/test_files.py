@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 import dagbox
-from dagbox.values import pack
+from dagbox.protocol.values import pack
 from tests.cli.conftest import Run
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import zmq
 
-from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
-from dagbox.runtime.assembly import open_service
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.worker_loop import WorkerLoop
-from dagbox.services.logic import LogicService
-from dagbox.services.logic_operations import LogicOperations
-from dagbox.services.logic_relations import KeyResolver
+from dagbox.services.assembly import open_service
+from dagbox.services.logic.operations import LogicOperations
+from dagbox.services.logic.resolver import KeyResolver
+from dagbox.services.logic.service import LogicService
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store import open_store
+from dagbox.transport.address import remove_node_file, socket_address, write_node_file
 
 SERVICES = ("reader", "writer", "lock", "logic")
 

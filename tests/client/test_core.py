@@ -8,27 +8,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagbox import wire
-from dagbox.client.core import FIRST_REPEAT_S, GRACE_S, ClientCore, Completed, Failed, Partial
 from dagbox.errors import Busy, Cancelled, CannotConnect, DeadlineExceeded, NoService
-from dagbox.wire import Flag, Kind
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Flag, Kind
+from dagbox.transport.core import FIRST_REPEAT_S, GRACE_S, ClientCore, Completed, Failed, Partial
 
 CLIENT = b"client01"
 STRANGER = b"client02"
 
 
-def answer(request: bytes, body: bytes = b"\x01", kind: Kind = Kind.REPLY, client: bytes = CLIENT) -> wire.Message:
-    return wire.build(kind, client, request, b"reader", body)
+def answer(request: bytes, body: bytes = b"\x01", kind: Kind = Kind.REPLY, client: bytes = CLIENT) -> frames.Message:
+    return frames.build(kind, client, request, b"reader", body)
 
 
-def failure(request: bytes, error: Exception) -> wire.Message:
-    return answer(request, wire.pack_error(error), Kind.ERROR)  # type: ignore[arg-type]
+def failure(request: bytes, error: Exception) -> frames.Message:
+    return answer(request, frames.pack_error(error), Kind.ERROR)  # type: ignore[arg-type]
 
 
 def test_a_request_is_answered_once() -> None:
     core = ClientCore(CLIENT)
     request, message = core.request("reader", b"\xc0", 0.0, 30.0, Flag.REPEATABLE)
-    header = wire.parse(message.head)
+    header = frames.parse(message.head)
     assert (header.kind, header.client, header.request, header.service) == (Kind.REQUEST, CLIENT, request, b"reader")
     assert (header.deadline_ms, header.flags, message.head[header.body_at :]) == (30_000, Flag.REPEATABLE, b"\xc0")
     assert core.receive(*answer(request), 0.1) == [Completed(request, b"\x01")]
@@ -38,7 +38,7 @@ def test_a_request_is_answered_once() -> None:
 
 def test_a_large_body_and_a_large_answer_are_tails() -> None:
     core = ClientCore(CLIENT)
-    body = b"x" * wire.TAIL_BYTES
+    body = b"x" * frames.TAIL_BYTES
     request, message = core.request("writer", body, 0.0, 1.0)
     assert message.tail == body
     reply = answer(request, body)
@@ -55,7 +55,7 @@ def test_silence_is_asked_again_with_growing_pauses_until_the_deadline() -> None
         assert now is not None
         messages, events = core.tick(now)  # type: ignore[assignment]
         for message in messages:
-            header = wire.parse(message.head)
+            header = frames.parse(message.head)
             assert (header.request, header.attempt) == (request, 0)
             times.append(now)
             deadlines.append(header.deadline_ms)
@@ -86,7 +86,7 @@ def test_busy_is_asked_again_after_the_hint(flags: int) -> None:
     assert core.tick(1.2) == ([], [])
     [again], events = core.tick(1.31)
     assert events == []
-    assert wire.parse(again.head).request == request
+    assert frames.parse(again.head).request == request
     assert core.receive(*answer(request), 1.4) == [Completed(request, b"\x01")]
     assert message.head[32:] == again.head[32:]
 
@@ -125,7 +125,7 @@ def test_a_cancelled_request_has_no_outcome() -> None:
     request, _ = core.request("x", b"\xc0", 0.0, 5.0, Flag.REPEATABLE)
     message = core.cancel(request)
     assert message is not None
-    header = wire.parse(message.head)
+    header = frames.parse(message.head)
     assert (header.kind, header.request, header.service) == (Kind.CANCEL, request, b"x")
     assert core.cancel(request) is None
     assert core.tick(100.0) == ([], [])
@@ -135,8 +135,8 @@ def test_a_cancelled_request_has_no_outcome() -> None:
 def test_a_ping_is_answered_or_fails() -> None:
     core = ClientCore(CLIENT)
     request, message = core.ping(0.0, 2.0)
-    assert wire.parse(message.head).kind == Kind.PING
-    assert wire.parse(message.head).service == b""
+    assert frames.parse(message.head).kind == Kind.PING
+    assert frames.parse(message.head).service == b""
     [again], _ = core.tick(FIRST_REPEAT_S)
     assert again == message
     assert core.receive(*answer(request, b"", Kind.PONG), 0.6) == [Completed(request, b"")]
@@ -156,7 +156,7 @@ def test_a_client_that_goes_says_so_to_a_broker_that_was_there() -> None:
     core.receive(*answer(answered), 0.1)
     message = core.leave()
     assert message is not None
-    header = wire.parse(message.head)
+    header = frames.parse(message.head)
     assert (header.kind, header.client) == (Kind.LEAVE, CLIENT)
     assert (core.in_flight, core.next_deadline(), core.tick(60.0)) == (0, None, ([], []))
 
@@ -197,11 +197,11 @@ def test_each_request_has_exactly_one_outcome(seed: int) -> None:
     chance = random.Random(seed)
     core = ClientCore(CLIENT)
     now, outcomes = 0.0, {}
-    network: list[tuple[float, wire.Message]] = []
+    network: list[tuple[float, frames.Message]] = []
     started: list[bytes] = []
 
-    def deliver(message: wire.Message) -> None:
-        header = wire.parse(message.head)
+    def deliver(message: frames.Message) -> None:
+        header = frames.parse(message.head)
         for _ in range(chance.choice([0, 1, 1, 2])):
             busy = chance.random() < 0.2
             reply = failure(header.request, Busy("x", 300)) if busy else answer(header.request)

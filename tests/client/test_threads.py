@@ -15,10 +15,10 @@ import pytest
 
 import dagbox
 import dagbox.aio
-from dagbox.client.remote import RemoteTransport
-from dagbox.client.transport import Call
-from dagbox.runtime.ask import ask
-from dagbox.runtime.groups import GroupCommit
+from dagbox.embedded.group_commit import GroupCommit
+from dagbox.transport.ask import ask
+from dagbox.transport.base import Call
+from dagbox.transport.remote import RemoteTransport
 from tests.client.nodes import serving
 
 

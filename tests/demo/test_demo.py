@@ -25,7 +25,7 @@ from dagbox.demo.distributions import (
 from dagbox.demo.load import Loaded, load, load_rules
 from dagbox.demo.run import by_need, guide
 from dagbox.demo.traffic import CLIENTS, NESTED, Traffic, Visitor
-from dagbox.values import Ref
+from dagbox.protocol.values import Ref
 
 ROOT = Path(__file__).parents[2]
 

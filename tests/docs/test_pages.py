@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import dagbox
-from dagbox import errors, wire
+from dagbox import errors
 from dagbox.errors import DagBoxError
-from dagbox.wire import Flag, Kind
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Flag, Kind
 from tests.docs.walk import ROOT, Terminals, blocks_of, run
 
 README = (ROOT / "README.md").read_text()
@@ -64,7 +65,7 @@ def test_kinds_flags_and_header_of_the_protocol_are_those_of_the_code() -> None:
     header = [(int(at), int(size)) for at, size, _ in threes if size.isdecimal()]
     assert header[0] == (0, 4)
     assert all(at + size == following for (at, size), (following, _) in pairwise(header))
-    assert sum(header[-1]) == wire.HEADER_BYTES
+    assert sum(header[-1]) == frames.HEADER_BYTES
 
 
 def test_every_error_is_in_the_protocol() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from dagbox.errors import InUse, StoreUnavailable
-from dagbox.services.lock_authority import LockAuthority
+from dagbox.services.lock.authority import LockAuthority
 
 _HOLDER = """
 import sys
-from dagbox.services.lock_authority import LockAuthority
+from dagbox.services.lock.authority import LockAuthority
 authority = LockAuthority.take(sys.argv[1])
 print("taken", flush=True)
 sys.stdin.read()

@@ -15,10 +15,10 @@ from lock_model import Ask, LockModel
 from lossy_store import LossyStore
 
 from dagbox.errors import Cancelled, LeaseLost, Locked, StoreFull
+from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Outcome, Reply, Request
-from dagbox.services.lock import RELOAD_PAUSE_S, LockOperations, LockService
-from dagbox.services.lock_journal import LockJournal, read_state
-from dagbox.values import pack, unpack
+from dagbox.services.lock.journal import LockJournal, read_state
+from dagbox.services.lock.service import RELOAD_PAUSE_S, LockOperations, LockService
 
 KEYS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True)
 TTL_MS = st.sampled_from([700, 2_000, 5_000])

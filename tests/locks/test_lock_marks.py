@@ -17,10 +17,10 @@ import pytest
 import dagbox
 from dagbox.errors import LeaseLost, Locked, StoreCorrupt, StoreFull, StoreUnavailable
 from dagbox.locks import Marks
-from dagbox.services.lock import LockOperations, LockService
-from dagbox.services.lock_journal import LockJournal
-from dagbox.services.lock_marks import MARKS_FILE, KeptMarks, MarksFile, copy_marks, open_lock_store
-from dagbox.store.lmdb import LmdbStore
+from dagbox.services.lock.high_water import MARKS_FILE, KeptMarks, MarksFile, copy_marks, open_lock_store
+from dagbox.services.lock.journal import LockJournal
+from dagbox.services.lock.service import LockOperations, LockService
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import restore
 
 _LOCKER = """

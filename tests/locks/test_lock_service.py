@@ -21,13 +21,13 @@ from dagbox.errors import (
     StoreCorrupt,
     StoreFull,
 )
+from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Reply, Request, Service
-from dagbox.services.lock import MAX_OPERATIONS, RELOAD_PAUSE_S, WAITS, LockOperations, LockService
-from dagbox.services.lock_journal import BUCKET, LockJournal, boot_id
+from dagbox.services.lock.journal import BUCKET, LockJournal, boot_id
+from dagbox.services.lock.service import MAX_OPERATIONS, RELOAD_PAUSE_S, WAITS, LockOperations, LockService
 from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Put
 from dagbox.store.memory import MemoryStore
-from dagbox.values import pack, unpack
 
 
 def service_on(store: LossyStore, now: float = 0.0, boot: str = "boot") -> LockService:
@@ -313,7 +313,7 @@ def test_a_damaged_journal_is_a_typed_error(found: bytes) -> None:
 
 def test_the_boot_id_is_the_same_within_a_boot(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     assert boot_id() == boot_id()
-    monkeypatch.setattr("dagbox.services.lock_journal._BOOT_ID", tmp_path / "none")
+    monkeypatch.setattr("dagbox.services.lock.journal._BOOT_ID", tmp_path / "none")
     assert boot_id() != boot_id(), "unknown: never taken for the same"
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from dagbox.errors import DagBoxError
 from dagbox.store.base import Applied, Batch, Operation, Store
-from dagbox.store.facts import StoredFacts
-from dagbox.store.facts_page import facts_page
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.facts.page import facts_page
+from dagbox.store.facts.stored import StoredFacts
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 from dagbox.store.memory import MemoryStore
 

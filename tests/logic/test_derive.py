@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from dagbox.errors import LimitExceeded
+from dagbox.protocol.values import Ref, pack
 from dagbox.store.base import AddRule, AssertFact, Delete, DropRule, Operation, Put, RetractFact, Store
 from dagbox.store.batches import HANDLERS
-from dagbox.store.facts_transaction import SWEPT_POSTINGS
-from dagbox.values import Ref, pack
+from dagbox.store.facts.transaction import SWEPT_POSTINGS
 from tests.logic.conftest import Clock, do, everything, facts, refuse
 
 COMMENT_OF = AddRule("derive comment_of(key, data.post) from comment.")

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from dagbox.datalog.facts import MemoryFacts
 from dagbox.errors import ArityMismatch, BadFact, InvalidArgument
 from dagbox.store.base import AssertFact, Batch, Put, RetractFact, Store
-from dagbox.store.facts import StoredFacts
-from dagbox.store.facts_page import facts_page
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.facts.page import facts_page
+from dagbox.store.facts.stored import StoredFacts
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 from dagbox.store.memory import MemoryStore
 from tests.logic.conftest import do, everything, facts, refuse

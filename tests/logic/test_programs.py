@@ -11,10 +11,10 @@ import pytest
 
 from dagbox.datalog import Program
 from dagbox.datalog.text import parse_goal, parse_program
-from dagbox.services.logic_operations import LogicOperations
-from dagbox.services.logic_running import Job
+from dagbox.services.logic.jobs import Job
+from dagbox.services.logic.operations import LogicOperations
 from dagbox.store.base import AddRule, AssertFact
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 from tests.datalog import naive
 from tests.datalog.programs import Maker
 from tests.logic.conftest import do
@@ -47,7 +47,7 @@ import sys, dagbox
 with dagbox.open(sys.argv[1]) as db:
     db.put("user", {"name": "Ada"}, key="ada")
     db.fetch("user", "ada", relations={"friends": {"path": "friends"}})
-    logic = ("lark", "dagbox.datalog", "dagbox.services.logic")
+    logic = ("lark", "dagbox.datalog", "dagbox.services.logic.service")
     print([name for name in sys.modules if name.startswith(logic)])
     db.assert_fact("likes", "ada", "tea")
     print("lark" in sys.modules)

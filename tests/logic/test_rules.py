@@ -8,8 +8,8 @@ import pytest
 
 from dagbox.errors import ArityMismatch, DagBoxError, TypeMismatch
 from dagbox.store.base import AddRule, Applied, AssertFact, Batch, DropRule, Put, Store
-from dagbox.store.facts_rules import stored_rules
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.facts.rules import stored_rules
+from dagbox.store.lmdb.store import LmdbStore
 from tests.logic.conftest import do, everything, facts, refuse
 
 

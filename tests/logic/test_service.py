@@ -14,16 +14,16 @@ import pytest
 
 from dagbox.datalog.budget import Progress
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, QueryDeadline, QueryLimit, UnknownPredicate
+from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
-from dagbox.services.logic import PER_CLIENT, LogicService
-from dagbox.services.logic_board import STALE_S, Board
-from dagbox.services.logic_operations import LogicOperations
-from dagbox.services.logic_running import Job, QueryLimits
+from dagbox.services.logic.jobs import Job, QueryLimits
+from dagbox.services.logic.operations import LogicOperations
+from dagbox.services.logic.peers import STALE_S, Board
+from dagbox.services.logic.service import PER_CLIENT, LogicService
 from dagbox.services.reader import Reader
 from dagbox.store.base import AddRule, AssertFact, Put, Store
-from dagbox.store.facts import StoredFacts
+from dagbox.store.facts.stored import StoredFacts
 from dagbox.store.memory import MemoryStore
-from dagbox.values import pack, unpack
 from tests.logic.conftest import do
 
 FOR_EVER = {"op": "query", "goal": "up(X)"}

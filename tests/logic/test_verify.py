@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from dagbox.protocol.values import pack
 from dagbox.store.base import AddRule, AssertFact, DropRule, Put, RetractFact
-from dagbox.store.facts_keys import pack_value, read_spaces
-from dagbox.store.lmdb import LmdbStore
-from dagbox.store.lmdb_tables import LmdbWriteTables
+from dagbox.store.facts.layout import pack_value, read_spaces
+from dagbox.store.lmdb.store import LmdbStore
+from dagbox.store.lmdb.tables import LmdbWriteTables
 from dagbox.store.maintenance import verify
-from dagbox.values import pack
 from tests.logic.conftest import do
 
 Damage = Callable[[LmdbWriteTables], None]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, LimitExceeded, LogicError
-from dagbox.relations import MAX_DEPTH, Budget, Limits, NeedKeys, NeedRecords, Planner
-from dagbox.values import Ref, pack
+from dagbox.protocol.values import Ref, pack
+from dagbox.relations.planner import MAX_DEPTH, Budget, Limits, NeedKeys, NeedRecords, Planner
 
 Records = dict[tuple[str, str], Any]
 

@@ -14,15 +14,15 @@ import pytest
 import zmq
 
 import dagbox
-from dagbox import wire
 from dagbox.broker import Limits
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Kind
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.worker_loop import WorkerLoop
 from dagbox.services.function import FunctionService
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store.memory import MemoryStore
-from dagbox.wire import Kind
 from tests.runtime.nodes import running, until, worker_states
 
 HEARTBEAT_S = 0.05
@@ -257,7 +257,7 @@ def test_who_loses_its_name_ends_and_the_other_serves(small: Small) -> None:
 
 def test_large_bodies_go_both_ways(small: Small) -> None:
     with dagbox.connect(small.address) as db:
-        for size in (wire.TAIL_BYTES - 200, wire.TAIL_BYTES, 1_000_000, 8_000_000):
+        for size in (frames.TAIL_BYTES - 200, frames.TAIL_BYTES, 1_000_000, 8_000_000):
             data = {"blob": os.urandom(size)}
             ref = db.put("blob", data, key=f"b{size}")
             assert db.get(ref) == data
@@ -267,7 +267,7 @@ def test_large_bodies_go_both_ways(small: Small) -> None:
 
 
 def garbage(chance: random.Random, identity: bytes) -> list[bytes]:
-    good = wire.build(chance.choice(list(Kind)), identity, chance.randbytes(8), b"reader", chance.randbytes(20)).head
+    good = frames.build(chance.choice(list(Kind)), identity, chance.randbytes(8), b"reader", chance.randbytes(20)).head
     shape = chance.randrange(7)
     if shape == 0:
         return [chance.randbytes(chance.randrange(200))]
@@ -299,7 +299,7 @@ def test_garbage_at_a_live_broker_disturbs_nobody(small: Small, seed: int) -> No
             if n % 30 == 0:
                 ref = db.put("user", {"n": n}, key=f"k{n}")
                 assert db.get(ref) == {"n": n}
-        raw.send(wire.build(Kind.PING, chance.randbytes(8), bytes(8)).head)
+        raw.send(frames.build(Kind.PING, chance.randbytes(8), bytes(8)).head)
         assert raw.poll(5_000)
         until(lambda: db.status().broker.malformed >= 100)
         assert {"reader": "live", "writer": "live"}.items() <= worker_states(db).items()
@@ -312,7 +312,7 @@ def test_a_client_that_never_reads_its_answers_disturbs_nobody(small: Small) -> 
         raw.setsockopt(zmq.IDENTITY, b"deafness")
         raw.connect(small.address)
         for n in range(3_000):
-            raw.send(wire.build(Kind.PING, b"deafness", n.to_bytes(8, "big")).head)
+            raw.send(frames.build(Kind.PING, b"deafness", n.to_bytes(8, "big")).head)
         for n in range(100):
             assert db.get(db.put("user", {"n": n})) == {"n": n}
 
@@ -322,7 +322,7 @@ def test_a_client_under_a_name_of_another_is_refused(small: Small) -> None:
         raw.setsockopt(zmq.LINGER, 0)
         raw.setsockopt(zmq.IDENTITY, b"stranger")
         raw.connect(small.address)
-        raw.send(wire.build(Kind.REQUEST, b"somebody", bytes(8), b"reader", b"\x80").head)
+        raw.send(frames.build(Kind.REQUEST, b"somebody", bytes(8), b"reader", b"\x80").head)
         assert raw.poll(5_000)
         head = raw.recv()
-        assert wire.unpack_error(head[wire.parse(head).body_at :]).code == "refused"
+        assert frames.unpack_error(head[frames.parse(head).body_at :]).code == "refused"

@@ -14,7 +14,7 @@ import pytest
 import dagbox
 from dagbox.errors import InUse, StoreUnavailable
 from dagbox.runtime.filelock import RoleLock
-from dagbox.runtime.wake import Wake
+from dagbox.transport.wake import Wake
 from tests.runtime.nodes import ENVIRONMENT
 
 HOLD = """

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dagbox.errors import DagBoxError
 from dagbox.store.base import Batch, Put
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import compact, restore, verify
 
 PAGE = 4096

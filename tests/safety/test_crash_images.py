@@ -7,7 +7,7 @@ import random
 import shutil
 from pathlib import Path
 
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 
 from .images import Recording, images, put_image, recorded

@@ -16,7 +16,7 @@ import pytest
 
 from dagbox.errors import StoreCorrupt
 from dagbox.store.base import Batch, Put
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 
 from .tracing import ROOT

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dagbox.store.base import Batch
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 
 from .tracing import WRITES, needs_strace, traced

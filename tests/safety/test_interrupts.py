@@ -16,7 +16,7 @@ import pytest
 
 from dagbox.errors import DagBoxError, StoreError
 from dagbox.store.base import Applied, Batch, Put
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 
 STORM_S = float(os.environ.get("DAGBOX_STORM_S", "1.5"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dagbox.protocol.values import pack, unpack
 from dagbox.services import writer
 from dagbox.services.base import Reply, Request
 from dagbox.services.writer import Writer
 from dagbox.store.memory import MemoryStore
-from dagbox.values import pack, unpack
 
 
 def ask(service: Writer, number: int, operation: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import sys
 
 from dagbox.errors import DagBoxError, StoreBroken, StoreFull
 from dagbox.store.base import Applied, Batch, Delete, Operation, Put
-from dagbox.store.lmdb import Durability, LmdbStore
+from dagbox.store.lmdb.store import Durability, LmdbStore
 
 KEYS = 7
 MAP_SIZE = 1 << 17

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Reply, Request
-from dagbox.values import pack, unpack
 
 Ask = Callable[..., Any]
 _ids = count(1)

@@ -20,14 +20,14 @@ from dagbox.errors import (
     StoreUnavailable,
     UnknownBucket,
 )
-from dagbox.relations import KeyQuery, Limits
+from dagbox.protocol.values import Ref, pack, unpack
+from dagbox.relations.planner import KeyQuery, Limits
 from dagbox.services.base import Failed, Request
 from dagbox.services.operations import MAX_OPERATIONS
 from dagbox.services.reader import MAX_PAGE_RECORDS, PAGE_BYTES, PAGE_RECORDS, Reader, check_refs
 from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Delete, Put, Snapshot
 from dagbox.store.memory import MemoryStore
-from dagbox.values import Ref, pack, unpack
 
 
 def put_all(store: MemoryStore, bucket: str, records: dict[str, Any]) -> None:

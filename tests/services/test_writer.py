@@ -22,6 +22,7 @@ from dagbox.errors import (
     StoreBroken,
     StoreFull,
 )
+from dagbox.protocol.values import pack
 from dagbox.services import writer as writer_module
 from dagbox.services.base import Failed, Reply, Request
 from dagbox.services.operations import MAX_OPERATIONS
@@ -29,9 +30,8 @@ from dagbox.services.reader import Reader
 from dagbox.services.writer import SWEEP_AGAIN_S, SWEEP_EVERY_S, SWEEP_RECORDS, Writer
 from dagbox.services.writes import MAX_DATA_BYTES, to_write
 from dagbox.store.base import AddRule, Applied, AssertFact, Batch, Check, Delete, DropRule, Fence, Put, RetractFact
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.memory import MemoryStore
-from dagbox.values import pack
 
 ONE = pack(1)
 

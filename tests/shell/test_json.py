@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dagbox
-from dagbox.shell.jsontext import dump, from_plain, load, to_plain, write
+from dagbox.notation.json import dump, from_plain, load, to_plain, write
+from dagbox.notation.problems import SyntaxProblem
+from dagbox.notation.scanner import Scanner, quote
 from dagbox.shell.parse import read
-from dagbox.shell.problems import SyntaxProblem
-from dagbox.shell.scanner import Scanner, quote
 
 REFS = st.builds(dagbox.Ref, st.text("abc-_.", min_size=1), st.text(min_size=1).filter(lambda key: key.strip() == key))
 TIMES = st.datetimes(timezones=st.just(timezone(timedelta(hours=2))))

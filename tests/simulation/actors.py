@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from dagbox import wire
 from dagbox.broker import Broker, Limits
-from dagbox.client.core import ClientCore, Completed, Event, Partial
 from dagbox.errors import DagBoxError
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Flag, Kind
+from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Service
-from dagbox.values import pack, unpack
-from dagbox.wire import Flag, Kind
+from dagbox.transport.core import ClientCore, Completed, Event, Partial
 from dagbox.worker import Dismissed, Withdraw, Work, WorkerCore
 from tests.simulation.world import World
 
@@ -51,18 +51,18 @@ class SimBroker:
         out = machine.receive(peer, head, tail, self.world.now)
         kind = head[5]
         if kind == Kind.REQUEST:
-            known = machine.requests.get(head[wire.KEY_SLICE])
-            if self._answers(out, head[wire.KEY_SLICE]) or (known is not None and not known.answered):
-                self.open.add(head[wire.KEY_SLICE])
+            known = machine.requests.get(head[frames.KEY_SLICE])
+            if self._answers(out, head[frames.KEY_SLICE]) or (known is not None and not known.answered):
+                self.open.add(head[frames.KEY_SLICE])
         self._send(out)
 
     @staticmethod
     def _answers(out: list[Any], key: bytes) -> bool:
-        return any(head[5] in (Kind.REPLY, Kind.ERROR) and head[wire.KEY_SLICE] == key for _, head, _ in out)
+        return any(head[5] in (Kind.REPLY, Kind.ERROR) and head[frames.KEY_SLICE] == key for _, head, _ in out)
 
     def _send(self, out: list[Any]) -> None:
         for peer, head, tail in out:
-            key = head[wire.KEY_SLICE]
+            key = head[frames.KEY_SLICE]
             if head[5] in (Kind.REPLY, Kind.ERROR) and peer == key[:8]:
                 assert key in self.open, f"a second terminal answer for {key.hex()}"
                 self.open.discard(key)

@@ -18,9 +18,9 @@ from dagbox.errors import (
     TooManyHops,
     WorkerLost,
 )
+from dagbox.protocol.frames import Flag
+from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request
-from dagbox.values import pack, unpack
-from dagbox.wire import Flag
 from tests.simulation.actors import SimBroker, SimClient, SimWorker
 from tests.simulation.world import World
 

@@ -18,14 +18,14 @@ from dagbox.errors import (
     Stopping,
     WorkerLost,
 )
+from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Forward, Outcome, Reply, Request
-from dagbox.services.lock import LockOperations, LockService
-from dagbox.services.lock_journal import LockJournal
+from dagbox.services.lock.journal import LockJournal
+from dagbox.services.lock.service import LockOperations, LockService
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store.base import Applied, Batch, Fence, Put
 from dagbox.store.memory import MemoryStore
-from dagbox.values import pack, unpack
 from tests.simulation.actors import SimBroker, SimClient, SimWorker
 from tests.simulation.world import World
 

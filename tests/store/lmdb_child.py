@@ -11,7 +11,7 @@ import time
 
 from dagbox.errors import StoreFull
 from dagbox.store.base import Applied, Batch, Check, Put
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 
 
 def say(*words: object) -> None:

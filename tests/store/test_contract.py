@@ -14,7 +14,7 @@ from store_contract import Clock, StoreContract
 
 from dagbox.errors import Conflict, Fenced
 from dagbox.store.base import Applied, Batch, Check, Delete, Fence, Operation, Put, Snapshot, Store
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 from dagbox.store.memory import MemoryStore
 

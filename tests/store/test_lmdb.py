@@ -20,7 +20,7 @@ from dagbox.errors import (
 )
 from dagbox.store import open_store
 from dagbox.store.base import Applied, Batch, Delete, Put
-from dagbox.store.lmdb import FORMAT, LmdbStore
+from dagbox.store.lmdb.store import FORMAT, LmdbStore
 from dagbox.store.maintenance import compact, restore, verify
 
 
@@ -143,7 +143,7 @@ def test_a_snapshot_that_is_forgotten_holds_nothing_up(store: LmdbStore) -> None
 
 def test_a_map_that_cannot_grow_is_a_full_store(store: LmdbStore, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, "b", "k", b"old")
-    monkeypatch.setattr("dagbox.store.lmdb_env.MAX_MAP_SIZE", 1 << 19)
+    monkeypatch.setattr("dagbox.store.lmdb.environment.MAX_MAP_SIZE", 1 << 19)
     with pytest.raises(StoreFull):
         store.apply([Batch([Put("b", "k", bytes(2_000_000))])])
     assert store.get_data("b", "k") == b"old"

@@ -16,7 +16,7 @@ import pytest
 
 from dagbox.errors import InUse, StoreError
 from dagbox.store.base import Applied, Batch, Put
-from dagbox.store.lmdb import LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import compact, verify
 
 CHILD = Path(__file__).with_name("lmdb_child.py")

@@ -17,17 +17,17 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 import dagbox
-from dagbox.runtime.address import remove_node_file, socket_address, write_node_file
-from dagbox.runtime.assembly import open_service
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.services.assembly import open_service
 from dagbox.services.base import Service
 from dagbox.services.function import FunctionService
-from dagbox.services.logic import LogicService
-from dagbox.services.logic_operations import LogicOperations
+from dagbox.services.logic.operations import LogicOperations
+from dagbox.services.logic.service import LogicService
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store import open_store
+from dagbox.transport.address import remove_node_file, socket_address, write_node_file
 from dagbox.tui.app import Dashboard, open_source
 from dagbox.tui.options import Options
 from dagbox.tui.recording import RECORDED, Recording, ReplaySource

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import dagbox
-from dagbox.metrics import metrics_of, serving_metrics
+from dagbox.prometheus import metrics_of, serving_metrics
 from tests.tui import sample
 from tests.tui.conftest import Served
 
@@ -44,7 +44,7 @@ def test_the_figures_of_a_node(served: Served) -> None:
 def test_a_node_that_is_gone_is_down_and_up_again_when_it_is_back(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagbox.metrics.ASK_S", 0.3)
+    monkeypatch.setattr("dagbox.prometheus.ASK_S", 0.3)
     with serving_metrics(str(served.directory), 0) as url:
         assert of(scrape(url), "dagbox_up") == 1
         node_file = served.directory / "node.json"

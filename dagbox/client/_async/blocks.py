@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from dagbox.client import operations
 from dagbox.client.operations import MISSING, FenceArgument, Target
-from dagbox.client.transport import Call, Packed
 from dagbox.client.values import AsyncFuture, Rows
 from dagbox.errors import DagBoxError, InvalidArgument
-from dagbox.values import Node, Record, Ref, pack
+from dagbox.protocol.values import Node, Record, Ref, pack
+from dagbox.transport.base import Call, Packed
 
 if TYPE_CHECKING:
     from types import TracebackType

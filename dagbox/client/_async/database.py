@@ -12,10 +12,10 @@ from dagbox.client._async.blocks import AsyncBatch, AsyncPipeline
 from dagbox.client._async.locks import AsyncLease, AsyncLocking
 from dagbox.client.background import AsyncKeepAlive
 from dagbox.client.operations import MISSING, FenceArgument, Target
-from dagbox.client.transport import AsyncTransport, Call, Packed
 from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule, Status
 from dagbox.errors import InvalidArgument
-from dagbox.values import Node, Record, Ref, check_key, pack
+from dagbox.protocol.values import Node, Record, Ref, check_key, pack
+from dagbox.transport.base import AsyncTransport, Call, Packed
 
 if TYPE_CHECKING:
     from types import TracebackType

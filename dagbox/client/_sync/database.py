@@ -13,10 +13,10 @@ from dagbox.client._sync.blocks import Batch, Pipeline
 from dagbox.client._sync.locks import Lease, Locking
 from dagbox.client.background import KeepAlive
 from dagbox.client.operations import MISSING, FenceArgument, Target
-from dagbox.client.transport import Call, Packed, Transport
 from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule, Status
 from dagbox.errors import InvalidArgument
-from dagbox.values import Node, Record, Ref, check_key, pack
+from dagbox.protocol.values import Node, Record, Ref, check_key, pack
+from dagbox.transport.base import Call, Packed, Transport
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import dagbox
+from dagbox.notation.json import dump, load
+from dagbox.notation.problems import CommandFailed, SyntaxProblem
 from dagbox.shell.acts.records import written
-from dagbox.shell.jsontext import dump, load
 from dagbox.shell.parse import Target
-from dagbox.shell.problems import CommandFailed, SyntaxProblem
 from dagbox.shell.results import Outcome
 from dagbox.shell.session import Shell
 

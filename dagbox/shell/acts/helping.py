@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from dagbox.shell.problems import CommandFailed
+from dagbox.notation.problems import CommandFailed
 from dagbox.shell.render.text import Line
 from dagbox.shell.results import Text
 from dagbox.shell.rows import TABLE

@@ -9,12 +9,12 @@ from typing import Any
 import msgpack
 
 import dagbox
-from dagbox.shell.jsontext import load, write
+from dagbox.notation.json import load, write
+from dagbox.notation.problems import CommandFailed, SyntaxProblem
+from dagbox.notation.scanner import quote
 from dagbox.shell.parse import FileValue, Prefix, Request, Target
-from dagbox.shell.problems import CommandFailed, SyntaxProblem
 from dagbox.shell.render.text import shorten
 from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows, at_most, plural
-from dagbox.shell.scanner import quote
 from dagbox.shell.session import Pending, Shell
 
 DELETED_TOGETHER = 1000

@@ -8,9 +8,9 @@ import time
 from itertools import islice
 from pathlib import Path
 
+from dagbox.notation.problems import CommandFailed, LeaveShell
 from dagbox.shell.connection import is_missing, open_connection
 from dagbox.shell.parse import Reading
-from dagbox.shell.problems import CommandFailed, LeaveShell
 from dagbox.shell.results import Outcome, Rows, plural
 from dagbox.shell.session import Shell, show_span
 from dagbox.shell.settings import SETTINGS

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import dagbox
-from dagbox.shell.jsontext import Document, dump, to_plain
+from dagbox.notation.json import Document, dump, to_plain
 from dagbox.shell.render.grid import Grid
 from dagbox.shell.render.text import Line
 from dagbox.shell.render.tree import Branch, branches_of, draw, node_tree, value_tree

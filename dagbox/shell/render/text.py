@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import dagbox
-from dagbox.shell.jsontext import dump, write
+from dagbox.notation.json import dump, write
 from dagbox.shell.results import Phrase
 
 Line = list[tuple[str, str]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagbox
-from dagbox.shell.jsontext import dump
+from dagbox.notation.json import dump
 from dagbox.shell.render.text import Line, safe, scalar
 from dagbox.shell.results import plural
 

@@ -1,0 +1,415 @@
+"""The embedded node: the services as plain calls in the caller's thread; no thread and no socket of its own.
+
+Rules:
+
+1. Reads take no lock; each thread has its own snapshot of the store.
+2. Writes of several threads share commits (`GroupCommit`). What has expired is swept after a commit, when due.
+3. Lock calls run one at a time under `_lock_gate`; a call that must wait for its turn waits on that
+   condition, and whichever waiting thread wakes drives the table's time.
+4. The lock table is loaded by the first lock call, which also takes the directory's lock authority.
+   If a node has the authority, lock calls go to that node.
+5. After a fork the child has locks and ids of its own, and no lock authority; the store looks after itself.
+6. Queries run in the thread that asks, on a snapshot of its own (`EmbeddedLogic`).
+7. The databases of one process on one directory share a node (`open_node`); the last one's `close` closes it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import count
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dagbox.embedded.group_commit import GroupCommit
+from dagbox.embedded.logic import EmbeddedLogic
+from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, TooManyHops
+from dagbox.protocol import frames
+from dagbox.protocol.values import pack, unpack
+from dagbox.relations.planner import KeyQuery
+from dagbox.services.base import Failed, Forward, Outcome, Reply, Request, Service
+from dagbox.services.reader import Reader
+from dagbox.services.writer import Writer
+from dagbox.store import open_store
+from dagbox.store.base import Snapshot, Store
+from dagbox.transport.base import Packed, packed
+
+if TYPE_CHECKING:
+    from dagbox.embedded.locks import LocalLocks, NodeLocks
+
+Observer = Callable[[str, Any, float, float, DagBoxError | None], None]
+"""Told of each call: service, body, began, ended (monotonic seconds), error or None."""
+
+OWN_SERVICES = ("reader", "writer", "lock", "logic")
+
+
+class Reading(Protocol):
+    """Who reads the store by the short way, and counts."""
+
+    reads: int
+
+
+class ServiceFigures:
+    """What one service did in this process."""
+
+    __slots__ = ("busy_s", "done", "errors", "slowest_s")
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.errors = 0
+        self.busy_s = 0.0
+        self.slowest_s = 0.0
+
+    def add(self, seconds: float, failed: bool) -> None:
+        """Count one call. Threads may do so at once: a figure may then miss one, no call waits for another."""
+        self.done += 1
+        self.errors += failed
+        self.busy_s += seconds
+        if seconds > self.slowest_s:
+            self.slowest_s = seconds
+
+
+_nodes: weakref.WeakSet[EmbeddedNode] = weakref.WeakSet()
+_open_nodes: dict[str, EmbeddedNode] = {}
+_opening = threading.Lock()
+
+
+def open_node(path: str | os.PathLike[str], **settings: Any) -> EmbeddedNode:
+    """The node of a directory: the one that this process has open, or a new one.
+
+    LMDB allows a process to open a directory only once; so the databases of a process share it.
+
+    Args:
+        path: the directory.
+        settings: of the store, see `dagbox.store.open_store`.
+
+    Raises:
+        InvalidArgument: this process has it open with other settings.
+        StoreError: the directory cannot be opened.
+    """
+    real = os.path.realpath(os.fspath(path))
+    with _opening:
+        node = _open_nodes.get(real)
+        if node is None:
+            node = _open_nodes[real] = EmbeddedNode(real, **settings)
+        elif node.settings != settings:
+            raise InvalidArgument(f"{real} is open in this process with other settings: {node.settings}")
+        else:
+            node.users += 1
+        return node
+
+
+class EmbeddedNode:
+    """The services of a directory, in this process.
+
+    Args:
+        path: the directory; made if need be.
+        observer: told of each call.
+        store: the store, if it is open already; `close` closes it.
+        settings: of the store, see `dagbox.store.open_store`.
+
+    Raises:
+        StoreError: the directory cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        observer: Observer | None = None,
+        store: Store | None = None,
+        **settings: Any,
+    ) -> None:
+        self.path = os.path.realpath(os.fspath(path))
+        self.observer = observer
+        self.ask_broker: Callable[[str, Any, float], Any] | None = None
+        """While the node serves: asks its broker, which knows the calls of all clients, and others' services."""
+        self.settings = settings
+        self._readers: weakref.WeakSet[Reading] = weakref.WeakSet()
+        self.store = open_store(self.path, **settings) if store is None else store
+        self._started = time.monotonic()
+        self._requests = count(1)
+        self._callbacks: list[Callable[[], None]] = []
+        self._more: dict[str, Service] = {}
+        self._figures: dict[str, ServiceFigures] = {name: ServiceFigures() for name in OWN_SERVICES}
+        self.logic = EmbeddedLogic(self.store, self._read)
+        self._reader = Reader(self.store, resolver=self._resolve)
+        self._writer = Writer(self.store)
+        self._locks: LocalLocks | NodeLocks | None = None
+        self.closed = False
+        self.users = 1
+        """How many databases of this process share the node."""
+        self._renew()
+        _nodes.add(self)
+
+    def _renew(self) -> None:
+        """What each process has for itself."""
+        self._client = os.urandom(8)
+        self._writes = GroupCommit(self._apply)
+        self._lock_gate = threading.Lock()
+        self._more_gate = threading.Lock()
+
+    # --- life
+
+    def after_fork(self) -> None:
+        """In a forked child: leave what belongs to the parent alone. Its broker is the parent's, as are those to be
+        told when the node closes."""
+        self.observer = self.ask_broker = None
+        self._callbacks.clear()
+        locks, self._locks = self._locks, None
+        if locks is not None:
+            locks.after_fork()
+        self.logic = EmbeddedLogic(self.store, self._read)
+        self._renew()
+
+    def add_service(self, service: Service) -> None:
+        """Have one more service answered by this node."""
+        self._more[service.name] = service
+        self._figures[service.name] = ServiceFigures()
+
+    def close(self) -> None:
+        """One user less; the last one's close gives everything back."""
+        with _opening:
+            self.users -= 1
+            if self.users > 0 or self.closed:
+                return
+            self.closed = True
+            if _open_nodes.get(self.path) is self:
+                del _open_nodes[self.path]
+        with ExitStack() as stack:
+            stack.callback(self.store.close)
+            for service in self._more.values():
+                stack.callback(service.close)
+            if self._locks is not None:
+                stack.callback(self._locks.close)
+            stack.callback(self.logic.close)
+            for callback in self._callbacks:
+                stack.callback(callback)
+
+    def local_locks(self) -> LocalLocks:
+        """The lock table of the directory, in this process.
+
+        Raises:
+            InUse: another process has it.
+        """
+        from dagbox.embedded.locks import LocalLocks
+
+        locks = self._lock_calls()
+        if not isinstance(locks, LocalLocks):
+            raise InUse("a lock authority", self.path, 0)
+        return locks
+
+    def more_services(self) -> list[Service]:
+        """The services that were added with `add_service`."""
+        return list(self._more.values())
+
+    def count_reads_of(self, reader: Reading) -> None:
+        """Add a database's reads by the short way to the figures of this node."""
+        self._readers.add(reader)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Have something called before the store is closed; the last that was given is called first."""
+        self._callbacks.append(callback)
+
+    # --- calls
+
+    def get_data(self, bucket: str, key: str) -> bytes | None:
+        """The packed data of a record, for the short way of a database that is observed."""
+        began = time.monotonic()
+        data = self.store.get_data(bucket, key)
+        if self.observer is not None:
+            self.observer("reader", {"bucket": bucket, "key": key}, began, time.monotonic(), None)
+        return data
+
+    def call(self, service: str, body: Any, timeout_s: float) -> Any:
+        """Do one operation (a map) or several (a list, answered by a list of values and errors).
+
+        Raises:
+            DagBoxError: what the operation, or the request as a whole, failed with.
+        """
+        began = time.monotonic()
+        error: DagBoxError | None = None
+        try:
+            return self._call(service, body, timeout_s, began)
+        except DagBoxError as failed:
+            error = failed
+            raise
+        finally:
+            ended = time.monotonic()
+            figures = self._figures.get(service)
+            if figures is not None:
+                figures.add(ended - began, error is not None)
+            if self.observer is not None:
+                self.observer(service, body, began, ended, error)
+
+    def _call(self, service: str, body: Any, timeout_s: float, now: float) -> Any:
+        if isinstance(body, Packed) and service not in self._more:
+            body = unpack(body.body)
+        if service == "writer":
+            return self._write(body)
+        if service == "lock":
+            return self._lock_calls().call(body, timeout_s)
+        if service in self._more:
+            return self._drive(service, packed(body), now + timeout_s)
+        if service == "logic":
+            return self.logic.call(body, timeout_s)
+        if service == "reader":
+            return self._read(body)
+        if self.ask_broker is not None:
+            return self.ask_broker(service, body, timeout_s)
+        if service in frames.STATUS_SERVICES:
+            return self._about(service, body)
+        raise NoService(service, self.service_names())
+
+    def direct_services(self) -> list[str]:
+        """The services that run in this process."""
+        return sorted({*OWN_SERVICES, *self._more})
+
+    def service_names(self) -> list[str]:
+        """The services that this node answers."""
+        return self.direct_services() + list(frames.STATUS_SERVICES)
+
+    def _read(self, body: Any) -> Any:
+        with self.store.snapshot() as snapshot:
+            if isinstance(body, Mapping):
+                return self._reader.execute(body, snapshot)
+            return self._reader.execute_all(body, snapshot)
+
+    def _resolve(self, queries: Sequence[KeyQuery], snapshot: Snapshot) -> Sequence[Sequence[object] | DagBoxError]:
+        return self.logic.resolve(queries, snapshot)
+
+    def _write(self, body: Any) -> Any:
+        if not isinstance(body, Mapping):
+            return self._writes.run(body)
+        result = self._writes.run((body,))[0]
+        if isinstance(result, DagBoxError):
+            raise result
+        return result
+
+    def _remember_fences(self, fences: list[list[Any]]) -> None:
+        self._write({"op": "fence", "fence": fences, "answer": None})
+
+    def _apply(self, operations: Sequence[Any]) -> list[Any]:
+        results = self._writer.apply_operations(operations)
+        now = time.monotonic()
+        due = self._writer.next_deadline()
+        if due is not None and now >= due:
+            self._writer.tick(now)
+        return results
+
+    def _drive(self, service: str, body: bytes, deadline: float) -> Any:
+        """Hand a request to a service, and on to others as it is forwarded; the unpacked answer."""
+        request = Request(self._client, next(self._requests).to_bytes(8, "big"), body, deadline)
+        for hops in range(frames.MAX_HOPS + 1):
+            request = Request(self._client, request.id, body, deadline, hops)
+            outcome = self._outcome(service, request)
+            if isinstance(outcome, Reply):
+                return unpack(outcome.body)
+            if isinstance(outcome, Failed):
+                raise outcome.error
+            service, body = outcome.service, outcome.body
+        raise TooManyHops(service, frames.MAX_HOPS)
+
+    def _outcome(self, name: str, request: Request) -> Reply | Failed | Forward:
+        if name == "logic":
+            left_s = 60.0 if request.deadline is None else request.deadline - time.monotonic()
+            return Reply(request, pack(self.logic.call(unpack(request.body), left_s)))
+        service: Any = self._more.get(name) or {"reader": self._reader, "writer": self._writer}.get(name)
+        if service is None:
+            raise NoService(name, self.service_names())
+        now = time.monotonic()
+        if service is self._writer:
+            return Reply(request, pack(self._write(unpack(request.body))))
+        with self._more_gate:
+            outcomes = _terminal(service.handle([request], now))
+            while not outcomes:
+                now = time.monotonic()
+                due = service.next_deadline()
+                if request.deadline is not None and now >= request.deadline:
+                    service.cancel(request.key, now)
+                    raise DeadlineExceeded(name, 0)
+                time.sleep(max(0.0, min(0.05, (due if due is not None else now + 0.05) - now)))
+                outcomes = _terminal(service.tick(time.monotonic()))
+        return outcomes[0]
+
+    # --- locks
+
+    def _lock_calls(self) -> LocalLocks | NodeLocks:
+        locks = self._locks
+        if locks is None or not locks.current:
+            from dagbox.embedded.locks import open_lock_calls
+
+            with self._lock_gate:
+                if self._locks is None or not self._locks.current:
+                    self._locks = open_lock_calls(self.path, self._locks, self._remember_fences)
+                locks = self._locks
+        return locks
+
+    # --- what there is to see
+
+    def _about(self, service: str, body: Any) -> Any:
+        if service == "status":
+            return self.status()
+        if service == "services":
+            return self._service_list()
+        if service == "workers" or service == "traces":
+            return []
+        if service == "events":
+            return {"events": [], "last": 0}
+        raise InvalidArgument("an embedded database has no broker to control")
+
+    def status(self) -> dict[str, Any]:
+        """Everything there is to see, in the form that a node's broker tells it."""
+        now = time.monotonic()
+        return {
+            "broker": {
+                "embedded": True,
+                "pid": os.getpid(),
+                "addresses": [],
+                "uptime_ms": (now - self._started) * 1e3,
+                "clients": 1,
+                "requests": 0,
+            },
+            "services": self._service_list(),
+            "workers": [],
+            "store": self.store.stats(),
+            "locks": self._locks.status() if self._locks is not None else {},
+            "logic": self.logic.report(),
+        }
+
+    def _service_list(self) -> list[dict[str, Any]]:
+        return [self._service_map(name, figures) for name, figures in sorted(self._figures.items())]
+
+    def _service_map(self, name: str, figures: ServiceFigures) -> dict[str, Any]:
+        done = figures.done + (sum(each.reads for each in self._readers) if name == "reader" else 0)
+        mean_ms = figures.busy_s / figures.done * 1e3 if figures.done else 0.0
+        work = {"count": figures.done, "mean_ms": mean_ms, "max_ms": figures.slowest_s * 1e3}
+        return {
+            "name": name,
+            "waiting": 0,
+            "in_flight": 0,
+            "live": 1,
+            "late": 0,
+            "dead": 0,
+            "done": done,
+            "errors": figures.errors,
+            "work": work,
+        }
+
+
+def _terminal(outcomes: Sequence[Outcome]) -> list[Reply | Failed | Forward]:
+    """The outcomes that end a request; parts are for callers who stream, and there are none here."""
+    return [outcome for outcome in outcomes if isinstance(outcome, Reply | Failed | Forward)]
+
+
+def _after_fork_in_child() -> None:
+    global _opening
+    _opening = threading.Lock()
+    for node in list(_nodes):
+        node.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

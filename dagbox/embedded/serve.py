@@ -1,0 +1,209 @@
+"""An embedded node that answers on its directory's address: `dagbox.open(path, serve=True)`.
+
+A broker and a worker for each service run on threads of the program, over the store and the lock table that the
+program itself uses. The program's own calls do not go through them; they are noted in passing, and the broker's
+thread counts and traces them now and then, so that an attached dashboard sees them beside those of other clients.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from dagbox.broker import Broker
+from dagbox.broker.bypass import count_call, trace_call
+from dagbox.embedded.node import OWN_SERVICES
+from dagbox.errors import DagBoxError
+from dagbox.protocol.frames import STATUS_SERVICES
+from dagbox.protocol.values import pack
+from dagbox.runtime.broker_loop import BrokerLoop
+from dagbox.runtime.filelock import RoleLock
+from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.services.base import Outcome, Request, Service
+from dagbox.services.logic.service import LogicService
+from dagbox.services.reader import Reader
+from dagbox.services.writer import Writer
+from dagbox.transport.address import remove_node_file, socket_address, write_node_file
+from dagbox.transport.ask import ask
+
+if TYPE_CHECKING:
+    from dagbox.embedded.locks import LocalLocks
+    from dagbox.embedded.node import EmbeddedNode
+
+TRACED = 1_000
+"""Of the calls between two looks of the broker, the last this many are traced; all are counted."""
+_HANDOVER_S = 1.0
+_FEED_AT = 20_000
+"""So many noted calls make the broker look at once."""
+Noted = tuple[str, Any, float, float, "DagBoxError | None"]
+
+
+class OwnCalls:
+    """The program's own calls, noted by its threads and counted by the broker's."""
+
+    def __init__(self, direct: Collection[str]) -> None:
+        self._direct = frozenset(direct)
+        self._noted: list[Noted] = []
+        self._client = os.urandom(8)
+        self.hurry: Callable[[], None] = lambda: None
+
+    def note(self, service: str, body: Any, began: float, ended: float, error: DagBoxError | None) -> None:
+        """Note a call that does not pass the broker; cheap, and from any thread."""
+        if service not in self._direct:
+            return
+        self._noted.append((service, body, began, ended, error))
+        if len(self._noted) == _FEED_AT:
+            self.hurry()
+
+    def feed(self, broker: Broker, now: float) -> None:
+        """Have the broker count what was noted."""
+        if not self._noted:
+            return
+        noted, self._noted = self._noted, []
+        for service, _, began, ended, error in noted[:-TRACED]:
+            count_call(broker, service, ended - began, error.code if error else "", now)
+        for service, body, began, ended, error in noted[-TRACED:]:
+            trace_call(broker, service, self._client, began, ended, error.code if error else "", _shown(body))
+
+
+def _shown(body: Any) -> bytes:
+    packed = getattr(body, "body", None)
+    if isinstance(packed, bytes):
+        return packed
+    try:
+        return pack(body)
+    except DagBoxError as error:
+        return pack(str(error))
+
+
+class ServedLocks:
+    """The lock table of the program as a service, for the worker that serves it to others."""
+
+    name = "lock"
+    repeatable = True
+    gather = 256
+
+    def __init__(self, locks: LocalLocks) -> None:
+        self._locks = locks
+        self.credit = locks.service.credit
+
+    @property
+    def broken(self) -> DagBoxError | None:
+        """As `Service.broken`."""
+        return self._locks.service.broken
+
+    def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
+        """Take requests on, between the program's own calls."""
+        with self._locks.held() as service:
+            return service.handle(requests, now)
+
+    def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
+        """Take a request back."""
+        with self._locks.held() as service:
+            return service.cancel(key, now)
+
+    def tick(self, now: float) -> Sequence[Outcome]:
+        """Let time pass."""
+        with self._locks.held() as service:
+            return service.tick(now)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is due."""
+        with self._locks.held() as service:
+            return service.next_deadline()
+
+    def report(self) -> dict[str, Any]:
+        """Figures of the lock table."""
+        with self._locks.held() as service:
+            return service.report()
+
+    def close(self) -> None:
+        """Nothing: the table belongs to the program."""
+
+
+class Served:
+    """What runs while an embedded node serves; `close` ends it.
+
+    Raises:
+        InUse: a node, or another program, serves the directory.
+    """
+
+    def __init__(self, node: EmbeddedNode) -> None:
+        self._role = RoleLock.take(node.path, "node")
+        try:
+            self._broker_role = RoleLock.take(node.path, "broker", wait_s=_HANDOVER_S)
+        except DagBoxError:
+            self._role.release()
+            raise
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._node = node
+        self._loops: list[WorkerLoop] = []
+        self._threads: list[threading.Thread] = []
+        self._calls = OwnCalls(node.direct_services())
+        try:
+            inner = f"inproc://dagbox-{os.urandom(6).hex()}"
+            self._broker = BrokerLoop([socket_address(node.path), inner], context=self._context, expected=OWN_SERVICES)
+            self._broker.feed = self._calls.feed
+            self._calls.hurry = self._broker.wake
+            self._start(self._broker.run, "broker")
+            for service in self._services():
+                loop = WorkerLoop(service, inner, service.name, context=self._context)
+                if isinstance(service, ServedLocks):
+                    self._node.local_locks().on_ready = loop.wake
+                self._loops.append(loop)
+                self._start(loop.run, service.name)
+            node.observer = self._calls.note
+            self.address = self._broker.addresses[0]
+            node.ask_broker = self._ask
+            write_node_file(node.path, self.address, embedded=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def _services(self) -> list[Service]:
+        store = self._node.store
+        locks = self._node.local_locks()
+        served = ServedLocks(locks)
+        reader = Reader(store, resolver=self._node.logic.resolve)
+        logic = LogicService(self._node.logic.operations())
+        return [reader, Writer(store), served, logic, *self._node.more_services()]
+
+    def _ask(self, service: str, body: Any, timeout_s: float) -> Any:
+        return ask(self.address, service, body, timeout_s, repeatable=service in STATUS_SERVICES)
+
+    def _start(self, run: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=run, name=f"dagbox {name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def close(self) -> None:
+        """Stop serving. Twice is once."""
+        self._node.observer = self._node.ask_broker = None
+        for loop in self._loops:
+            loop.stop()
+        for thread in self._threads[1:]:
+            thread.join()
+        if self._threads:
+            self._broker.stop()
+            self._threads[0].join()
+            remove_node_file(self._node.path, self._broker.addresses[0])
+        self._threads.clear()
+        self._loops.clear()
+        if not self._context.closed:
+            self._context.term()
+        self._broker_role.release()
+        self._role.release()
+
+
+def serve_embedded(node: EmbeddedNode) -> Callable[[], None]:
+    """Have an embedded node answer on its directory's address; what ends that.
+
+    Raises:
+        InUse: a node, or another program, serves the directory.
+        StoreUnavailable: the directory takes no socket.
+    """
+    return Served(node).close

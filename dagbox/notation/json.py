@@ -1,0 +1,346 @@
+"""JSON as people write and read it in the shell, with the values that JSON has no form for.
+
+A record can hold more than JSON: refs, bytes, times, maps whose keys are not text, numbers that are not finite.
+Each has a form as an object with one member, and these forms are read back as the values they stand for:
+
+    {"$ref": "post/p1"}        a ref; `@post/p1` is accepted too while typing
+    {"$bytes": "aGk="}         bytes, in base64
+    {"$time": "2026-01-31T12:00:00+00:00"}
+    {"$float": "nan"}          also "inf", "-inf"
+    {"$map": [[1, "one"]]}     a map whose keys are not all text
+    {"$ext": [5, "aGk="]}      a MessagePack extension that DagBox does not know: its type, its bytes in base64
+    {"$$ref": ...}             an object that really has the one member "$ref"
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+import msgpack
+
+from dagbox.notation.problems import SyntaxProblem
+from dagbox.notation.scanner import Scanner, Word, quote
+from dagbox.protocol.values import Ref
+
+MAX_DEPTH = 200
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_LITERAL = re.compile(r"\w+")
+_LITERALS = {"true": True, "false": False, "null": None}
+
+
+class Document(dict[str, Any]):
+    """A map that is JSON already: nothing in it is replaced."""
+
+
+def to_plain(value: Any) -> Any:
+    """The value with everything that JSON has no form for replaced by its form; reads back as the same value."""
+    if value is None or isinstance(value, bool | int | str | Document):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": str(value)}
+    if isinstance(value, Ref):
+        return {"$ref": str(value)}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"$bytes": base64.b64encode(bytes(value)).decode()}
+    if isinstance(value, datetime):
+        return {"$time": value.isoformat()}
+    if isinstance(value, msgpack.ExtType):
+        return {"$ext": [value.code, base64.b64encode(value.data).decode()]}
+    if isinstance(value, Mapping):
+        return _plain_map(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if hasattr(value, "_asdict"):
+        return {name: to_plain(item) for name, item in value._asdict().items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_plain(item) for item in value]
+    return repr(value)
+
+
+def _plain_map(value: Mapping[Any, Any]) -> Any:
+    if not all(isinstance(key, str) for key in value):
+        return {"$map": [[to_plain(key), to_plain(item)] for key, item in value.items()]}
+    if len(value) == 1:
+        (key, item) = next(iter(value.items()))
+        if key.startswith("$"):
+            return {"$" + key: to_plain(item)}
+    return {key: to_plain(item) for key, item in value.items()}
+
+
+def from_plain(value: Any) -> Any:
+    """The value that a JSON text stands for: the other way round of `to_plain`.
+
+    Raises:
+        ValueError: a form such as `{"$bytes": ...}` whose content is not what it has to be.
+    """
+    if isinstance(value, list):
+        return [from_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        (key, item) = next(iter(value.items()))
+        if key.startswith("$$"):
+            return {key[1:]: from_plain(item)}
+        if key in _FORMS:
+            return _FORMS[key](item)
+    return {key: from_plain(item) for key, item in value.items()}
+
+
+def parse_ref(text: str) -> Ref:
+    """The ref that `bucket/key` names.
+
+    Raises:
+        ValueError: there is no slash, or nothing before or after it.
+    """
+    bucket, slash, key = text.partition("/")
+    if not (slash and bucket and key):
+        raise ValueError(f"{text!r} is not bucket/key")
+    return Ref(bucket, key)
+
+
+def _ref_form(item: Any) -> Ref:
+    if not isinstance(item, str):
+        raise ValueError('{"$ref": ...} takes the text "bucket/key"')
+    return parse_ref(item)
+
+
+def _bytes_form(item: Any) -> bytes:
+    try:
+        return base64.b64decode(item, validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise ValueError('{"$bytes": ...} takes base64 text') from None
+
+
+def _time_form(item: Any) -> datetime:
+    try:
+        time = datetime.fromisoformat(item)
+    except (TypeError, ValueError):
+        raise ValueError('{"$time": ...} takes ISO 8601 text such as "2026-01-31T12:00:00+00:00"') from None
+    if time.tzinfo is None:
+        raise ValueError('{"$time": ...} needs a time zone, such as +00:00')
+    return time
+
+
+def _float_form(item: Any) -> float:
+    if item not in ("nan", "inf", "-inf"):
+        raise ValueError('{"$float": ...} takes "nan", "inf" or "-inf"')
+    return float(item)
+
+
+def _map_form(item: Any) -> dict[Any, Any]:
+    try:
+        return {from_plain(key): from_plain(entry) for key, entry in item}
+    except (TypeError, ValueError):
+        raise ValueError('{"$map": ...} takes a list of [key, value] pairs') from None
+
+
+def _ext_form(item: Any) -> msgpack.ExtType:
+    if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], int) or not 0 <= item[0] <= 127:
+        raise ValueError('{"$ext": ...} takes a list of a type from 0 to 127 and base64 text')
+    return msgpack.ExtType(item[0], _bytes_form(item[1]))
+
+
+_FORMS = {
+    "$ref": _ref_form,
+    "$bytes": _bytes_form,
+    "$time": _time_form,
+    "$float": _float_form,
+    "$map": _map_form,
+    "$ext": _ext_form,
+}
+
+
+def dump(value: Any, *, indent: int | None = None) -> str:
+    """The JSON text of a value, in one line unless an indent is given."""
+    plain = to_plain(value)
+    return json.dumps(plain, ensure_ascii=False, indent=indent) if indent else _ENCODER.encode(plain)
+
+
+def write(value: Any) -> str:
+    """The value as one types it in the shell: JSON, but with refs as `@bucket/key`."""
+    if isinstance(value, Ref):
+        return f"@{quote(str(value))}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(write, value))}]"
+    if isinstance(value, Mapping) and isinstance(plain := _plain_map(value), dict) and plain.keys() == value.keys():
+        return "{" + ", ".join(f"{_ENCODER.encode(key)}: {write(item)}" for key, item in value.items()) + "}"
+    return dump(value)
+
+
+def load(text: str) -> Any:
+    """The value of a whole JSON text.
+
+    Raises:
+        SyntaxProblem: it is not JSON; with the place.
+    """
+    try:
+        return from_plain(json.loads(text, parse_constant=_refuse_constant, parse_float=_finite))
+    except json.JSONDecodeError:
+        pass
+    except RecursionError:
+        # Read again below, by the parser that says where it becomes too deep.
+        pass
+    except ValueError as error:
+        raise SyntaxProblem(str(error), 0, len(text)) from None
+    scanner = Scanner(text)
+    scanner.skip_space()
+    value = read_json(scanner)
+    scanner.skip_space()
+    if not scanner.at_end:
+        scanner.wrong("the JSON value ends before this")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large for a number")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f'{name} is not JSON: write {{"$float": "{name.lower().replace("infinity", "inf")}"}}')
+
+
+def read_json(scanner: Scanner, target: Any = None) -> Any:
+    """Read one JSON value at the scanner's place; refs may be written `@bucket/key`.
+
+    Args:
+        target: the record the value is for; completion proposes its fields.
+
+    Raises:
+        SyntaxProblem: it is not JSON.
+        Unfinished: it is not all there.
+    """
+    start = scanner.pos
+    value = _read_value(scanner, target, 0)
+    try:
+        return from_plain(value)
+    except ValueError as error:
+        scanner.wrong(str(error), start, scanner.pos)
+
+
+def _read_value(scanner: Scanner, target: Any, depth: int) -> Any:
+    scanner.skip_space()
+    if depth > MAX_DEPTH:
+        scanner.wrong(f"nested deeper than {MAX_DEPTH}")
+    char = scanner.peek()
+    if char == "{":
+        return _read_object(scanner, target, depth)
+    if char == "[":
+        return _read_list(scanner, target, depth)
+    if char == '"':
+        return _read_string(scanner, "string")
+    if char == "@":
+        return _read_ref(scanner)
+    return _read_scalar(scanner)
+
+
+def _read_object(scanner: Scanner, target: Any, depth: int) -> dict[str, Any]:
+    scanner.take("{")
+    out: dict[str, Any] = {}
+    while True:
+        scanner.skip_space()
+        if not out and scanner.take("}"):
+            return out
+        if scanner.at_end:
+            scanner.expect("json-key", scanner.here(), (target, depth, tuple(out)))
+            scanner.unfinished("} is missing")
+        if scanner.peek() != '"':
+            scanner.wrong('a name in double quotes expected, such as "name"')
+        key = _read_string(scanner, "json-key", (target, depth, tuple(out)))
+        scanner.need(":", f"after {json.dumps(key, ensure_ascii=False)}")
+        out[key] = _read_value(scanner, target, depth + 1)
+        if not _read_separator(scanner, "}"):
+            return out
+
+
+def _read_list(scanner: Scanner, target: Any, depth: int) -> list[Any]:
+    scanner.take("[")
+    out: list[Any] = []
+    scanner.skip_space()
+    if scanner.take("]"):
+        return out
+    while True:
+        out.append(_read_value(scanner, target, depth + 1))
+        if not _read_separator(scanner, "]"):
+            return out
+
+
+def _read_separator(scanner: Scanner, close: str) -> bool:
+    """Read a comma (True) or the closing bracket (False)."""
+    scanner.skip_space()
+    if scanner.take(","):
+        return True
+    if not scanner.take(close):
+        if scanner.at_end:
+            scanner.unfinished(f"{close} is missing")
+        scanner.wrong(f", or {close} expected, not {scanner.peek()!r}")
+    return False
+
+
+def _read_string(scanner: Scanner, kind: str, detail: Any = None) -> str:
+    start = scanner.pos
+    try:
+        value, end = scanstring(scanner.text, start + 1, True)
+    except json.JSONDecodeError as error:
+        if error.msg.startswith("Unterminated"):
+            scanner.pos = len(scanner.text)
+            scanner.span(start, scanner.pos, kind)
+            if kind == "json-key":
+                scanner.expect(kind, Word(scanner.text[start + 1 :], start, scanner.pos), detail)
+            scanner.unfinished("a quote is open", start)
+        scanner.wrong(f"bad text: {error.msg.lower()}", error.pos, error.pos + 1)
+    scanner.pos = end
+    scanner.span(start, end, kind)
+    return str(value)
+
+
+def _read_ref(scanner: Scanner) -> dict[str, str]:
+    """`@bucket/key`, as the form that `from_plain` understands."""
+    start = scanner.pos
+    scanner.pos += 1
+    word = scanner.read_word("ref")
+    if word is None and scanner.at_end:
+        scanner.unfinished("bucket/key is missing after @")
+    bucket, _, key = word.value.partition("/") if word else ("", "", "")
+    if word is None or not bucket or not key:
+        scanner.wrong("@ takes bucket/key, such as @user/ada", start, scanner.pos)
+    scanner.span(start, scanner.pos, "ref")
+    return {"$ref": word.value}
+
+
+def _read_scalar(scanner: Scanner) -> Any:
+    if scanner.at_end:
+        scanner.unfinished("a JSON value is missing")
+    match = _NUMBER.match(scanner.text, scanner.pos)
+    if match and (match.end() == len(scanner.text) or scanner.text[match.end()] in " \t\r\n,]}|>"):
+        scanner.pos = match.end()
+        scanner.span(match.start(), match.end(), "number")
+        try:
+            return json.loads(match.group(), parse_float=_finite)
+        except ValueError as error:
+            scanner.wrong(str(error), match.start(), match.end())
+    literal = _LITERAL.match(scanner.text, scanner.pos)
+    if literal is None:
+        scanner.wrong(f"a JSON value expected, not {scanner.peek()!r}")
+    word = Word(literal.group(), literal.start(), literal.end())
+    scanner.expect("keyword", word, tuple(_LITERALS))
+    if word.value not in _LITERALS:
+        if word.end == len(scanner.text) and any(name.startswith(word.value) for name in _LITERALS):
+            scanner.unfinished("true, false or null", word.start)
+        hint = f'"{word.value}"' if word.value.isalpha() else "true, false, null, a number or a text in double quotes"
+        scanner.wrong(f"{word.value} is not JSON: write {hint}", word.start, word.end)
+    scanner.pos = word.end
+    scanner.span(word.start, word.end, "literal")
+    return _LITERALS[word.value]

@@ -1,0 +1,1 @@
+"""The protocol: frames, values, operations, validation and outcomes."""

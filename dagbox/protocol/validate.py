@@ -1,0 +1,156 @@
+"""Checks of what came from outside: each gives the value back or raises a typed error that names it.
+
+They are on the way of every operation, so the good case is as short as it can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from functools import lru_cache
+from typing import Any
+
+from dagbox.errors import InvalidArgument, LimitExceeded, shown_value
+from dagbox.protocol.values import MAX_KEY_BYTES, Ref, check_bucket, check_key
+
+MAX_WHOLE = 2**63 - 1
+"""The highest whole number of an operation: 63 bits, so that every language and engine can hold it."""
+
+_KINDS = {
+    type(None): "nil",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    bytes: "binary data",
+    list: "an array",
+    tuple: "an array",
+    dict: "a map",
+    Ref: "a ref",
+}
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in the words that error messages use: `text`, `a map`, `nil`, ..."""
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+@lru_cache(maxsize=4096)
+def _bucket_text(bucket: str) -> str:
+    return check_bucket(bucket)
+
+
+def bucket_name(value: object) -> str:
+    """The bucket name if it is one that users may use; as `check_bucket`, remembered.
+
+    Raises:
+        BadBucket: it is not.
+    """
+    return _bucket_text(value) if type(value) is str else check_bucket(value)
+
+
+def record_key(value: object) -> str:
+    """The key if it is one; as `check_key`, short for ASCII.
+
+    Raises:
+        BadKey: it is not.
+    """
+    if type(value) is str and value.isascii() and 0 < len(value) <= MAX_KEY_BYTES:
+        return value
+    return check_key(value)
+
+
+def map_of(value: object, allowed: Set[str], what: str) -> Mapping[str, Any]:
+    """The map if it is one with none but the allowed fields.
+
+    Raises:
+        InvalidArgument: not a map, or a field that is not known; names it and the known ones.
+    """
+    if type(value) is not dict and not isinstance(value, Mapping):
+        raise InvalidArgument(f"{what} is a map, not {kind_of(value)}")
+    if not value.keys() <= allowed:
+        unknown = next(field for field in value if field not in allowed)
+        known = ", ".join(sorted(allowed))
+        raise InvalidArgument(f"{what} has no field {shown_value(unknown)}: the fields are {known}")
+    return value
+
+
+def required(operation: Mapping[str, Any], field: str, what: str) -> Any:
+    """A field that must be there.
+
+    Raises:
+        InvalidArgument: it is not.
+    """
+    try:
+        return operation[field]
+    except KeyError:
+        raise InvalidArgument(f"{what} needs the field {field!r}") from None
+
+
+def whole(value: object, name: str, minimum: int = 0, maximum: int = MAX_WHOLE) -> int:
+    """The number if it is a whole one in a range.
+
+    Raises:
+        InvalidArgument: not a whole number, or below the minimum.
+        LimitExceeded: above the maximum.
+    """
+    if type(value) is not int:
+        raise InvalidArgument(f"{name} is a whole number, not {kind_of(value)}")
+    if value < minimum:
+        raise InvalidArgument(f"{name} is {shown_value(value)}, the least allowed is {minimum}")
+    if value > maximum:
+        raise LimitExceeded(name, min(value, 2**64 - 1), maximum)
+    return value
+
+
+def flag(value: object, name: str) -> bool:
+    """The value if it is true or false. Raises InvalidArgument otherwise."""
+    if type(value) is not bool:
+        raise InvalidArgument(f"{name} is true or false, not {kind_of(value)}")
+    return value
+
+
+def text(value: object, name: str, max_bytes: int, *, empty: bool = False) -> str:
+    """The value if it is text of at most so many bytes of UTF-8.
+
+    Raises:
+        InvalidArgument: not text, empty though it must not be, or not valid Unicode.
+        LimitExceeded: too long.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{name} is text, not {kind_of(value)}")
+    if not value and not empty:
+        raise InvalidArgument(f"{name} is empty")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{name} is not valid Unicode") from None
+    if size > max_bytes:
+        raise LimitExceeded(f"{name} (bytes)", size, max_bytes)
+    return value
+
+
+def array(value: object, name: str) -> list[Any] | tuple[Any, ...]:
+    """The value if it is an array. Raises InvalidArgument otherwise."""
+    if not isinstance(value, list | tuple):
+        raise InvalidArgument(f"{name} is an array, not {kind_of(value)}")
+    return value
+
+
+def are_plain_pairs(pairs: Sequence[Any]) -> bool:
+    """Whether all are tuples of a good bucket name and a short ASCII key: the common case of many refs, looked at
+    all at once, in C. Of others nothing is said: they are to be checked one by one.
+
+    Raises:
+        BadBucket: all are plain but for a bucket name that is none.
+    """
+    if not pairs or set(map(type, pairs)) != {tuple} or set(map(len, pairs)) != {2}:
+        return False
+    buckets, keys = zip(*pairs, strict=True)
+    if set(map(type, keys)) != {str} or set(map(type, buckets)) != {str}:
+        return False
+    lengths = set(map(len, keys))
+    if not min(lengths) or max(lengths) > MAX_KEY_BYTES or not "".join(keys).isascii():
+        return False
+    for bucket in dict.fromkeys(buckets):
+        bucket_name(bucket)
+    return True

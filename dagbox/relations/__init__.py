@@ -1,0 +1,1 @@
+"""Nested reads: parse relations, plan the levels, enforce limits."""

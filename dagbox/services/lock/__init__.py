@@ -1,0 +1,1 @@
+"""The lock service: lease operations, journaled before they are answered."""

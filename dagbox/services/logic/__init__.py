@@ -1,0 +1,1 @@
+"""The logic service: queries, proofs, facts and rules."""

@@ -1,0 +1,97 @@
+"""The rules of a store, compiled once for each change of them, and what they know about the arguments of a goal.
+
+The language and the engine are imported when the first query comes, so that a program without logic does not pay.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dagbox.errors import InvalidArgument
+from dagbox.store.base import Snapshot
+from dagbox.store.facts.rules import parse_stored, stored_rules
+from dagbox.store.facts.schema import read_mark
+from dagbox.store.facts.stored import StoredFacts
+
+if TYPE_CHECKING:
+    from dagbox.datalog.budget import Budget
+    from dagbox.datalog.engine import Engine
+
+_KEPT = 4
+"""Compiled rule sets that are kept: snapshots of a little while ago may still be in use."""
+
+
+class RuleBook:
+    """The compiled rules of one store; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._gate = threading.Lock()
+        self._engines: dict[int, Engine] = {}
+
+    def engine(self, snapshot: Snapshot) -> Engine:
+        """The engine for the rules as a snapshot has them, whichever process changed them last."""
+        number = read_mark(snapshot.tables).rules
+        engine = self._engines.get(number)
+        if engine is None:
+            with self._gate:
+                engine = self._engines.get(number) or self._compile(snapshot, number)
+        return engine
+
+    def _compile(self, snapshot: Snapshot, number: int) -> Engine:
+        from dagbox.datalog.engine import Engine
+        from dagbox.datalog.program import Program
+
+        engine = Engine(Program(parse_stored(stored_rules(snapshot.tables))))
+        kept = sorted(self._engines)[1 - _KEPT :]
+        self._engines = {old: self._engines[old] for old in kept} | {number: engine}
+        return engine
+
+
+def facts_of(snapshot: Snapshot, budget: Budget | None = None) -> StoredFacts:
+    """The facts of a snapshot; reading many of them is ended by the check of a budget, too."""
+    check = None if budget is None else budget.check
+    if check is None:
+        return StoredFacts(snapshot.tables)
+    from dagbox.datalog.budget import Progress
+
+    return StoredFacts(snapshot.tables, partial(check, Progress(0, 0)))
+
+
+def goal_of(value: object) -> Any:
+    """A goal of a request: text as it is, data as conditions.
+
+    Raises:
+        RuleSyntax: data that is not of the form.
+        InvalidArgument: neither text nor data.
+    """
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, list | tuple) and value:
+        from dagbox.datalog.data import goal_from_data
+
+        return goal_from_data(value)
+    raise InvalidArgument("a goal is text, such as needs(a, X), or an array of conditions as data")
+
+
+def shown_goal(goal: Any) -> str:
+    """A goal as people read it."""
+    return goal if isinstance(goal, str) else ", ".join(map(str, goal))
+
+
+def bucket_of(engine: Engine, goal: Any, variable: str) -> str | None:
+    """The bucket whose keys a variable of a goal has, as declarations and derivations say; None if none does."""
+    from dagbox.datalog.program import ANY, NUMBER, TEXT
+    from dagbox.datalog.terms import Atom, Var
+    from dagbox.datalog.text import parse_goal
+
+    conditions: Sequence[Any] = parse_goal(goal) if isinstance(goal, str) else goal
+    for condition in conditions:
+        if isinstance(condition, Atom):
+            kinds = engine.program.types.get(condition.predicate, ())
+            for argument, kind in zip(condition.args, kinds, strict=False):
+                if argument == Var(variable) and kind not in (ANY, NUMBER, TEXT):
+                    return kind
+    return None

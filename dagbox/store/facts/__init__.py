@@ -1,0 +1,1 @@
+"""Facts and rules in a store."""

@@ -1,0 +1,84 @@
+"""Listing facts page by page, and how many there are."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from dagbox.errors import InvalidArgument
+from dagbox.store.facts.layout import pack_value, read_spaces, unpack_value
+from dagbox.store.facts.stored import StoredFacts
+from dagbox.store.tables import PREDICATES, TableReader
+
+
+class FactsPage(NamedTuple):
+    """A page of facts: `[predicate, args]` each, whether there are more, and where to go on."""
+
+    facts: list[list[Any]]
+    more: bool
+    after: bytes | None
+
+
+class _Cursor(NamedTuple):
+    """The place of the next fact: its space, the key of its chunk, and how many of the chunk's were given."""
+
+    predicate: str = ""
+    space: int = 0
+    chunk: bytes = b""
+    given: int = 0
+
+
+def facts_page(
+    tables: TableReader, predicate: str | None, limit: int, *, after: object = None, derived: bool = True
+) -> FactsPage:
+    """Up to `limit` facts of one predicate, or of all; those of one predicate together.
+
+    Args:
+        after: the `after` of the page before.
+        derived: whether those that declarations derive are listed too.
+
+    Raises:
+        InvalidArgument: `after` is none that a page had.
+    """
+    start = _read_cursor(after)
+    facts: list[list[Any]] = []
+    source = StoredFacts(tables)
+    for name in [predicate] if predicate is not None else source.names():
+        listed = [space for space in source.spaces(name) if derived or not space.source]
+        for number, space in enumerate(listed):
+            if (name, space.id) < start[:2]:
+                continue
+            begin = start if (name, space.id) == start[:2] else _Cursor(name, space.id)
+            chunk, given = begin.chunk, 0
+            for key, row in source.keyed_rows(space, begin.chunk):
+                given = given + 1 if key == chunk else 1
+                chunk = key
+                if key == begin.chunk and given <= begin.given:
+                    continue
+                if any(source.holds(before, row) for before in listed[:number]):
+                    continue
+                if len(facts) == limit:
+                    return FactsPage(facts, True, pack_value([name, space.id, key, given - 1]))
+                facts.append([name, list(row)])
+    return FactsPage(facts, False, None)
+
+
+def _read_cursor(after: object) -> _Cursor:
+    if after is None:
+        return _Cursor()
+    try:
+        cursor = _Cursor(*unpack_value(after))
+        if [type(part) for part in cursor] == [str, int, bytes, int]:
+            return cursor
+    except (ValueError, TypeError):
+        pass
+    raise InvalidArgument("the field 'after' of facts is what the page before had, as it was")
+
+
+def predicate_sizes(tables: TableReader) -> dict[str, tuple[int, int]]:
+    """Predicate -> number of arguments, and of facts."""
+    found: dict[str, tuple[int, int]] = {}
+    for name, data in tables.scan(PREDICATES):
+        spaces = read_spaces(data)
+        if spaces:
+            found[name.decode()] = (spaces[0].arity, sum(space.count for space in spaces))
+    return found

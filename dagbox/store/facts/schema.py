@@ -1,0 +1,136 @@
+"""Small things that tell of facts and rules: what has changed since, what is to be swept, what the rules ask of facts.
+
+    ~meta    "logic"              -> [number of rule changes, next space]
+             "logic/dropped"      -> ids of spaces whose rows are still to be swept, 4 bytes each
+             "logic/derivations"  -> bucket -> [[predicate, id of the declaration, paths], ...]
+    ~rules   "s" + predicate      -> what rules and declarations say of it, see `Signature`
+             "r" + id             -> [number, text], see `facts_rules`
+
+Whoever compiled the rules of a snapshot may use them for every other one with the same number of rule changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from dagbox.errors import ArityMismatch, TypeMismatch
+from dagbox.store.facts.layout import Row, pack_value, unpack_value
+from dagbox.store.tables import META, RULES
+
+LOGIC = b"logic"
+DROPPED = b"logic/dropped"
+DERIVATIONS = b"logic/derivations"
+_SIGNATURE = b"s"
+
+
+class LogicMark(NamedTuple):
+    """How often the rules have changed, and the id of the next space."""
+
+    rules: int = 0
+    next_space: int = 1
+
+
+class _Reading(Protocol):
+    @property
+    def get(self) -> Callable[[str, bytes], bytes | None]: ...
+
+
+class _Writing(_Reading, Protocol):
+    def set(self, table: str, key: bytes, value: bytes | None, old: bytes | None) -> None: ...
+
+
+def read_mark(tables: _Reading) -> LogicMark:
+    """The mark of a snapshot or transaction."""
+    data = tables.get(META, LOGIC)
+    return LogicMark() if data is None else LogicMark(*unpack_value(data))
+
+
+def dropped_spaces(tables: _Reading) -> list[int]:
+    """The spaces whose rows are still to be swept."""
+    data = tables.get(META, DROPPED) or b""
+    return [int.from_bytes(data[at : at + 4], "big") for at in range(0, len(data), 4)]
+
+
+class Marks:
+    """The marks of a transaction: what has changed is written once, at the end of the batch."""
+
+    def __init__(self, tx: _Writing) -> None:
+        self._tx = tx
+        self._mark = self._written = read_mark(tx)
+
+    def new_space(self) -> int:
+        """The id of a new space."""
+        mark = self._mark
+        self._mark = mark._replace(next_space=mark.next_space + 1)
+        return mark.next_space
+
+    def rules_changed(self) -> None:
+        """Rules were added or dropped."""
+        self._mark = self._mark._replace(rules=self._mark.rules + 1)
+
+    def note_dropped(self, space: int) -> None:
+        """The rows of this space are to be swept."""
+        old = self._tx.get(META, DROPPED)
+        self._tx.set(META, DROPPED, (old or b"") + space.to_bytes(4, "big"), old)
+
+    def write(self) -> None:
+        """Write the mark if it has changed."""
+        if self._mark != self._written:
+            self._tx.set(META, LOGIC, pack_value(list(self._mark)), self._tx.get(META, LOGIC))
+            self._written = self._mark
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What rules and declarations say of a predicate.
+
+    Args:
+        arity: number of arguments.
+        types: of each argument, if there is a declaration: `text`, `number`, `any` or a bucket (whose keys are text).
+        text: where that is said.
+    """
+
+    arity: int
+    types: tuple[str, ...] | None
+    text: str
+
+    def check(self, predicate: str, row: Row) -> None:
+        """Raises ArityMismatch, TypeMismatch if the row cannot be a fact of the predicate."""
+        if len(row) != self.arity:
+            raise ArityMismatch(predicate, len(row), self.arity, self.text, _shown(predicate, row), (0, 0))
+        place = self.misfit(row)
+        if place is not None and self.types is not None:
+            kind, what = self.types[place], repr(row[place])[:60]
+            other = "text" if isinstance(row[place], str) else "number"
+            raise TypeMismatch(what, predicate, place + 1, kind, other, _shown(predicate, row), (0, 0))
+
+    def misfit(self, row: Row) -> int | None:
+        """The first position where the row is not what was declared; None if it fits."""
+        for place, kind in enumerate(self.types or ()):
+            if kind != "any" and (kind == "number") == isinstance(row[place], str):
+                return place
+        return None
+
+
+def _shown(predicate: str, row: Row) -> str:
+    return f"{predicate}({', '.join(map(repr, row))})"[:200]
+
+
+def read_signature(tables: _Reading, predicate: str) -> Signature | None:
+    """What the rules say of a predicate; None if nothing."""
+    data = tables.get(RULES, _SIGNATURE + predicate.encode(errors="surrogatepass"))
+    if data is None:
+        return None
+    arity, types, text = unpack_value(data)
+    return Signature(arity, types, text)
+
+
+def write_signatures(tx: Any, signatures: dict[str, Signature]) -> None:
+    """Make these the signatures there are."""
+    new = {_SIGNATURE + name.encode(): pack_value([s.arity, s.types, s.text]) for name, s in signatures.items()}
+    old = dict(tx.scan(RULES, _SIGNATURE, b"t"))
+    for key in old.keys() | new.keys():
+        if old.get(key) != new.get(key):
+            tx.set(RULES, key, new.get(key), old.get(key))

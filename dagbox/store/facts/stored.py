@@ -1,0 +1,231 @@
+"""Facts as a snapshot has them: what the engine reads, and pages of them for people and programs.
+
+`StoredFacts` is a `FactSource` (`dagbox.datalog.facts`): it reads postings when they are asked for and keeps none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from itertools import chain
+from typing import Any
+
+from dagbox.store.facts.layout import (
+    PLAIN_TEXT_BYTES,
+    Row,
+    Space,
+    Value,
+    encode,
+    picker,
+    posting_prefix,
+    read_spaces,
+    unpack_value,
+)
+from dagbox.store.facts.lookup import Lookup, all_rests, scan_chunks, scan_postings, visible_rests
+from dagbox.store.tables import FACTS, PREDICATES, TableReader
+
+Access = Callable[[Any], Any]
+"""From a key to its rests: a set, or any iterable where nothing is bound."""
+NO_RESTS: frozenset[Any] = frozenset()
+_CHECK_EVERY = 1024
+"""Chunks that are read between two checks."""
+_TEXT_STARTS = [b"\x01" + bytes([length]) for length in range(PLAIN_TEXT_BYTES + 1)]
+
+
+class StoredFacts:
+    """The facts of one snapshot.
+
+    Args:
+        tables: the snapshot's.
+        check: called now and then while many facts are read; what it raises ends the reading.
+    """
+
+    def __init__(self, tables: TableReader, check: Callable[[], None] | None = None) -> None:
+        self._tables = tables if check is None else _Watched(tables, check)
+        self._known: dict[str, list[Space]] = {}
+
+    # --- what there is
+
+    def predicates(self) -> Mapping[str, int]:
+        """The predicates that have facts, with their number of arguments; each is looked up when it is asked for."""
+        return _Predicates(self)
+
+    def names(self) -> Iterator[str]:
+        """The predicates that have facts."""
+        for name, data in self._tables.scan(PREDICATES):
+            if any(space.count for space in read_spaces(data)):
+                yield name.decode()
+
+    def spaces(self, predicate: str) -> list[Space]:
+        """Where the facts of a predicate are."""
+        spaces = self._known.get(predicate)
+        if spaces is None:
+            spaces = [space for space in read_spaces(self._tables.get(PREDICATES, predicate.encode())) if space.count]
+            self._known[predicate] = spaces
+        return spaces
+
+    def count(self, predicate: str) -> int:
+        """How many facts it has; one that several declarations derive counts several times."""
+        return sum(space.count for space in self.spaces(predicate))
+
+    def estimate(self, predicate: str, bound: tuple[int, ...]) -> float:
+        """How many facts a key at these positions has on average, if the positions know nothing of each other."""
+        total = 0.0
+        for space in self.spaces(predicate):
+            found = float(space.count)
+            for position in bound:
+                found /= max(1, space.distinct[position])
+            total += 1.0 if bound and len(bound) == space.arity else max(found, 1.0)
+        return total
+
+    # --- look-ups
+
+    def access(self, predicate: str, bound: tuple[int, ...]) -> Access:
+        """See `FactSource.access`."""
+        spaces = self.spaces(predicate)
+        if not spaces:
+            return lambda key: NO_RESTS
+        made = [self._space_access(space, bound) for space in spaces]
+        if len(made) == 1:
+            return made[0]
+        return lambda key: set(chain.from_iterable(access(key) for access in made))
+
+    def _space_access(self, space: Space, bound: tuple[int, ...]) -> Access:
+        if not bound:
+            return lambda key: _Streamed(self, space)
+        if len(bound) == 1 and space.arity == 2:
+            return self._pair_access(space, bound[0])
+        if len(bound) == space.arity:
+            return Lookup(self._tables, space, bound).holds
+        return Lookup(self._tables, space, bound).rests
+
+    def holds(self, space: Space, row: Row) -> bool:
+        """Whether a space has a fact."""
+        key = row if space.arity != 1 else row[0]
+        return any(True for _ in self._space_access(space, tuple(range(space.arity)))(key))
+
+    def _pair_access(self, space: Space, position: int) -> Access:
+        """The way of most look-ups: one argument of two."""
+        prefix = posting_prefix(space.id, position)
+        texts = [prefix + start for start in _TEXT_STARTS]
+        get, unpack, hidden = self._tables.getter(FACTS), unpack_value, space.hidden
+
+        def rests(key: Any) -> Set[Any]:
+            if type(key) is str and len(data := key.encode()) <= PLAIN_TEXT_BYTES:
+                place = texts[len(data)] + data
+            else:
+                place = prefix + encode(key)
+            value = get(place)
+            if value is None:
+                return NO_RESTS
+            found = unpack(value)
+            if type(found) is not tuple:
+                found = all_rests(self._tables, place, found)
+            return {rest[0] for rest in found} if hidden else set(found)
+
+        return rests
+
+    # --- everything
+
+    def groups(self, predicate: str, bound: tuple[int, ...]) -> Mapping[Any, Set[Any]]:
+        """See `FactSource.groups`."""
+        found: dict[Any, set[Any]] = {}
+        for space in self.spaces(predicate):
+            if len(bound) == 1 and bound[0] < space.arity:
+                self._add_postings(found, space, bound[0])
+            else:
+                key, rest = picker(bound), picker(tuple(i for i in range(space.arity) if i not in bound))
+                for row in self.rows(space):
+                    found.setdefault(key(row), set()).add(rest(row))
+        return found
+
+    def _add_postings(self, found: dict[Any, set[Any]], space: Space, position: int) -> None:
+        visible = visible_rests(space, position)
+        for value, rests in scan_postings(self._tables, space, position):
+            there = found.get(value)
+            kept = set(rests) if visible is None else set(map(visible, rests))
+            if there is None:
+                found[value] = kept
+            else:
+                there |= kept
+
+    def rows(self, space: Space, start: bytes = b"") -> Iterator[Row]:
+        """The facts of a space, from a posting's key on; each once."""
+        for _, row in self.keyed_rows(space, start):
+            yield row
+
+    def keyed_rows(self, space: Space, start: bytes = b"") -> Iterator[tuple[bytes, Row]]:
+        """The facts of a space with the keys of their chunks."""
+        visible = visible_rests(space, 0) or (lambda rest: rest)
+        bare = space.arity == 2
+        seen: set[Any] = set()
+        current: Value | None = None
+        for key, value, rests in scan_chunks(self._tables, space, 0, start):
+            if space.hidden and value != current:
+                seen, current = set(), value
+            for rest in map(visible, rests):
+                if space.hidden:
+                    if rest in seen:
+                        continue
+                    seen.add(rest)
+                yield key, ((value, rest) if bare else (value, *rest) if space.arity else ())
+
+
+class _Watched:
+    """Tables whose scans look now and then whether they should go on."""
+
+    def __init__(self, tables: TableReader, check: Callable[[], None]) -> None:
+        self._check = check
+        self._scan = tables.scan
+        self.get = tables.get
+        self.getter = tables.getter
+        self.tables = tables.tables
+        self.count = tables.count
+
+    def scan(
+        self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        for number, item in enumerate(self._scan(table, low, high, reverse)):
+            if number % _CHECK_EVERY == _CHECK_EVERY - 1:
+                self._check()
+            yield item
+
+
+class _Predicates(Mapping[str, int]):
+    """Predicate -> number of arguments."""
+
+    def __init__(self, facts: StoredFacts) -> None:
+        self._facts = facts
+
+    def __getitem__(self, name: str) -> int:
+        spaces = self._facts.spaces(name)
+        if not spaces:
+            raise KeyError(name)
+        return spaces[0].arity
+
+    def get(self, name: str, default: Any = None) -> Any:
+        spaces = self._facts.spaces(name)
+        return spaces[0].arity if spaces else default
+
+    def __iter__(self) -> Iterator[str]:
+        return self._facts.names()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._facts.names())
+
+
+class _Streamed(Collection[Any]):
+    """The rests with nothing bound: read piece by piece, from the start each time it is iterated."""
+
+    def __init__(self, facts: StoredFacts, space: Space) -> None:
+        self._facts = facts
+        self._space = space
+
+    def __len__(self) -> int:
+        return self._space.count
+
+    def __contains__(self, rest: object) -> bool:
+        return any(one == rest for one in self)
+
+    def __iter__(self) -> Iterator[Any]:
+        rows = self._facts.rows(self._space)
+        return (row[0] for row in rows) if self._space.arity == 1 else rows

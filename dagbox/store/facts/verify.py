@@ -1,0 +1,160 @@
+"""Checking that facts fit together: all indexes have the same rows, figures are exact, records give derived facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from dagbox.errors import DagBoxError, StoreCorrupt
+from dagbox.store.envelope import open_sealed
+from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, unpacked
+from dagbox.store.facts.layout import (
+    Index,
+    Row,
+    Space,
+    Value,
+    encode,
+    posting_end,
+    read_spaces,
+    rest_positions,
+    space_prefix,
+    sub_key,
+)
+from dagbox.store.facts.lookup import scan_chunks
+from dagbox.store.facts.rules import stored_rules
+from dagbox.store.facts.schema import dropped_spaces, read_mark, read_signature
+from dagbox.store.tables import FACTS, PREDICATES, TableReader, after_prefix
+
+_MODULUS = 1 << 64
+
+
+@dataclass(slots=True)
+class Found:
+    """What an index has: rows, different values, rows with text, and a sum over the rows that does not go by order."""
+
+    rows: int = 0
+    values: set[bytes] = field(default_factory=set)
+    texts: int = 0
+    sum: int = 0
+
+    def add(self, row: Row) -> None:
+        """Count a row in."""
+        self.rows += 1
+        digest = blake2b(b"".join(map(encode, row)), digest_size=8).digest()
+        self.sum = (self.sum + int.from_bytes(digest, "big")) % _MODULUS
+
+
+def check_facts(tables: TableReader, problem: Callable[[str], None]) -> None:
+    """Tell every problem of facts, rules and declarations, one line each."""
+    try:
+        _check(tables, problem)
+    except (DagBoxError, ValueError, TypeError, LookupError) as error:
+        problem(f"~facts: it cannot be read: {error}")
+
+
+def _check(tables: TableReader, problem: Callable[[str], None]) -> None:
+    known = {space_prefix(number) for number in dropped_spaces(tables)}
+    sums: dict[tuple[str, str], Found] = {}
+    most = read_mark(tables).next_space
+    for key, data in tables.scan(PREDICATES):
+        name = key.decode()
+        for space in read_spaces(data):
+            known.add(space_prefix(space.id))
+            if space.id >= most:
+                problem(f"{name}: its space {space.id} is not below the next one, {most}")
+            sums[name, space.source] = _check_space(tables, name, space, problem)
+    _check_owners(tables, known, problem)
+    _check_derived(tables, sums, problem)
+
+
+def _check_space(tables: TableReader, name: str, space: Space, problem: Callable[[str], None]) -> Found:
+    found = [_read_index(tables, name, space, position, problem) for position in space.indexes]
+    for position, each in enumerate(found):
+        told = (space.count, space.distinct[position], space.texts[position])
+        if (each.rows, len(each.values), each.texts) != told:
+            there = (each.rows, len(each.values), each.texts)
+            problem(f"{name}: argument {position + 1} has {there} facts, values and texts, but is told to have {told}")
+        if each.sum != found[0].sum:
+            problem(f"{name}: argument {position + 1} does not have the facts that argument 1 has")
+    return found[0]
+
+
+def _read_index(tables: TableReader, name: str, space: Space, position: int, problem: Callable[[str], None]) -> Found:
+    found, index = Found(), Index.of(space, position)
+    stored = rest_positions(space, position)
+    before: tuple[bytes, Any] = (b"", ())
+    for key, value, rests in scan_chunks(tables, space, position):
+        posting = key[: posting_end(key)]
+        if index.prefix + encode(value) != posting:
+            problem(f"{name}: the posting of {value!r:.60} does not stand under its value")
+        low = key[len(posting) :]
+        if posting == before[0] and any(sub_key(index.ordered(rest)) >= low for rest in before[1]):
+            problem(f"{name}: a fact with {value!r:.60} stands in the wrong chunk")
+        if low and any(sub_key(index.ordered(rest)) < low for rest in rests):
+            problem(f"{name}: a fact with {value!r:.60} stands in the wrong chunk")
+        before = (posting, rests)
+        if rests:
+            found.values.add(posting)
+        for rest in rests:
+            found.add(_row(space, position, stored, value, rest))
+        found.texts += len(rests) if isinstance(value, str) else 0
+    return found
+
+
+def _row(space: Space, position: int, stored: tuple[int, ...], value: Value, rest: Any) -> Row:
+    if not space.arity:
+        return ()
+    parts: dict[int, Value] = dict(zip(stored, (rest,) if len(stored) == 1 else rest, strict=True))
+    parts[position] = value
+    return tuple(parts[place] for place in sorted(parts))
+
+
+def _check_owners(tables: TableReader, known: set[bytes], problem: Callable[[str], None]) -> None:
+    """Every posting belongs to a space: jump from one space to the next."""
+    low = b""
+    while True:
+        first = next(iter(tables.scan(FACTS, low)), None)
+        if first is None:
+            return
+        prefix = first[0][:4]
+        if prefix not in known:
+            problem(f"~facts: space {int.from_bytes(prefix, 'big')} belongs to no predicate")
+        after = after_prefix(prefix)
+        if after is None:
+            return
+        low = after
+
+
+def _check_derived(tables: TableReader, sums: dict[tuple[str, str], Found], problem: Callable[[str], None]) -> None:
+    """Every declaration is a rule, and has the facts that the records give."""
+    rules = {rule.id for rule in stored_rules(tables)}
+    derivations = read_derivations(tables.get)
+    declared = {(each.predicate, each.source) for group in derivations.values() for each in group}
+    for predicate, source in sums.keys() - declared:
+        if source:
+            problem(f"{predicate}: its facts come from the declaration {source}, which is not there")
+    for bucket, group in derivations.items():
+        for each in group:
+            if each.source not in rules:
+                problem(f"{each.predicate}: its declaration {each.source} is not among the rules")
+            found = sums.get((each.predicate, each.source), Found())
+            expected = _derive(tables, bucket, each)
+            if (found.rows, found.sum) != (expected.rows, expected.sum):
+                there = f"{expected.rows} facts, not the {found.rows} there are"
+                problem(f"{each.predicate}: the records of {bucket} give {there}")
+
+
+def _derive(tables: TableReader, bucket: str, derived: Derived) -> Found:
+    expected = Found()
+    signature = read_signature(tables, derived.predicate)
+    for key, value in tables.scan(bucket):
+        try:
+            data = unpacked(open_sealed(value).data)
+        except StoreCorrupt:
+            continue  # told of already, as a record
+        for row in derived_rows(derived, key.decode(), data):
+            if signature is None or signature.misfit(row) is None:
+                expected.add(row)
+    return expected

@@ -1,0 +1,468 @@
+"""An LMDB environment that grows, finds tables that other processes made, and survives a fork.
+
+Rules:
+
+1. One write transaction at a time in this process (`write_lock`), and none while the map is moved.
+2. Locks are taken in this order: `write_lock`, copy lock (held while a copy is written), gate. Whoever shuts the
+   gate holds the first two.
+3. Handles of tables are opened by one transaction at a time: with `write_lock` held, or with the handle lock where
+   nobody writes, since it is for reading only. A transaction uses only handles that were
+   known before it began; it begins again if it sees that there are more tables than handles. Tables are never
+   removed. To get to know a table that another process made, an environment for reading only needs nothing but a
+   read transaction; one for writing needs the write transaction for a moment, since py-lmdb keeps a handle only if
+   the transaction that opened it commits, and ends its read transactions without a commit.
+4. A transaction that is not committed ends when its last reference goes. Its method `abort` is for errors only: it
+   waits until no other thread is inside LMDB, which under steady reading is never.
+5. A fork waits for commits, copies, and reads that are inside LMDB. The child does not touch the parent's
+   environment; when it needs one, it gets rid of that one (`lmdb_fork`) and opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lmdb
+
+from dagbox.errors import LimitExceeded, StoreBroken, StoreCorrupt, StoreFull, StoreUnavailable
+from dagbox.store.lmdb.errors import MAX_READERS, from_lmdb
+from dagbox.store.lmdb.fork import close_inherited
+from dagbox.store.lmdb.pages import is_cut_short
+from dagbox.store.lmdb.resize_barrier import Gate, closed_error
+
+if TYPE_CHECKING:
+    Database = lmdb._Database
+    Txn = lmdb.Transaction[bytes]
+
+OWN_TABLES_ROOM = 32
+"""How many tables of our own the environment has room for, besides buckets."""
+_FULL_ENOUGH = 0.85
+"""Above this fill the map is doubled ahead of time, if no snapshot is in the way."""
+MAX_MAP_SIZE = 1 << 45
+"""The most bytes that the map may have: a quarter of the addresses that a process has."""
+_COPY_FILL = 0.5
+"""Above this fill the map is doubled before a copy."""
+_PAGE = 4096
+
+_environments: weakref.WeakSet[LmdbEnvironment] = weakref.WeakSet()
+_inherited: list[tuple[str, lmdb.Environment]] = []
+_held_for_fork: list[ExitStack] = []
+
+
+def _before_fork() -> None:
+    """Wait until nobody is inside LMDB: to close an environment waits for them, and in a child they never come out."""
+    for environment in list(_environments):
+        _held_for_fork.append(environment.hold_still())
+
+
+def _after_fork_in_parent() -> None:
+    while _held_for_fork:
+        _held_for_fork.pop().close()
+
+
+def _after_fork_in_child() -> None:
+    _held_for_fork.clear()
+    for environment in list(_environments):
+        environment.leave_to_parent()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+def _close_inherited() -> None:
+    while _inherited:
+        path, env = _inherited[-1]
+        if not close_inherited(env, os.path.join(path, "lock.mdb")):
+            raise StoreUnavailable(path, "a process forked off one that has it open cannot open it on this system")
+        _inherited.pop()
+
+
+class LmdbEnvironment:
+    """The environment of one directory.
+
+    Args:
+        path: the directory; it must exist.
+        map_size: bytes to begin with; more if the data file is larger.
+        sync: whether a commit waits for the disk.
+        readonly: whether it is for reading only.
+        max_buckets: how many buckets there may be.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: it cannot be opened.
+    """
+
+    def __init__(self, path: str, *, map_size: int, sync: bool, readonly: bool, max_buckets: int) -> None:
+        self.path = path
+        self.readonly = readonly
+        self.max_buckets = max_buckets
+        self._sync = sync
+        self._map_size = _whole_pages(map_size)
+        self._closed = False
+        self._env: lmdb.Environment | None = None
+        self._lost: StoreBroken | None = None
+        """Why there is no map any more."""
+        self.moves = 0
+        """How often the map was moved; what was open before is ended by it."""
+        self.gate: Gate[Database, Txn] = Gate()
+        self._renew_locks()
+        with self.write_lock:
+            self._open()
+        _environments.add(self)
+
+    def _renew_locks(self) -> None:
+        self.write_lock = threading.Lock()
+        self._handle_lock = threading.Lock()
+        self._copy_lock = threading.Lock()
+
+    def _open(self) -> None:
+        _close_inherited()
+        data_file = Path(self.path, "data.mdb")
+        before = _identity(data_file)
+        self._open_file(data_file)
+        while before is not None and (now := _identity(data_file)) != before:
+            # Compaction put a new file in place while LMDB waited for its lock on the old one.
+            if self._env is not None:
+                self._env.close()
+            before = now
+            self._open_file(data_file)
+
+    def _open_file(self, data_file: Path) -> None:
+        try:
+            on_disk = data_file.stat().st_size if data_file.exists() else 0
+            self._env = lmdb.open(
+                self.path,
+                map_size=max(self._map_size, _whole_pages(on_disk)),
+                max_dbs=self.max_buckets + OWN_TABLES_ROOM,
+                max_readers=MAX_READERS,
+                max_spare_txns=1,
+                readonly=self.readonly,
+                create=False,
+                sync=self._sync,
+                metasync=self._sync,
+            )
+            self._main = self._env.open_db(None)
+            self._page_size = int(self._env.stat()["psize"])
+            if is_cut_short(self.path, self._env, self._page_size):
+                self._env.close()
+                raise StoreCorrupt(self.path, "the data file is cut short: restore a backup")
+            self._env.reader_check()
+            self.gate.begin = self._env.begin
+        except lmdb.Error as error:
+            raise self._opening_error(error) from None
+        except OSError as error:
+            raise StoreUnavailable(self.path, error.strerror or str(error)) from None
+
+    def _opening_error(self, error: lmdb.Error) -> Exception:
+        if "already open in this process" in str(error):
+            return StoreUnavailable(self.path, "this process has it open already: use that store")
+        translated = from_lmdb(self.path, error)
+        if type(translated).code == "store":
+            return StoreUnavailable(self.path, str(error))
+        return translated
+
+    @property
+    def env(self) -> lmdb.Environment:
+        """LMDB's object; opened anew if this process was forked off."""
+        if self._closed:
+            raise closed_error()
+        if self._lost is not None:
+            raise self._lost
+        if self._env is None:
+            with self.write_lock:
+                if self._env is None:
+                    self._open()
+        env = self._env
+        if env is None:
+            raise closed_error()
+        return env
+
+    def begin_read(self) -> tuple[Txn, dict[str, Database]]:
+        """A read transaction and the handles it may use. The caller is inside the gate then, and must leave it."""
+        while True:
+            env = self.env
+            self.gate.wait_to_begin()
+            self.gate.enter()
+            try:
+                handles = self.gate.handles
+                txn = env.begin()
+                if txn.stat(self._main)["entries"] <= len(handles):
+                    return txn, handles
+                del txn
+                resized = False
+            except lmdb.MapResizedError:
+                resized = True
+            except lmdb.Error as error:
+                self.gate.inside.pop()
+                raise self.error(error) from None
+            except BaseException:
+                self.gate.inside.pop()
+                raise
+            self.gate.inside.pop()
+            if resized:
+                self.adopt_map()
+            else:
+                self._find_tables()
+
+    def begin_write(self) -> Txn:
+        """The write transaction; the caller holds `write_lock`."""
+        while True:
+            env = self._env
+            if self._lost is not None:
+                raise self._lost
+            if env is None or self._closed:
+                raise closed_error()
+            try:
+                txn = env.begin(write=True)
+            except lmdb.MapResizedError:
+                self._move_map(0)
+                continue
+            try:
+                if txn.stat(self._main)["entries"] <= len(self.gate.known):
+                    return txn
+                self._find_tables_writing(txn)
+            except lmdb.Error as error:
+                raise self._finding_error(error) from None
+            finally:
+                del txn  # the frames of an error that somebody keeps would keep the transaction open
+
+    def create_table(self, txn: Txn, table: str, tables: Iterable[str]) -> Database:
+        """Make a table in the write transaction; the gate learns its handle when that is committed.
+
+        Args:
+            tables: the names of those that the transaction has.
+
+        Raises:
+            LimitExceeded: there are as many buckets as there may be.
+        """
+        buckets = sum(1 for name in tables if not name.startswith("~"))
+        if buckets >= self.max_buckets and not table.startswith("~"):
+            raise self._too_many_buckets()
+        try:
+            return self.env.open_db(table.encode(), txn=txn)
+        except lmdb.DbsFullError:
+            raise self._too_many_buckets() from None
+
+    def _too_many_buckets(self) -> LimitExceeded:
+        return LimitExceeded("the number of buckets", self.max_buckets + 1, self.max_buckets)
+
+    def _find_tables(self) -> None:
+        """Open the handles of all tables that are not known yet."""
+        if self.readonly:
+            with self._handle_lock:
+                self._find_tables_reading()
+            return
+        with self.write_lock:
+            self.begin_write()
+
+    def _find_tables_reading(self) -> None:
+        env = self.env
+        self.gate.enter()
+        try:
+            unknown = self._unknown_tables(env.begin())
+            found = {name: env.open_db(name.encode(), create=False) for name in unknown}
+        except lmdb.MapResizedError:
+            found = {}
+        except lmdb.Error as error:
+            raise self._finding_error(error) from None
+        finally:
+            self.gate.inside.pop()
+        self.gate.learn(found)
+
+    def _find_tables_writing(self, txn: Txn) -> None:
+        """The same in a write transaction, which is committed."""
+        names = self._unknown_tables(txn)
+        found = {name: self.env.open_db(name.encode(), txn=txn, create=False) for name in names}
+        txn.commit()
+        self.gate.learn(found)
+
+    def _unknown_tables(self, txn: Txn) -> list[str]:
+        names = txn.cursor(self._main).iternext(keys=True, values=False)
+        try:
+            return [name for name in (raw.decode() for raw in names) if name not in self.gate.known]
+        except UnicodeDecodeError:
+            raise self._not_ours() from None
+
+    def _finding_error(self, error: lmdb.Error) -> Exception:
+        if isinstance(error, lmdb.DbsFullError):
+            return self._too_many_buckets()
+        return self._not_ours() if isinstance(error, lmdb.IncompatibleError) else self.error(error)
+
+    def _not_ours(self) -> StoreUnavailable:
+        return StoreUnavailable(self.path, "the data file is not one that DagBox wrote")
+
+    def adopt_map(self) -> None:
+        """Take on the size that another process gave the map."""
+        with self.write_lock:
+            if self._env is None:
+                return
+            self._move_map(0)
+
+    def grow(self) -> None:
+        """Make the map larger after a commit did not fit; the caller holds `write_lock`, with no transaction.
+
+        Raises:
+            StoreFull: it cannot become larger.
+            StoreBroken: it was lost in the attempt.
+        """
+        before = self.map_size()
+        self._move_map(0)
+        if self.map_size() > before:
+            return
+        if before * 2 > MAX_MAP_SIZE:
+            raise StoreFull(self.path, f"the map has {before} bytes, the most there can be is {MAX_MAP_SIZE}")
+        self._move_map(before * 2)
+
+    def grow_ahead(self) -> None:
+        """Double the map if it is nearly full and nobody is in the way; the caller holds `write_lock`."""
+        double = self.map_size() * 2
+        if self.fill() > _FULL_ENOUGH and not self.gate.snapshots and double <= MAX_MAP_SIZE:
+            self._move_map(double)
+
+    def _move_map(self, size: int) -> None:
+        env = self._env
+        if env is None:
+            raise closed_error()
+        with self._copy_lock:
+            self.gate.shut()
+            try:
+                self.moves += 1
+                env.set_mapsize(size)
+                self._map_size = max(self._map_size, int(env.info()["map_size"]))
+            except (lmdb.Error, OverflowError) as error:
+                self._lost = StoreBroken(self.path, f"the map cannot have {size} bytes ({error})")
+                raise self._lost from None
+            finally:
+                self._open_gate()
+
+    def _open_gate(self) -> None:
+        try:
+            self.gate.open()
+        except BaseException:  # interrupted, perhaps before it began
+            self.gate.open()
+            raise
+
+    def map_size(self) -> int:
+        """Bytes that the map has room for."""
+        return int(self.env.info()["map_size"])
+
+    def fill(self) -> float:
+        """How much of the map was ever used, 0 to 1."""
+        info = self.env.info()
+        return (int(info["last_pgno"]) + 1) * self._page_size / int(info["map_size"])
+
+    def check_writable(self) -> None:
+        """Raise what stands in the way of writing: closed, or for reading only."""
+        if self.readonly:
+            raise StoreUnavailable(self.path, "it was opened for reading only")
+        if self.env is None:
+            raise closed_error()
+
+    def clear_stale_readers(self) -> int:
+        """Free the slots of processes that died while they read; how many there were."""
+        env = self.env
+        self.gate.enter()
+        try:
+            return int(env.reader_check())
+        except lmdb.Error as error:
+            raise self.error(error) from None
+        finally:
+            self.gate.inside.pop()
+
+    def flush(self) -> None:
+        """Have the system write all commits to the disk."""
+        env = self.env
+        self.gate.enter()
+        try:
+            env.sync(True)
+        except lmdb.Error as error:
+            raise self.error(error) from None
+        finally:
+            self.gate.inside.pop()
+
+    def copy(self, directory: str) -> None:
+        """Write a compact copy of the last commit to an empty directory."""
+        self._make_room()
+        with self._copy_lock:
+            try:
+                self.env.copy(directory, compact=True)
+            except lmdb.Error as error:
+                raise from_lmdb(directory, error) from None
+
+    def _make_room(self) -> None:
+        """Grow the map if half of it is used: while a copy is written it cannot be moved, and commits would wait."""
+        if not self.readonly:
+            with self.write_lock:
+                if self.fill() > _COPY_FILL:
+                    self._move_map(self.map_size() * 2)
+
+    def info_and_readers(self) -> tuple[dict[str, int], list[tuple[int, int]]]:
+        """LMDB's figures (with `psize`), and (process id, transaction id) of each reader of any process."""
+        env = self.env
+        self.gate.enter()
+        try:
+            info: dict[str, int] = {"psize": self._page_size}
+            info.update((name, int(str(value))) for name, value in env.info().items())
+            readers = env.readers()
+        except lmdb.Error as error:
+            raise self.error(error) from None
+        finally:
+            self.gate.inside.pop()
+        rows = [line.split() for line in readers.splitlines()]
+        return info, [(int(row[0]), int(row[2])) for row in rows if len(row) == 3 and row[2].isdigit()]
+
+    def error(self, error: lmdb.Error) -> Exception:
+        """What an error of LMDB's means."""
+        return self._lost if self._lost is not None else from_lmdb(self.path, error)
+
+    def hold_still(self) -> ExitStack:
+        """Have nobody write, copy, or be inside LMDB, until the stack that it returns is closed."""
+        with ExitStack() as stack:
+            stack.enter_context(self.write_lock)
+            stack.enter_context(self._copy_lock)
+            self.gate.shut(0.0)
+            stack.callback(self.gate.open)
+            return stack.pop_all()
+
+    def leave_to_parent(self) -> None:
+        """This process was forked off: forget the environment, without touching it."""
+        if self._env is not None:
+            _inherited.append((self.path, self._env))
+        self._env = None
+        self._renew_locks()
+        self.gate.reset()
+
+    def close(self) -> None:
+        """Give everything back, once those who are inside have left. Twice is once."""
+        with self.write_lock:
+            self._closed = True
+            env, self._env = self._env, None
+            if env is None:
+                return
+            with self._copy_lock:
+                self.gate.shut(0.0)
+                self.gate.close_for_good()
+                env.close()
+                self.gate.open()
+
+    def snapshot_age_s(self) -> float:
+        """How long the oldest open snapshot of this process has been open, in seconds."""
+        opened = [at for _, at in list(self.gate.snapshots.values())]
+        return time.monotonic() - min(opened) if opened else 0.0
+
+
+def _whole_pages(size: int) -> int:
+    return -(-max(size, 16 * _PAGE) // _PAGE) * _PAGE
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

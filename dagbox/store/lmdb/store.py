@@ -1,0 +1,382 @@
+"""The store on LMDB: one environment per directory, one named database per table.
+
+Rules:
+
+1. Several threads and several processes use one directory at once. LMDB orders their commits; the version counter
+   is read and written inside the commit, so all agree on it.
+2. A commit that does not fit into the map is given up, the map is doubled, and the whole commit is done again.
+3. A commit that fails for want of room leaves the store as it was, and readable.
+4. No error of LMDB's leaves this package (`lmdb_errors`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import lmdb
+
+from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable
+from dagbox.protocol.values import MAX_KEY_BYTES, check_key
+from dagbox.store.base import Applied, Batch, Entry, Stored
+from dagbox.store.batches import apply_batches, sweep_expired
+from dagbox.store.envelope import number_from_bytes, number_to_bytes, open_live
+from dagbox.store.keys import new_key
+from dagbox.store.lmdb.copy import copy_to_directory
+from dagbox.store.lmdb.create import make_data_file
+from dagbox.store.lmdb.environment import LmdbEnvironment
+from dagbox.store.lmdb.errors import lmdb_version
+from dagbox.store.lmdb.stats import CommitStats, environment_stats
+from dagbox.store.lmdb.tables import LmdbReadTables, LmdbWriteTables
+from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS
+from dagbox.store.transaction import VERSION, Transaction
+from dagbox.store.view import count_buckets, get_record, get_records, scan_records
+
+if TYPE_CHECKING:
+    from dagbox.store.lmdb.environment import Database, Txn
+
+FORMAT = 1
+"""The number of the layout that this version writes; a store with a higher one is refused."""
+DEFAULT_MAP_SIZE = 64 << 20
+"""Bytes that the map has room for at first; it takes up address space only."""
+MAX_BUCKETS = 1000
+"""How many buckets a store may have unless it is opened with another number."""
+
+Durability = Literal["full", "process"]
+Result = TypeVar("Result")
+
+_SURELY_SHORT = MAX_KEY_BYTES // 4
+"""A key of so many characters cannot be too long, whatever they are. (LMDB just does not find one that is.)"""
+_new_tuple = tuple.__new__
+"""Makes a named tuple in a third of the time that its own constructor takes."""
+_FORMAT = b"format"
+_ENGINE = b"engine"
+_STORE_ID = b"id"
+_UNUSUAL = (lmdb.Error, LookupError, AttributeError, TypeError, UnicodeEncodeError)
+"""What the short way of a read stumbles over; the long way then finds out what it was."""
+
+
+class LmdbSnapshot:
+    """The records as they were when it was made: a read transaction."""
+
+    def __init__(self, environment: LmdbEnvironment, now_ms: int) -> None:
+        self._environment = environment
+        self._now_ms = now_ms
+        self._closed = self._began = False
+        self.tables = LmdbReadTables(environment)
+        self._began = True
+
+    def get(self, bucket: str, key: str) -> Stored | None:
+        return get_record(self.tables, bucket, key, self._now_ms)
+
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+        tables, gate = self.tables, self._environment.gate
+        txn = tables.enter()
+        try:
+            return _read_many(txn, tables.handles, refs, self._now_ms)
+        except _UNUSUAL:
+            pass
+        finally:
+            gate.inside.pop()
+        return get_records(tables, refs, self._now_ms)
+
+    def scan(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        start: str | None = None,
+        stop: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[Entry]:
+        return scan_records(
+            self.tables, bucket, self._now_ms, prefix=prefix, start=start, stop=stop, limit=limit, reverse=reverse
+        )
+
+    def buckets(self) -> dict[str, int]:
+        return count_buckets(self.tables, self._now_ms)
+
+    def stats(self) -> dict[str, Any]:
+        """The figures of `environment_stats`, and entries and bytes (of pages) of each bucket, and the version."""
+        return {
+            "version": number_from_bytes(self.tables.get(META, VERSION) or b""),
+            "entries": self.buckets(),
+            "bytes": {name: _bytes_of(self.tables.stat(name)) for name in self.tables.tables() if name[0] != "~"},
+            **environment_stats(self._environment),
+        }
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.tables.close()
+            self._began = False
+
+    def __enter__(self) -> LmdbSnapshot:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._began:
+            self.tables.abandon()
+
+
+class LmdbStore:
+    """A store in a directory.
+
+    Args:
+        path: the directory; it is created if need be.
+        durability: "full": a commit is on disk when `apply` returns; "process": it survives the death of the
+            process, but not of the machine, until `sync`.
+        map_size: bytes the map has room for at first; it doubles when it has to.
+        readonly: open an existing store for reading only.
+        max_buckets: how many buckets there may be.
+        clock: seconds since 1970; what expiry goes by.
+        new_key: makes the key of a put that has none.
+
+    Raises:
+        StoreUnavailable: the directory cannot be used, is not a store's, or was written by a newer version.
+        StoreCorrupt: what is in it is damaged.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        map_size: int = DEFAULT_MAP_SIZE,
+        readonly: bool = False,
+        max_buckets: int = MAX_BUCKETS,
+        clock: Callable[[], float] = time.time,
+        new_key: Callable[[], str] = new_key,
+    ) -> None:
+        if durability not in ("full", "process"):
+            raise InvalidArgument(f"durability is 'full' or 'process', not {durability!r}")
+        self.path = os.fspath(path)
+        self._clock = clock
+        self._new_key = new_key
+        self._seen: set[str] = set()
+        self._counters = CommitStats()
+        _prepare_directory(self.path, readonly)
+        self._environment = LmdbEnvironment(
+            self.path, map_size=map_size, sync=durability == "full", readonly=readonly, max_buckets=max_buckets
+        )
+        self._gate = self._environment.gate
+        try:
+            self.store_id = self._check_or_create()
+        except BaseException:
+            self._environment.close()
+            raise
+
+    def _check_or_create(self) -> str:
+        meta = self._read_meta()
+        if _FORMAT not in meta and not self._environment.readonly:
+            self._commit(self._create_tables)
+            meta = self._read_meta()
+        if _FORMAT not in meta:
+            raise StoreUnavailable(self.path, "there is no store in it")
+        written = number_from_bytes(meta[_FORMAT])
+        if written > FORMAT:
+            raise StoreUnavailable(
+                self.path, f"a newer DagBox wrote it (format {written}, this one knows up to {FORMAT}): upgrade"
+            )
+        return meta[_STORE_ID].decode()
+
+    def _read_meta(self) -> dict[bytes, bytes]:
+        tables = LmdbReadTables(self._environment)
+        try:
+            if tables.tables() and META not in tables.tables():
+                raise StoreUnavailable(self.path, "the data file is not one that DagBox wrote")
+            return dict(tables.scan(META))
+        finally:
+            tables.close()
+
+    def _create_tables(self, writer: LmdbWriteTables) -> tuple[None, bool]:
+        if writer.get(META, _FORMAT) is not None:
+            return None, False
+        writer.put(META, _FORMAT, number_to_bytes(FORMAT))
+        writer.put(META, _ENGINE, f"lmdb {lmdb_version()}".encode())
+        writer.put(META, _STORE_ID, str(uuid.uuid4()).encode())
+        writer.put(META, VERSION, number_to_bytes(0))
+        for table in (*REQUESTS, FENCES, EXPIRY):
+            writer.put(table, b"-", b"")
+            writer.delete(table, b"-")
+        return None, True
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def snapshot(self) -> LmdbSnapshot:
+        return LmdbSnapshot(self._environment, self._now_ms())
+
+    def get_data(self, bucket: str, key: str) -> bytes | None:
+        gate = self._gate
+        inside = gate.inside
+        try:
+            inside.append(None)
+            value = gate.begin(gate.handles[bucket]).get(key.encode())
+            if value is None:
+                if len(key) <= _SURELY_SHORT:
+                    return None
+            elif value[0] == 0:
+                return value[13:]
+        except _UNUSUAL:
+            pass
+        finally:
+            inside.pop()
+        stored = self._get_slowly(bucket, key)
+        return None if stored is None else stored.data
+
+    def get(self, bucket: str, key: str) -> Stored | None:
+        gate = self._gate
+        inside = gate.inside
+        try:
+            inside.append(None)
+            value = gate.begin(gate.handles[bucket]).get(key.encode())
+            if value is None:
+                if len(key) <= _SURELY_SHORT:
+                    return None
+            elif value[0] == 0:
+                return _new_tuple(Stored, (int.from_bytes(value[1:9], "big"), value[13:], 0))
+        except _UNUSUAL:
+            pass
+        finally:
+            inside.pop()
+        return self._get_slowly(bucket, key)
+
+    def _get_slowly(self, bucket: str, key: str) -> Stored | None:
+        with self.snapshot() as snapshot:
+            return snapshot.get(bucket, key)
+
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+        gate = self._gate
+        inside = gate.inside
+        try:
+            inside.append(None)
+            handles = gate.handles
+            return _begin_and_read_many(gate.begin, handles, refs, self._now_ms())
+        except _UNUSUAL:
+            pass
+        finally:
+            inside.pop()
+        with self.snapshot() as snapshot:
+            return snapshot.get_many(refs)
+
+    def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
+        now_ms = self._now_ms()
+
+        def work(writer: LmdbWriteTables) -> tuple[list[Applied | DagBoxError], bool]:
+            tx = Transaction(writer, now_ms, self._new_key, self._seen)
+            return apply_batches(tx, writer, batches)
+
+        outcomes = self._commit(work)
+        self._counters.batches += len(batches)
+        return outcomes
+
+    def sweep(self, limit: int = 1000) -> int:
+        now_ms = self._now_ms()
+
+        def work(writer: LmdbWriteTables) -> tuple[int, bool]:
+            tx = Transaction(writer, now_ms, self._new_key, self._seen)
+            return sweep_expired(tx, writer, limit)
+
+        self._environment.clear_stale_readers()
+        swept = self._commit(work)
+        self._counters.swept += swept
+        return swept
+
+    def _commit(self, work: Callable[[LmdbWriteTables], tuple[Result, bool]]) -> Result:
+        """Do work in a write transaction, again and again while the map has to grow for it."""
+        environment = self._environment
+        environment.check_writable()
+        with environment.write_lock:
+            began = time.perf_counter()
+            environment.grow_ahead()
+            while True:
+                try:
+                    result, committed = _write(environment, work)
+                    break
+                except lmdb.MapFullError:
+                    environment.grow()
+                except lmdb.Error as error:
+                    raise environment.error(error) from None
+            if committed:
+                self._counters.commit_took(time.perf_counter() - began)
+            return result
+
+    def stats(self) -> dict[str, Any]:
+        with self.snapshot() as snapshot:
+            return snapshot.stats() | self._counters.as_dict() | {"store_id": self.store_id}
+
+    def sync(self) -> None:
+        self._environment.flush()
+
+    def backup(self, path: str) -> None:
+        copy_to_directory(self._environment, path)
+
+    def close(self) -> None:
+        self._environment.close()
+
+
+def _write(environment: LmdbEnvironment, work: Callable[[LmdbWriteTables], tuple[Result, bool]]) -> tuple[Result, bool]:
+    writer = LmdbWriteTables(environment)
+    try:
+        result, changed = work(writer)
+    except BaseException:
+        writer.abort()
+        raise
+    if changed:
+        writer.commit()
+    else:
+        writer.abort()
+    return result, changed
+
+
+def _begin_and_read_many(
+    begin: Callable[..., Txn], handles: dict[str, Database], refs: Sequence[tuple[str, str]], now_ms: int
+) -> list[Stored | None]:
+    return _read_many(begin(), handles, refs, now_ms)
+
+
+def _read_many(
+    txn: Txn, handles: dict[str, Database], refs: Sequence[tuple[str, str]], now_ms: int
+) -> list[Stored | None]:
+    """Many records of one transaction; an unknown table or bad key raises one of `_UNUSUAL`."""
+    get, number, new = txn.get, int.from_bytes, _new_tuple
+    found: list[Stored | None] = []
+    add = found.append
+    for bucket, key in refs:
+        value = get(key.encode(), None, handles[bucket])
+        if value is None:
+            if len(key) > _SURELY_SHORT:
+                check_key(key)
+            add(None)
+        elif value[0] == 0:
+            add(new(Stored, (number(value[1:9], "big"), value[13:], 0)))
+        else:
+            add(open_live(value, now_ms))
+    return found
+
+
+def _bytes_of(stat: dict[str, int]) -> int:
+    pages = stat.get("branch_pages", 0) + stat.get("leaf_pages", 0) + stat.get("overflow_pages", 0)
+    return pages * stat.get("psize", 0)
+
+
+def _prepare_directory(path: str, readonly: bool) -> None:
+    directory = Path(path)
+    try:
+        if readonly:
+            if not (directory / "data.mdb").is_file():
+                raise StoreUnavailable(path, "there is no store in it")
+        else:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_data_file(directory)
+    except OSError as error:
+        raise StoreUnavailable(path, error.strerror or str(error)) from None

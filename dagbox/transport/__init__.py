@@ -1,0 +1,1 @@
+"""ZeroMQ transports: sockets, addresses, and the clients' connections."""

@@ -1,0 +1,261 @@
+"""The client machine: which request an answer belongs to, when to ask again, when to give up.
+
+Rules of its state:
+
+1. Pure: time is the parameter `now` (monotonic seconds), messages are returned and not sent.
+2. Every request that `request` or `ping` started ends in exactly one `Completed` or `Failed`, unless it is
+   cancelled. After that its id is forgotten: whatever comes for it later is counted as stale and dropped.
+3. A repeatable request is asked again under its own id after 0.5, 1, 2, 4... seconds of silence. The broker
+   attaches a repeat to the request in progress, and the writer remembers results, so nothing is done twice.
+4. A `busy` answer means that the request was not accepted: it is asked again after the hint, whether
+   repeatable or not, if the deadline leaves room for that; otherwise the busy error is the outcome.
+5. The broker ends a request at its deadline; the client waits `GRACE_S` longer for that answer, then gives up.
+6. `_due` holds one live entry for each request in `_waiting`; entries of ended requests are skipped, and
+   cleared out when they outnumber the live ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import NamedTuple
+
+from dagbox.errors import Busy, CannotConnect, DagBoxError, DeadlineExceeded, ProtocolError
+from dagbox.protocol import frames
+
+GRACE_S = 0.25
+"""How much longer than the broker the client waits for an answer, in seconds."""
+FIRST_REPEAT_S = 0.5
+"""After how much silence a repeatable request is asked again; the span doubles each time."""
+LONGEST_REPEAT_S = 8.0
+MAX_IN_FLIGHT = 65_536
+"""How many requests of one client may wait for an answer at once."""
+_MAX_SPAN_MS = 0xFFFF_FFFF
+
+
+class Completed(NamedTuple):
+    """The request was answered with this packed body."""
+
+    request: bytes
+    body: bytes
+
+
+class Failed(NamedTuple):
+    """The request ended in an error."""
+
+    request: bytes
+    error: DagBoxError
+
+
+class Partial(NamedTuple):
+    """A part of the answer; more follows."""
+
+    request: bytes
+    body: bytes
+
+
+Event = Completed | Failed | Partial
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request without its answer. `due` is when the machine must look at it again."""
+
+    message: frames.Message
+    service: str
+    deadline: float
+    timeout_ms: int
+    repeatable: bool
+    due: float
+    span: float = FIRST_REPEAT_S
+
+
+class ClientCore:
+    """Correlation, deadlines and retries of one client.
+
+    Args:
+        client: its id, 8 random bytes; also the routing id of its socket.
+        max_in_flight: how many requests may wait at once; one more is refused with `Busy`.
+
+    Attributes:
+        foreign: messages that do not parse, or are not for this client, so far.
+        stale: answers to requests that had ended, so far.
+        repeated: requests asked again, so far.
+        heard: whether the broker has ever answered.
+    """
+
+    def __init__(self, client: bytes, *, max_in_flight: int = MAX_IN_FLIGHT) -> None:
+        self.client = client
+        self.max_in_flight = max_in_flight
+        self.foreign = 0
+        self.stale = 0
+        self.repeated = 0
+        self.heard = False
+        self._ids = count(1)
+        self._waiting: dict[bytes, _Waiting] = {}
+        self._due: list[tuple[float, bytes]] = []
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait for their answer."""
+        return len(self._waiting)
+
+    def request(
+        self, service: str, body: bytes, now: float, timeout_s: float, flags: int = 0
+    ) -> tuple[bytes, frames.Message]:
+        """Start a request.
+
+        Args:
+            service: name of the service.
+            body: packed body.
+            timeout_s: when the request is to end, in seconds from now.
+            flags: of `frames.Flag`; with `REPEATABLE` it is asked again when no answer comes.
+
+        Returns:
+            The request's id, and the message to send.
+
+        Raises:
+            Busy: `max_in_flight` requests wait already.
+            ProtocolError: the service name is too long.
+        """
+        if len(self._waiting) >= self.max_in_flight:
+            raise Busy(service, 100)
+        timeout_ms = min(max(1, int(timeout_s * 1000)), _MAX_SPAN_MS)
+        request = next(self._ids).to_bytes(8, "big")
+        message = frames.build(
+            frames.Kind.REQUEST, self.client, request, service.encode(), body, flags=flags, deadline_ms=timeout_ms
+        )
+        self._start(request, message, service, now, timeout_ms, bool(flags & frames.Flag.REPEATABLE))
+        return request, message
+
+    def ping(self, now: float, timeout_s: float) -> tuple[bytes, frames.Message]:
+        """Ask the broker for a sign of life: `Completed` with an empty body when it comes."""
+        request = next(self._ids).to_bytes(8, "big")
+        message = frames.build(frames.Kind.PING, self.client, request)
+        self._start(request, message, "", now, max(1, int(timeout_s * 1000)), True)
+        return request, message
+
+    def _start(
+        self, request: bytes, message: frames.Message, service: str, now: float, timeout_ms: int, repeatable: bool
+    ) -> None:
+        deadline = now + timeout_ms / 1000 + (GRACE_S if service else 0.0)
+        due = now + FIRST_REPEAT_S if repeatable and now + FIRST_REPEAT_S < deadline - GRACE_S else deadline
+        self._waiting[request] = _Waiting(message, service, deadline, timeout_ms, repeatable, due)
+        heappush(self._due, (due, request))
+
+    def receive(self, head: bytes, tail: bytes | None, now: float) -> list[Event]:
+        """Take a message from the broker in; never raises."""
+        try:
+            header = frames.parse(head)
+            body = frames.body_of(header, head, tail)
+        except ProtocolError:
+            self.foreign += 1
+            return []
+        if header.client != self.client:
+            self.foreign += 1
+            return []
+        self.heard = True
+        kind = header.kind
+        if kind == frames.Kind.REPLY or kind == frames.Kind.PONG:
+            return [Completed(header.request, body)] if self._end(header.request) else []
+        if kind == frames.Kind.ERROR:
+            return self._failed(header.request, frames.unpack_error(body), now)
+        if kind == frames.Kind.PARTIAL:
+            if header.request in self._waiting:
+                return [Partial(header.request, body)]
+            self.stale += 1
+            return []
+        self.foreign += 1
+        return []
+
+    def _failed(self, request: bytes, error: DagBoxError, now: float) -> list[Event]:
+        waiting = self._waiting.get(request)
+        if isinstance(error, Busy) and waiting is not None:
+            hint_ms = error.fields.get("retry_after_ms", 0)
+            again = now + max(0.01, hint_ms / 1000 if isinstance(hint_ms, int | float) else 0.1)
+            if again < waiting.deadline - GRACE_S:
+                waiting.due = again
+                heappush(self._due, (again, request))
+                return []
+        return [Failed(request, error)] if self._end(request) else []
+
+    def _end(self, request: bytes) -> bool:
+        if self._waiting.pop(request, None) is None:
+            self.stale += 1
+            return False
+        if len(self._due) > 2 * len(self._waiting) + 64:
+            self._due = [(waiting.due, request) for request, waiting in self._waiting.items()]
+            heapify(self._due)
+        return True
+
+    def cancel(self, request: bytes) -> frames.Message | None:
+        """Take a request back: it has no outcome any more.
+
+        Returns:
+            The message that tells the broker, or None if the request had ended.
+        """
+        waiting = self._waiting.get(request)
+        if waiting is None:
+            return None
+        self._end(request)
+        return frames.build(frames.Kind.CANCEL, self.client, request, waiting.service.encode())
+
+    def leave(self) -> frames.Message | None:
+        """The client goes; what is open has no outcome any more.
+
+        Returns:
+            The message that tells the broker, or None if it has never answered.
+        """
+        self._waiting.clear()
+        self._due.clear()
+        return frames.build(frames.Kind.LEAVE, self.client, bytes(8)) if self.heard else None
+
+    def tick(self, now: float) -> tuple[list[frames.Message], list[Event]]:
+        """Time has passed.
+
+        Returns:
+            The messages to send again, and the requests that failed.
+        """
+        messages: list[frames.Message] = []
+        failed: list[Event] = []
+        while self._due and self._due[0][0] <= now:
+            due, request = heappop(self._due)
+            waiting = self._waiting.get(request)
+            if waiting is None or waiting.due != due:
+                continue
+            if now >= waiting.deadline:
+                del self._waiting[request]
+                failed.append(Failed(request, self._given_up(waiting)))
+                continue
+            messages.append(self._again(request, waiting, now))
+        return messages, failed
+
+    def _given_up(self, waiting: _Waiting) -> DagBoxError:
+        if waiting.service:
+            return DeadlineExceeded(waiting.service, waiting.timeout_ms)
+        return CannotConnect("the broker", f"no answer within {waiting.timeout_ms / 1000:g} s")
+
+    def _again(self, request: bytes, waiting: _Waiting, now: float) -> frames.Message:
+        self.repeated += 1
+        waiting.span = min(waiting.span * 2, LONGEST_REPEAT_S)
+        next_repeat = now + waiting.span
+        useful = waiting.repeatable and next_repeat < waiting.deadline - GRACE_S
+        waiting.due = next_repeat if useful else waiting.deadline
+        heappush(self._due, (waiting.due, request))
+        if not waiting.service:
+            return waiting.message
+        left_ms = max(1, int((waiting.deadline - GRACE_S - now) * 1000))
+        return frames.Message(
+            frames.repatch(waiting.message.head, deadline_ms=left_ms, attempt=0), waiting.message.tail
+        )
+
+    def next_deadline(self) -> float | None:
+        """When `tick` wants to be called, in monotonic seconds; None: nothing waits."""
+        while self._due:
+            due, request = self._due[0]
+            waiting = self._waiting.get(request)
+            if waiting is not None and waiting.due == due:
+                return due
+            heappop(self._due)
+        return None

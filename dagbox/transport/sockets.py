@@ -1,0 +1,176 @@
+"""ZeroMQ sockets as DagBox uses them: plain frames, no helpers between, nothing dropped without a word.
+
+A message is one frame, or two when its body is large; a ROUTER puts the peer's id before it. The numbers stand
+for themselves (`NOBLOCK` and the like are enums in pyzmq, and converting one costs as much as sending a frame).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import zmq
+from zmq.backend import Socket as Backend
+
+from dagbox.errors import CannotConnect, InvalidArgument, Refused
+from dagbox.protocol import frames
+
+NOBLOCK = int(zmq.NOBLOCK)
+SNDMORE = int(zmq.SNDMORE)
+MORE = NOBLOCK | SNDMORE
+RCVMORE = int(zmq.RCVMORE)
+_FLAGS_AT = 7
+_TAIL = int(frames.Flag.TAIL)
+MAX_MESSAGE_BYTES = frames.MAX_BODY_BYTES + frames.HEADER_BYTES + frames.MAX_SERVICE_BYTES
+"""The largest frame that a socket takes in; a peer that sends a larger one is disconnected."""
+HIGH_WATER = 100_000
+"""How many messages wait for one slow peer before it counts as unreachable."""
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 500
+_LEAVE_LINGER_MS = 100
+"""How long a socket that is closed tries to get its LEAVE out, at most."""
+
+Frames = tuple[bytes, bytes, bytes | None]
+
+
+def router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    """The broker's socket: errors instead of silent drops; a peer that comes back under its id gets it.
+
+    Client ids are 64 random bits and shown to nobody in full, so that only their owner can come back under one.
+    """
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    socket.setsockopt(zmq.BACKLOG, 1024)
+    _common(socket)
+    return socket
+
+
+def dealer(context: zmq.Context[zmq.Socket[bytes]], identity: bytes) -> zmq.Socket[bytes]:
+    """A client's or worker's socket, under its routing id."""
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.IDENTITY, identity)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+    _common(socket)
+    return socket
+
+
+def leave(socket: zmq.Socket[bytes], message: frames.Message | None) -> None:
+    """Close a client's socket. The message that tells the broker so gets a moment to go out, where there is room."""
+    if message is None:
+        socket.close(0)
+        return
+    try:
+        send_dealer(socket, message.head, message.tail)
+    except zmq.Again:
+        socket.close(0)
+    else:
+        socket.close(_LEAVE_LINGER_MS)
+
+
+def _common(socket: zmq.Socket[bytes]) -> None:
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+
+
+def bind(socket: zmq.Socket[bytes], address: str) -> str:
+    """Bind to an address; the address that was bound (a port 0 or `*` is resolved).
+
+    Raises:
+        CannotConnect: the address is taken or cannot be used.
+    """
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        raise CannotConnect(address, f"cannot listen there: {error.strerror or error}") from None
+    bound = socket.getsockopt(zmq.LAST_ENDPOINT)
+    return bound.rstrip(b"\0").decode() if isinstance(bound, bytes) else str(bound)
+
+
+def check_listen(address: str, *, secure: bool, insecure: bool) -> None:
+    """Refuse to listen on a network without keys, unless told so.
+
+    Raises:
+        InvalidArgument: not an address.
+        Refused: plain TCP beyond loopback.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme not in ("ipc", "tcp", "inproc") or not rest:
+        raise InvalidArgument(f"not an address: {address!r}: use ipc://PATH or tcp://HOST:PORT")
+    if scheme != "tcp" or secure or insecure:
+        return
+    host = rest.rpartition(":")[0].strip("[]")
+    if not (host == "localhost" or host == "::1" or host.startswith("127.")):
+        raise Refused(f"plain TCP on {host} would let anybody in: use loopback, keys, or --insecure")
+
+
+def unlink_ipc(address: str) -> None:
+    """Remove the socket file of an `ipc://` address, if it is one."""
+    if address.startswith("ipc://"):
+        Path(address[6:]).unlink(missing_ok=True)
+
+
+# The methods of pyzmq's backend, without the layer above them, which costs as much again as a send.
+_send = Backend.send
+_receive = Backend.recv
+_option = Backend.get
+
+
+def receive_dealer(socket: zmq.Socket[bytes]) -> tuple[bytes, bytes | None]:
+    """One message, without waiting. The frames of one that is not DagBox's come as messages that do not parse.
+
+    Raises:
+        zmq.Again: there is none.
+    """
+    head: bytes = _receive(socket, NOBLOCK)
+    if len(head) < frames.HEADER_BYTES or not head[_FLAGS_AT] & _TAIL or not _option(socket, RCVMORE):
+        return head, None
+    return head, _receive(socket)
+
+
+def receive_router(socket: zmq.Socket[bytes]) -> Frames:
+    """One message with its peer, without waiting. One with more than two frames comes as an empty head.
+
+    Raises:
+        zmq.Again: there is none.
+    """
+    peer: bytes = _receive(socket, NOBLOCK)
+    head: bytes = _receive(socket)  # ROUTER puts the peer's id before whatever came, so there is one frame more
+    if not _option(socket, RCVMORE):
+        return peer, head, None
+    tail: bytes = _receive(socket)
+    extra = False
+    while _option(socket, RCVMORE):
+        _receive(socket)
+        extra = True
+    return (peer, b"", None) if extra else (peer, head, tail)
+
+
+def send_dealer(socket: zmq.Socket[bytes], head: bytes, tail: bytes | None) -> None:
+    """Send one message, without waiting.
+
+    Raises:
+        zmq.Again: the buffer is full.
+    """
+    if tail is None:
+        _send(socket, head, NOBLOCK)
+    else:
+        _send(socket, head, MORE)
+        _send(socket, tail, 0, False)
+
+
+def send_router(socket: zmq.Socket[bytes], peer: bytes, head: bytes, tail: bytes | None) -> None:
+    """Send one message to a peer, without waiting.
+
+    Raises:
+        zmq.Again: its buffer is full.
+        zmq.ZMQError: there is no such peer (EHOSTUNREACH).
+    """
+    _send(socket, peer, MORE)
+    if tail is None:
+        _send(socket, head, 0)
+    else:
+        _send(socket, head, SNDMORE)
+        _send(socket, tail, 0, False)

@@ -1,0 +1,82 @@
+"""Text as a terminal shows it: without characters that it would act on, measured and cut in cells."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from typing import IO
+
+ELLIPSIS = "…"
+_UNSAFE_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+"""Letters and marks that show nothing: the fillers of Hangul, the inherent vowels of Khmer, the grapheme joiner."""
+
+
+def printable(text: str) -> str:
+    r"""Return the text with every character that a terminal would act on, or that shows nothing, as an escape.
+
+    The Unicode category decides. Escaped (`\x1b`, `\u202e`) are control characters (Cc: ESC and all of C0 and C1,
+    among them U+009B and line breaks), format characters (Cf: the overrides and isolates of text direction U+202A to
+    U+202E and U+2066 to U+2069, zero-width characters, the soft hyphen, tags), surrogates (Cs), private use (Co),
+    unassigned code points (Cn), and line and paragraph separators (Zl, Zp). A few letters and marks that show nothing
+    are escaped too. Every other character stays as it is, spaces of any width and combining marks among them.
+
+    Any text may be given, and the result may be given again: it comes back unchanged.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join([_escaped(char) if _is_unsafe(char) else char for char in text])
+
+
+def _is_unsafe(char: str) -> bool:
+    return unicodedata.category(char) in _UNSAFE_CATEGORIES or char in _BLANKS
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def one_line(text: str) -> str:
+    """Return the text as `printable`, with one space for each run of spaces and line breaks."""
+    return printable(" ".join(text.split()))
+
+
+def cell_width(text: str) -> int:
+    """Return how many cells of a terminal a printable text takes."""
+    if text.isascii():
+        return len(text)
+    # Loaded only for text that needs it: a command that ends at once should start at once.
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def truncate(text: str, cells: int) -> str:
+    """Return the text in at most `cells` cells; an ellipsis at its end shows that some is missing."""
+    if cell_width(text) <= cells:
+        return text
+    if cells < 1:
+        return ""
+    if text.isascii():
+        return text[: cells - 1] + ELLIPSIS
+    taken = 0
+    for index, char in enumerate(text):
+        # U+FE0F asks for the wide form of the character before it.
+        taken += 1 if char == "\ufe0f" else cell_width(char)
+        if taken > cells - 1:
+            return text[:index] + ELLIPSIS
+    return text
+
+
+def pad(text: str, cells: int, *, right: bool = False) -> str:
+    """Return the text with spaces after it, or before it to align it right, up to `cells` cells."""
+    space = " " * (cells - cell_width(text))
+    return space + text if right else text + space
+
+
+def supports_colour(stream: IO[str]) -> bool:
+    """Return True if the stream is a terminal that understands colours, and NO_COLOR does not forbid them.
+
+    `rich` decides likewise; its console takes longer to import than most commands to run, hence these three lines.
+    """
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")

@@ -15,6 +15,7 @@ from dagbox.client.embedded import ShortReads, check_directory, closed_database
 from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode, open_node
 from dagbox.errors import DagBoxError
+from dagbox.protocol.operations.base import Operation
 from dagbox.protocol.values import unpack
 from dagbox.transport.base import Call, value_of
 from dagbox.transport.gather import Gather
@@ -40,7 +41,7 @@ class AsyncEmbeddedTransport:
     async def call(self, call: Call) -> Any:
         """Do one request; writes made in one turn of the event loop share a commit."""
         self.check_open()
-        if call.service == "writer" and isinstance(call.body, dict):
+        if call.service == "writer" and isinstance(call.body, Operation):
             return await self._gather.call(call)
         if call.service == "reader":
             return value_of(self.node.call(call.service, call.body, call.timeout_s))

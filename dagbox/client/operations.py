@@ -1,21 +1,49 @@
 """Operations as they go into a request, and what comes back as values.
 
-Arguments are checked here, before anything is sent. Each `*_operation` returns the map that stands for the
-call in a request's body; each `*_of` turns its answer into what the method returns. All pure; shared by the
-clients, their batches and their pipelines.
+Arguments are checked here, before anything is sent, and only here: an embedded node trusts the operations. Each
+`*_operation` returns the operation of a call; each `*_of` turns its answer into what the method returns. All pure;
+shared by the clients, their batches and their pipelines.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError
-from dagbox.protocol.validate import are_plain_pairs
-from dagbox.protocol.values import Node, Record, Ref, check_bucket, check_key, pack, unpack, unpack_trusted
+from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_TTL_MS
+from dagbox.protocol.operations.locks import Acquire
+from dagbox.protocol.operations.logic import Explain, ListFacts, Query, StopQuery, Why
+from dagbox.protocol.operations.reads import Read, Scan
+from dagbox.protocol.operations.writes import (
+    AddRule,
+    AssertFact,
+    Backup,
+    BatchItem,
+    Delete,
+    DropRule,
+    Fence,
+    Fences,
+    Put,
+    RetractFact,
+    WriteBatch,
+    bad_data,
+    check_fences,
+)
+from dagbox.protocol.validate import are_plain_pairs, bucket_name, record_key, whole
+from dagbox.protocol.validate import text as bounded_text
+from dagbox.protocol.values import (
+    MAX_KEY_BYTES,
+    Node,
+    Record,
+    Ref,
+    pack,
+    unpack,
+    unpack_trusted,
+)
 
 
 class Missing:
@@ -49,11 +77,11 @@ def split_target(target: Any, key: Any) -> tuple[str, str]:
         BadBucket, BadKey, InvalidArgument: it names no record.
     """
     if key is not MISSING and key is not None:
-        return check_bucket(target), check_key(key)
+        return bucket_name(target), record_key(key)
     if isinstance(target, Ref | Record | Node):
-        return check_bucket(target.bucket), check_key(target.key)
+        return bucket_name(target.bucket), record_key(target.key)
     if isinstance(target, tuple | list) and len(target) == 2:
-        return check_bucket(target[0]), check_key(target[1])
+        return bucket_name(target[0]), record_key(target[1])
     if isinstance(target, str):
         raise InvalidArgument(f"a key is missing: give a bucket and a key, or a Ref; got only {target!r}")
     raise InvalidArgument(f"not a record's name: give a Ref or a bucket and a key, not {type(target).__name__}")
@@ -72,14 +100,6 @@ def span_ms(name: str, seconds: Any, *, least_s: float = 0.0) -> int:
     return max(1, round(seconds * 1000)) if seconds else 0
 
 
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidArgument(f"{name} is a whole number, not {type(value).__name__}")
-    if not least <= value < 2**63:
-        raise InvalidArgument(f"{name} is {value}: it must be at least {least}")
-    return value
-
-
 def text(name: str, value: Any) -> str:
     """A text argument that is not empty. Raises InvalidArgument otherwise."""
     if not isinstance(value, str) or not value:
@@ -87,25 +107,29 @@ def text(name: str, value: Any) -> str:
     return value
 
 
-def fence_pairs(fence: Any) -> list[list[Any]]:
-    """Lock key and token of each fence, of a lease, a pair, or a sequence of them.
+def fences_of(fence: Any) -> Fences:
+    """Return the fences of a lease, a pair, or a sequence of them.
 
     Raises:
         InvalidArgument, BadKey: it is none of these.
+        LimitExceeded: more than one write may have.
     """
+    fences = tuple(_fences(fence))
+    check_fences(len(fences))
+    return fences
+
+
+def _fences(fence: Any) -> Iterator[Fence]:
     if isinstance(fence, tuple | list) and len(fence) == 2 and isinstance(fence[0], str):
-        return [[check_key(fence[0]), _whole("the token of a fence", fence[1], 0)]]
-    if isinstance(fence, list | tuple):
-        return [pair for item in fence for pair in fence_pairs(item)]
-    if isinstance(fence, Fencing):
-        return [[key, fence.token] for key in fence.keys]
-    raise InvalidArgument(f"a fence is a lease, (key, token), or a list of them, not {type(fence).__name__}")
-
-
-def _with_fence(operation: dict[str, Any], fence: Any) -> dict[str, Any]:
-    if fence is not None:
-        operation["fence"] = fence_pairs(fence)
-    return operation
+        yield Fence(record_key(fence[0]), whole(fence[1], "the token of a fence"))
+    elif isinstance(fence, list | tuple):
+        for item in fence:
+            yield from _fences(item)
+    elif isinstance(fence, Fencing):
+        for key in fence.keys:
+            yield Fence(key, fence.token)
+    else:
+        raise InvalidArgument(f"a fence is a lease, (key, token), or a list of them, not {type(fence).__name__}")
 
 
 # --- writes
@@ -113,16 +137,20 @@ def _with_fence(operation: dict[str, Any], fence: Any) -> dict[str, Any]:
 
 def put_operation(
     bucket: Any, data: Any, key: Any = None, ttl: Any = None, if_version: Any = None, fence: Any = None
-) -> dict[str, Any]:
-    """Write a record; its answer is `[key, version]`."""
-    operation: dict[str, Any] = {"op": "put", "bucket": check_bucket(bucket), "data": pack(data)}
-    if key is not None:
-        operation["key"] = check_key(key)
-    if ttl is not None:
-        operation["ttl_ms"] = max(1, span_ms("ttl", ttl, least_s=0.001))
-    if if_version is not None:
-        operation["if_version"] = _whole("if_version", if_version, 0)
-    return _with_fence(operation, fence)
+) -> Put:
+    """Return the operation that writes a record."""
+    bucket = bucket_name(bucket)
+    packed = pack(data)
+    if len(packed) > MAX_DATA_BYTES:
+        raise bad_data(packed, "put")
+    return Put(
+        bucket,
+        None if key is None else record_key(key),
+        packed,
+        None if if_version is None else whole(if_version, "if_version"),
+        None if ttl is None else whole(max(1, span_ms("ttl", ttl, least_s=0.001)), "ttl_ms", 1, MAX_TTL_MS),
+        () if fence is None else fences_of(fence),
+    )
 
 
 def ref_of(bucket: str, answer: Any) -> Ref:
@@ -132,29 +160,58 @@ def ref_of(bucket: str, answer: Any) -> Ref:
     raise unexpected("put", answer)
 
 
-def delete_operation(target: Any, key: Any = None, if_version: Any = None, fence: Any = None) -> dict[str, Any]:
-    """Remove a record; its answer is a bool."""
+def delete_operation(target: Any, key: Any = None, if_version: Any = None, fence: Any = None) -> Delete:
+    """Return the operation that removes a record."""
     bucket, key = split_target(target, key)
-    operation: dict[str, Any] = {"op": "delete", "bucket": bucket, "key": key}
-    if if_version is not None:
-        operation["if_version"] = _whole("if_version", if_version, 0)
-    return _with_fence(operation, fence)
+    return Delete(
+        bucket,
+        key,
+        None if if_version is None else whole(if_version, "if_version"),
+        () if fence is None else fences_of(fence),
+    )
 
 
-def fact_operation(op: str, predicate: Any, args: tuple[Any, ...]) -> dict[str, Any]:
-    """Assert or retract a fact; its answer is a bool."""
+def assert_operation(predicate: Any, args: tuple[Any, ...]) -> AssertFact:
+    """Return the operation that adds a fact."""
+    _check_fact(predicate, args)
+    return AssertFact.checked(predicate, args)
+
+
+def retract_operation(predicate: Any, args: tuple[Any, ...]) -> RetractFact:
+    """Return the operation that removes a fact."""
+    _check_fact(predicate, args)
+    return RetractFact.checked(predicate, args)
+
+
+def _check_fact(predicate: Any, args: tuple[Any, ...]) -> None:
     for value in args:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise InvalidArgument(f"an argument of a fact is a key, text or number, not {type(value).__name__}")
-    return {"op": op, "predicate": text("a predicate", predicate), "args": list(args)}
+    text("a predicate", predicate)
+
+
+def add_rule_operation(rule: Any) -> AddRule:
+    """Return the operation that adds a rule, given as text or as data."""
+    return AddRule.from_wire({"op": "add_rule", "text": rule_text(rule)})
+
+
+def drop_rule_operation(rule_id: Any) -> DropRule:
+    """Return the operation that drops a rule."""
+    return DropRule(record_key(text("a rule's id", rule_id)))
+
+
+def batch_operation(operations: Sequence[BatchItem], fence: Fences) -> WriteBatch:
+    """Return the operation that does all or none of these."""
+    WriteBatch.check_size(len(operations))
+    return WriteBatch(operations, fence)
+
+
+def backup_operation(path: Any) -> Backup:
+    """Return the operation that copies the store to a directory, by its absolute path."""
+    return Backup.from_wire({"op": "backup", "path": text("a path", path)})
 
 
 # --- reads
-
-
-def get_operation(bucket: str, key: str) -> dict[str, Any]:
-    """Read one record."""
-    return {"bucket": bucket, "key": key}
 
 
 def data_of(bucket: str, key: str, default: Any, answer: Any) -> Any:
@@ -206,13 +263,10 @@ def _records(
     ]
 
 
-def fetch_operation(target: Any, key: Any = None, relations: Any = None) -> dict[str, Any]:
-    """Read a record with its relations."""
+def fetch_operation(target: Any, key: Any = None, relations: Any = None) -> Read:
+    """Return the operation that reads a record with its relations."""
     bucket, key = split_target(target, key)
-    operation: dict[str, Any] = {"bucket": bucket, "key": key}
-    if relations is not None:
-        operation["relations"] = relations_body(relations)
-    return operation
+    return Read(bucket, key, None if relations is None else relations_body(relations))
 
 
 def relations_body(relations: Any, depth: int = 0) -> dict[str, Any]:
@@ -273,25 +327,23 @@ def node_of(answer: Any) -> Node:
     )
 
 
-def scan_operation(bucket: Any, prefix: Any, start: Any, stop: Any, reverse: bool, keys_only: bool) -> dict[str, Any]:
-    """Read a page of a bucket; the limit is added for each page."""
-    operation: dict[str, Any] = {"op": "scan", "bucket": check_bucket(bucket)}
-    for name, value in (("prefix", prefix), ("start", start), ("stop", stop)):
+def scan_operation(bucket: Any, prefix: Any, start: Any, stop: Any, reverse: bool, keys_only: bool) -> Scan:
+    """Return the operation that reads a bucket; `page` of it makes the one for each page."""
+    bounds: list[str | None] = []
+    name = bucket_name(bucket)
+    for field, value in (("prefix", prefix), ("start", start), ("stop", stop)):
         if value is None or value == "":
-            continue
-        if not isinstance(value, str):
-            raise InvalidArgument(f"{name} is text, not {type(value).__name__}")
-        operation[name] = value
-    if reverse:
-        operation["reverse"] = True
-    if keys_only:
-        operation["keys_only"] = True
-    return operation
+            bounds.append(None)
+        elif not isinstance(value, str):
+            raise InvalidArgument(f"{field} is text, not {type(value).__name__}")
+        else:
+            bounds.append(bounded_text(value, f"the field {field!r} of scan", MAX_KEY_BYTES))
+    return Scan(name, bounds[0] or "", bounds[1], bounds[2], reverse=bool(reverse), keys_only=bool(keys_only))
 
 
 def limit_of(limit: Any) -> int | None:
     """A limit: None, or a whole number from 0 up."""
-    return None if limit is None else _whole("limit", limit, 0)
+    return None if limit is None else whole(limit, "limit")
 
 
 def page_of(bucket: str, answer: Any) -> tuple[list[Record], bool]:
@@ -303,26 +355,20 @@ def page_of(bucket: str, answer: Any) -> tuple[list[Record], bool]:
     return records, bool(answer.get("more"))
 
 
-def following(operation: dict[str, Any], last: str) -> dict[str, Any]:
-    """The operation of the page after the one that ended with the key `last`."""
-    return operation | {"after": last}
-
-
 # --- locks
 
 
-def acquire_operation(keys: tuple[Any, ...], ttl: Any, wait: Any, shared: Any, owner: str) -> dict[str, Any]:
-    """Lock keys, all or none; its answer is the lease's map."""
+def acquire_operation(keys: tuple[Any, ...], ttl: Any, wait: Any, shared: Any, owner: str) -> Acquire:
+    """Return the operation that locks keys, all or none."""
     if not keys:
         raise InvalidArgument("lock at least one key")
-    return {
-        "op": "acquire",
-        "keys": [check_key(key) for key in keys],
-        "ttl_ms": span_ms("ttl", ttl, least_s=0.01),
-        "wait_ms": span_ms("wait", wait),
-        "shared": bool(shared),
-        "owner": text("owner", owner),
-    }
+    return Acquire(
+        tuple([record_key(key) for key in keys]),
+        span_ms("ttl", ttl, least_s=0.01),
+        span_ms("wait", wait),
+        bool(shared),
+        text("owner", owner),
+    )
 
 
 def locks_of(answer: Any) -> list[LockInfo]:
@@ -346,11 +392,10 @@ def locks_of(answer: Any) -> list[LockInfo]:
 # --- logic
 
 
-def goal_operation(op: str, goal: Any, timeout: Any = None, params: Any = None) -> dict[str, Any]:
-    """Do something with a goal, which is text or conditions as data."""
+def _goal_fields(goal: Any, timeout: Any = None, params: Any = None) -> dict[str, Any]:
     if not (isinstance(goal, list | tuple) and goal):
         text("a goal", goal)
-    operation: dict[str, Any] = {"op": op, "goal": goal}
+    operation: dict[str, Any] = {"goal": goal}
     if timeout is not None:
         operation["timeout_ms"] = span_ms("timeout", timeout, least_s=0.001)
     if params is not None:
@@ -360,9 +405,31 @@ def goal_operation(op: str, goal: Any, timeout: Any = None, params: Any = None) 
     return operation
 
 
-def query_operation(goal: Any, limit: Any, timeout: Any, fetch: Any, params: Any, order: Any = None) -> dict[str, Any]:
-    """Ask for the rows of a goal."""
-    operation = goal_operation("query", goal, timeout, params)
+def why_operation(goal: Any, timeout: Any, params: Any) -> Why:
+    """Return the operation that proves an answer."""
+    return Why.from_wire(_goal_fields(goal, timeout, params))
+
+
+def explain_operation(goal: Any) -> Explain:
+    """Return the operation that asks for the plan of a goal."""
+    return Explain.from_wire(_goal_fields(goal))
+
+
+def facts_operation(predicate: Any, derived: Any) -> ListFacts:
+    """Return the operation that lists facts; `page` of it makes the one for each page."""
+    if predicate is None:
+        return ListFacts(derived=bool(derived))
+    return ListFacts.from_wire({"predicate": text("a predicate", predicate), "derived": bool(derived)})
+
+
+def stop_operation(query_id: Any) -> StopQuery:
+    """Return the operation that stops a query."""
+    return StopQuery.from_wire({"id": text("a query's id", query_id)})
+
+
+def query_operation(goal: Any, limit: Any, timeout: Any, fetch: Any, params: Any, order: Any = None) -> Query:
+    """Return the operation that asks for the rows of a goal."""
+    operation = _goal_fields(goal, timeout, params)
     if limit is not None:
         operation["limit"] = limit_of(limit)
     if order is not None:
@@ -373,7 +440,7 @@ def query_operation(goal: Any, limit: Any, timeout: Any, fetch: Any, params: Any
         operation["order"] = order
     if fetch is not None:
         operation["fetch"] = _fetch_body(fetch)
-    return operation
+    return Query.from_wire(operation)
 
 
 def rule_text(rule: Any) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dagbox.errors import CannotConnect, DagBoxError, DeadlineExceeded, InUse
+from dagbox.protocol.operations.base import to_wire
 from dagbox.services.lock.authority import LockAuthority
 from dagbox.services.lock.high_water import open_lock_store
 from dagbox.services.lock.journal import LockJournal, boot_id
@@ -67,6 +68,7 @@ class LocalLocks:
 
     def call(self, body: Any, timeout_s: float) -> Any:
         """Do a lock operation, or several; errors of several stand in their places."""
+        body = to_wire(body)
         bare = isinstance(body, Mapping)
         operations = [body] if bare else list(body)
         deadline = time.monotonic() + timeout_s

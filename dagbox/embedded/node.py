@@ -19,7 +19,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,9 +28,14 @@ from dagbox.embedded.group_commit import GroupCommit
 from dagbox.embedded.logic import EmbeddedLogic
 from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, TooManyHops
 from dagbox.protocol import frames
+from dagbox.protocol.operations.base import Operation
+from dagbox.protocol.operations.logic import logic_operation
+from dagbox.protocol.operations.reads import Read, reader_operation
+from dagbox.protocol.operations.writes import Fence, RememberFences, count_writes, writer_operation
 from dagbox.protocol.values import pack, unpack
 from dagbox.relations.planner import KeyQuery
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request, Service
+from dagbox.services.operations import receive
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store import open_store
@@ -221,11 +226,11 @@ class EmbeddedNode:
         began = time.monotonic()
         data = self.store.get_data(bucket, key)
         if self.observer is not None:
-            self.observer("reader", {"bucket": bucket, "key": key}, began, time.monotonic(), None)
+            self.observer("reader", Read(bucket, key), began, time.monotonic(), None)
         return data
 
     def call(self, service: str, body: Any, timeout_s: float) -> Any:
-        """Do one operation (a map) or several (a list, answered by a list of values and errors).
+        """Do one operation, or several (a list, answered by a list of values and errors).
 
         Raises:
             DagBoxError: what the operation, or the request as a whole, failed with.
@@ -247,7 +252,7 @@ class EmbeddedNode:
 
     def _call(self, service: str, body: Any, timeout_s: float, now: float) -> Any:
         if isinstance(body, Packed) and service not in self._more:
-            body = unpack(body.body)
+            body = _operations(service, body.body)
         if service == "writer":
             return self._write(body)
         if service == "lock":
@@ -274,15 +279,15 @@ class EmbeddedNode:
 
     def _read(self, body: Any) -> Any:
         with self.store.snapshot() as snapshot:
-            if isinstance(body, Mapping):
-                return self._reader.execute(body, snapshot)
-            return self._reader.execute_all(body, snapshot)
+            if isinstance(body, list):
+                return self._reader.execute_all(body, snapshot)
+            return self._reader.execute(body, snapshot)
 
     def _resolve(self, queries: Sequence[KeyQuery], snapshot: Snapshot) -> Sequence[Sequence[object] | DagBoxError]:
         return self.logic.resolve(queries, snapshot)
 
     def _write(self, body: Any) -> Any:
-        if not isinstance(body, Mapping):
+        if isinstance(body, list):
             return self._writes.run(body)
         result = self._writes.run((body,))[0]
         if isinstance(result, DagBoxError):
@@ -290,7 +295,7 @@ class EmbeddedNode:
         return result
 
     def _remember_fences(self, fences: list[list[Any]]) -> None:
-        self._write({"op": "fence", "fence": fences, "answer": None})
+        self._write(RememberFences(tuple([Fence(key, token) for key, token in fences])))
 
     def _apply(self, operations: Sequence[Any]) -> list[Any]:
         results = self._writer.apply_operations(operations)
@@ -316,13 +321,13 @@ class EmbeddedNode:
     def _outcome(self, name: str, request: Request) -> Reply | Failed | Forward:
         if name == "logic":
             left_s = 60.0 if request.deadline is None else request.deadline - time.monotonic()
-            return Reply(request, pack(self.logic.call(unpack(request.body), left_s)))
+            return Reply(request, pack(self.logic.call(_operations(name, request.body), left_s)))
         service: Any = self._more.get(name) or {"reader": self._reader, "writer": self._writer}.get(name)
         if service is None:
             raise NoService(name, self.service_names())
         now = time.monotonic()
         if service is self._writer:
-            return Reply(request, pack(self._write(unpack(request.body))))
+            return Reply(request, pack(self._write(_operations(name, request.body))))
         with self._more_gate:
             outcomes = _terminal(service.handle([request], now))
             while not outcomes:
@@ -398,6 +403,21 @@ class EmbeddedNode:
             "errors": figures.errors,
             "work": work,
         }
+
+
+_MAKERS: dict[str, tuple[Callable[[object], Operation], Callable[[Sequence[object]], int]]] = {
+    "reader": (reader_operation, len),
+    "writer": (writer_operation, count_writes),
+    "logic": (logic_operation, len),
+}
+
+
+def _operations(service: str, body: bytes) -> Any:
+    """Return what a packed body asks one of the own services for: one operation, or a list of them."""
+    if service not in _MAKERS:
+        return unpack(body)
+    operations, bare = receive(body, *_MAKERS[service])
+    return operations[0] if bare else operations
 
 
 def _terminal(outcomes: Sequence[Outcome]) -> list[Reply | Failed | Forward]:

@@ -19,6 +19,7 @@ from dagbox.broker.bypass import count_call, trace_call
 from dagbox.embedded.node import OWN_SERVICES
 from dagbox.errors import DagBoxError
 from dagbox.protocol.frames import STATUS_SERVICES
+from dagbox.protocol.operations.base import to_wire
 from dagbox.protocol.values import pack
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.filelock import RoleLock
@@ -75,7 +76,7 @@ def _shown(body: Any) -> bytes:
     if isinstance(packed, bytes):
         return packed
     try:
-        return pack(body)
+        return pack(to_wire(body))
     except DagBoxError as error:
         return pack(str(error))
 

@@ -59,11 +59,11 @@ def record_key(value: object) -> str:
     return check_key(value)
 
 
-def map_of(value: object, allowed: Set[str], what: str) -> Mapping[str, Any]:
-    """The map if it is one with none but the allowed fields.
+def map_of(value: object, allowed: Set[str], what: str, needed: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Return the map if it is one that has all needed fields, and none but the allowed ones.
 
     Raises:
-        InvalidArgument: not a map, or a field that is not known; names it and the known ones.
+        InvalidArgument: not a map, a field that is not known (names it and the known ones), or one that is missing.
     """
     if type(value) is not dict and not isinstance(value, Mapping):
         raise InvalidArgument(f"{what} is a map, not {kind_of(value)}")
@@ -71,6 +71,9 @@ def map_of(value: object, allowed: Set[str], what: str) -> Mapping[str, Any]:
         unknown = next(field for field in value if field not in allowed)
         known = ", ".join(sorted(allowed))
         raise InvalidArgument(f"{what} has no field {shown_value(unknown)}: the fields are {known}")
+    for field in needed:
+        if field not in value:
+            raise InvalidArgument(f"{what} needs the field {field!r}")
     return value
 
 
@@ -126,6 +129,13 @@ def text(value: object, name: str, max_bytes: int, *, empty: bool = False) -> st
         raise InvalidArgument(f"{name} is not valid Unicode") from None
     if size > max_bytes:
         raise LimitExceeded(f"{name} (bytes)", size, max_bytes)
+    return value
+
+
+def plain_text(value: object, name: str) -> str:
+    """Return the value if it is text, of any length. Raises InvalidArgument otherwise."""
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{name} is text, not {kind_of(value)}")
     return value
 
 

@@ -1,19 +1,20 @@
-"""What reader and writer share: the operations of a body, and the packing of their results."""
+"""What the services share: making the operations of a body, and packing their results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
+from dagbox.protocol.operations.base import Operation
+from dagbox.protocol.operations.limits import MAX_OPERATIONS
 from dagbox.protocol.validate import kind_of
 from dagbox.protocol.values import new_packer, unpack, unpack_trusted
 from dagbox.services.base import Failed, Outcome, Reply, Request
 from dagbox.store.base import Store
 
-MAX_OPERATIONS = 10_000
-"""How many operations one request may carry, those inside its batches included."""
+Kind = TypeVar("Kind", bound=Operation)
 
 _KEPT_BYTES = 1024 * 1024
 _unpack_tuples = partial(unpack_trusted, use_list=False)
@@ -31,33 +32,44 @@ def unpack_body(body: bytes) -> Any:
         return unpack(body)  # raises the error, in the words that it has everywhere
 
 
-def operations_of(value: Any) -> tuple[Any, ...]:
-    """The operations of a body that is not a bare map.
+class Received(NamedTuple, Generic[Kind]):
+    """The operations of a request, each made or the error of making it; `bare`: the body was one map."""
+
+    operations: Sequence[Kind | DagBoxError]
+    bare: bool
+
+
+def receive(
+    body: bytes, make: Callable[[object], Kind], count: Callable[[Sequence[object]], int] = len
+) -> Received[Kind]:
+    """Make the operations of a packed body.
+
+    Args:
+        body: one map, or an array of them.
+        make: makes one operation of what a peer sent.
+        count: how many operations an array counts for.
 
     Raises:
-        InvalidArgument: neither an array nor a map.
+        InvalidArgument: not one MessagePack value, neither array nor map, or the one map is no operation.
         LimitExceeded: too many operations.
     """
-    if type(value) is not tuple:
+    value = unpack_body(body)
+    bare = type(value) is dict
+    if not bare and type(value) is not tuple:
         raise InvalidArgument(f"the body of a request is an array of operations or one map, not {kind_of(value)}")
-    if len(value) > MAX_OPERATIONS:
-        raise LimitExceeded("number of operations in one request", len(value), MAX_OPERATIONS)
-    return value
-
-
-def unknown_operation(name: object, service: str, known: Sequence[str]) -> InvalidArgument:
-    """The error for an operation that a service does not have."""
-    return InvalidArgument(f"{service} has no operation {shown_value(name)}: it has {', '.join(sorted(known))}")
-
-
-def not_a_map(operation: object) -> InvalidArgument:
-    """The error for an operation that is not a map."""
-    return InvalidArgument(f"an operation is a map, not {kind_of(operation)}")
-
-
-def is_map(operation: object) -> TypeGuard[Mapping[str, Any]]:
-    """Whether something may be an operation."""
-    return type(operation) is dict or isinstance(operation, Mapping)
+    values = (value,) if bare else value
+    size = count(values)
+    if size > MAX_OPERATIONS:
+        raise LimitExceeded("number of operations in one request", size, MAX_OPERATIONS)
+    if bare:
+        return Received((make(value),), True)
+    made: list[Kind | DagBoxError] = []
+    for each in values:
+        try:
+            made.append(make(each))
+        except DagBoxError as error:
+            made.append(error)
+    return Received(made, False)
 
 
 def store_figures(store: Store) -> dict[str, Any]:

@@ -1,12 +1,7 @@
 """The writer: the one service that changes the store.
 
-A request is an array of operations, answered by the array of their results (a failed one is an error in its
-place), or one operation as a bare map, answered bare. The operations are those of `dagbox.services.writes`, each
-an atomic batch of its own, and
-
-    {"op": "sweep"}            -> number of records removed because their time was over
-    {"op": "sync"}             -> nil; all that was written is on disk
-    {"op": "backup", "path"}   -> nil; a copy of the store stands in that directory, which must not exist
+A request is one operation of `dagbox.protocol.operations.writes`, answered bare, or an array of them, answered by the
+array of their results (a failed one is an error in its place). Each is an atomic batch of its own.
 
 Rules:
 
@@ -24,23 +19,31 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from dagbox.errors import Conflict, DagBoxError, InvalidArgument, LimitExceeded, StoreBroken
-from dagbox.protocol.validate import map_of, required, text
+from dagbox.errors import Conflict, DagBoxError, Fenced, InvalidArgument, LeaseLost, StoreBroken
+from dagbox.protocol.operations.writes import (
+    AddRule,
+    Backup,
+    BatchItem,
+    DropRule,
+    Maintenance,
+    Put,
+    RememberFences,
+    ShortPut,
+    Sweep,
+    Sync,
+    Write,
+    WriteBatch,
+    WriterOperation,
+    count_writes,
+    writer_operation,
+)
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.lock.high_water import copy_marks
-from dagbox.services.operations import (
-    MAX_OPERATIONS,
-    Answers,
-    is_map,
-    operations_of,
-    store_figures,
-    unpack_body,
-)
-from dagbox.services.writes import Write, to_write, weight
+from dagbox.services.operations import Answers, receive, store_figures
 from dagbox.store.base import Applied, Batch, Store
 
 SWEEP_EVERY_S = 1.0
@@ -60,18 +63,37 @@ REFUSALS_KEPT = 10_000
 RuleCheck = Callable[[Batch], None]
 """Checks a batch that changes rules against what is stored; raises a DagBoxError to refuse it."""
 
-_MAINTENANCE = ("sweep", "sync", "backup")
 _NO_RESULT = object()
 
 
 @dataclass(slots=True)
 class _Job:
-    """A request in work: a result, or None while it is not there, for each operation."""
+    """A request in work: a result for each operation, `_NO_RESULT` while it is not there."""
 
     request: Request | None
-    operations: Sequence[Any]
+    operations: Sequence[WriterOperation | DagBoxError]
     bare: bool
     results: list[Any] = field(default_factory=list)
+
+
+class _Pending(NamedTuple):
+    """A write on its way to the store.
+
+    Args:
+        job: the request that it is of.
+        position: its place in the request.
+        operation: what was asked for.
+        batch: what the store is to do.
+        data_bytes: bytes of data that it writes.
+        changes_rules: whether it adds or drops rules.
+    """
+
+    job: _Job
+    position: int
+    operation: Write
+    batch: Batch
+    data_bytes: int
+    changes_rules: bool
 
 
 class Writer:
@@ -112,7 +134,7 @@ class Writer:
         outcomes.extend(self._answer(job) for job in jobs)
         return outcomes
 
-    def apply_operations(self, operations: Sequence[Any]) -> list[Any]:
+    def apply_operations(self, operations: Sequence[WriterOperation | DagBoxError]) -> list[Any]:
         """Do operations without packing, their writes in one commit; a result or a DagBoxError for each.
 
         Nothing is remembered of them: they carry no request. Not for two threads at once.
@@ -153,67 +175,66 @@ class Writer:
             close_store()
 
     def _do(self, jobs: Sequence[_Job]) -> None:
-        writes: list[tuple[_Job, int, Write]] = []
-        maintenance: list[tuple[_Job, int]] = []
+        writes: list[_Pending] = []
+        maintenance: list[tuple[_Job, int, Maintenance]] = []
         for job in jobs:
-            self._sort(job, writes, maintenance)
+            name = None if job.request is None else job.request.key
+            for position, operation in enumerate(job.operations):
+                job.results.append(_NO_RESULT)
+                if isinstance(operation, DagBoxError):
+                    job.results[position] = operation
+                elif isinstance(operation, Maintenance):
+                    maintenance.append((job, position, operation))
+                else:
+                    request = None if name is None else name + position.to_bytes(4, "big")
+                    writes.append(_to_pending(job, position, operation, request))
         for group in _commits(writes):
             self._commit(group)
-        for job, position in maintenance:
-            job.results[position] = self._maintain(job.operations[position])
+        for job, position, operation in maintenance:
+            job.results[position] = self._maintain(operation)
 
-    def _sort(self, job: _Job, writes: list[tuple[_Job, int, Write]], maintenance: list[tuple[_Job, int]]) -> None:
-        """Turn the operations of a job into writes, work on the store, and errors."""
-        name = None if job.request is None else job.request.key
-        for position, operation in enumerate(job.operations):
-            job.results.append(_NO_RESULT)
-            if is_map(operation) and operation.get("op") in _MAINTENANCE:
-                maintenance.append((job, position))
-                continue
-            try:
-                request = None if name is None else name + position.to_bytes(4, "big")
-                writes.append((job, position, to_write(operation, request)))
-            except DagBoxError as error:
-                job.results[position] = error
-
-    def _commit(self, group: Sequence[tuple[_Job, int, Write]]) -> None:
-        for job, position, write in group:
-            if write.batch.request in self._refused:
-                job.results[position] = self._refused[write.batch.request]
-        group = [item for item in group if item[2].batch.request not in self._refused]
+    def _commit(self, group: Sequence[_Pending]) -> None:
+        if self._refused:
+            for write in group:
+                if write.batch.request in self._refused:
+                    write.job.results[write.position] = self._refused[write.batch.request]
+            group = [write for write in group if write.batch.request not in self._refused]
         if group:
             self._apply(group)
 
-    def _apply(self, group: Sequence[tuple[_Job, int, Write]]) -> None:
+    def _apply(self, group: Sequence[_Pending]) -> None:
         answers: Sequence[Applied | DagBoxError]
         try:
             if self.broken is not None:
                 raise self.broken
-            if self._rule_check is not None and group[0][2].changes_rules:
-                self._rule_check(group[0][2].batch)
-            answers = self._store.apply([write.batch for _, _, write in group])
+            if self._rule_check is not None and group[0].changes_rules:
+                self._rule_check(group[0].batch)
+            answers = self._store.apply([write.batch for write in group])
         except DagBoxError as error:
             if isinstance(error, StoreBroken):
                 self.broken = error
             answers = [error] * len(group)
-        for (job, position, write), answer in zip(group, answers, strict=True):
-            if isinstance(answer, DagBoxError):
-                job.results[position] = write.failure(answer)
-                if isinstance(answer, Conflict) and write.batch.request is not None:
-                    self._remember_refusal(write.batch.request, answer)
-            else:
-                job.results[position] = write.result(answer)
+        for write, answer in zip(group, answers, strict=True):
+            write.job.results[write.position] = _result(write.operation, answer)
+            if isinstance(answer, Conflict) and write.batch.request is not None:
+                self._remember_refusal(write.batch.request, answer)
 
     def _remember_refusal(self, request: bytes, refusal: Conflict) -> None:
         self._refused[request] = refusal
         if len(self._refused) > REFUSALS_KEPT:
             del self._refused[next(iter(self._refused))]
 
-    def _maintain(self, operation: Mapping[str, Any]) -> Any:
+    def _maintain(self, operation: Maintenance) -> Any:
         try:
             if self.broken is not None:
                 raise self.broken
-            return _MAINTAIN[operation["op"]](self._store, operation)
+            if isinstance(operation, Sweep):
+                return self._store.sweep(SWEEP_RECORDS)
+            if isinstance(operation, Sync):
+                self._store.sync()
+            else:
+                _backup(self._store, operation)
+            return None
         except DagBoxError as error:
             if isinstance(error, StoreBroken):
                 self.broken = error
@@ -230,28 +251,58 @@ class Writer:
 
 
 def _open_job(request: Request) -> _Job:
-    body = unpack_body(request.body)
-    bare = type(body) is dict
-    operations = (body,) if bare else operations_of(body)
-    count = sum(map(weight, operations))
-    if count > MAX_OPERATIONS:
-        raise LimitExceeded("number of operations in one request", count, MAX_OPERATIONS)
+    operations, bare = receive(request.body, writer_operation, count_writes)
     return _Job(request, operations, bare)
 
 
-def _commits(writes: Sequence[tuple[_Job, int, Write]]) -> Iterator[Sequence[tuple[_Job, int, Write]]]:
+def _to_pending(job: _Job, position: int, operation: Write, request: bytes | None) -> _Pending:
+    """Make the batch of a write: its fences, then what was asked for."""
+    if isinstance(operation, WriteBatch):
+        items = operation.ops
+        kinds = set(map(type, items))
+        size = sum([len(item.data) for item in items if isinstance(item, Put)]) if Put in kinds else 0
+        batch = Batch((*operation.fence, *items) if operation.fence else items, request)
+        return _Pending(job, position, operation, batch, size, AddRule in kinds or DropRule in kinds)
+    if isinstance(operation, RememberFences):
+        return _Pending(job, position, operation, Batch(operation.fence, request), 0, False)
+    item: BatchItem = operation
+    size, changes_rules = 0, False
+    if isinstance(operation, Put):
+        size = len(operation.data)
+        if isinstance(operation, ShortPut):
+            item = Put(operation.bucket, operation.key, operation.data, operation.if_version, operation.ttl_ms)
+    elif isinstance(operation, AddRule | DropRule):
+        changes_rules = True
+    batch = Batch((*operation.fence, item) if operation.fence else (item,), request)
+    return _Pending(job, position, operation, batch, size, changes_rules)
+
+
+def _result(operation: Write, answer: Applied | DagBoxError) -> Any:
+    """Return the result of a write, from what the store did or refused."""
+    if isinstance(answer, DagBoxError):
+        if isinstance(operation, RememberFences) and isinstance(answer, Fenced):
+            return LeaseLost(answer.key, answer.token, "another was granted before its holder could be told")
+        return answer
+    if isinstance(operation, WriteBatch):
+        return [answer.version, answer.results[len(operation.fence) :]]
+    if isinstance(operation, RememberFences):
+        return operation.answer
+    result = answer.results[-1]
+    return result[0] if isinstance(operation, ShortPut) else result
+
+
+def _commits(writes: Sequence[_Pending]) -> Iterator[Sequence[_Pending]]:
     """Divide writes into commits: as few as the rules of this file allow."""
-    group: list[tuple[_Job, int, Write]] = []
+    group: list[_Pending] = []
     operations = size = 0
-    for item in writes:
-        write = item[2]
+    for write in writes:
         count = len(write.batch.operations)
         if group and (
             write.changes_rules or operations + count > COMMIT_OPERATIONS or size + write.data_bytes > COMMIT_BYTES
         ):
             yield group
             group, operations, size = [], 0, 0
-        group.append(item)
+        group.append(write)
         operations += count
         size += write.data_bytes
         if write.changes_rules:
@@ -261,31 +312,10 @@ def _commits(writes: Sequence[tuple[_Job, int, Write]]) -> Iterator[Sequence[tup
         yield group
 
 
-_OP_ONLY = frozenset(("op",))
-_BACKUP_FIELDS = frozenset(("op", "path"))
-_MAX_PATH_BYTES = 4096
-
-
-def _sweep(store: Store, operation: Mapping[str, Any]) -> int:
-    map_of(operation, _OP_ONLY, "sweep")
-    return store.sweep(SWEEP_RECORDS)
-
-
-def _sync(store: Store, operation: Mapping[str, Any]) -> None:
-    map_of(operation, _OP_ONLY, "sync")
-    store.sync()
-
-
-def _backup(store: Store, operation: Mapping[str, Any]) -> None:
-    map_of(operation, _BACKUP_FIELDS, "backup")
-    path = text(required(operation, "path", "backup"), "the path of backup", _MAX_PATH_BYTES)
-    if "\0" in path or not os.path.isabs(path):
-        raise InvalidArgument(f"the path of a backup is absolute, {path!r} is not")
+def _backup(store: Store, operation: Backup) -> None:
+    path = operation.path
     if os.path.lexists(path):
         raise InvalidArgument(f"{path} exists: a backup makes its directory, name one that does not exist")
     store.backup(path)
     if store.path is not None:
         copy_marks(store.path, path)
-
-
-_MAINTAIN: dict[str, Callable[[Store, Mapping[str, Any]], Any]] = {"sweep": _sweep, "sync": _sync, "backup": _backup}

@@ -24,7 +24,37 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from dagbox.errors import DagBoxError
+from dagbox.protocol.operations.writes import (
+    AddRule,
+    AssertFact,
+    BatchItem,
+    Check,
+    Delete,
+    DropRule,
+    Fence,
+    Put,
+    RetractFact,
+)
 from dagbox.store.tables import TableReader
+
+__all__ = [
+    "REQUEST_MEMORY_S",
+    "AddRule",
+    "Applied",
+    "AssertFact",
+    "Batch",
+    "Check",
+    "Delete",
+    "DropRule",
+    "Entry",
+    "Fence",
+    "Operation",
+    "Put",
+    "RetractFact",
+    "Snapshot",
+    "Store",
+    "Stored",
+]
 
 REQUEST_MEMORY_S = 600.0
 """How long at least the store remembers the results of batches that carry a request key, in seconds."""
@@ -45,80 +75,8 @@ class Entry(NamedTuple):
     stored: Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Write a record. Its result is `[key, version]`.
-
-    Args:
-        key: None has the store create a UUIDv7.
-        if_version: the version the record must have; 0: it must not exist; None: do not look.
-        ttl_ms: how long the record lives from the commit on; None: for ever.
-    """
-
-    bucket: str
-    key: str | None
-    data: bytes
-    if_version: int | None = None
-    ttl_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Remove a record. Its result is True, or False if there was none."""
-
-    bucket: str
-    key: str
-    if_version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Go on only if the record is at this version (0: absent). Its result is None."""
-
-    bucket: str
-    key: str
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """Go on only if no higher token was seen for this lock key, and remember this one. Its result is None."""
-
-    key: str
-    token: int
-
-
-@dataclass(frozen=True, slots=True)
-class AssertFact:
-    """Add a fact. Its result is True, or False if it was there."""
-
-    predicate: str
-    args: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RetractFact:
-    """Remove a fact. Its result is True, or False if it was not there."""
-
-    predicate: str
-    args: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AddRule:
-    """Add a rule or declaration; the batch fails if the program is then wrong. Its result is the rule's id (text)."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class DropRule:
-    """Remove a rule by its id. Its result is True, or False if there was none."""
-
-    rule_id: str
-
-
-Operation = Put | Delete | Check | Fence | AssertFact | RetractFact | AddRule | DropRule
+Operation = BatchItem | Fence
+"""What a batch of a store holds; the classes say what each does, and what its result is."""
 
 
 @dataclass(frozen=True, slots=True)

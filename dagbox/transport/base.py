@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import DagBoxError
+from dagbox.protocol.operations.base import to_wire
 from dagbox.protocol.values import pack
 
 
@@ -20,8 +21,8 @@ class Call(NamedTuple):
 
     Args:
         service: name of the service.
-        body: an operation (a map), answered by its value; or a list of operations, answered by a list of values and
-            errors; or `Packed`, whatever the service takes.
+        body: an operation, answered by its value; or a list of operations, answered by a list of values and errors; or
+            a map for a service of the broker; or `Packed`, whatever the service takes.
         timeout_s: how long to wait for the answer, in seconds.
         repeatable: whether it may be asked again, under the same request id, when no answer comes.
         urgent: whether it goes before the others of its service.
@@ -97,4 +98,4 @@ def packed(body: Any) -> bytes:
     Raises:
         InvalidArgument: a value that MessagePack cannot carry.
     """
-    return body.body if isinstance(body, Packed) else pack(body)
+    return body.body if isinstance(body, Packed) else pack(to_wire(body))

@@ -20,6 +20,7 @@ import zmq
 
 from dagbox.errors import Busy, CannotConnect, DagBoxError, InvalidArgument
 from dagbox.protocol import frames
+from dagbox.protocol.operations.base import Operation
 from dagbox.protocol.values import unpack
 from dagbox.transport import sockets
 from dagbox.transport.base import Call, packed, value_of
@@ -84,7 +85,7 @@ class AsyncRemoteTransport:
 
     async def call(self, call: Call) -> Any:
         """Make one request; calls made in one turn of the event loop to the same service share a message."""
-        if call.service in GATHERED and isinstance(call.body, dict):
+        if call.service in GATHERED and isinstance(call.body, Operation):
             return await self._gather.call(call)
         return value_of(await self._one(call))
 

@@ -11,6 +11,7 @@ import pytest
 
 from dagbox.datalog import Program
 from dagbox.datalog.text import parse_goal, parse_program
+from dagbox.protocol.operations.logic import Query, Why
 from dagbox.services.logic.jobs import Job
 from dagbox.services.logic.operations import LogicOperations
 from dagbox.store.base import AddRule, AssertFact
@@ -33,11 +34,11 @@ def test_a_random_program_in_a_store(tmp_path: Path, seed: int) -> None:
     operations = LogicOperations(store)
     for goal in maker.goals(dict(program.arities)):
         wanted = sorted(naive.answers(parse_goal(goal), known))
-        answer = operations.run({"op": "query", "goal": goal}, Job("job"))
+        answer = operations.run(Query(goal), Job("job"))
         assert answer["rows"] == wanted, f"{goal} over\n{program}\n{rows}"
-        few = operations.run({"op": "query", "goal": goal, "limit": 2}, Job("job"))
+        few = operations.run(Query(goal, limit=2), Job("job"))
         assert (few["rows"], few["more"]) == (wanted[:2], len(wanted) > 2)
-        proof = operations.run({"op": "why", "goal": goal}, Job("job"))
+        proof = operations.run(Why(goal), Job("job"))
         assert ("reasons" in proof) == (not wanted)
     store.close()
 

@@ -14,6 +14,7 @@ import pytest
 
 from dagbox.datalog.budget import Progress
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, QueryDeadline, QueryLimit, UnknownPredicate
+from dagbox.protocol.operations.logic import Query
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
 from dagbox.services.logic.jobs import Job, QueryLimits
@@ -194,7 +195,7 @@ def test_reading_many_stored_facts_is_ended_too(data: MemoryStore) -> None:
         job = Job("job")
         job.stop()
         with pytest.raises(Cancelled):
-            LogicOperations(data).run({"op": "query", "goal": goal}, job)
+            LogicOperations(data).run(Query(goal), job)
     check = job.budget(QueryLimits(), None).check
     assert check is not None
     facts = StoredFacts(data.snapshot().tables, partial(check, Progress(0, 0)))

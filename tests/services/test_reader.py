@@ -20,11 +20,12 @@ from dagbox.errors import (
     StoreUnavailable,
     UnknownBucket,
 )
+from dagbox.protocol.operations.limits import MAX_OPERATIONS, MAX_PAGE_RECORDS, PAGE_BYTES, PAGE_RECORDS
+from dagbox.protocol.operations.reads import GetMany, Read, Scan
 from dagbox.protocol.values import Ref, pack, unpack
 from dagbox.relations.planner import KeyQuery, Limits
 from dagbox.services.base import Failed, Request
-from dagbox.services.operations import MAX_OPERATIONS
-from dagbox.services.reader import MAX_PAGE_RECORDS, PAGE_BYTES, PAGE_RECORDS, Reader, check_refs
+from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Delete, Put, Snapshot
 from dagbox.store.memory import MemoryStore
@@ -135,6 +136,7 @@ BAD_OPERATIONS: list[tuple[Any, type, str]] = [
     ({"bucket": "u", "key": ""}, BadKey, "at least one"),
     ({"bucket": "u", "key": "k" * 512}, BadKey, "512 bytes, the most allowed is 511"),
     ({"bucket": "u", "key": b"k"}, BadKey, "text, not bytes"),
+    ({"bucket": "u", "key": b"k", "relations": None}, BadKey, "text, not bytes"),
     ({"bucket": "~meta", "key": "k"}, BadBucket, "reserved"),
     ({"bucket": {}, "key": "k"}, BadBucket, "text, not dict"),
     ({"bucket": "u/v", "key": "k"}, BadBucket, "no slash"),
@@ -405,7 +407,7 @@ def test_get_many_stops_reading_when_the_limit_is_met(store: MemoryStore) -> Non
 
         snapshot.get_many = get_many  # a spy on the instance
         with pytest.raises(LimitExceeded):
-            reader.execute({"op": "get_many", "refs": [("u", f"k{i}") for i in range(2000)]}, snapshot)
+            reader.execute(GetMany([("u", f"k{i}") for i in range(2000)]), snapshot)
     assert sizes == [64]
 
 
@@ -414,16 +416,12 @@ def test_get_many_stops_reading_when_the_limit_is_met(store: MemoryStore) -> Non
 
 def test_direct_calls_take_and_give_values_without_packing(reader: Reader, store: MemoryStore) -> None:
     with store.snapshot() as snapshot:
-        assert reader.execute({"bucket": "user", "key": "ada"}, snapshot) == ADA
-        assert reader.execute({"op": "get_many", "refs": [["user", "ada"]]}, snapshot) == [(1, ADA["data"])]
-        with pytest.raises(BadKey):
-            reader.execute({"bucket": "user", "key": "\ud800"}, snapshot)
-        with pytest.raises(BadKey):
-            reader.execute({"op": "get_many", "refs": [("user", "\ud800")]}, snapshot)
+        assert reader.execute(Read("user", "ada"), snapshot) == ADA
+        assert reader.execute(GetMany([("user", "ada")]), snapshot) == [(1, ADA["data"])]
         with pytest.raises(UnknownBucket):
-            reader.execute({"op": "scan", "bucket": "nobody"}, snapshot)
+            reader.execute(Scan("nobody"), snapshot)
         relations = {"team": {"path": "team"}}
-        node = reader.execute({"bucket": "user", "key": "ada", "relations": relations}, snapshot)
+        node = reader.execute(Read("user", "ada", relations), snapshot)
         assert node["relations"]["team"] == [TEAM]
 
 
@@ -432,11 +430,11 @@ def test_direct_calls_take_and_give_values_without_packing(reader: Reader, store
 )
 def test_refs_checked_all_at_once_are_those_checked_one_by_one(pairs: list[tuple[Any, str]]) -> None:
     try:
-        one_by_one: Any = list(check_refs([list(pair) for pair in pairs]))
+        one_by_one: Any = list(GetMany.from_wire({"refs": [list(pair) for pair in pairs]}).refs)
     except InvalidArgument as error:
         one_by_one = str(error)
     try:
-        at_once: Any = list(check_refs(tuple(pairs)))
+        at_once: Any = list(GetMany.from_wire({"refs": tuple(pairs)}).refs)
     except InvalidArgument as error:
         at_once = str(error)
     assert at_once == one_by_one

@@ -22,13 +22,13 @@ from dagbox.errors import (
     StoreBroken,
     StoreFull,
 )
+from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_OPERATIONS
+from dagbox.protocol.operations.writes import ShortPut
 from dagbox.protocol.values import pack
 from dagbox.services import writer as writer_module
 from dagbox.services.base import Failed, Reply, Request
-from dagbox.services.operations import MAX_OPERATIONS
 from dagbox.services.reader import Reader
 from dagbox.services.writer import SWEEP_AGAIN_S, SWEEP_EVERY_S, SWEEP_RECORDS, Writer
-from dagbox.services.writes import MAX_DATA_BYTES, to_write
 from dagbox.store.base import AddRule, Applied, AssertFact, Batch, Check, Delete, DropRule, Fence, Put, RetractFact
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.memory import MemoryStore
@@ -155,14 +155,16 @@ def test_facts_and_rules_become_operations_of_the_store(ask: Ask) -> None:
 
 def test_a_write_becomes_a_batch_and_its_result(ask: Ask) -> None:
     fenced = {"op": "put", "bucket": "u", "data": ONE, "if_version": 3, "ttl_ms": 9, "fence": [["l", 1], ["m", 2]]}
-    write = to_write(fenced, b"name")
-    assert write.batch == Batch((Fence("l", 1), Fence("m", 2), Put("u", None, ONE, 3, 9)), b"name")
-    assert write.result(Applied(4, [None, None, ["k", 4]])) == ["k", 4]
+    store = Recording()
+    fences = (Fence("l", 1), Fence("m", 2))
+    assert ask(Writer(store), fenced, client=b"client-1", request_id=1) == [2, 7]
+    name = b"client-1" + bytes([0] * 7 + [1] + [0] * 4)
+    assert store.commits.pop() == [Batch((*fences, Put("u", None, ONE, 3, 9, fences)), name)]
     ops = [{"op": "delete", "bucket": "u", "key": "a"}, {"op": "check", "bucket": "u", "key": "a", "version": 0}]
-    write = to_write({"op": "batch", "ops": ops})
-    assert write.batch == Batch((Delete("u", "a"), Check("u", "a", 0)))
-    assert write.result(Applied(4, [True, None])) == [4, [True, None]]
-    assert to_write({"bucket": "u", "data": ONE}).result(Applied(4, [["k", 4]])) == "k"
+    assert ask(Writer(store), {"op": "batch", "ops": ops}) == [7, [[0, 7], [1, 7]]]
+    assert store.commits.pop()[0].operations == [Delete("u", "a"), Check("u", "a", 0)]
+    assert ask(Writer(store), {"bucket": "u", "data": ONE, "fence": [["l", 1]]}) == 1
+    assert store.commits.pop()[0].operations == (Fence("l", 1), Put("u", None, ONE))
 
 
 # --- group commit
@@ -245,7 +247,7 @@ def test_each_operation_of_each_request_has_a_name_of_its_own() -> None:
 
 def test_direct_operations_carry_no_name() -> None:
     store = Recording()
-    results = Writer(store).apply_operations([{"bucket": "u", "data": ONE}, {"op": "nope"}])
+    results = Writer(store).apply_operations([ShortPut("u", None, ONE), InvalidArgument("no operation")])
     assert [batch.request for commit in store.commits for batch in commit] == [None]
     assert results[0] == 0
     assert isinstance(results[1], InvalidArgument)

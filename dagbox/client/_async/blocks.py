@@ -9,6 +9,9 @@ from dagbox.client import operations
 from dagbox.client.operations import MISSING, FenceArgument, Target
 from dagbox.client.values import AsyncFuture, Rows
 from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.protocol.operations.base import Operation
+from dagbox.protocol.operations.reads import Read
+from dagbox.protocol.operations.writes import BatchItem
 from dagbox.protocol.values import Node, Record, Ref, pack
 from dagbox.transport.base import Call, Packed
 
@@ -33,8 +36,8 @@ class AsyncBatch:
 
     def __init__(self, database: AsyncDatabase, fence: FenceArgument | None) -> None:
         self._database = database
-        self._fence = None if fence is None else operations.fence_pairs(fence)
-        self._operations: list[dict[str, Any]] = []
+        self._fence = () if fence is None else operations.fences_of(fence)
+        self._operations: list[BatchItem] = []
         self._futures: list[AsyncFuture[Any]] = []
         self._ended = False
         self.version = 0
@@ -42,7 +45,7 @@ class AsyncBatch:
     def __len__(self) -> int:
         return len(self._operations)
 
-    def _add(self, operation: dict[str, Any], decode: Callable[[Any], Any]) -> AsyncFuture[Any]:
+    def _add(self, operation: BatchItem, decode: Callable[[Any], Any]) -> AsyncFuture[Any]:
         if self._ended:
             raise InvalidArgument("the batch has ended: begin another")
         self._operations.append(operation)
@@ -62,19 +65,19 @@ class AsyncBatch:
 
     def assert_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Add a fact; the result is False if it was there."""
-        return self._add(operations.fact_operation("assert_fact", predicate, args), operations.truth)
+        return self._add(operations.assert_operation(predicate, args), operations.truth)
 
     def retract_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Remove a fact; the result is False if it was not there."""
-        return self._add(operations.fact_operation("retract_fact", predicate, args), operations.truth)
+        return self._add(operations.retract_operation(predicate, args), operations.truth)
 
     def add_rule(self, rule: str | dict[str, Any]) -> AsyncFuture[str]:
         """Add a rule; the result is its id."""
-        return self._add({"op": "add_rule", "text": operations.rule_text(rule)}, str)
+        return self._add(operations.add_rule_operation(rule), str)
 
     def drop_rule(self, rule_id: str) -> AsyncFuture[bool]:
         """Remove a rule; the result is False if there was none."""
-        return self._add({"op": "drop_rule", "id": operations.text("a rule's id", rule_id)}, operations.truth)
+        return self._add(operations.drop_rule_operation(rule_id), operations.truth)
 
     async def __aenter__(self) -> AsyncBatch:
         return self
@@ -87,11 +90,8 @@ class AsyncBatch:
             await self._apply()
 
     async def _apply(self) -> None:
-        body: dict[str, Any] = {"op": "batch", "ops": self._operations}
-        if self._fence is not None:
-            body["fence"] = self._fence
         try:
-            answer = await self._database._write_call(body)
+            answer = await self._database._write_call(operations.batch_operation(self._operations, self._fence))
         except DagBoxError as error:
             for future in self._futures:
                 future.resolve(error)
@@ -113,7 +113,7 @@ class AsyncPipeline:
     def __init__(self, database: AsyncDatabase, timeout: float) -> None:
         self._database = database
         self._timeout = timeout
-        self._operations: dict[str, list[Any]] = {}
+        self._operations: dict[str, list[Operation]] = {}
         self._futures: dict[str, list[AsyncFuture[Any]]] = {}
         self._calls: list[tuple[Call, AsyncFuture[Any]]] = []
         self._ended = False
@@ -121,7 +121,7 @@ class AsyncPipeline:
     def __len__(self) -> int:
         return sum(map(len, self._futures.values())) + len(self._calls)
 
-    def _add(self, service: str, operation: Any, decode: Callable[[Any], Any]) -> AsyncFuture[Any]:
+    def _add(self, service: str, operation: Operation, decode: Callable[[Any], Any]) -> AsyncFuture[Any]:
         if self._ended:
             raise InvalidArgument("the pipeline has ended: begin another")
         future: AsyncFuture[Any] = AsyncFuture(decode)
@@ -134,7 +134,7 @@ class AsyncPipeline:
         bucket, key = operations.split_target(target, key)
         return self._add(
             "reader",
-            operations.get_operation(bucket, key),
+            Read(bucket, key),
             lambda answer: operations.data_of(bucket, key, default, answer),
         )
 
@@ -143,7 +143,7 @@ class AsyncPipeline:
         bucket, key = operations.split_target(target, key)
         return self._add(
             "reader",
-            operations.get_operation(bucket, key),
+            Read(bucket, key),
             lambda answer: operations.record_of(bucket, key, default, answer),
         )
 
@@ -178,11 +178,11 @@ class AsyncPipeline:
 
     def assert_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Add a fact; the result is False if it was there."""
-        return self._add("writer", operations.fact_operation("assert_fact", predicate, args), operations.truth)
+        return self._add("writer", operations.assert_operation(predicate, args), operations.truth)
 
     def retract_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Remove a fact; the result is False if it was not there."""
-        return self._add("writer", operations.fact_operation("retract_fact", predicate, args), operations.truth)
+        return self._add("writer", operations.retract_operation(predicate, args), operations.truth)
 
     def query(
         self,

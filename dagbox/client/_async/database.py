@@ -14,6 +14,10 @@ from dagbox.client.background import AsyncKeepAlive
 from dagbox.client.operations import MISSING, FenceArgument, Target
 from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule, Status
 from dagbox.errors import InvalidArgument
+from dagbox.protocol.operations.locks import Acquire, Force, ListLocks, LockOperation
+from dagbox.protocol.operations.logic import ListRules, ListRunning, LogicOperation
+from dagbox.protocol.operations.reads import Buckets, GetMany, Read, ReaderOperation, Scan
+from dagbox.protocol.operations.writes import WriterOperation
 from dagbox.protocol.values import Node, Record, Ref, check_key, pack
 from dagbox.transport.base import AsyncTransport, Call, Packed
 
@@ -78,17 +82,17 @@ class AsyncDatabase:
         self._keepalive.close()
         await self._transport.close()
 
-    async def _read_call(self, operation: Any) -> Any:
+    async def _read_call(self, operation: ReaderOperation) -> Any:
         return await self._transport.call(Call("reader", operation, self.timeout))
 
-    async def _write_call(self, operation: Any) -> Any:
+    async def _write_call(self, operation: WriterOperation) -> Any:
         return await self._transport.call(Call("writer", operation, self.timeout))
 
-    async def _lock_call(self, operation: Any, timeout_s: float) -> Any:
-        urgent = operation["op"] != "acquire"
+    async def _lock_call(self, operation: LockOperation, timeout_s: float) -> Any:
+        urgent = not isinstance(operation, Acquire)
         return await self._transport.call(Call("lock", operation, timeout_s, urgent=urgent))
 
-    async def _logic_call(self, operation: Any, timeout: float | None = None) -> Any:
+    async def _logic_call(self, operation: LogicOperation, timeout: float | None = None) -> Any:
         return await self._transport.call(Call("logic", operation, self.timeout if timeout is None else timeout))
 
     async def _broker_call(self, service: str, body: dict[str, Any]) -> Any:
@@ -137,13 +141,13 @@ class AsyncDatabase:
             NotFound: there is no such record (UnknownBucket: nor such a bucket), and no default.
         """
         bucket, key = operations.split_target(target, key)
-        answer = await self._read_call(operations.get_operation(bucket, key))
+        answer = await self._read_call(Read(bucket, key))
         return operations.data_of(bucket, key, default, answer)
 
     async def get_record(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """A record: bucket, key, version and data; else as `get`."""
         bucket, key = operations.split_target(target, key)
-        answer = await self._read_call(operations.get_operation(bucket, key))
+        answer = await self._read_call(Read(bucket, key))
         return operations.record_of(bucket, key, default, answer)
 
     async def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
@@ -155,7 +159,7 @@ class AsyncDatabase:
         records: list[Record | None] = []
         for at in range(0, len(pairs), GET_MANY_CHUNK):
             chunk = pairs[at : at + GET_MANY_CHUNK]
-            records += operations.records_of(chunk, await self._read_call({"op": "get_many", "refs": chunk}))
+            records += operations.records_of(chunk, await self._read_call(GetMany(chunk)))
         return records
 
     async def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> Node:
@@ -221,20 +225,20 @@ class AsyncDatabase:
         operation = operations.scan_operation(bucket, prefix, start, stop, reverse, keys_only)
         return self._pages(bucket, operation, operations.limit_of(limit))
 
-    async def _pages(self, bucket: str, operation: dict[str, Any], limit: int | None) -> AsyncIterator[Record]:
-        left, more = limit, True
+    async def _pages(self, bucket: str, operation: Scan, limit: int | None) -> AsyncIterator[Record]:
+        left, more, after = limit, True, None
         while more and (left is None or left > 0):
             size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
-            records, more = operations.page_of(bucket, await self._read_call(operation | {"limit": size}))
+            records, more = operations.page_of(bucket, await self._read_call(operation.page(size, after)))
             for record in records:
                 yield record
             if records:
                 left = None if left is None else left - len(records)
-                operation = operations.following(operation, records[-1].key)
+                after = records[-1].key
 
     async def buckets(self) -> dict[str, int]:
         """Name -> number of records, for every bucket."""
-        answer = await self._read_call({"op": "buckets"})
+        answer = await self._read_call(Buckets())
         if not isinstance(answer, dict):
             raise operations.unexpected("buckets", answer)
         return answer
@@ -291,7 +295,7 @@ class AsyncDatabase:
 
     async def locks(self) -> list[LockInfo]:
         """Every holder of a lock."""
-        return operations.locks_of(await self._lock_call({"op": "list"}, self.timeout))
+        return operations.locks_of(await self._lock_call(ListLocks(), self.timeout))
 
     async def release(self, lock: AsyncLease | str, *, force: bool = False) -> bool:
         """Give back a lease, or take a key from whoever holds it.
@@ -309,17 +313,17 @@ class AsyncDatabase:
         key = check_key(lock)
         if not force:
             raise InvalidArgument(f"{key!r} is released by its lease; to take it from its holder give force=True")
-        return bool(await self._lock_call({"op": "force", "key": key}, self.timeout))
+        return bool(await self._lock_call(Force(key), self.timeout))
 
     # --- logic
 
     async def assert_fact(self, predicate: str, *args: str | int | float) -> bool:
         """Add a fact; False if it was there."""
-        return bool(await self._write_call(operations.fact_operation("assert_fact", predicate, args)))
+        return bool(await self._write_call(operations.assert_operation(predicate, args)))
 
     async def retract_fact(self, predicate: str, *args: str | int | float) -> bool:
         """Remove a fact; False if it was not there."""
-        return bool(await self._write_call(operations.fact_operation("retract_fact", predicate, args)))
+        return bool(await self._write_call(operations.retract_operation(predicate, args)))
 
     async def facts(
         self, predicate: str | None = None, *, limit: int | None = None, derived: bool = True
@@ -330,18 +334,16 @@ class AsyncDatabase:
             limit: how many at most; None: all.
             derived: whether those that declarations derive from records are listed too.
         """
-        operation: dict[str, Any] = {"op": "facts", "derived": bool(derived)}
-        if predicate is not None:
-            operation["predicate"] = operations.text("a predicate", predicate)
+        operation = operations.facts_operation(predicate, derived)
         left = operations.limit_of(limit)
         found: list[Fact] = []
+        after: object = None
         while True:
             size = FACTS_PAGE if left is None else min(left - len(found), FACTS_PAGE)
-            page, after = operations.facts_page_of(await self._logic_call(operation | {"limit": size}))
+            page, after = operations.facts_page_of(await self._logic_call(operation.page(size, after)))
             found += page
             if after is None or len(found) == left:
                 return found
-            operation["after"] = after
 
     async def add_rule(self, rule: str | dict[str, Any]) -> str:
         """Add a rule or declaration; its id. Nothing changes if it is there already.
@@ -352,15 +354,15 @@ class AsyncDatabase:
         Raises:
             LogicError: it is wrong, or the rules would be with it.
         """
-        return str(await self._write_call({"op": "add_rule", "text": operations.rule_text(rule)}))
+        return str(await self._write_call(operations.add_rule_operation(rule)))
 
     async def drop_rule(self, rule_id: str) -> bool:
         """Remove a rule by its id; False if there was none."""
-        return bool(await self._write_call({"op": "drop_rule", "id": operations.text("a rule's id", rule_id)}))
+        return bool(await self._write_call(operations.drop_rule_operation(rule_id)))
 
     async def rules(self) -> list[Rule]:
         """The stored rules and declarations, in the order they were added."""
-        return operations.rules_of(await self._logic_call({"op": "rules"}))
+        return operations.rules_of(await self._logic_call(ListRules()))
 
     async def query(
         self,
@@ -396,20 +398,20 @@ class AsyncDatabase:
 
     async def why(self, goal: Goal, *, params: dict[str, Any] | None = None, timeout: float | None = None) -> Any:
         """The proof tree of an answer, or for each rule the first condition that failed."""
-        operation = operations.goal_operation("why", goal, timeout, params)
+        operation = operations.why_operation(goal, timeout, params)
         return operations.plain(await self._logic_call(operation, timeout))
 
     async def explain(self, goal: Goal) -> Any:
         """How a goal would be answered: strata, order of joins, sizes."""
-        return operations.plain(await self._logic_call(operations.goal_operation("explain", goal)))
+        return operations.plain(await self._logic_call(operations.explain_operation(goal)))
 
     async def queries(self) -> list[Fields]:
         """The queries that run: id, client, goal, age, facts derived and rows read so far."""
-        return operations.part_of("running", await self._logic_call({"op": "running"}))
+        return operations.part_of("running", await self._logic_call(ListRunning()))
 
     async def stop_query(self, query_id: str) -> bool:
         """Stop a query that runs: whoever asked gets `Cancelled`. Whether there was one of that id."""
-        return bool(await self._logic_call({"op": "stop", "id": operations.text("a query's id", query_id)}))
+        return bool(await self._logic_call(operations.stop_operation(query_id)))
 
     # --- services
 
@@ -483,4 +485,4 @@ class AsyncDatabase:
 
         The directory is one of the machine that the writer runs on.
         """
-        await self._write_call({"op": "backup", "path": operations.text("a path", os.path.abspath(path))})
+        await self._write_call(operations.backup_operation(os.path.abspath(path)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dagbox.client import operations
 from dagbox.errors import DagBoxError, InvalidArgument, LeaseLost
+from dagbox.protocol.operations.locks import Release, Renew
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -68,7 +69,7 @@ class AsyncLease:
             operations.span_ms("ttl", ttl, least_s=0.01)
             self.ttl = float(ttl)
         asked = time.monotonic()
-        operation = {"op": "renew", "token": self.token, "ttl_ms": operations.span_ms("ttl", self.ttl)}
+        operation = Renew(self.token, operations.span_ms("ttl", self.ttl))
         try:
             await self._database._lock_call(operation, min(self.ttl, self._database.timeout))
         except LeaseLost:
@@ -88,7 +89,7 @@ class AsyncLease:
         if self.lost:
             raise LeaseLost(self.keys[0], self.token)
         try:
-            await self._database._lock_call({"op": "release", "token": self.token}, self._database.timeout)
+            await self._database._lock_call(Release(self.token), self._database.timeout)
         except LeaseLost:
             self.lost = True
             raise
@@ -143,10 +144,8 @@ class AsyncLocking:
         token = answer.get("token") if isinstance(answer, dict) else None
         if not isinstance(token, int):
             raise operations.unexpected("acquire", answer)
-        operation: dict[str, Any] = self._operation
-        lease = AsyncLease(
-            database, tuple(operation["keys"]), token, operation["owner"], self._ttl, operation["shared"]
-        )
+        operation = self._operation
+        lease = AsyncLease(database, tuple(operation.keys), token, operation.owner or "", self._ttl, operation.shared)
         # The lease began when the wait was over, as the service measured it. Counted from when it was asked for, it
         # ends here no later than there, however long the answer was on its way.
         waited_ms = answer.get("waited_ms")

@@ -10,6 +10,9 @@ from dagbox.client import operations
 from dagbox.client.operations import MISSING, FenceArgument, Target
 from dagbox.client.values import Future, Rows
 from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.protocol.operations.base import Operation
+from dagbox.protocol.operations.reads import Read
+from dagbox.protocol.operations.writes import BatchItem
 from dagbox.protocol.values import Node, Record, Ref, pack
 from dagbox.transport.base import Call, Packed
 
@@ -34,8 +37,8 @@ class Batch:
 
     def __init__(self, database: Database, fence: FenceArgument | None) -> None:
         self._database = database
-        self._fence = None if fence is None else operations.fence_pairs(fence)
-        self._operations: list[dict[str, Any]] = []
+        self._fence = () if fence is None else operations.fences_of(fence)
+        self._operations: list[BatchItem] = []
         self._futures: list[Future[Any]] = []
         self._ended = False
         self.version = 0
@@ -43,7 +46,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self._operations)
 
-    def _add(self, operation: dict[str, Any], decode: Callable[[Any], Any]) -> Future[Any]:
+    def _add(self, operation: BatchItem, decode: Callable[[Any], Any]) -> Future[Any]:
         if self._ended:
             raise InvalidArgument("the batch has ended: begin another")
         self._operations.append(operation)
@@ -63,19 +66,19 @@ class Batch:
 
     def assert_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
         """Add a fact; the result is False if it was there."""
-        return self._add(operations.fact_operation("assert_fact", predicate, args), operations.truth)
+        return self._add(operations.assert_operation(predicate, args), operations.truth)
 
     def retract_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
         """Remove a fact; the result is False if it was not there."""
-        return self._add(operations.fact_operation("retract_fact", predicate, args), operations.truth)
+        return self._add(operations.retract_operation(predicate, args), operations.truth)
 
     def add_rule(self, rule: str | dict[str, Any]) -> Future[str]:
         """Add a rule; the result is its id."""
-        return self._add({"op": "add_rule", "text": operations.rule_text(rule)}, str)
+        return self._add(operations.add_rule_operation(rule), str)
 
     def drop_rule(self, rule_id: str) -> Future[bool]:
         """Remove a rule; the result is False if there was none."""
-        return self._add({"op": "drop_rule", "id": operations.text("a rule's id", rule_id)}, operations.truth)
+        return self._add(operations.drop_rule_operation(rule_id), operations.truth)
 
     def __enter__(self) -> Batch:
         return self
@@ -88,11 +91,8 @@ class Batch:
             self._apply()
 
     def _apply(self) -> None:
-        body: dict[str, Any] = {"op": "batch", "ops": self._operations}
-        if self._fence is not None:
-            body["fence"] = self._fence
         try:
-            answer = self._database._write_call(body)
+            answer = self._database._write_call(operations.batch_operation(self._operations, self._fence))
         except DagBoxError as error:
             for future in self._futures:
                 future.resolve(error)
@@ -114,7 +114,7 @@ class Pipeline:
     def __init__(self, database: Database, timeout: float) -> None:
         self._database = database
         self._timeout = timeout
-        self._operations: dict[str, list[Any]] = {}
+        self._operations: dict[str, list[Operation]] = {}
         self._futures: dict[str, list[Future[Any]]] = {}
         self._calls: list[tuple[Call, Future[Any]]] = []
         self._ended = False
@@ -122,7 +122,7 @@ class Pipeline:
     def __len__(self) -> int:
         return sum(map(len, self._futures.values())) + len(self._calls)
 
-    def _add(self, service: str, operation: Any, decode: Callable[[Any], Any]) -> Future[Any]:
+    def _add(self, service: str, operation: Operation, decode: Callable[[Any], Any]) -> Future[Any]:
         if self._ended:
             raise InvalidArgument("the pipeline has ended: begin another")
         future: Future[Any] = Future(decode)
@@ -135,7 +135,7 @@ class Pipeline:
         bucket, key = operations.split_target(target, key)
         return self._add(
             "reader",
-            operations.get_operation(bucket, key),
+            Read(bucket, key),
             lambda answer: operations.data_of(bucket, key, default, answer),
         )
 
@@ -144,7 +144,7 @@ class Pipeline:
         bucket, key = operations.split_target(target, key)
         return self._add(
             "reader",
-            operations.get_operation(bucket, key),
+            Read(bucket, key),
             lambda answer: operations.record_of(bucket, key, default, answer),
         )
 
@@ -179,11 +179,11 @@ class Pipeline:
 
     def assert_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
         """Add a fact; the result is False if it was there."""
-        return self._add("writer", operations.fact_operation("assert_fact", predicate, args), operations.truth)
+        return self._add("writer", operations.assert_operation(predicate, args), operations.truth)
 
     def retract_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
         """Remove a fact; the result is False if it was not there."""
-        return self._add("writer", operations.fact_operation("retract_fact", predicate, args), operations.truth)
+        return self._add("writer", operations.retract_operation(predicate, args), operations.truth)
 
     def query(
         self,

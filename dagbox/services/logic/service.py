@@ -21,12 +21,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dagbox.errors import Cancelled, DagBoxError, ServiceFailed, StoreBroken
+from dagbox.protocol.operations.base import to_wire
+from dagbox.protocol.operations.logic import ListRunning, StopQuery, logic_operation
 from dagbox.protocol.values import pack
 from dagbox.services.base import Failed, Forward, Outcome, Request
 from dagbox.services.logic.jobs import Job
-from dagbox.services.logic.operations import AT_ONCE, LogicOperations, Onward
+from dagbox.services.logic.operations import AtOnce, LogicOperations, Onward
 from dagbox.services.logic.peers import SHOW_S
-from dagbox.services.operations import Answers, operations_of, unpack_body
+from dagbox.services.operations import Answers, receive, unpack_body
 
 log = logging.getLogger("dagbox.logic")
 
@@ -169,20 +171,27 @@ class LogicService:
         self.wake()
 
     def _outcome(self, request: Request, job: Job) -> Outcome:
-        body = unpack_body(request.body)
-        result = self._operations.run(body if type(body) is dict else operations_of(body), job)
+        operations, bare = receive(request.body, logic_operation)
+        one = operations[0] if bare else None
+        result = self._operations.run(one if one is not None and not isinstance(one, DagBoxError) else operations, job)
         if isinstance(result, Onward):
-            return Forward(request, "reader", pack(result.body))
+            return Forward(request, "reader", pack(to_wire(result.body)))
         return Answers().reply(request, result)
 
     def _answer_at_once(self, request: Request) -> Outcome | None:
         try:
             body = unpack_body(request.body)
-            if type(body) is not dict or body.get("op") not in AT_ONCE:
+            if type(body) is not dict or body.get("op") not in _AT_ONCE:
                 return None
-            return self._answers.reply(request, self._operations.answer_at_once(body))
+            operation = logic_operation(body)
+            if not isinstance(operation, AtOnce):
+                return None
+            return self._answers.reply(request, self._operations.answer_at_once(operation))
         except DagBoxError as error:
             return Failed(request, error)
+
+
+_AT_ONCE = (ListRunning.op, StopQuery.op)
 
 
 def _ends(request: Request) -> float | None:

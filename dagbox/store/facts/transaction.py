@@ -51,9 +51,9 @@ def add_rule(tx: Transaction, operation: AddRule) -> str:
 
 def drop_rule(tx: Transaction, operation: DropRule) -> bool:
     """Remove a rule; whether there was one."""
-    if not isinstance(operation.rule_id, str):
-        raise InvalidArgument(f"the id of a rule is text, not {type(operation.rule_id).__name__}")
-    return tx.logic().rules.drop(operation.rule_id)
+    if not isinstance(operation.id, str):
+        raise InvalidArgument(f"the id of a rule is text, not {type(operation.id).__name__}")
+    return tx.logic().rules.drop(operation.id)
 
 
 def follow_record(

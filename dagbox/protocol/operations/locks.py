@@ -1,0 +1,200 @@
+"""Operations of the lock service. Times are whole milliseconds; the lock table checks their ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from dagbox.errors import InvalidArgument, shown_value
+from dagbox.protocol.operations.base import Operation, by_name
+from dagbox.protocol.operations.limits import DEFAULT_LEASE_MS
+from dagbox.protocol.validate import MAX_WHOLE, array, flag, kind_of, map_of, plain_text, record_key, whole
+
+
+def _number(value: object, what: str) -> int:
+    return whole(value, what, -MAX_WHOLE, 2**64)
+
+
+def _duration(value: object, what: str) -> int | None:
+    return None if value is None else _number(value, what)
+
+
+@dataclass(slots=True)
+class Acquire(Operation):
+    """Lock keys, all or none. One that may wait (`wait_ms`) is the only operation of its request.
+
+    Answer: `{"keys", "token", "owner", "shared", "ttl_ms", "left_ms", "waited_ms"}`, or the error `locked`
+    """
+
+    op = "acquire"
+    needed = ("keys",)
+    shapes: ClassVar[Mapping[str, str]] = {"keys": "[key, ...]"}
+
+    keys: Sequence[str]
+    ttl_ms: int = DEFAULT_LEASE_MS
+    wait_ms: int = 0
+    shared: bool = False
+    owner: str | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map."""
+        wire: dict[str, object] = {
+            "op": "acquire",
+            "keys": list(self.keys),
+            "ttl_ms": self.ttl_ms,
+            "wait_ms": self.wait_ms,
+            "shared": self.shared,
+        }
+        if self.owner is not None:
+            wire["owner"] = self.owner
+        return wire
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        fields = map_of(value, cls.fields, cls.label, cls.needed)
+        owner = fields.get("owner")
+        wait_ms = _number(fields.get("wait_ms", 0), "wait_ms of acquire")
+        if wait_ms < 0:
+            raise InvalidArgument("wait_ms of a lock is 0 or more")
+        return cls(
+            tuple([record_key(key) for key in array(fields["keys"], "keys of acquire")]),
+            _number(fields.get("ttl_ms", DEFAULT_LEASE_MS), "ttl_ms of acquire"),
+            wait_ms,
+            flag(fields.get("shared", False), "shared of acquire"),
+            None if owner is None else plain_text(owner, "owner of acquire"),
+        )
+
+
+@dataclass(slots=True)
+class Renew(Operation):
+    """Have a lease live `ttl_ms` from now on, as long as at first if it is left out.
+
+    Answer: the same as for `acquire`, without `waited_ms`, or the error `lease_lost`
+    """
+
+    op = "renew"
+    needed = ("token",)
+
+    token: int
+    ttl_ms: int | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map."""
+        wire: dict[str, object] = {"op": "renew", "token": self.token}
+        if self.ttl_ms is not None:
+            wire["ttl_ms"] = self.ttl_ms
+        return wire
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        fields = map_of(value, cls.fields, cls.label, cls.needed)
+        return cls(_number(fields["token"], "token of renew"), _duration(fields.get("ttl_ms"), "ttl_ms of renew"))
+
+
+@dataclass(slots=True)
+class Release(Operation):
+    """Give a lease back.
+
+    Answer: true, or the error `lease_lost`
+    """
+
+    op = "release"
+    needed = ("token",)
+
+    token: int
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map."""
+        return {"op": "release", "token": self.token}
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        return cls(_number(map_of(value, cls.fields, cls.label, cls.needed)["token"], "token of release"))
+
+
+@dataclass(slots=True)
+class Force(Operation):
+    """Take a key from whoever holds it.
+
+    Answer: the leases that were taken away, as `renew` answers them
+    """
+
+    op = "force"
+    needed = ("key",)
+
+    key: str
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map."""
+        return {"op": "force", "key": self.key}
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        return cls(record_key(map_of(value, cls.fields, cls.label, cls.needed)["key"]))
+
+
+@dataclass(slots=True)
+class ListLocks(Operation):
+    """List the leases on each key, sorted by key; a key that is only waited for has a row with token 0.
+
+    Answer: `[{"key", "owner", "shared", "token", "left_ms", "ttl_ms", "waiting"}, ...]`
+    """
+
+    op = "list"
+
+    prefix: str = ""
+    after: str = ""
+    limit: int | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map."""
+        wire: dict[str, object] = {"op": "list"}
+        if self.prefix:
+            wire["prefix"] = self.prefix
+        if self.after:
+            wire["after"] = self.after
+        if self.limit is not None:
+            wire["limit"] = self.limit
+        return wire
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        fields = map_of(value, cls.fields, cls.label)
+        limit = fields.get("limit")
+        return cls(
+            plain_text(fields.get("prefix", ""), "prefix of list"),
+            plain_text(fields.get("after", ""), "after of list"),
+            None if limit is None else whole(limit, "limit of list"),
+        )
+
+
+@dataclass(slots=True)
+class LockStats(Operation):
+    """Return the figures of the lock table and its journal.
+
+    Answer: a map of figures
+    """
+
+    op = "stats"
+
+
+LockOperation = Acquire | Renew | Release | Force | ListLocks | LockStats
+LOCK_OPERATIONS: dict[str, type[LockOperation]] = by_name(Acquire, Renew, Release, Force, ListLocks, LockStats)
+
+
+def lock_operation(value: object) -> LockOperation:
+    """Make an operation of the lock service from what a peer sent. Raises InvalidArgument, LimitExceeded."""
+    if not isinstance(value, Mapping):
+        raise InvalidArgument(f"a lock operation is a map, not {kind_of(value)}")
+    name = value.get("op")
+    kind = LOCK_OPERATIONS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        known = ", ".join(LOCK_OPERATIONS)
+        raise InvalidArgument(f"unknown lock operation {shown_value(name)}: the operations are {known}")
+    return kind.from_wire(value)

@@ -1,0 +1,245 @@
+"""Operations of the reader. Those of one request see one snapshot.
+
+A record that is not there, or whose bucket is not there, is `found` false, version 0, data nil.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from dagbox.errors import InvalidArgument, LimitExceeded
+from dagbox.protocol.operations.base import Operation, by_name, operation_from_wire
+from dagbox.protocol.operations.limits import MAX_OPERATIONS, MAX_PAGE_RECORDS, PAGE_RECORDS
+from dagbox.protocol.validate import (
+    are_plain_pairs,
+    array,
+    bucket_name,
+    flag,
+    kind_of,
+    map_of,
+    record_key,
+    text,
+    whole,
+)
+from dagbox.protocol.values import MAX_KEY_BYTES
+
+Relations = Mapping[str, object]
+"""Name -> relation, as `dagbox.relations.planner` describes them; it checks them, under the limits of the reader."""
+
+
+@dataclass(slots=True)
+class Read(Operation):
+    """Read a record, with the records that its relations lead to.
+
+    Answer: `{"bucket", "key", "found", "version", "data", "relations"?, "more"?}`: data a binary, or nil
+    """
+
+    op = "read"
+    label = "a read"
+    needed = ("bucket", "key")
+    shapes: ClassVar[Mapping[str, str]] = {"relations": "{name: relation}"}
+
+    bucket: str
+    key: str
+    relations: Relations | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map; `op` is left out."""
+        if self.relations is None:
+            return {"bucket": self.bucket, "key": self.key}
+        return {"bucket": self.bucket, "key": self.key, "relations": self.relations}
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        fields = map_of(value, cls.fields, cls.label, cls.needed)
+        relations = fields.get("relations")
+        if relations is not None and not isinstance(relations, Mapping):
+            raise InvalidArgument(f"relations is a map of names to relations, not {kind_of(relations)}")
+        return cls(bucket_name(fields["bucket"]), record_key(fields["key"]), relations)
+
+
+@dataclass(slots=True)
+class GetMany(Operation):
+    """Read many records at once.
+
+    Answer: `[[version, data] or nil, ...]`, in order
+    """
+
+    op = "get_many"
+    needed = ("refs",)
+    shapes: ClassVar[Mapping[str, str]] = {"refs": "[[bucket, key], ...]"}
+
+    refs: Sequence[tuple[str, str]]
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map."""
+        return {"op": "get_many", "refs": self.refs}
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        return cls(_pairs(map_of(value, cls.fields, cls.label, cls.needed)["refs"]))
+
+
+def _pairs(refs: object) -> Sequence[tuple[str, str]]:
+    pairs = array(refs, "the field 'refs' of get_many")
+    if len(pairs) > MAX_OPERATIONS:
+        raise LimitExceeded("number of refs in one get_many", len(pairs), MAX_OPERATIONS)
+    return pairs if are_plain_pairs(pairs) else [_pair(pair, position) for position, pair in enumerate(pairs)]
+
+
+def _pair(pair: object, position: int) -> tuple[str, str]:
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        raise InvalidArgument(f"refs of get_many are pairs [bucket, key], number {position} is {kind_of(pair)}")
+    return bucket_name(pair[0]), record_key(pair[1])
+
+
+@dataclass(slots=True)
+class Scan(Operation):
+    """Read a page of a bucket, in the order of the keys.
+
+    A page has up to `limit` records, fewer if their keys and data would pass `PAGE_BYTES`. `start` is the lowest key,
+    included, and `stop` the bound above, excluded, in both directions. While `more` is true, the next page is the
+    same operation with `after` set to the last key of this one. With `keys_only` the data of each entry is nil.
+
+    Answer: `{"entries": [[key, version, data], ...], "more": bool}`
+    """
+
+    op = "scan"
+    needed = ("bucket",)
+
+    bucket: str
+    prefix: str = ""
+    start: str | None = None
+    stop: str | None = None
+    after: str | None = None
+    limit: int = PAGE_RECORDS
+    reverse: bool = False
+    keys_only: bool = False
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map."""
+        wire: dict[str, object] = {"op": "scan", "bucket": self.bucket}
+        if self.prefix:
+            wire["prefix"] = self.prefix
+        for name, bound in (("start", self.start), ("stop", self.stop), ("after", self.after)):
+            if bound is not None:
+                wire[name] = bound
+        if self.reverse:
+            wire["reverse"] = True
+        if self.keys_only:
+            wire["keys_only"] = True
+        wire["limit"] = self.limit
+        return wire
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        fields = map_of(value, cls.fields, cls.label, cls.needed)
+        prefix, limit = fields.get("prefix"), fields.get("limit")
+        return cls(
+            bucket_name(fields["bucket"]),
+            "" if prefix is None else text(prefix, "the prefix of scan", MAX_KEY_BYTES, empty=True),
+            _bound(fields.get("start"), "start"),
+            _bound(fields.get("stop"), "stop"),
+            _bound(fields.get("after"), "after"),
+            PAGE_RECORDS if limit is None else whole(limit, "the limit of a page of scan", 1, MAX_PAGE_RECORDS),
+            flag(fields.get("reverse", False), "the field 'reverse' of scan"),
+            flag(fields.get("keys_only", False), "the field 'keys_only' of scan"),
+        )
+
+    def page(self, limit: int, after: str | None) -> Scan:
+        """Return the operation for the page of so many records behind a key; None: the first page."""
+        return replace(self, limit=limit, after=after)
+
+
+def _bound(value: object, name: str) -> str | None:
+    return None if value is None else text(value, f"the field {name!r} of scan", MAX_KEY_BYTES)
+
+
+@dataclass(slots=True)
+class Buckets(Operation):
+    """Count the records of each bucket.
+
+    Answer: `{name: number of records}`
+    """
+
+    op = "buckets"
+
+
+@dataclass(slots=True)
+class StoreStats(Operation):
+    """Return the figures of the store.
+
+    Answer: a map of figures
+    """
+
+    op = "stats"
+
+
+@dataclass(slots=True)
+class FetchRows(Operation):
+    """Complete the rows of a query whose keys logic has found: what it forwards to the reader.
+
+    Answer: the same without `fetch`, and `"nodes": {variable: {key: object}}`, each object as a read answers it
+    """
+
+    op = "rows"
+    needed = ("columns", "rows", "fetch")
+    shapes: ClassVar[Mapping[str, str]] = {"fetch": '{variable: {"bucket", "relations"?}}'}
+
+    columns: Sequence[object]
+    rows: Sequence[object]
+    fetch: Mapping[object, object]
+    more: bool = False
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map."""
+        return {"op": "rows", "columns": self.columns, "rows": self.rows, "more": self.more, "fetch": self.fetch}
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        fields = map_of(value, cls.fields, cls.label, cls.needed)
+        columns = array(fields["columns"], "the columns of rows")
+        rows = array(fields["rows"], "the rows of rows")
+        fetch = fields["fetch"]
+        if not isinstance(fetch, Mapping):
+            raise InvalidArgument(f"the fetch of rows is a map, not {kind_of(fetch)}")
+        return cls(columns, rows, fetch, flag(fields.get("more", False), "more"))
+
+
+@dataclass(slots=True)
+class ReturnValue(Operation):
+    """Return a value that logic has already: what stood in the request beside rows to fetch.
+
+    Answer: the value
+    """
+
+    op = "value"
+    needed = ("value",)
+
+    value: object
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the map."""
+        return {"op": "value", "value": self.value}
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        return cls(map_of(value, cls.fields, cls.label, cls.needed)["value"])
+
+
+ReaderOperation = Read | GetMany | Scan | Buckets | StoreStats | FetchRows | ReturnValue
+READER_OPERATIONS: dict[str, type[ReaderOperation]] = by_name(
+    Read, GetMany, Scan, Buckets, StoreStats, FetchRows, ReturnValue
+)
+
+
+def reader_operation(value: object) -> ReaderOperation:
+    """Make an operation of the reader from what a peer sent. Raises InvalidArgument, LimitExceeded."""
+    return operation_from_wire(value, READER_OPERATIONS, "reader", Read)

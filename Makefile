@@ -24,6 +24,7 @@ check: $(VENV)/.ready  ## style, types, import rules, generated files
 	$(BIN)/python scripts/unasync.py --check
 	$(BIN)/python scripts/cli_docs.py --check
 	$(BIN)/python scripts/shell_docs.py --check
+	$(BIN)/python scripts/protocol_docs.py --check
 
 bench: $(VENV)/.ready  ## measure against the peers
 	$(BIN)/python -m dagbox.bench

@@ -74,7 +74,7 @@ def test_every_error_is_in_the_protocol() -> None:
     assert {cls.code for cls in classes if "code" in vars(cls)} - {"error"} <= codes
 
 
-@pytest.mark.parametrize("script", ["scripts/cli_docs.py"])
+@pytest.mark.parametrize("script", ["scripts/cli_docs.py", "scripts/protocol_docs.py"])
 def test_generated_pages_are_as_they_would_be_generated(script: str) -> None:
     ended = subprocess.run([sys.executable, script, "--check"], cwd=ROOT, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")

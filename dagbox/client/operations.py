@@ -452,7 +452,7 @@ def rule_text(rule: Any) -> str:
     """
     if not isinstance(rule, Mapping):
         return text("a rule", rule)
-    from dagbox.datalog.data import from_data
+    from dagbox.datalog.language.data import from_data
 
     return str(from_data(rule))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dagbox.datalog.answers import Answers
-from dagbox.datalog.budget import Budget, Progress
-from dagbox.datalog.engine import Engine
-from dagbox.datalog.facts import FactSource, MemoryFacts
-from dagbox.datalog.program import Program
+from dagbox.datalog.engine.answers import Answers
+from dagbox.datalog.engine.budget import Budget, Progress
+from dagbox.datalog.engine.facts import FactSource, MemoryFacts
+from dagbox.datalog.engine.query import Engine
+from dagbox.datalog.language.program import Program
 
 __all__ = ["Answers", "Budget", "Engine", "FactSource", "MemoryFacts", "Program", "Progress"]

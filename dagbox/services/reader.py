@@ -30,7 +30,8 @@ from dagbox.protocol.operations.reads import (
     reader_operation,
 )
 from dagbox.protocol.validate import map_of
-from dagbox.relations.planner import Budget, KeyQuery, Limits, NeedRecords, Planner
+from dagbox.relations.limits import ReadBudget, ReadLimits
+from dagbox.relations.planner import KeyQuery, NeedRecords, Planner
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import Answers, receive
 from dagbox.store.base import Snapshot, Store, Stored
@@ -64,13 +65,13 @@ class Reader:
     def __init__(
         self,
         store: Store,
-        limits: Limits | None = None,
+        limits: ReadLimits | None = None,
         resolver: Resolver | None = None,
         close_store: Callable[[], None] | None = None,
     ) -> None:
         self._store = store
         self._close_store = close_store
-        self._limits = limits or Limits()
+        self._limits = limits or ReadLimits()
         self._resolver = resolver
         self._answers = Answers()
         self.broken: DagBoxError | None = None
@@ -139,7 +140,7 @@ class Reader:
         The limits count over all of them, and reads with relations fetch each record once for all of them. An
         operation that could not be made is the error of making it.
         """
-        budget = Budget(self._limits)
+        budget = ReadBudget(self._limits)
         planner: Planner | None = None
         planned: list[tuple[int, Callable[[Planner], Any]]] = []
         results: list[Any] = []
@@ -161,7 +162,7 @@ class Reader:
                 results[position] = result(planner)
         return results
 
-    def _execute_flat(self, operation: ReaderOperation | DagBoxError, snapshot: Snapshot, budget: Budget) -> Any:
+    def _execute_flat(self, operation: ReaderOperation | DagBoxError, snapshot: Snapshot, budget: ReadBudget) -> Any:
         if isinstance(operation, GetMany):
             found = fetch_many(operation.refs, snapshot, budget)
             return [None if stored is None else stored[:2] for stored in found]
@@ -241,7 +242,7 @@ def _no_resolver(query: KeyQuery) -> LogicError:
     )
 
 
-def _read(operation: Read, snapshot: Snapshot, budget: Budget) -> dict[str, Any]:
+def _read(operation: Read, snapshot: Snapshot, budget: ReadBudget) -> dict[str, Any]:
     bucket, key = operation.bucket, operation.key
     stored = snapshot.get(bucket, key)
     if stored is None:
@@ -251,7 +252,7 @@ def _read(operation: Read, snapshot: Snapshot, budget: Budget) -> dict[str, Any]
     return {"bucket": bucket, "key": key, "found": True, "version": stored[0], "data": data}
 
 
-def fetch_many(refs: Sequence[tuple[str, str]], snapshot: Snapshot, budget: Budget) -> list[Stored | None]:
+def fetch_many(refs: Sequence[tuple[str, str]], snapshot: Snapshot, budget: ReadBudget) -> list[Stored | None]:
     """Records in order, read in chunks that grow, so that large ones meet the limit before all are in memory.
 
     Raises:

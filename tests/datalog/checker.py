@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dagbox.datalog.program import Program
-from dagbox.datalog.terms import Aggregate, Atom, Compare, Not, Rule
-from dagbox.datalog.text import parse_goal, parse_rule
-from dagbox.datalog.why import Proof
+from dagbox.datalog.language.parser import parse_goal, parse_rule
+from dagbox.datalog.language.program import Program
+from dagbox.datalog.language.terms import Aggregate, Atom, Compare, Not, Rule
+from dagbox.datalog.proofs.why import Proof
 from tests.datalog import naive
 
 

@@ -9,8 +9,8 @@ import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dagbox.datalog.program import Program
-from dagbox.datalog.terms import Aggregate, Arith, Atom, Compare, Const, Literal, Not, Rule, Var, variables
+from dagbox.datalog.language.program import Program
+from dagbox.datalog.language.terms import Aggregate, Arith, Atom, Compare, Const, Literal, Not, Rule, Var, variables
 
 Facts = dict[str, set[tuple[Any, ...]]]
 Binding = dict[str, Any]

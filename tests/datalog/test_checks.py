@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dagbox.datalog import Engine, MemoryFacts, Program
-from dagbox.datalog.text import parse_program
+from dagbox.datalog.language.parser import parse_program
 from dagbox.errors import (
     ArityMismatch,
     BadFact,

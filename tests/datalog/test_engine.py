@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dagbox.datalog import Budget, Engine, MemoryFacts, Program, Progress
-from dagbox.datalog.explain import explain
-from dagbox.datalog.why import why, why_not
+from dagbox.datalog.proofs.explain import explain
+from dagbox.datalog.proofs.why import why, why_not
 from dagbox.errors import (
     Cancelled,
     EvaluationFailed,

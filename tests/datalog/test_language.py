@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagbox.datalog.data import from_data, goal_from_data, goal_to_data, to_data
-from dagbox.datalog.terms import (
+from dagbox.datalog.language.data import from_data, goal_from_data, goal_to_data, to_data
+from dagbox.datalog.language.parser import parse_goal, parse_program, parse_rule
+from dagbox.datalog.language.terms import (
     AGGREGATES,
     COMPARISONS,
     PRECEDENCE,
@@ -26,7 +27,6 @@ from dagbox.datalog.terms import (
     Var,
     constant,
 )
-from dagbox.datalog.text import parse_goal, parse_program, parse_rule
 from dagbox.errors import InvalidArgument, RuleSyntax
 
 SAMPLES = [

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dagbox.datalog import Engine, MemoryFacts, Program
-from dagbox.datalog.text import parse_goal
-from dagbox.datalog.why import why, why_not
+from dagbox.datalog.language.parser import parse_goal
+from dagbox.datalog.proofs.why import why, why_not
 from tests.datalog import naive
 from tests.datalog.checker import check_proof
 from tests.datalog.programs import Choose, Maker

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagbox.datalog.facts import MemoryFacts
+from dagbox.datalog.engine.facts import MemoryFacts
 from dagbox.errors import ArityMismatch, BadFact, InvalidArgument
 from dagbox.store.base import AssertFact, Batch, Put, RetractFact, Store
 from dagbox.store.facts.page import facts_page

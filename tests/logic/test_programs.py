@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dagbox.datalog import Program
-from dagbox.datalog.text import parse_goal, parse_program
+from dagbox.datalog.language.parser import parse_goal, parse_program
 from dagbox.protocol.operations.logic import Query, Why
 from dagbox.services.logic.jobs import Job
 from dagbox.services.logic.operations import LogicOperations

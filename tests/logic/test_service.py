@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dagbox.datalog.budget import Progress
+from dagbox.datalog.engine.budget import Progress
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, QueryDeadline, QueryLimit, UnknownPredicate
 from dagbox.protocol.operations.logic import Query
 from dagbox.protocol.values import pack, unpack

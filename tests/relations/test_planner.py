@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, LimitExceeded, LogicError
 from dagbox.protocol.values import Ref, pack
-from dagbox.relations.planner import MAX_DEPTH, Budget, Limits, NeedKeys, NeedRecords, Planner
+from dagbox.relations.limits import MAX_DEPTH, ReadBudget, ReadLimits
+from dagbox.relations.planner import NeedKeys, NeedRecords, Planner
 
 Records = dict[tuple[str, str], Any]
 
@@ -30,8 +31,8 @@ class Driver:
         self.asked: list[list[tuple[str, str]]] = []
         self.queried: list[list[tuple[str, str, str]]] = []
 
-    def run(self, *operations: object, limits: Limits | None = None) -> list[Any]:
-        planner = Planner(Budget(limits or Limits()))
+    def run(self, *operations: object, limits: ReadLimits | None = None) -> list[Any]:
+        planner = Planner(ReadBudget(limits or ReadLimits()))
         tickets = [planner.add(operation) for operation in operations]
         while (need := planner.step()) is not None:
             if isinstance(need, NeedRecords):
@@ -43,7 +44,7 @@ class Driver:
                 planner.give_keys([self._answer(q.relation.query, q.key) for q in need.queries])
         return [planner.result(ticket) for ticket in tickets]
 
-    def one(self, operation: object, limits: Limits | None = None) -> Any:
+    def one(self, operation: object, limits: ReadLimits | None = None) -> Any:
         return self.run(operation, limits=limits)[0]
 
     def _found(self, ref: tuple[str, str]) -> Found | None:
@@ -152,7 +153,7 @@ def test_the_planner_equals_a_recursive_reading(records: Records, reads: list[tu
 def test_a_limit_of_nodes_fails_a_read_or_changes_nothing(records: Records, relations: Any, nodes: int) -> None:
     operation = {"bucket": "a", "key": "k0", "relations": relations}
     try:
-        limited = Driver(records).one(operation, Limits(nodes=nodes))
+        limited = Driver(records).one(operation, ReadLimits(nodes=nodes))
     except LimitExceeded as error:
         limited = error
     whole = naive_read(records, "a", "k0", relations)
@@ -335,7 +336,7 @@ READ = {"bucket": "u", "key": "a"}
 )
 def test_bad_reads_are_typed_errors_that_name_what_was_wrong(operation: Any, kind: type, words: str) -> None:
     with pytest.raises(kind) as caught:
-        Planner(Budget(Limits())).add(operation)
+        Planner(ReadBudget(ReadLimits())).add(operation)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -354,9 +355,9 @@ def test_the_depth_has_a_limit() -> None:
     assert (caught.value.value, caught.value.maximum) == (33, 32)
     with pytest.raises(LimitExceeded):
         Driver({}).one(READ | {"relations": nested(100_000)})
-    assert Driver({}).one(READ | {"relations": nested(MAX_DEPTH)}, Limits(depth=MAX_DEPTH))
+    assert Driver({}).one(READ | {"relations": nested(MAX_DEPTH)}, ReadLimits(depth=MAX_DEPTH))
     with pytest.raises(LimitExceeded):
-        Limits(depth=MAX_DEPTH + 1)
+        ReadLimits(depth=MAX_DEPTH + 1)
 
 
 def test_a_million_relations_are_refused_quickly() -> None:
@@ -372,7 +373,7 @@ def test_a_million_relations_are_refused_quickly() -> None:
 
 
 def test_relations_count_over_all_levels_and_reads_of_a_request() -> None:
-    planner = Planner(Budget(Limits(relations=5)))
+    planner = Planner(ReadBudget(ReadLimits(relations=5)))
     planner.add(READ | {"relations": nested(3)})
     planner.add(READ | {"relations": nested(2)})
     with pytest.raises(LimitExceeded, match="number of relations in one request is 6, the most allowed is 5"):
@@ -390,8 +391,8 @@ def test_a_graph_that_explodes_meets_the_limit_of_nodes_and_other_reads_go_on() 
 def test_data_has_a_limit_counted_wherever_it_stands() -> None:
     driver = Driver({("u", "a"): {"x": b"." * 1000, "r": [Ref("u", "a")] * 3}})
     size = len(pack(driver.records["u", "a"]))
-    assert driver.one(READ | {"relations": nested(1)}, Limits(data_bytes=4 * size))["found"]
-    result = driver.one(READ | {"relations": nested(1)}, Limits(data_bytes=4 * size - 1))
+    assert driver.one(READ | {"relations": nested(1)}, ReadLimits(data_bytes=4 * size))["found"]
+    result = driver.one(READ | {"relations": nested(1)}, ReadLimits(data_bytes=4 * size - 1))
     assert isinstance(result, LimitExceeded)
     assert result.value == 4 * size
 
@@ -400,7 +401,7 @@ def test_large_records_meet_the_limit_before_all_are_read() -> None:
     records = {("u", f"k{i}"): {"x": b"." * 1000} for i in range(5000)}
     driver = Driver(records)
     relations = {"all": {"keys": [key for _, key in records], "bucket": "u"}}
-    result = driver.one({"bucket": "u", "key": "k0", "relations": relations}, Limits(data_bytes=50_000))
+    result = driver.one({"bucket": "u", "key": "k0", "relations": relations}, ReadLimits(data_bytes=50_000))
     assert isinstance(result, LimitExceeded)
     assert sum(len(refs) for refs in driver.asked) <= 257
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from driving import Ask, answer_of, new_request
 
 from dagbox.services.base import Service
 from dagbox.store.memory import MemoryStore
+from tests.services.driving import Ask, answer_of, new_request
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from driving import Ask, answer_of, new_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,12 +22,14 @@ from dagbox.errors import (
 from dagbox.protocol.operations.limits import MAX_OPERATIONS, MAX_PAGE_RECORDS, PAGE_BYTES, PAGE_RECORDS
 from dagbox.protocol.operations.reads import GetMany, Read, Scan
 from dagbox.protocol.values import Ref, pack, unpack
-from dagbox.relations.planner import KeyQuery, Limits
+from dagbox.relations.limits import ReadLimits
+from dagbox.relations.planner import KeyQuery
 from dagbox.services.base import Failed, Request
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Delete, Put, Snapshot
 from dagbox.store.memory import MemoryStore
+from tests.services.driving import Ask, answer_of, new_request
 
 
 def put_all(store: MemoryStore, bucket: str, records: dict[str, Any]) -> None:
@@ -377,7 +378,7 @@ def test_a_scan_whose_bucket_is_emptied_between_pages_ends(reader: Reader, store
 
 def test_the_bytes_of_a_request_have_a_limit_whatever_its_operations(store: MemoryStore, ask: Ask) -> None:
     put_all(store, "u", {"k": b"." * 1000})
-    reader = Reader(store, Limits(data_bytes=3500))
+    reader = Reader(store, ReadLimits(data_bytes=3500))
     read, many = {"bucket": "u", "key": "k"}, {"op": "get_many", "refs": [["u", "k"]] * 3}
     scan, nested = {"op": "scan", "bucket": "u"}, read | {"relations": {"r": [["u", "k"], ["u", "k"]]}}
     for operations in (
@@ -396,7 +397,7 @@ def test_the_bytes_of_a_request_have_a_limit_whatever_its_operations(store: Memo
 
 def test_get_many_stops_reading_when_the_limit_is_met(store: MemoryStore) -> None:
     put_all(store, "u", {f"k{i}": b"." * 1000 for i in range(2000)})
-    reader = Reader(store, Limits(data_bytes=50_000))
+    reader = Reader(store, ReadLimits(data_bytes=50_000))
     sizes = []
     with store.snapshot() as snapshot:
         inner = snapshot.get_many

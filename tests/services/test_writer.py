@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import Ask, answer_of, new_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +31,7 @@ from dagbox.services.writer import SWEEP_AGAIN_S, SWEEP_EVERY_S, SWEEP_RECORDS, 
 from dagbox.store.base import AddRule, Applied, AssertFact, Batch, Check, Delete, DropRule, Fence, Put, RetractFact
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.memory import MemoryStore
+from tests.services.driving import Ask, answer_of, new_request
 
 ONE = pack(1)
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
-from store_contract import Clock, StoreContract
 
 from dagbox.errors import Conflict, Fenced
 from dagbox.store.base import Applied, Batch, Check, Delete, Fence, Operation, Put, Snapshot, Store
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 from dagbox.store.memory import MemoryStore
+from tests.store.contract import Clock, StoreContract
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from dagbox.protocol.validate import (
 from dagbox.protocol.values import MAX_KEY_BYTES
 
 Relations = Mapping[str, object]
-"""Name -> relation, as `dagbox.relations.planner` describes them; it checks them, under the limits of the reader."""
+"""Name -> relation, as `dagbox.relations.parse` describes them; it checks them, under the limits of the reader."""
 
 
 @dataclass(slots=True)

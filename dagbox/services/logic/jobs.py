@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dagbox.errors import Cancelled, QueryDeadline
 
 if TYPE_CHECKING:
-    from dagbox.datalog.budget import Budget, Progress
+    from dagbox.datalog.engine.budget import Budget, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Job:
         Args:
             timeout_s: how long the query may take; None: as long as the job has.
         """
-        from dagbox.datalog.budget import Budget
+        from dagbox.datalog.engine.budget import Budget
 
         began, self.progress = time.monotonic(), (0, 0)
         spans = [limits.seconds, timeout_s, None if self.ends is None else self.ends - began]

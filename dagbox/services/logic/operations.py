@@ -165,7 +165,7 @@ class LogicOperations:
         return FetchRows(list(answers.columns), kept, fetch, more)
 
     def _why(self, operation: Why, snapshot: Snapshot, job: Job) -> Any:
-        from dagbox.datalog.why import why, why_not
+        from dagbox.datalog.proofs.why import why, why_not
 
         goal, params = _goal(operation.goal, job), operation.params
         engine = self._book.engine(snapshot)
@@ -178,7 +178,7 @@ class LogicOperations:
         return None if missing is None else missing.to_data()
 
     def _explain(self, operation: Explain, snapshot: Snapshot, job: Job) -> Any:
-        from dagbox.datalog.explain import explain
+        from dagbox.datalog.proofs.explain import explain
 
         return explain(self._book.engine(snapshot), _goal(operation.goal, job), facts_of(snapshot)).to_data()
 

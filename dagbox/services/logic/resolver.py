@@ -12,7 +12,8 @@ from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument
 from dagbox.protocol.values import Ref
-from dagbox.relations.planner import ByQuery, KeyQuery
+from dagbox.relations.parse import ByQuery
+from dagbox.relations.planner import KeyQuery
 from dagbox.services.logic.jobs import Job, QueryLimits
 from dagbox.services.logic.rules import RuleBook, bucket_of, facts_of
 from dagbox.store.base import Snapshot

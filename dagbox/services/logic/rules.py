@@ -17,8 +17,8 @@ from dagbox.store.facts.schema import read_mark
 from dagbox.store.facts.stored import StoredFacts
 
 if TYPE_CHECKING:
-    from dagbox.datalog.budget import Budget
-    from dagbox.datalog.engine import Engine
+    from dagbox.datalog.engine.budget import Budget
+    from dagbox.datalog.engine.query import Engine
 
 _KEPT = 4
 """Compiled rule sets that are kept: snapshots of a little while ago may still be in use."""
@@ -41,8 +41,8 @@ class RuleBook:
         return engine
 
     def _compile(self, snapshot: Snapshot, number: int) -> Engine:
-        from dagbox.datalog.engine import Engine
-        from dagbox.datalog.program import Program
+        from dagbox.datalog.engine.query import Engine
+        from dagbox.datalog.language.program import Program
 
         engine = Engine(Program(parse_stored(stored_rules(snapshot.tables))))
         kept = sorted(self._engines)[1 - _KEPT :]
@@ -55,7 +55,7 @@ def facts_of(snapshot: Snapshot, budget: Budget | None = None) -> StoredFacts:
     check = None if budget is None else budget.check
     if check is None:
         return StoredFacts(snapshot.tables)
-    from dagbox.datalog.budget import Progress
+    from dagbox.datalog.engine.budget import Progress
 
     return StoredFacts(snapshot.tables, partial(check, Progress(0, 0)))
 
@@ -70,7 +70,7 @@ def goal_of(value: object) -> Any:
     if isinstance(value, str) and value:
         return value
     if isinstance(value, list | tuple) and value:
-        from dagbox.datalog.data import goal_from_data
+        from dagbox.datalog.language.data import goal_from_data
 
         return goal_from_data(value)
     raise InvalidArgument("a goal is text, such as needs(a, X), or an array of conditions as data")
@@ -83,9 +83,9 @@ def shown_goal(goal: Any) -> str:
 
 def bucket_of(engine: Engine, goal: Any, variable: str) -> str | None:
     """The bucket whose keys a variable of a goal has, as declarations and derivations say; None if none does."""
-    from dagbox.datalog.program import ANY, NUMBER, TEXT
-    from dagbox.datalog.terms import Atom, Var
-    from dagbox.datalog.text import parse_goal
+    from dagbox.datalog.language.parser import parse_goal
+    from dagbox.datalog.language.program import ANY, NUMBER, TEXT
+    from dagbox.datalog.language.terms import Atom, Var
 
     conditions: Sequence[Any] = parse_goal(goal) if isinstance(goal, str) else goal
     for condition in conditions:

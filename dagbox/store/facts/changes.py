@@ -269,7 +269,7 @@ def _name_key(predicate: object) -> bytes:
 
 def _check_name(predicate: str) -> None:
     """Refuse a name that the language could not ask for. (Imported late: few batches bring a new predicate.)"""
-    from dagbox.datalog.terms import is_name
+    from dagbox.datalog.language.terms import is_name
 
     if not is_name(predicate):
         raise _bad_name(predicate)

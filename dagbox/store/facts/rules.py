@@ -26,8 +26,8 @@ from dagbox.store.facts.schema import DERIVATIONS, Signature, write_signatures
 from dagbox.store.tables import META, RULES
 
 if TYPE_CHECKING:
-    from dagbox.datalog.program import Program
-    from dagbox.datalog.terms import Statement
+    from dagbox.datalog.language.program import Program
+    from dagbox.datalog.language.terms import Statement
 
 _RULE = b"r"
 _AFTER_RULES = b"s"
@@ -68,7 +68,7 @@ _MOST_PARSED = 10_000
 
 
 def _statement(text: str) -> Statement:
-    from dagbox.datalog.text import parse_rule
+    from dagbox.datalog.language.parser import parse_rule
 
     statement = _parsed.get(text)
     if statement is None:
@@ -115,7 +115,7 @@ class RuleChanges:
         """
         if not self._facts.rules_change:
             return
-        from dagbox.datalog.program import Program
+        from dagbox.datalog.language.program import Program
 
         rules = stored_rules(self._tx)
         program = Program(parse_stored(rules), self._facts.arities())
@@ -146,7 +146,7 @@ class RuleChanges:
 
     def _follow(self, rules: list[StoredRule], retyped: set[str]) -> None:
         """Drop the spaces of declarations that are gone; build those of new ones, and of retyped predicates anew."""
-        from dagbox.datalog.terms import Derivation
+        from dagbox.datalog.language.terms import Derivation
 
         wanted: dict[str, list[Derived]] = {}
         for rule, statement in zip(rules, parse_stored(rules), strict=True):
@@ -192,7 +192,7 @@ def _signatures(program: Program) -> dict[str, Signature]:
 
 
 def _predicates(statement: Statement) -> list[str]:
-    from dagbox.datalog.terms import Atom, Compare, Not, Rule
+    from dagbox.datalog.language.terms import Atom, Compare, Not, Rule
 
     if not isinstance(statement, Rule):
         return [statement.predicate]

@@ -1,6 +1,6 @@
 """Facts as a snapshot has them: what the engine reads, and pages of them for people and programs.
 
-`StoredFacts` is a `FactSource` (`dagbox.datalog.facts`): it reads postings when they are asked for and keeps none.
+`StoredFacts` is a `FactSource`: it reads postings when they are asked for and keeps none.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 import pytest
-from lossy_store import LossyStore
 
 from dagbox.errors import (
     Cancelled,
@@ -28,6 +27,7 @@ from dagbox.services.lock.service import MAX_OPERATIONS, RELOAD_PAUSE_S, WAITS, 
 from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Put
 from dagbox.store.memory import MemoryStore
+from tests.services.lock.lossy_store import LossyStore
 
 
 def service_on(store: LossyStore, now: float = 0.0, boot: str = "boot") -> LockService:

@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dagbox.datalog.core import Core, CoreProgram
-from dagbox.datalog.program import bound_variables
-from dagbox.datalog.terms import Atom, Expr, Literal, Not, Var, terms_of, variables
+from dagbox.datalog.engine.core import Core, CoreProgram
+from dagbox.datalog.language.program import bound_variables
+from dagbox.datalog.language.terms import Atom, Expr, Literal, Not, Var, terms_of, variables
 
 
 @dataclass(frozen=True, slots=True)

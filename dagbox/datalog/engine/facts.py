@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from operator import itemgetter
 from typing import Any, Protocol
 
-from dagbox.datalog.terms import Value, constant, is_name
+from dagbox.datalog.language.terms import Value, constant, is_name
 from dagbox.errors import ArityMismatch, BadFact
 
 Fact = tuple[Value, ...]

@@ -8,8 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dagbox.datalog.program import Program
-from dagbox.datalog.terms import Aggregate, Arg, Arith, Atom, Compare, Expr, Literal, Not, Param, Rule, Var, variables
+from dagbox.datalog.language.program import Program
+from dagbox.datalog.language.terms import (
+    Aggregate,
+    Arg,
+    Arith,
+    Atom,
+    Compare,
+    Expr,
+    Literal,
+    Not,
+    Param,
+    Rule,
+    Var,
+    variables,
+)
 
 
 @dataclass(frozen=True, slots=True)

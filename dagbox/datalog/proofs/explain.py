@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dagbox.datalog.engine import Engine, Goal
-from dagbox.datalog.facts import FactSource
-from dagbox.datalog.plan import Absent, Assign, Filter, Node, NodePlan, Plan, Read, stored_name
-from dagbox.datalog.terms import Atom
+from dagbox.datalog.engine.facts import FactSource
+from dagbox.datalog.engine.plan import Absent, Assign, Filter, Node, NodePlan, Plan, Read, stored_name
+from dagbox.datalog.engine.query import Engine, Goal
+from dagbox.datalog.language.terms import Atom
 
 
 @dataclass(frozen=True, slots=True)

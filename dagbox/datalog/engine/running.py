@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dagbox.datalog.budget import Meter
-from dagbox.datalog.codegen import RuleCode, compile_rule
-from dagbox.datalog.core import Core
-from dagbox.datalog.facts import FactSource, splitter
-from dagbox.datalog.plan import EachPlan, Node, NodePlan, Plan, WalkPlan
-from dagbox.datalog.tables import GroupedRows, Layer, Link, RunningRule, StoredRows, Table
-from dagbox.datalog.terms import Value
-from dagbox.datalog.walk import Everywhere, Steps, Walk
+from dagbox.datalog.engine.budget import Meter
+from dagbox.datalog.engine.codegen import RuleCode, compile_rule
+from dagbox.datalog.engine.core import Core
+from dagbox.datalog.engine.facts import FactSource, splitter
+from dagbox.datalog.engine.plan import EachPlan, Node, NodePlan, Plan, WalkPlan
+from dagbox.datalog.engine.tables import GroupedRows, Layer, Link, RunningRule, StoredRows, Table
+from dagbox.datalog.engine.walk import Everywhere, Steps, Walk
+from dagbox.datalog.language.terms import Value
 
 Record = Callable[[Core, tuple[str, ...], tuple[Value, ...], tuple[Value, ...]], None]
 """What a traced rule calls for each row: rule, names of its variables, the row, the variables' values."""

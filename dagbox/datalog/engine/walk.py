@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dagbox.datalog.budget import Meter
-from dagbox.datalog.facts import joiner
-from dagbox.datalog.graph import components
-from dagbox.datalog.tables import Asked
+from dagbox.datalog.engine.budget import Meter
+from dagbox.datalog.engine.facts import joiner
+from dagbox.datalog.engine.tables import Asked
+from dagbox.datalog.language.graph import components
 
 _FEW = 2
 """Up to how many keys are walked one by one: sharing begins to pay above."""

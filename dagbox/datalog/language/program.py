@@ -13,8 +13,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
-from dagbox.datalog.graph import components
-from dagbox.datalog.terms import (
+from dagbox.datalog.language.graph import components
+from dagbox.datalog.language.parser import parse_program
+from dagbox.datalog.language.terms import (
     Aggregate,
     Arg,
     Arith,
@@ -35,7 +36,6 @@ from dagbox.datalog.terms import (
     terms_of,
     variables,
 )
-from dagbox.datalog.text import parse_program
 from dagbox.errors import (
     ArityMismatch,
     NotStratified,

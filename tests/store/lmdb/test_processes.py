@@ -19,8 +19,8 @@ from dagbox.store.base import Applied, Batch, Put
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import compact, verify
 
-CHILD = Path(__file__).with_name("lmdb_child.py")
-ROOT = Path(__file__).parents[2]
+CHILD = Path(__file__).with_name("child.py")
+ROOT = Path(__file__).parents[3]
 
 
 @contextmanager

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagbox.datalog.budget import Budget, Meter
-from dagbox.datalog.core import Core, CoreProgram, Grouping
-from dagbox.datalog.engine import Engine, Goal, Prepared, goal_key
-from dagbox.datalog.facts import FactSource, joiner
-from dagbox.datalog.plan import make_plan, stored_name
-from dagbox.datalog.program import bound_variables
-from dagbox.datalog.running import Running, compile_plan
-from dagbox.datalog.terms import (
+from dagbox.datalog.engine.budget import Budget, Meter
+from dagbox.datalog.engine.core import Core, CoreProgram, Grouping
+from dagbox.datalog.engine.facts import FactSource, joiner
+from dagbox.datalog.engine.plan import make_plan, stored_name
+from dagbox.datalog.engine.query import Engine, Goal, Prepared, goal_key
+from dagbox.datalog.engine.running import Running, compile_plan
+from dagbox.datalog.engine.values import aggregate
+from dagbox.datalog.language.program import bound_variables
+from dagbox.datalog.language.terms import (
     Aggregate,
     Arg,
     Arith,
@@ -35,7 +36,6 @@ from dagbox.datalog.terms import (
     terms_of,
     variables,
 )
-from dagbox.datalog.values import aggregate
 
 MAX_PROOF_DEPTH = 100
 MAX_PROOF_NODES = 2000

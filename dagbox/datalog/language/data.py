@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagbox.datalog.terms import (
+from dagbox.datalog.language.parser import MAX_DEPTH
+from dagbox.datalog.language.terms import (
     AGGREGATES,
     COMPARISONS,
     PRECEDENCE,
@@ -42,7 +43,6 @@ from dagbox.datalog.terms import (
     is_parameter,
     is_variable,
 )
-from dagbox.datalog.text import MAX_DEPTH
 from dagbox.errors import BadFact, RuleSyntax
 
 

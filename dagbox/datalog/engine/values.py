@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dagbox.datalog.terms import Value, constant, sort_key
+from dagbox.datalog.language.terms import Value, constant, sort_key
 from dagbox.errors import BadFact, EvaluationFailed
 
 

@@ -6,13 +6,13 @@ import heapq
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dagbox.datalog.budget import Meter
-from dagbox.datalog.facts import free_positions
-from dagbox.datalog.plan import Node
-from dagbox.datalog.terms import Value, sort_key
+from dagbox.datalog.engine.budget import Meter
+from dagbox.datalog.engine.facts import free_positions
+from dagbox.datalog.engine.plan import Node
+from dagbox.datalog.language.terms import Value, sort_key
 
 if TYPE_CHECKING:
-    from dagbox.datalog.engine import Prepared
+    from dagbox.datalog.engine.query import Prepared
 
 Row = tuple[Value, ...]
 Order = list[tuple[int, bool]] | None

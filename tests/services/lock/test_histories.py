@@ -11,14 +11,14 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from lock_model import Ask, LockModel
-from lossy_store import LossyStore
 
 from dagbox.errors import Cancelled, LeaseLost, Locked, StoreFull
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Outcome, Reply, Request
 from dagbox.services.lock.journal import LockJournal, read_state
 from dagbox.services.lock.service import RELOAD_PAUSE_S, LockOperations, LockService
+from tests.services.lock.lossy_store import LossyStore
+from tests.services.lock.model import Ask, LockModel
 
 KEYS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True)
 TTL_MS = st.sampled_from([700, 2_000, 5_000])

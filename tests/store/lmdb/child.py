@@ -1,4 +1,4 @@
-"""What the child processes of the store's tests do: `python lmdb_child.py WHAT DIRECTORY ...`.
+"""What the child processes of the store's tests do: `python child.py WHAT DIRECTORY ...`.
 
 Each prints one line for each thing that its test waits for, flushed, so that the test can act on it.
 """

@@ -38,7 +38,7 @@ def test_a_killed_process_gives_it_back(tmp_path: Path) -> None:
         [sys.executable, "-c", _HOLDER, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"taken\n"

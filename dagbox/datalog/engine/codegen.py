@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagbox.datalog.facts import free_positions
-from dagbox.datalog.plan import Absent, Assign, Filter, Node, Read, RulePlan, stored_name
-from dagbox.datalog.terms import Arith, Atom, Compare, Const, Expr, Var, terms_of, variables
-from dagbox.datalog.values import OPERATIONS, less, less_equal
+from dagbox.datalog.engine.facts import free_positions
+from dagbox.datalog.engine.plan import Absent, Assign, Filter, Node, Read, RulePlan, stored_name
+from dagbox.datalog.engine.values import OPERATIONS, less, less_equal
+from dagbox.datalog.language.terms import Arith, Atom, Compare, Const, Expr, Var, terms_of, variables
 
 MAX_LOOPS = 8
 """How many loops one function may nest; Python allows 20."""

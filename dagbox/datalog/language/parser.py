@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from dagbox.datalog.terms import (
+from dagbox.datalog.language.terms import (
     AGGREGATES,
     MAX_NAME,
     NOWHERE,

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from dagbox.datalog.budget import Meter
-from dagbox.datalog.core import Grouping
-from dagbox.datalog.facts import Access
-from dagbox.datalog.values import aggregate
+from dagbox.datalog.engine.budget import Meter
+from dagbox.datalog.engine.core import Grouping
+from dagbox.datalog.engine.facts import Access
+from dagbox.datalog.engine.values import aggregate
 
 Function = Callable[[Any], None]
 

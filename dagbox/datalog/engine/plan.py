@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dagbox.datalog.core import Core, CoreProgram, Grouping
-from dagbox.datalog.facts import FactSource
-from dagbox.datalog.graph import components
-from dagbox.datalog.linear import Linear, add_domain, find_linear
-from dagbox.datalog.terms import Arg, Atom, Compare, Const, Expr, Literal, Not, Var, terms_of, variables
+from dagbox.datalog.engine.core import Core, CoreProgram, Grouping
+from dagbox.datalog.engine.facts import FactSource
+from dagbox.datalog.engine.linear import Linear, add_domain, find_linear
+from dagbox.datalog.language.graph import components
+from dagbox.datalog.language.terms import Arg, Atom, Compare, Const, Expr, Literal, Not, Var, terms_of, variables
 from dagbox.errors import LimitExceeded
 
 MAX_LAYERS = 100

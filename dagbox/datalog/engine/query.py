@@ -15,14 +15,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagbox.datalog.answers import Answers, GroupedAnswers, answer_rows
-from dagbox.datalog.budget import Budget, Meter
-from dagbox.datalog.core import Core, CoreProgram, core_program, core_rule
-from dagbox.datalog.facts import FactSource, LayeredFacts, MemoryFacts, free_positions
-from dagbox.datalog.plan import Node, Plan, make_plan, stored_name
-from dagbox.datalog.program import Program
-from dagbox.datalog.running import Compiled, Running, compile_plan
-from dagbox.datalog.terms import (
+from dagbox.datalog.engine.answers import Answers, GroupedAnswers, answer_rows
+from dagbox.datalog.engine.budget import Budget, Meter
+from dagbox.datalog.engine.core import Core, CoreProgram, core_program, core_rule
+from dagbox.datalog.engine.facts import FactSource, LayeredFacts, MemoryFacts, free_positions
+from dagbox.datalog.engine.plan import Node, Plan, make_plan, stored_name
+from dagbox.datalog.engine.running import Compiled, Running, compile_plan
+from dagbox.datalog.engine.walk import Everywhere
+from dagbox.datalog.language.parser import parse_goal
+from dagbox.datalog.language.program import Program
+from dagbox.datalog.language.terms import (
     Arith,
     Atom,
     Compare,
@@ -38,8 +40,6 @@ from dagbox.datalog.terms import (
     terms_of,
     variables,
 )
-from dagbox.datalog.text import parse_goal
-from dagbox.datalog.walk import Everywhere
 from dagbox.errors import ArityMismatch, InvalidArgument, UnboundParameter
 
 Goal = str | Sequence[Literal]

@@ -26,8 +26,7 @@ from dagbox.store.maintenance import restore
 _LOCKER = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from test_lock_marks import serving
+from tests.services.lock.test_high_water import serving
 with serving(Path(sys.argv[1]), "boot 1", time.monotonic()) as service:
     for number in range(20):
         operation = {"op": "acquire", "keys": [f"k{number}"], "ttl_ms": 60_000}
@@ -48,12 +47,12 @@ def serving(directory: Path, boot: str, now: float) -> Iterator[LockService]:
 
 
 def test_leases_survive_the_kill_of_their_process(tmp_path: Path) -> None:
-    here = Path(__file__).parent
+    root = str(Path(__file__).parents[3])
     with subprocess.Popen(
-        [sys.executable, "-c", _LOCKER, str(tmp_path), str(here)],
+        [sys.executable, "-c", _LOCKER, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(here.parents[1])},
+        env=os.environ | {"PYTHONPATH": root},
     ) as process:
         assert process.stdout is not None
         tokens = [int(process.stdout.readline()) for _ in range(20)]

@@ -1,0 +1,1 @@
+"""The engine: plans a goal, compiles its rules and computes the answers."""

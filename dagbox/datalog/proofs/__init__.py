@@ -1,0 +1,1 @@
+"""Explanations: the proof of an answer, the reason for a missing one, and the plan of a query."""

@@ -1,8 +1,8 @@
-"""The `dagbox` command: which subcommands there are, where each is defined, and how its end is told.
+"""The `dagbox` command: its subcommands, where each is defined, and how errors and exit status are reported.
 
 Rules:
 
-1. A subcommand's module is imported when it runs (or its own help is shown), never before: `dagbox --help` is quick.
+1. A subcommand's module is imported when it runs or shows its help, never before: `dagbox --help` is quick.
 2. Data goes to standard output, everything else to standard error.
 3. Exit status: 0 done, 1 failed, 2 wrong usage, 3 cannot connect, 130 interrupted. An error is one line;
    its traceback is shown only if DAGBOX_DEBUG is set.
@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -27,9 +26,9 @@ DONE, FAILED, WRONG_USAGE, NO_CONNECTION, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class Subcommand(NamedTuple):
-    """Where a subcommand is defined ("module:attribute"), and what it does in a few words."""
+    """A subcommand: the "module:attribute" that defines it, and a summary for the list."""
 
-    place: str
+    target: str
     summary: str
 
 
@@ -44,14 +43,16 @@ SECTIONS: dict[str, dict[str, Subcommand]] = {
     "Look": {
         "top": Subcommand("dagbox.commands.top:top_command", "watch a node live"),
         "shell": Subcommand("dagbox.commands.shell:shell_command", "explore a database by commands"),
-        "status": Subcommand("dagbox.commands.watching:status", "what a node does at this moment"),
-        "services": Subcommand("dagbox.commands.watching:services", "queues, workers and times of each service"),
+        "status": Subcommand("dagbox.commands.watching:status", "what a node is doing now"),
+        "services": Subcommand("dagbox.commands.watching:services", "queue, workers and times of each service"),
         "workers": Subcommand("dagbox.commands.watching:workers", "heartbeat, credit and work of each worker"),
-        "events": Subcommand("dagbox.commands.watching:events", "what happened: joined, late, dead, refused"),
+        "events": Subcommand(
+            "dagbox.commands.watching:events", "workers that joined, were late or died; refused requests"
+        ),
         "traces": Subcommand("dagbox.commands.watching:traces", "timelines of recent or slow requests"),
     },
     "Records": {
-        "get": Subcommand("dagbox.commands.records:get", "show records, with the records they lead to"),
+        "get": Subcommand("dagbox.commands.records:get", "show records and the records they refer to"),
         "put": Subcommand("dagbox.commands.records:put", "write a record"),
         "del": Subcommand("dagbox.commands.records:delete", "delete records"),
         "scan": Subcommand("dagbox.commands.records:scan", "show the records of a bucket in order"),
@@ -59,8 +60,8 @@ SECTIONS: dict[str, dict[str, Subcommand]] = {
     },
     "Locks": {
         "lock": Subcommand("dagbox.commands.locks:lock", "hold a lock while a command runs"),
-        "locks": Subcommand("dagbox.commands.locks:locks", "list who holds which lock"),
-        "release": Subcommand("dagbox.commands.locks:release", "take a lock away from its holder"),
+        "locks": Subcommand("dagbox.commands.locks:locks", "list locks, their holders and who waits for them"),
+        "release": Subcommand("dagbox.commands.locks:release", "force the release of a lock"),
     },
     "Logic": {
         "query": Subcommand("dagbox.commands.logic:query", "show the rows of a goal"),
@@ -76,10 +77,9 @@ SECTIONS: dict[str, dict[str, Subcommand]] = {
         "import": Subcommand("dagbox.commands.files:import_file", "read records from JSON Lines"),
         "export": Subcommand("dagbox.commands.files:export_file", "write records as JSON Lines"),
         "backup": Subcommand("dagbox.commands.files:backup", "copy a database while work goes on"),
-        "restore": Subcommand("dagbox.commands.files:restore", "make a database from a backup"),
-        "verify": Subcommand("dagbox.commands.files:verify", "read everything and check it"),
-        "compact": Subcommand("dagbox.commands.files:compact", "give unused room back to the disk"),
-        "keys": Subcommand("dagbox.commands.keys:keys_command", "make and list keys for TCP"),
+        "restore": Subcommand("dagbox.commands.files:restore", "create a database from a backup"),
+        "verify": Subcommand("dagbox.commands.files:verify", "check everything in a database"),
+        "compact": Subcommand("dagbox.commands.files:compact", "return unused space to the disk"),
     },
 }
 COMMANDS = {name: command for section in SECTIONS.values() for name, command in section.items()}
@@ -89,24 +89,22 @@ class LazyGroup(click.Group):
     """A group whose subcommands are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of the help."""
-        return [name for name, command in COMMANDS.items() if is_there(command)]
+        """Return the names, in the order of the help."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the subcommand of that name; None if there is none."""
+        """Import the subcommand of that name; return None if there is none."""
         found = COMMANDS.get(cmd_name)
         if found is None:
             return None
-        if not is_there(found):
-            raise DagBoxError(f"this installation has no {cmd_name} command: install dagbox again")
-        module, _, attribute = found.place.partition(":")
+        module, _, attribute = found.target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it; a wrong name is told with the names that are near."""
+        """Find the subcommand. The error for an unknown name suggests similar ones."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = get_close_matches(args[0], COMMANDS, 3)
             hint = f"did you mean {' or '.join(near)}?" if near else "dagbox --help lists the commands"
@@ -114,26 +112,16 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands with their summaries, by section."""
+        """Write the commands with their summaries, by section."""
         for section, commands in SECTIONS.items():
-            rows = [(f"{name:<8}", command.summary) for name, command in commands.items() if is_there(command)]
-            if rows:
-                with formatter.section(section):
-                    formatter.write_dl(rows, col_max=12)
-
-
-def is_there(command: Subcommand) -> bool:
-    """Whether the module of a subcommand is installed."""
-    module = command.place.partition(":")[0]
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+            with formatter.section(section):
+                rows = [(f"{name:<8}", command.summary) for name, command in commands.items()]
+                formatter.write_dl(rows, col_max=12)
 
 
 EPILOG = """\
-Where a command takes DIR or URL, or --at, it goes to the node that serves the directory, or opens the directory itself
-if no node runs there. Without it, that is DAGBOX_URL, then "at" in dagbox.toml, then ./data.
+DIR, URL and --at name the database: a command connects to the node that serves the directory, or opens the directory
+itself if no node runs there. The default is DAGBOX_URL, then "at" in dagbox.toml, then ./data.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 cannot connect, 130 interrupted.
 """
@@ -149,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: without the program's name; those of the process if None.
+        arguments: the arguments without the program's name; None for those of the process.
 
     Returns:
         The exit status.
@@ -159,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
     except BrokenPipeError:
-        # Whoever read our output has enough. What is still buffered must not fail once more at exit.
+        # The reader of our output has closed it. What is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
 
@@ -183,11 +171,13 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("DAGBOX_DEBUG"):
             raise
-        return _tell(error)
+        return _report(error)
 
 
-def _tell(error: Exception) -> int:
-    """Say in one line what went wrong; the exit status."""
+def _report(error: Exception) -> int:
+    """Write one line about the error to standard error, and return the exit status."""
+    from dagbox.text.terminal import one_line, printable, supports_colour
+
     status = FAILED
     if isinstance(error, click.ClickException):
         status = error.exit_code
@@ -204,23 +194,11 @@ def _tell(error: Exception) -> int:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:
         text = f"{type(error).__name__}: {error} (this is a fault of dagbox; DAGBOX_DEBUG=1 shows where)"
-    click.echo(
-        f"{click.style('dagbox: error:', fg='red') if _coloured() else 'dagbox: error:'} {one_line(text)}", err=True
-    )
+    label = "dagbox: error:"
+    if supports_colour(sys.stderr):
+        label = click.style(label, fg="red")
+    click.echo(f"{label} {one_line(text)}", err=True)
     for line in getattr(error, "snippet", "").splitlines():
-        click.echo(f"  {printable(line)}", err=True)  # the place in a rule or goal, and a caret below it
+        # The position in a rule or goal, with a caret below it: a tab must stay as wide as the caret's line has it.
+        click.echo(f"  {printable(line.replace(chr(9), ' '))}", err=True)
     return status
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and without anything that a terminal would act on."""
-    return " ".join(printable(text).split())
-
-
-def printable(text: str) -> str:
-    """The text with a blank for each character that a terminal would act on."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
-def _coloured() -> bool:
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")

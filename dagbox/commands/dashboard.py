@@ -1,7 +1,7 @@
-"""The dashboard beside a node: `dagbox up` and `dagbox demo` in a terminal.
+"""Run a dashboard with a node: `dagbox up` and `dagbox demo` in a terminal.
 
-The node of `dagbox up` is then a process of its own, which logs into its directory. It sees the end of its standard
-input when the process with the dashboard dies, however it dies, and ends itself.
+The node of `dagbox up` is then a process of its own that logs into its directory. Its standard input is a pipe from the
+process with the dashboard: when that process dies, for whatever reason, the node sees the end of the pipe and stops.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -22,23 +21,23 @@ from dagbox.commands.output import note
 LOG_FILE = "node.log"
 READY = "dagbox: serving"
 STOP_S = 8.0
-"""How long the node may take to end before it is killed, in seconds."""
+"""Seconds that the node may take to stop before it is killed."""
 _POLL_S = 0.1
 
 
-def wanted(headless: bool) -> bool:
-    """Whether there is a terminal for the dashboard, and nobody said `--headless`."""
-    return not headless and sys.stdin.isatty() and sys.stdout.isatty() and find_spec("dagbox.commands.top") is not None
+def wants_dashboard(headless: bool) -> bool:
+    """Return True if there is a terminal for the dashboard, unless `headless`."""
+    return not headless and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def run_with_dashboard(directory: str, arguments: Sequence[str]) -> int:
-    """Run a node as a process of its own, and the dashboard on it; leaving the dashboard ends the node.
+    """Run a node as a process of its own, and the dashboard on it; leaving the dashboard stops the node.
 
     Args:
-        arguments: of `dagbox up`, besides the directory.
+        arguments: flags of `dagbox up`.
 
     Returns:
-        The exit status: that of the node if it did not come up, else that of the dashboard.
+        The exit status: that of the node if it did not start, else that of the dashboard.
     """
     from dagbox.tui.app import run_dashboard
     from dagbox.tui.options import Options
@@ -52,16 +51,16 @@ def run_with_dashboard(directory: str, arguments: Sequence[str]) -> int:
         command = [sys.executable, "-m", "dagbox", "up", directory, "--headless", "--attached", *arguments]
         node = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=written, stderr=written, start_new_session=True)
         try:
-            if not _comes_up(node, read):
+            if not _starts(node, read):
                 return node.wait()
             return run_dashboard(Options(target=directory))
         finally:
             note("dagbox: stopping the node")
-            _end(node)
+            _stop(node)
 
 
-def _comes_up(node: subprocess.Popen[bytes], log: IO[bytes]) -> bool:
-    """Wait until the log says that the node is ready. If it ends instead, show what it logged."""
+def _starts(node: subprocess.Popen[bytes], log: IO[bytes]) -> bool:
+    """Wait until the log says that the node is ready. If it exits instead, print what it logged."""
     seen = b""
     while READY.encode() not in seen:
         seen += log.read()
@@ -75,7 +74,7 @@ def _comes_up(node: subprocess.Popen[bytes], log: IO[bytes]) -> bool:
     return True
 
 
-def _end(node: subprocess.Popen[bytes]) -> None:
+def _stop(node: subprocess.Popen[bytes]) -> None:
     if node.stdin is not None:
         node.stdin.close()
     node.terminate()
@@ -86,8 +85,8 @@ def _end(node: subprocess.Popen[bytes]) -> None:
         node.wait()
 
 
-def end_with_standard_input() -> None:
-    """Have this process told to stop, as by SIGTERM, when its standard input ends."""
+def stop_with_standard_input() -> None:
+    """Send this process SIGTERM when its standard input ends."""
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -98,19 +97,19 @@ def end_with_standard_input() -> None:
 
 
 def open_on_enter(directory: str, stopping: threading.Event) -> None:
-    """Open the dashboard each time Enter is pressed, until told to stop; ends the dashboard then."""
+    """Open the dashboard each time Enter is pressed, until `stopping` is set; then stop the dashboard too."""
     while not stopping.is_set():
         if not select.select([sys.stdin], [], [], _POLL_S)[0]:
             continue
         if not sys.stdin.readline():
             return
         dashboard = subprocess.Popen([sys.executable, "-m", "dagbox", "top", directory])
-        _wait_or_end(dashboard, stopping.is_set)
+        _wait_or_terminate(dashboard, stopping.is_set)
         if not stopping.is_set():
-            note("Enter opens the dashboard, Ctrl-C ends the demo.")
+            note("Enter opens the dashboard, Ctrl-C stops the demo.")
 
 
-def _wait_or_end(process: subprocess.Popen[bytes], stopping: Callable[[], bool]) -> None:
+def _wait_or_terminate(process: subprocess.Popen[bytes], stopping: Callable[[], bool]) -> None:
     while process.poll() is None:
         try:
             process.wait(_POLL_S)

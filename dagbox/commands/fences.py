@@ -1,4 +1,4 @@
-"""Fences on the command line: `KEY=TOKEN`, or `KEY` with the token that `dagbox lock` hands to its command."""
+"""Fences on the command line: `KEY=TOKEN`, or `KEY` with the token that `dagbox lock` passes to its command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOKEN_VARIABLE = "DAGBOX_LOCK_TOKEN"
 
 
 class Fence(Kind):
-    """`KEY=TOKEN`, or `KEY`; gives (key, token)."""
+    """`KEY=TOKEN`, or `KEY`; converts to (key, token)."""
 
     name = "key[=token]"
 
@@ -34,5 +34,5 @@ FENCE = Fence()
 
 
 def fence_pairs(fences: tuple[tuple[str, int], ...]) -> list[tuple[str, int]] | None:
-    """The fences as the client takes them."""
+    """Return the fences as the client expects them; None for none."""
     return list(fences) or None

@@ -1,4 +1,4 @@
-"""Databases as files: import and export, backup and restore, verify, compact."""
+"""`dagbox import`, `export`, `backup`, `restore`, `verify` and `compact`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from typing import IO
 
 import click
 
-from dagbox.commands.options import at_option, directory_of, format_option, open_at, target_of, timeout_option
-from dagbox.commands.output import counted, note, print_json, show_bytes
-from dagbox.config.target import holds_store, node_runs
+from dagbox.commands.options import directory_of, format_option, open_database, settings, target_option, timeout_option
+from dagbox.commands.output import print_json, report
+from dagbox.config.target import holds_store, is_address, node_runs
 from dagbox.errors import BadLine, CannotConnect, StoreUnavailable
+from dagbox.text.amounts import format_size, plural
 
-MOST_BROKEN_SHOWN = 20
-"""How many broken lines `import --keep-going` tells one by one."""
+MAX_BROKEN_LINES = 20
+"""How many broken lines `import --keep-going` reports one by one."""
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None, *, in_bytes: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal.
+def progress_bar(title: str, total: int | None, *, in_bytes: bool) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error, if that is a terminal.
 
     Args:
-        total: how much there is in all; None: nobody knows.
-        in_bytes: whether it counts bytes, not records.
+        total: the whole amount; None if it is unknown.
+        in_bytes: True if the amounts are bytes, False if they are records.
 
     Yields:
-        What is told how much more was done.
+        A function to be called with each further amount that is done.
     """
     if not sys.stderr.isatty():
         yield lambda amount: None
@@ -49,9 +50,8 @@ def progress_bar(what: str, total: int | None, *, in_bytes: bool) -> Iterator[Ca
 
     amounts: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
     columns = [TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn()]
-    console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
         yield lambda amount: bar.advance(task, amount)
 
 
@@ -63,21 +63,21 @@ def progress_bar(what: str, total: int | None, *, in_bytes: bool) -> Iterator[Ca
 @click.option(
     "--bucket", metavar="NAME", help="Each line is the data of a record of this bucket, not a line of `export`."
 )
-@click.option("--key", metavar="FIELD", help="With --bucket: the field that is the key.  [default: keys are made]")
-@click.option("--keep-going", is_flag=True, help="Leave lines that are wrong out, and tell them.")
-@at_option
+@click.option("--key", metavar="FIELD", help="With --bucket: the field that is the key.  [default: keys are created]")
+@click.option("--keep-going", is_flag=True, help="Skip invalid lines, and report them.")
+@target_option
 @timeout_option
 @format_option
 def import_file(
-    source: str, bucket: str | None, key: str | None, keep_going: bool, at: str | None, timeout: float, output: str
+    source: str, bucket: str | None, key: str | None, keep_going: bool, target: str | None, timeout: float, output: str
 ) -> int:
     """Read records from JSON Lines, as `export` writes them, from FILE or standard input.
 
-    Lines are written in batches of 1,000, each whole or not at all. A line that is wrong ends the import with
-    its number: nothing of its batch is written, all batches before it are. Importing a file again is harmless
-    where its records have keys.
+    Lines are written in batches of 1,000, each whole or not at all. An invalid line ends the import with an error
+    that names its number: nothing of its batch is written, all batches before it are. Importing a file again is
+    harmless where its records have keys.
 
-    With --keep-going the exit status is 1 if a line was left out.
+    With --keep-going the exit status is 1 if a line was skipped.
     """
     from dagbox.transfer import Form, import_lines
 
@@ -85,10 +85,10 @@ def import_file(
         raise click.UsageError("--key needs --bucket", click.get_current_context())
     with ExitStack() as stack:
         lines, size = stack.enter_context(_lines_of(source))
-        db = stack.enter_context(open_at(at, timeout=timeout, create=True))
+        db = stack.enter_context(open_database(target, timeout=timeout, create=True))
         progress = stack.enter_context(progress_bar("import", size, in_bytes=True))
         done = import_lines(db, lines, form=Form(bucket, key), keep_going=keep_going, progress=progress)
-    _tell_broken(done.broken)
+    _report_broken(done.broken)
     figures = {
         "records": done.records,
         "facts": done.facts,
@@ -99,21 +99,21 @@ def import_file(
     if output == "json":
         print_json(figures)
     else:
-        others = [f"{count} {name}" for name, count in figures.items() if count and name != "records"]
-        click.echo(", ".join([f"{done.records} records", *others]))
+        others = [f"{count:,} {name}" for name, count in figures.items() if count and name != "records"]
+        click.echo(", ".join([plural(done.records, "record"), *others]))
     return 1 if done.broken else 0
 
 
-def _tell_broken(broken: list[BadLine]) -> None:
-    for error in broken[:MOST_BROKEN_SHOWN]:
-        note(f"dagbox: error: {error.message}")
-    if len(broken) > MOST_BROKEN_SHOWN:
-        note(f"dagbox: error: and {len(broken) - MOST_BROKEN_SHOWN} more lines")
+def _report_broken(broken: list[BadLine]) -> None:
+    for error in broken[:MAX_BROKEN_LINES]:
+        report(error.message)
+    if len(broken) > MAX_BROKEN_LINES:
+        report(f"and {len(broken) - MAX_BROKEN_LINES} more lines")
 
 
 @contextmanager
 def _lines_of(source: str) -> Iterator[tuple[Iterable[bytes], int | None]]:
-    """The lines of a file or of standard input, and the size in bytes if it is known."""
+    """Open a file or standard input; yield its lines, and its size in bytes if it is known."""
     if source == "-":
         yield sys.stdin.buffer, None
         return
@@ -125,56 +125,56 @@ def _lines_of(source: str) -> Iterator[tuple[Iterable[bytes], int | None]]:
 
 
 @click.command("export", short_help="write records as JSON Lines")
-@click.argument("target", metavar="[FILE]", default="-")
+@click.argument("path", metavar="[FILE]", default="-")
 @click.option("--bucket", "buckets", multiple=True, metavar="NAME", help="Only this bucket; may be repeated.")
-@click.option("--versions", is_flag=True, help="Tell the versions, too.")
-@click.option("--no-logic", is_flag=True, help="Leave facts and rules out.")
-@at_option
+@click.option("--versions", is_flag=True, help="Include the versions.")
+@click.option("--no-logic", is_flag=True, help="Leave out facts and rules.")
+@target_option
 @timeout_option
 @format_option
 def export_file(
-    target: str, buckets: tuple[str, ...], versions: bool, no_logic: bool, at: str | None, timeout: float, output: str
+    path: str, buckets: tuple[str, ...], versions: bool, no_logic: bool, target: str | None, timeout: float, output: str
 ) -> None:
     """Write records as JSON Lines, to FILE or standard output.
 
     A line is {"bucket": ..., "key": ..., "data": ...}, with "expires" where the record expires.
 
-    A directory is exported as it is at one moment, while work on it goes on. Through an address records are
-    read page by page, each page as it is at its moment, and expiry is not told. A FILE is complete under its
-    name, or not there. Facts and rules follow the records, unless only some buckets are exported.
+    A directory is exported from one consistent snapshot, while work on it goes on. Through an address records are
+    read page by page, each page from its own snapshot, and "expires" is left out. A FILE gets its name only when
+    it is complete. Facts and rules follow the records, unless only some buckets are exported.
     """
     with ExitStack() as stack:
-        lines, total = stack.enter_context(_exported(at, list(buckets) or None, versions, not no_logic, timeout))
+        lines, total = stack.enter_context(_exported(target, list(buckets) or None, versions, not no_logic, timeout))
         progress = stack.enter_context(progress_bar("export", total, in_bytes=False))
-        file = stack.enter_context(_complete_file(target))
+        file = stack.enter_context(_complete_file(path))
         count = 0
         for line in lines:
             file.write(line + "\n")
             count += 1
             progress(1)
-    if target != "-":
+    if path != "-":
         if output == "json":
-            print_json({"path": target, "lines": count})
+            print_json({"path": path, "lines": count})
         else:
-            click.echo(f"{count} lines written to {target}")
+            click.echo(f"{plural(count, 'line')} written to {path}")
 
 
 @contextmanager
 def _exported(
-    at: str | None, buckets: list[str] | None, versions: bool, logic: bool, timeout: float
+    target: str | None, buckets: list[str] | None, versions: bool, logic: bool, timeout: float
 ) -> Iterator[tuple[Iterator[str], int]]:
-    """The lines to export, and about how many there are."""
+    """Yield the lines to export, and about how many there are."""
     from dagbox.transfer import export_database, export_logic, export_snapshot
 
-    target = target_of(at)
+    directory = target or settings().at
     with ExitStack() as stack:
-        if "://" in target or not holds_store(target):
-            db = stack.enter_context(open_at(at, timeout=timeout))
+        if is_address(directory) or not holds_store(directory):
+            db = stack.enter_context(open_database(target, timeout=timeout))
             known, records = db.buckets(), export_database(db, buckets, versions=versions)
         else:
             from dagbox.store import open_store
 
-            store = open_store(target, readonly=True)
+            store = open_store(directory, readonly=True)
             stack.callback(store.close)
             snapshot = stack.enter_context(store.snapshot())
             known, records = snapshot.buckets(), export_snapshot(snapshot, buckets, versions=versions)
@@ -183,23 +183,23 @@ def _exported(
             yield from records
             if logic and buckets is None:
                 stack.close()  # a directory is opened once at a time
-                with open_at(at, timeout=timeout) as again:
+                with open_database(target, timeout=timeout) as again:
                     yield from export_logic(again)
 
         yield lines(), sum(count for name, count in known.items() if buckets is None or name in buckets)
 
 
 @contextmanager
-def _complete_file(target: str) -> Iterator[IO[str]]:
-    """A file to write that gets its name when it is complete; standard output for `-`."""
-    if target == "-":
+def _complete_file(name: str) -> Iterator[IO[str]]:
+    """Open a file for writing that gets its name when it is complete; standard output for `-`."""
+    if name == "-":
         yield sys.stdout
         return
-    path = Path(target)
+    path = Path(name)
     try:
         descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, target) from None  # by the name that was given
+        raise OSError(error.errno, error.strerror, name) from None  # under the name that the user gave
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             yield file
@@ -213,7 +213,7 @@ def _complete_file(target: str) -> Iterator[IO[str]]:
 
 
 def _umask() -> int:
-    """The process's umask, which can be read only by setting it."""
+    """Return the process's umask, which can be read only by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -223,97 +223,98 @@ def _umask() -> int:
 
 
 @click.command("backup", short_help="copy a database while work goes on")
-@click.argument("target", metavar="DIRECTORY")
-@at_option
+@click.argument("copy", metavar="DIRECTORY")
+@target_option
 @timeout_option
 @format_option
-def backup(target: str, at: str | None, timeout: float, output: str) -> None:
+def backup(copy: str, target: str | None, timeout: float, output: str) -> None:
     """Write a consistent copy to DIRECTORY, which does not exist yet, while work goes on.
 
     The copy is a database: it can be opened, verified and restored. Through an address it is written on the
-    machine of the node's writer.
+    machine where the node's writer runs.
     """
-    with open_at(at, timeout=timeout) as db:
-        db.backup(target)
+    with open_database(target, timeout=timeout) as db:
+        db.backup(copy)
     if output == "json":
-        print_json({"path": os.path.abspath(target)})
+        print_json({"path": os.path.abspath(copy)})
     else:
-        click.echo(f"copied to {target}")
+        click.echo(f"copied to {copy}")
 
 
-@click.command("restore", short_help="make a database from a backup")
+@click.command("restore", short_help="create a database from a backup")
 @click.argument("source", metavar="BACKUP")
-@click.argument("target", metavar="DIR")
+@click.argument("directory", metavar="DIR")
 @format_option
-def restore(source: str, target: str, output: str) -> None:
-    """Make a database in DIR, which does not exist or is empty, from a BACKUP, which is verified first."""
+def restore(source: str, directory: str, output: str) -> None:
+    """Create a database in DIR, which does not exist or is empty, from a BACKUP, which is verified first."""
     from dagbox.services.lock.high_water import copy_marks
     from dagbox.store.maintenance import restore as restore_store
 
-    report = restore_store(source, target)
-    copy_marks(source, target)
+    restored = restore_store(source, directory)
+    copy_marks(source, directory)
+    records = sum(restored.entries.values())
     if output == "json":
-        print_json({"path": target, "version": report.version, "records": sum(report.entries.values())})
+        print_json({"path": directory, "version": restored.version, "records": records})
     else:
-        click.echo(f"{counted(sum(report.entries.values()), 'record')} restored to {target}, version {report.version}")
+        click.echo(f"{plural(records, 'record')} restored to {directory}, version {restored.version}")
 
 
-@click.command("verify", short_help="read everything and check it")
+@click.command("verify", short_help="check everything in a database")
 @click.argument("directory", metavar="[DIR]", required=False)
 @format_option
 def verify(directory: str | None, output: str) -> int:
-    """Read all that a database keeps and check that it fits together; work on it may go on meanwhile.
+    """Read everything in a database and check its consistency; work on it may go on meanwhile.
 
     Exit status 1 if anything is wrong; each problem is one line.
     """
     from dagbox.store.maintenance import verify as verify_store
 
-    where = _existing(directory)
-    report = verify_store(where)
-    records = sum(report.entries.values())
+    path = _existing(directory)
+    found = verify_store(path)
+    records = sum(found.entries.values())
     if output == "json":
         print_json(
             {
-                "path": where,
-                "sound": report.sound,
-                "version": report.version,
-                "records": report.entries,
-                "problems": report.problems,
-                "problem_count": report.problem_count,
+                "path": path,
+                "sound": found.sound,
+                "version": found.version,
+                "records": found.entries,
+                "problems": found.problems,
+                "problem_count": found.problem_count,
             }
         )
     else:
-        size = f"{counted(records, 'record')} in {counted(len(report.entries), 'bucket')}"
-        click.echo(f"{where}: {size}, version {report.version}")
-        for problem in report.problems:
+        size = f"{plural(records, 'record')} in {plural(len(found.entries), 'bucket')}"
+        click.echo(f"{path}: {size}, version {found.version}")
+        for problem in found.problems:
             click.echo(problem)
-    if not report.sound:
-        note(f"dagbox: error: {where} is damaged: {counted(report.problem_count, 'problem')}")
+    if not found.sound:
+        report(f"{path} is damaged: {plural(found.problem_count, 'problem')}")
         return 1
     if output == "table":
         click.echo("sound")
     return 0
 
 
-@click.command("compact", short_help="give unused room back to the disk")
+@click.command("compact", short_help="return unused space to the disk")
 @click.argument("directory", metavar="[DIR]", required=False)
 @format_option
 def compact(directory: str | None, output: str) -> None:
-    """Write a database anew without its unused room, in the place of the old one. No program may have it open."""
+    """Rewrite a database in place without its unused space. No program may have it open."""
     from dagbox.store.maintenance import compact as compact_store
 
-    where = _existing(directory)
-    if node_runs(where):
-        raise StoreUnavailable(where, "a node runs on it: stop it first")
-    before, after = compact_store(where)
+    path = _existing(directory)
+    if node_runs(path):
+        raise StoreUnavailable(path, "a node runs on it: stop it first")
+    before, after = compact_store(path)
     if output == "json":
-        print_json({"path": where, "bytes_before": before, "bytes_after": after})
+        print_json({"path": path, "bytes_before": before, "bytes_after": after})
     else:
-        click.echo(f"{where}: {show_bytes(before)} before, {show_bytes(after)} after")
+        click.echo(f"{path}: {format_size(before)} before, {format_size(after)} after")
 
 
 def _existing(directory: str | None) -> str:
-    where = directory_of(directory)
-    if not holds_store(where):
-        raise CannotConnect(where, "there is no database in it")
-    return where
+    path = directory_of(directory)
+    if not holds_store(path):
+        raise CannotConnect(path, "there is no database in it")
+    return path

@@ -1,4 +1,4 @@
-"""Locks: hold one while a command runs, list them, take one away."""
+"""`dagbox lock`, `locks` and `release`: hold a lock while a command runs, list locks, force a release."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -16,39 +17,40 @@ import click
 from dagbox.commands.fences import TOKEN_VARIABLE
 from dagbox.commands.options import (
     DURATION,
-    at_option,
     confirm,
     format_option,
-    open_at,
-    place_argument,
+    open_database,
+    target_argument,
+    target_option,
     timeout_option,
     yes_option,
 )
-from dagbox.commands.output import Column, note, print_json, print_rows, printable, show_ms
+from dagbox.commands.output import Column, note, print_json, print_rows, report
 from dagbox.errors import LeaseLost
+from dagbox.text.durations import format_duration
 
 if TYPE_CHECKING:
     from dagbox.client import Lease
 
 KEYS_VARIABLE = "DAGBOX_LOCK_KEYS"
 LONGEST_WAIT_S = 86_400.0
-"""How long `dagbox lock` waits if it is not told; the lock service waits no longer."""
+"""How long `dagbox lock` waits without --wait; the lock service waits no longer."""
 GRACE_S = 5.0
-"""How long a command that lost its lock may take to end after SIGTERM, in seconds."""
+"""Seconds from SIGTERM to SIGKILL for a command that lost its lock."""
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 _POLL_S = 0.1
 
 
 class _LockCommand(click.Command):
-    """Takes the keys before `--` and the command after it."""
+    """A command whose arguments are the keys before `--` and the command line after it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Cut the command off before anything is read: its options are its own."""
-        at = args.index("--") if "--" in args else len(args)
-        ctx.meta["dagbox.lock.command"] = args[at + 1 :]
-        if at == len(args) - 1:
+        """Split the command line off before anything is parsed: its options are its own."""
+        end = args.index("--") if "--" in args else len(args)
+        ctx.meta["dagbox.lock.command"] = args[end + 1 :]
+        if end == len(args) - 1:
             raise click.UsageError("there is no command after --", ctx)
-        return super().parse_args(ctx, args[:at])
+        return super().parse_args(ctx, args[:end])
 
 
 @click.command("lock", cls=_LockCommand, short_help="hold a lock while a command runs")
@@ -57,11 +59,11 @@ class _LockCommand(click.Command):
     "--ttl", type=DURATION, default="10s", show_default=True, metavar="TIME", help="How long the lease lives."
 )
 @click.option(
-    "--wait", type=DURATION, metavar="TIME", help="How long to wait for the lock.  [default: until it is had]"
+    "--wait", type=DURATION, metavar="TIME", help="How long to wait for the lock.  [default: until it is granted]"
 )
-@click.option("--shared", is_flag=True, help="Together with other shared holders.")
-@click.option("--owner", metavar="NAME", help="Who holds it, for others to see.  [default: host and process]")
-@at_option
+@click.option("--shared", is_flag=True, help="Share the lock with other shared holders.")
+@click.option("--owner", metavar="NAME", help="The name that others see as its holder.  [default: host and process]")
+@target_option
 @format_option
 def lock(
     keys: tuple[str, ...],
@@ -69,25 +71,26 @@ def lock(
     wait: float | None,
     shared: bool,
     owner: str | None,
-    at: str | None,
+    target: str | None,
     output: str,
 ) -> int:
     """Hold a lock while a command runs, and return the command's exit status.
 
-    Several KEYs are had all or none. The lease is renewed while the command runs, and given back when it ends.
-    The command has in its environment DAGBOX_LOCK_TOKEN, the fencing token; DAGBOX_LOCK_KEYS, the keys, one a
-    line; and DAGBOX_URL. A write with --fence KEY carries the token, and is refused once a later
-    holder has the lock.
+    Several KEYs are locked all together or not at all. The lease is renewed while the command runs, and released
+    when it ends. The command's environment has DAGBOX_LOCK_TOKEN, the fencing token; DAGBOX_LOCK_KEYS, the keys,
+    one a line; and DAGBOX_URL. A write with --fence KEY carries the token, and is refused once a later holder has
+    the lock.
 
-    If the lease is lost (the node was away for longer than it lives, or somebody took it away), the command is
-    sent SIGTERM, and SIGKILL 5 s later; the exit status is 1. A lock that is not had within --wait is exit
-    status 1 too; the command is not run then. 127: no such command; 128 + N: it was ended by signal N.
+    If the lease is lost (the node was away for longer than its time to live, or an operator released the lock),
+    the command is sent SIGTERM, and SIGKILL 5 s later; the exit status is 1. If the lock is not granted within
+    --wait, the command does not run, and the exit status is 1 too. 127: no such command; 128 + N: the command
+    was ended by signal N.
 
     Without a command the lock is held until Ctrl-C, and the token is printed.
     """
     command: list[str] = click.get_current_context().meta["dagbox.lock.command"]
     with ExitStack() as stack:
-        db = stack.enter_context(open_at(at, create=True))
+        db = stack.enter_context(open_database(target, create=True))
         locking = db.lock(*keys, ttl=ttl, wait=LONGEST_WAIT_S if wait is None else wait, shared=shared, owner=owner)
         lease = stack.enter_context(locking)
         if not command:
@@ -102,13 +105,13 @@ def lock(
 
 
 def _hold(lease: Lease, output: str) -> None:
-    """Say what is held, and wait for a signal.
+    """Print what is held, and wait for a signal.
 
     Raises:
         LeaseLost: the lease was lost meanwhile.
     """
     ended = threading.Event()
-    # Before anything is said: whoever reads it may send the signal at once.
+    # Before anything is printed: its reader may send the signal at once.
     with _Signals({number: lambda _: ended.set() for number in (signal.SIGINT, signal.SIGTERM)}):
         if output == "json":
             print_json({"keys": list(lease.keys), "token": lease.token, "owner": lease.owner, "shared": lease.shared})
@@ -122,21 +125,21 @@ def _hold(lease: Lease, output: str) -> None:
 
 
 def _run(command: list[str], environment: dict[str, str], lease: Lease) -> int:
-    """Run the command as long as the lease is held; its exit status as a shell tells it.
+    """Run the command as long as the lease is held, and return its exit status as a shell does.
 
     Raises:
         LeaseLost: the lease was lost while it ran; it has ended.
     """
     relay = _Relay()
     # Ctrl-C reaches the command too, which decides what it means; SIGTERM and SIGHUP are passed on.
-    with _Signals({signal.SIGINT: lambda _: None, signal.SIGTERM: relay.pass_on, signal.SIGHUP: relay.pass_on}):
+    with _Signals({signal.SIGINT: lambda _: None, signal.SIGTERM: relay.forward, signal.SIGHUP: relay.forward}):
         try:
             child = subprocess.Popen(command, env=environment)
         except FileNotFoundError:
-            note(f"dagbox: error: no command {command[0]!r}")
+            report(f"no command {command[0]!r}")
             return NOT_FOUND
         except OSError as error:
-            note(f"dagbox: error: cannot run {command[0]!r}: {error.strerror}")
+            report(f"cannot run {command[0]!r}: {error.strerror}")
             return NOT_EXECUTABLE
         relay.start(child)
         while True:
@@ -153,20 +156,20 @@ def _run(command: list[str], environment: dict[str, str], lease: Lease) -> int:
 
 
 class _Relay:
-    """Passes signals on to the command; one that comes before the command runs waits for it."""
+    """Forwards signals to the command; those that come before it runs are sent when it starts."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
-        self._waiting: list[int] = []
+        self._pending: list[int] = []
 
     def start(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
-        for number in self._waiting:
+        for number in self._pending:
             child.send_signal(number)
 
-    def pass_on(self, number: int) -> None:
+    def forward(self, number: int) -> None:
         if self._child is None:
-            self._waiting.append(number)
+            self._pending.append(number)
         else:
             self._child.send_signal(number)
 
@@ -181,61 +184,61 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 class _Signals:
-    """Handlers of signals while a block runs."""
+    """Installs signal handlers while a block runs."""
 
-    def __init__(self, handlers: dict[int, Any]) -> None:
+    def __init__(self, handlers: dict[int, Callable[[int], None]]) -> None:
         self._handlers = handlers
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        def handler_of(act: Any) -> Any:
+        def adapted(handler: Callable[[int], None]) -> Callable[[int, FrameType | None], None]:
             def on_signal(number: int, frame: FrameType | None) -> None:
-                act(number)
+                handler(number)
 
             return on_signal
 
-        for number, act in self._handlers.items():
-            self._before[number] = signal.signal(number, handler_of(act))
+        for number, handler in self._handlers.items():
+            self._before[number] = signal.signal(number, adapted(handler))
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
-@click.command("locks", short_help="list who holds which lock")
-@place_argument
+@click.command("locks", short_help="list locks, their holders and who waits for them")
+@target_argument
 @timeout_option
 @format_option
-def locks(at: str | None, timeout: float, output: str) -> None:
-    """List who holds which lock, for how long still, and who waits for it."""
-    with open_at(at, timeout=timeout) as db:
+def locks(target: str | None, timeout: float, output: str) -> None:
+    """List the locks: who holds each, for how long still, and who waits for it."""
+    with open_database(target, timeout=timeout) as db:
         rows = [info._asdict() for info in db.locks()]
     columns = [
         Column("key", "key"),
         Column("owner", "owner"),
         Column("token", "token"),
         Column("shared", lambda row: "shared" if row["shared"] else ""),
-        Column("left", "left_s", lambda value: show_ms(value * 1000)),
-        Column("waiting", "waiting", lambda value: printable(", ".join(waiter["owner"] for waiter in value))),
+        Column("left", "left_s", format_duration),
+        Column("waiting", "waiting", lambda value: ", ".join(waiter["owner"] for waiter in value)),
     ]
     print_rows(output, rows, columns, empty="no locks are held")
 
 
-@click.command("release", short_help="take a lock away from its holder")
+@click.command("release", short_help="force the release of a lock")
 @click.argument("key", metavar="KEY")
 @yes_option
-@at_option
+@target_option
 @timeout_option
-def release(key: str, yes: bool, at: str | None, timeout: float) -> int:
-    """Take a lock away from whoever holds it.
+def release(key: str, yes: bool, target: str | None, timeout: float) -> int:
+    """Release a lock whoever holds it.
 
-    The holder is not stopped; what it writes with its token is refused once the next holder has written. Exit
-    status 1 if nobody holds the key.
+    The holder is not stopped; its writes with its token are refused once the next holder has written. Exit status
+    1 if nobody holds the key.
     """
-    with open_at(at, timeout=timeout) as db:
+    with open_database(target, timeout=timeout) as db:
         holders = [info.owner for info in db.locks() if info.key == key and info.token]
         if not holders:
-            note(f"dagbox: error: nobody holds {key}")
+            report(f"nobody holds {key}")
             return 1
         confirm(f"Take {key} away from {', '.join(holders)}?", yes)
         db.release(key, force=True)

@@ -1,4 +1,4 @@
-"""Logic: queries, proofs, plans, rules, facts."""
+"""`dagbox query`, `why`, `explain`, `rules` and `facts`."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from typing import Any
 
 import click
 
-from dagbox.commands.options import at_option, format_option, open_at, place_argument, timeout_option
-from dagbox.commands.output import Column, cell, note, print_json, print_rows, printable
+from dagbox.commands.options import format_option, open_database, target_argument, target_option, timeout_option
+from dagbox.commands.output import Column, note, plain, print_json, print_rows, report
 from dagbox.commands.records import node_map, relations_of
 from dagbox.protocol.values import Node
+from dagbox.text.terminal import printable
 
 
 @click.command("query", short_help="show the rows of a goal")
 @click.argument("goal", metavar="GOAL")
+@click.option("--fetch", multiple=True, metavar="VAR[=BUCKET]", help="Show the record instead of this variable's key.")
 @click.option(
-    "--fetch", multiple=True, metavar="VAR[=BUCKET]", help="Put the record in the place of this variable's key."
-)
-@click.option(
-    "--with", "relations", metavar="RELATIONS", help="The records that fetched ones bring along, as with get."
+    "--with", "relations", metavar="RELATIONS", help="The relations of fetched records to read too, as with get."
 )
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of $NAME in the goal.")
-@click.option("--order", multiple=True, metavar="[-]VAR", help="Sort by this variable, -VAR for falling; repeatable.")
-@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most so many rows.")
-@at_option
+@click.option(
+    "--order", multiple=True, metavar="[-]VAR", help="Sort by this variable, -VAR for descending order; repeatable."
+)
+@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most this many rows.")
+@target_option
 @timeout_option
 @format_option
 def query(
@@ -33,13 +34,13 @@ def query(
     params: tuple[str, ...],
     order: tuple[str, ...],
     limit: int | None,
-    at: str | None,
+    target: str | None,
     timeout: float,
     output: str,
 ) -> None:
     """Show the rows of a goal, such as 'needs(rich, X)'.
 
-    Without variables the answer is yes or no. Exit status 0 also if there are no rows.
+    Without variables the answer is yes or no. The exit status is 0 even if there are no rows.
     """
     wanted: dict[str, Any] = {variable: {"bucket": bucket} if bucket else {} for variable, bucket in map(_fetch, fetch)}
     if relations is not None:
@@ -48,20 +49,20 @@ def query(
         for what in wanted.values():
             what["relations"] = relations_of(relations)
     values = {name: _argument(value) for name, value in map(_pair, params)}
-    with open_at(at, timeout=timeout) as db:
+    with open_database(target, timeout=timeout) as db:
         rows = db.query(
             goal, fetch=wanted or None, limit=limit, timeout=timeout, params=values or None, order=order or None
         )
     if output == "table" and rows and not rows[0]:
         click.echo("yes")
         return
-    shown = [{name: _plain(value) for name, value in row.items()} for row in rows]
-    columns = [Column(name, name) for name in (shown[0] if shown else ())]
-    print_rows(output, shown, columns, empty="no rows")
+    display = [{name: _document(value) for name, value in row.items()} for row in rows]
+    columns = [Column(name, name) for name in (display[0] if display else ())]
+    print_rows(output, display, columns, empty="no rows")
 
 
 def _fetch(text: str) -> tuple[str, str]:
-    """Variable and bucket; without a bucket the declaration of the predicate tells it."""
+    """Return variable and bucket; without a bucket the declaration of the predicate names it."""
     variable, _, bucket = text.partition("=")
     return variable, bucket
 
@@ -74,7 +75,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _argument(text: str) -> str | int | float:
-    """A number if it is one, else the text."""
+    """Return a number if the text is one, else the text."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -83,18 +84,18 @@ def _argument(text: str) -> str | int | float:
     return text
 
 
-def _plain(value: Any) -> Any:
+def _document(value: Any) -> Any:
     return node_map(value) if isinstance(value, Node) else value
 
 
 @click.command("why", short_help="show the proof of an answer")
 @click.argument("goal", metavar="GOAL")
-@at_option
+@target_option
 @timeout_option
 @format_option
-def why(goal: str, at: str | None, timeout: float, output: str) -> None:
+def why(goal: str, target: str | None, timeout: float, output: str) -> None:
     """Show the proof of an answer, or the first condition that failed."""
-    with open_at(at, timeout=timeout) as db:
+    with open_database(target, timeout=timeout) as db:
         proof = db.why(goal)
     if output == "table" and "kind" in proof:
         for line in proof_lines(proof):
@@ -105,17 +106,17 @@ def why(goal: str, at: str | None, timeout: float, output: str) -> None:
 
 @click.command("explain", short_help="show how a goal would be answered")
 @click.argument("goal", metavar="GOAL")
-@at_option
+@target_option
 @timeout_option
 @format_option
-def explain(goal: str, at: str | None, timeout: float, output: str) -> None:
+def explain(goal: str, target: str | None, timeout: float, output: str) -> None:
     """Show how a goal would be answered: strata, order of joins, sizes."""
-    with open_at(at, timeout=timeout) as db:
+    with open_database(target, timeout=timeout) as db:
         _print_tree(db.explain(goal), output)
 
 
 def proof_lines(proof: Any, margin: str = "") -> list[str]:
-    """A proof as indented lines: what is proven, and by what."""
+    """Return a proof as indented lines: what is proven, and by what."""
     by = f"by  {proof['rule']}" if proof.get("rule") else proof.get("kind", "")
     lines = [margin + printable(f"{proof.get('text', '')}  {by}".rstrip())]
     for child in proof.get("children") or ():
@@ -132,40 +133,44 @@ def _print_tree(value: Any, output: str) -> None:
 
 
 def tree_lines(value: Any, margin: str = "") -> list[str]:
-    """A nested value as indented lines."""
+    """Return a nested value as indented lines."""
     lines: list[str] = []
     if isinstance(value, dict):
         for name, item in value.items():
             if isinstance(item, dict | list) and item:
-                lines += [f"{margin}{name}:", *tree_lines(item, margin + "  ")]
+                lines += [f"{margin}{printable(str(name))}:", *tree_lines(item, margin + "  ")]
             else:
-                lines.append(f"{margin}{name}: {cell(item)}")
+                lines.append(f"{margin}{printable(str(name))}: {_scalar(item)}")
         return lines
     if isinstance(value, list):
         for item in value:
             inner = tree_lines(item, margin + "  ")
             lines += [f"{margin}- {inner[0].strip()}", *inner[1:]] if inner else [f"{margin}-"]
         return lines
-    return [f"{margin}{cell(value)}"]
+    return [f"{margin}{_scalar(value)}"]
+
+
+def _scalar(value: Any) -> str:
+    return "" if value is None else printable(plain(value))
 
 
 @click.command("rules", short_help="list, add and drop rules")
-@place_argument
+@target_argument
 @click.option(
     "--add", "added", multiple=True, metavar="RULE", help="Add a rule, such as 'needs(X, Y) :- depends(X, Y).'"
 )
 @click.option("--drop", "dropped", multiple=True, metavar="ID", help="Drop the rule with this id.")
 @timeout_option
 @format_option
-def rules(at: str | None, added: tuple[str, ...], dropped: tuple[str, ...], timeout: float, output: str) -> int:
-    """List the rules; or add and drop some, all together or none."""
+def rules(target: str | None, added: tuple[str, ...], dropped: tuple[str, ...], timeout: float, output: str) -> int:
+    """List the rules; or add and drop some, all of them or none."""
     columns = [Column("id", "id"), Column("rule", "text")]
     if not added and not dropped:
-        with open_at(at, timeout=timeout) as db:
+        with open_database(target, timeout=timeout) as db:
             rows = [rule._asdict() for rule in db.rules()]
         print_rows(output, rows, columns, empty="no rules")
         return 0
-    with open_at(at, timeout=timeout, create=bool(added)) as db:
+    with open_database(target, timeout=timeout, create=bool(added)) as db:
         with db.batch() as batch:
             drops = [batch.drop_rule(rule_id) for rule_id in dropped]
             adds = [batch.add_rule(rule) for rule in added]
@@ -173,7 +178,7 @@ def rules(at: str | None, added: tuple[str, ...], dropped: tuple[str, ...], time
     print_rows(output, rows, columns, empty="dropped")
     missing = [rule_id for rule_id, drop in zip(dropped, drops, strict=True) if not drop.result()]
     for rule_id in missing:
-        note(f"dagbox: error: no rule {rule_id}")
+        report(f"no rule {rule_id}")
     return 1 if missing else 0
 
 
@@ -182,8 +187,8 @@ def rules(at: str | None, added: tuple[str, ...], dropped: tuple[str, ...], time
 @click.argument("arguments", nargs=-1, metavar="")
 @click.option("--add", is_flag=True, help="Assert the fact.")
 @click.option("--drop", is_flag=True, help="Retract the fact.")
-@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most so many.")
-@at_option
+@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most this many.")
+@target_option
 @timeout_option
 @format_option
 def facts(
@@ -192,7 +197,7 @@ def facts(
     add: bool,
     drop: bool,
     limit: int | None,
-    at: str | None,
+    target: str | None,
     timeout: float,
     output: str,
 ) -> None:
@@ -204,10 +209,10 @@ def facts(
         raise click.UsageError(
             "facts [PREDICATE], or facts --add|--drop PREDICATE ARGUMENT...", click.get_current_context()
         )
-    with open_at(at, timeout=timeout, create=add) as db:
+    with open_database(target, timeout=timeout, create=add) as db:
         if add or drop:
-            act = db.assert_fact if add else db.retract_fact
-            changed = act(str(predicate), *map(_argument, arguments))
+            change = db.assert_fact if add else db.retract_fact
+            changed = change(str(predicate), *map(_argument, arguments))
             note(("asserted" if add else "retracted") if changed else ("it was there" if add else "it was not there"))
             return
         found = db.facts(predicate, limit=limit)

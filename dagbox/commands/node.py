@@ -1,4 +1,4 @@
-"""Running a node."""
+"""`dagbox up`: run a node."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ logic_option = click.option(
     "--listen",
     multiple=True,
     metavar="ADDRESS",
-    help="Listen there too, such as tcp://127.0.0.1:7000; may be repeated.",
+    help="Listen on this address too, such as tcp://127.0.0.1:7000; may be repeated.",
 )
-@click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
+@click.option("--insecure", is_flag=True, help="Allow unencrypted TCP beyond this machine.")
 @click.option(
     "--durability",
     type=click.Choice(DURABILITIES),
-    help='"full": what is acknowledged is on disk; "process": it survives kill -9, not power loss.  [default: full]',
+    help='"full": acknowledged writes are on disk; "process": they survive kill -9, not power loss.  [default: full]',
 )
-@click.option("--headless", is_flag=True, help="No dashboard, also where there is a terminal for it: log what happens.")
+@click.option("--headless", is_flag=True, help="Show no dashboard, even in a terminal: log to standard error.")
 @click.option("--attached", is_flag=True, hidden=True)
 def up(
     directory: str | None,
@@ -53,28 +53,28 @@ def up(
 
     In a terminal the dashboard is shown, the node logs to DIR/node.log, and leaving the dashboard ends the node.
 
-    A process that dies is started again. Ctrl-C or SIGTERM ends the node: it finishes what it has begun, within
-    5 s. There is one node to a directory; other programs find it by the directory, as in `dagbox shell DIR`.
+    A process that dies is restarted. Ctrl-C or SIGTERM stops the node: it finishes requests in flight, within 5 s.
+    A directory has at most one node; other programs find it by the directory, as in `dagbox shell DIR`.
     """
-    from dagbox.commands.dashboard import end_with_standard_input, run_with_dashboard, wanted
+    from dagbox.commands.dashboard import run_with_dashboard, stop_with_standard_input, wants_dashboard
     from dagbox.runtime.node import run_node
     from dagbox.runtime.process import start_logging
 
-    where = directory_of(directory)
-    made = node_settings(readers, logic, listen, insecure, durability)
-    if wanted(headless):
-        return run_with_dashboard(where, _arguments_of(made))
+    path = directory_of(directory)
+    chosen = node_settings(readers, logic, listen, insecure, durability)
+    if wants_dashboard(headless):
+        return run_with_dashboard(path, _flags(chosen))
     if attached:
-        end_with_standard_input()
+        stop_with_standard_input()
     start_logging()
-    return run_node(where, settings=made, on_ready=_say_ready)
+    return run_node(path, settings=chosen, on_ready=_announce)
 
 
-def _arguments_of(made: NodeSettings) -> list[str]:
-    """The flags of `dagbox up` that give these settings."""
-    numbers = ["--readers", str(made.readers), "--logic", str(made.logic), "--durability", made.durability]
-    listen = [part for address in made.listen for part in ("--listen", address)]
-    return [*numbers, *listen, *(["--insecure"] if made.insecure else [])]
+def _flags(chosen: NodeSettings) -> list[str]:
+    """Return the flags of `dagbox up` for these settings."""
+    flags = ["--readers", str(chosen.readers), "--logic", str(chosen.logic), "--durability", chosen.durability]
+    listen = [part for address in chosen.listen for part in ("--listen", address)]
+    return [*flags, *listen, *(["--insecure"] if chosen.insecure else [])]
 
 
 def node_settings(
@@ -84,18 +84,18 @@ def node_settings(
     insecure: bool = False,
     durability: str | None = None,
 ) -> NodeSettings:
-    """What a node runs: the flags where they are given, else the settings."""
+    """Return the settings of a node: flags where they are given, else the configured settings."""
     from dagbox.runtime.node import NodeSettings
 
-    base = settings()
+    configured = settings()
     return NodeSettings(
-        readers=base.readers if readers is None else readers,
-        logic=base.logic if logic is None else logic,
-        listen=listen or base.listen,
+        readers=configured.readers if readers is None else readers,
+        logic=configured.logic if logic is None else logic,
+        listen=listen or configured.listen,
         insecure=insecure,
-        durability=durability or base.durability,
+        durability=durability or configured.durability,
     )
 
 
-def _say_ready(node: Node) -> None:
+def _announce(node: Node) -> None:
     note(f"dagbox: serving {node.directory}; try: dagbox status {node.directory}  or  dagbox shell {node.directory}")

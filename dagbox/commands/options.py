@@ -1,11 +1,10 @@
-"""What subcommands have in common: where they go, how they print, and the kinds of their arguments."""
+"""What subcommands have in common: their target, the database they open, and the types of their arguments."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,54 +16,52 @@ from dagbox.errors import DagBoxError, StoreUnavailable
 from dagbox.protocol.values import Ref, check_bucket, check_key
 
 if TYPE_CHECKING:
-    from dagbox.client import Database
+    from dagbox import Database
 
     Kind = click.ParamType[Any]
 else:
-    # Of the versions of click that we run with, the older ones have no generic class here.
+    # Older versions of click that we support have no generic class here.
     Kind = click.ParamType
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SETTINGS = "dagbox.settings"
 
 
 def settings() -> Settings:
-    """The settings of this run, read once."""
+    """Return the settings of this run, which are read once."""
     meta = click.get_current_context().find_root().meta
-    if _SETTINGS not in meta:
-        meta[_SETTINGS] = load_settings()
-    found: Settings = meta[_SETTINGS]
+    found: Settings | None = meta.get(_SETTINGS)
+    if found is None:
+        found = meta[_SETTINGS] = load_settings()
     return found
 
 
-def target_of(at: str | None) -> str:
-    """Return the directory or address that a command works on: as given, or as configured."""
-    return at or settings().at
-
-
-def directory_of(at: str | None) -> str:
-    """Return the directory that a command works on.
+def directory_of(target: str | None) -> str:
+    """Return the directory that a command works on: as given, or as configured.
 
     Raises:
         StoreUnavailable: the target is an address.
     """
-    target = target_of(at)
-    if "://" in target:
-        raise StoreUnavailable(target, "this command works on a directory: name one")
-    return target
+    from dagbox.config.target import is_address
+
+    directory = target or settings().at
+    if is_address(directory):
+        raise StoreUnavailable(directory, "this command works on a directory: name one")
+    return directory
 
 
-@contextmanager
-def open_at(at: str | None, *, timeout: float | None = None, create: bool = False) -> Iterator[Database]:
-    """Open the database that a command works on, see `open_target`; what is None is taken from the settings."""
+def open_database(target: str | None, *, timeout: float | None = None, create: bool = False) -> Database:
+    """Open the database that a command works on, see `open_target`; settings stand in for what is None."""
     from dagbox.config.target import open_target
 
-    wait = timeout if timeout is not None else settings().timeout
-    with open_target(target_of(at), timeout=wait, durability=settings().durability, create=create) as database:
-        yield database
+    configured = settings()
+    return open_target(
+        target or configured.at,
+        timeout=configured.timeout if timeout is None else timeout,
+        durability=configured.durability,
+        create=create,
+    )
 
 
 def _default_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str:
@@ -76,21 +73,23 @@ def _default_timeout(ctx: click.Context, parameter: click.Parameter, value: floa
 
 
 class Duration(Kind):
-    """A span of time such as `500ms`, `10s`, `2m`, `1h`, `7d`, or a number of seconds; gives seconds."""
+    """A duration such as `500ms`, `10s`, `2m`, `1h`, `7d`, or a number of seconds; converts to seconds."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
             return float(value)
-        match = _DURATION.fullmatch(value)
-        if match is None:
-            self.fail(f"{value!r} is not a time such as 500ms, 10s, 2m, 1h or 7d", param, ctx)
-        return float(match[1]) * _SECONDS[match[2]]
+        from dagbox.text.durations import parse_duration
+
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class RecordName(Kind):
-    """`BUCKET/KEY`, which gives a ref; with `new`, `BUCKET` or `BUCKET/` too, with an empty key."""
+    """`BUCKET/KEY`; converts to a ref. With `new`, `BUCKET` and `BUCKET/` are allowed too: the key is then empty."""
 
     name = "bucket/key"
 
@@ -110,7 +109,7 @@ class RecordName(Kind):
 
 
 class Prefix(Kind):
-    """`BUCKET` or `BUCKET/PREFIX`; gives the pair."""
+    """`BUCKET` or `BUCKET/PREFIX`; converts to the pair."""
 
     name = "bucket[/prefix]"
 
@@ -125,7 +124,7 @@ class Prefix(Kind):
 
 
 class Json(Kind):
-    """A JSON text, `-` for the text on standard input, or `@FILE`; gives the value, with refs, bytes and times."""
+    """JSON, `-` for the JSON on standard input, or `@FILE`; converts to the value, with refs, bytes and times."""
 
     name = "json"
 
@@ -135,15 +134,15 @@ class Json(Kind):
         from dagbox.notation.json import load
         from dagbox.notation.problems import SyntaxProblem
 
-        text = self._text_of(value, param, ctx)
+        text = self._read(value, param, ctx)
         try:
             return load(text)
         except SyntaxProblem as problem:
-            shown = text if len(text) <= 60 else text[:57] + "..."
+            excerpt = text if len(text) <= 60 else text[:57] + "..."
             hint = f"; a text is written '\"{text}\"'" if re.fullmatch(r"[\w .-]+", text) else ""
-            self.fail(f"{shown!r} is not JSON: {problem}{hint}", param, ctx)
+            self.fail(f"{excerpt!r} is not JSON: {problem}{hint}", param, ctx)
 
-    def _text_of(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def _read(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
             if value == "-":
                 return sys.stdin.read()
@@ -176,22 +175,28 @@ timeout_option = click.option(
     metavar="TIME",
     help="How long to wait for an answer, such as 500ms, 10s or 2m.  [default: 30s]",
 )
-at_option = click.option(
-    "--at", "-d", metavar="DIR|URL", help="The directory or the address of a node.  [default: DAGBOX_URL, or ./data]"
+target_option = click.option(
+    "--at",
+    "-d",
+    "target",
+    metavar="DIR|URL",
+    help="The directory, or the address of a node.  [default: DAGBOX_URL, or ./data]",
 )
-yes_option = click.option("--yes", "-y", is_flag=True, help="Do it without asking.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 
 
-def place_argument(function: Function) -> Function:
-    """Have a subcommand take where it goes as its argument or as `--at`; the function gets `at`."""
+def target_argument(function: Function) -> Function:
+    """Let a subcommand take its target as an argument or as `--at`; the function gets `target`."""
 
     @wraps(function)
-    def wrapper(*args: Any, place: str | None, at: str | None, **rest: Any) -> Any:
-        if place is not None and at is not None and place != at:
-            raise click.UsageError(f"two places: {place} and --at {at}: give one", click.get_current_context())
-        return function(*args, at=place if place is not None else at, **rest)
+    def wrapper(*args: Any, target_argument: str | None, target: str | None, **rest: Any) -> Any:
+        if target_argument is not None and target is not None and target_argument != target:
+            raise click.UsageError(
+                f"two targets: {target_argument} and --at {target}: give one", click.get_current_context()
+            )
+        return function(*args, target=target if target_argument is None else target_argument, **rest)
 
-    decorated: Any = click.argument("place", metavar="[DIR|URL]", required=False)(at_option(wrapper))
+    decorated: Any = click.argument("target_argument", metavar="[DIR|URL]", required=False)(target_option(wrapper))
     result: Function = decorated
     return result
 
@@ -200,7 +205,7 @@ def confirm(question: str, yes: bool) -> None:
     """Ask before something that cannot be undone.
 
     Raises:
-        click.UsageError: there is nobody to ask, and no `--yes`.
+        click.UsageError: standard input is not a terminal, and `--yes` is missing.
         click.Abort: the answer was no.
     """
     if yes:

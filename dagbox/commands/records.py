@@ -1,8 +1,7 @@
-"""Records: get, put, del, scan, buckets."""
+"""`dagbox get`, `put`, `del`, `scan` and `buckets`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,17 +13,18 @@ from dagbox.commands.options import (
     NEW_RECORD,
     PREFIX,
     RECORD,
-    at_option,
     format_option,
-    open_at,
-    place_argument,
+    open_database,
+    target_argument,
+    target_option,
     timeout_option,
 )
-from dagbox.commands.output import Column, note, print_json, print_rows
+from dagbox.commands.output import Column, plain, print_json, print_rows, report, styled
 from dagbox.protocol.values import Node, Ref
+from dagbox.text.terminal import cell_width, pad, printable
 
 if TYPE_CHECKING:
-    from dagbox.client import Database
+    from dagbox import Database
 
 _fence_option = click.option(
     "--fence",
@@ -32,17 +32,17 @@ _fence_option = click.option(
     type=FENCE,
     multiple=True,
     metavar="KEY[=TOKEN]",
-    help="Write only if nobody took this lock since; the token is DAGBOX_LOCK_TOKEN if not given.",
+    help="Write only if nobody has taken this lock since.  [default token: DAGBOX_LOCK_TOKEN]",
 )
 _if_version_option = click.option(
     "--if-version",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Only if the record is at this version (0: there is none).",
+    help="Only if the record is at this version (0: it does not exist).",
 )
 
 
-@click.command("get", short_help="show records, with the records they lead to")
+@click.command("get", short_help="show records and the records they refer to")
 @click.argument("records", type=RECORD, nargs=-1, required=True, metavar="BUCKET/KEY...")
 @click.option(
     "--with",
@@ -51,22 +51,22 @@ _if_version_option = click.option(
     help="The records to bring along, such as 'team: via team  posts: post/p1, post/p2 { author: via author }'.",
 )
 @click.option("--data", "only_data", is_flag=True, help="Print the data alone, as JSON.")
-@at_option
+@target_option
 @timeout_option
 @format_option
 def get(
-    records: tuple[Ref, ...], relations: str | None, only_data: bool, at: str | None, timeout: float, output: str
+    records: tuple[Ref, ...], relations: str | None, only_data: bool, target: str | None, timeout: float, output: str
 ) -> int:
-    """Show records, with the records they lead to.
+    """Show records and the records they refer to.
 
     RELATIONS are written as in the shell: NAME: via PATH follows the refs at a path of the data, NAME:
     BUCKET/KEY, ... names records, NAME: where GOAL in BUCKET asks logic; each may have relations of its own in
     braces. The JSON of the wire form is accepted too.
 
-    Exit status 1 if one of the records is not there.
+    Exit status 1 if one of the records does not exist.
     """
     wanted = None if relations is None else relations_of(relations)
-    with open_at(at, timeout=timeout) as db:
+    with open_database(target, timeout=timeout) as db:
         with db.pipeline(timeout=timeout) as pipeline:
             answers = [pipeline.fetch(record, relations=wanted) for record in records]
         missing = 0
@@ -74,21 +74,21 @@ def get(
             node = answer.result()
             if not node.found:
                 missing += 1
-                note(f"dagbox: error: no record {node.bucket}/{node.key}")
+                report(f"no record {node.bucket}/{node.key}")
             elif only_data:
                 print_json(node.data)
             elif output == "json":
                 print_json(node_map(node))
             else:
-                _print_tree(node)
+                click.echo("\n".join(_tree_lines(node)))
     return 1 if missing else 0
 
 
 def relations_of(text: str) -> dict[str, Any]:
-    """Relations as people write them, as the map that `fetch` takes.
+    """Parse relations as people write them to the map that `fetch` takes.
 
     Raises:
-        click.UsageError: they do not parse.
+        click.UsageError: the text does not parse.
     """
     from dagbox.notation.problems import SyntaxProblem
     from dagbox.notation.relations import read_relations
@@ -107,8 +107,8 @@ def relations_of(text: str) -> dict[str, Any]:
 
 
 def node_map(node: Node) -> dict[str, Any]:
-    """A node as a map: bucket, key, found, version, data, and relations and more where there are any."""
-    shown: dict[str, Any] = {
+    """Return a node as a map: bucket, key, found, version, data; relations and more where they are not empty."""
+    fields: dict[str, Any] = {
         "bucket": node.bucket,
         "key": node.key,
         "found": node.found,
@@ -116,56 +116,48 @@ def node_map(node: Node) -> dict[str, Any]:
         "data": node.data,
     }
     if node.relations:
-        shown["relations"] = {name: [node_map(each) for each in nodes] for name, nodes in node.relations.items()}
+        fields["relations"] = {name: [node_map(each) for each in nodes] for name, nodes in node.relations.items()}
     if node.more:
-        shown["more"] = node.more
-    return shown
+        fields["more"] = node.more
+    return fields
 
 
-def _print_tree(root: Node) -> None:
-    """A node and its relations, indented; the data as fields."""
-    from dagbox.commands.output import cell, printable, styled
-
-    def lines(node: Node, margin: str) -> Iterator[str]:
-        name = styled(printable(f"{node.bucket}/{node.key}"), bold=True)
-        yield f"{margin}{name}" + (f"  version {node.version}" if node.found else "  not found")
-        inner = margin + "  "
-        if node.found and isinstance(node.data, dict):
-            width = max((len(str(field)) for field in node.data), default=0)
-            for field, value in node.data.items():
-                yield f"{inner}{printable(str(field)):<{width}}  {_reference(value) or cell(value)}"
-        elif node.found:
-            yield f"{inner}{_reference(node.data) or cell(node.data)}"
-        for relation, nodes in node.relations.items():
-            left = node.more.get(relation, 0)
-            yield f"{inner}{styled(printable(relation), fg='cyan')}: {len(nodes)}" + (
-                f" and {left} more" if left else ""
-            )
-            for each in nodes:
-                yield from lines(each, inner + "  ")
-
-    for line in lines(root, ""):
-        click.echo(line)
+def _tree_lines(node: Node, margin: str = "") -> list[str]:
+    """Return a node and its relations as indented lines; the data as fields."""
+    name = styled(printable(f"{node.bucket}/{node.key}"), bold=True)
+    lines = [f"{margin}{name}" + (f"  version {node.version}" if node.found else "  not found")]
+    margin += "  "
+    if node.found and isinstance(node.data, dict):
+        fields = [(printable(str(field)), _value_text(value)) for field, value in node.data.items()]
+        width = max((cell_width(field) for field, _ in fields), default=0)
+        lines += [f"{margin}{pad(field, width)}  {text}" for field, text in fields]
+    elif node.found:
+        lines.append(margin + _value_text(node.data))
+    for relation, nodes in node.relations.items():
+        left = node.more.get(relation, 0)
+        count = f"{len(nodes)} and {left} more" if left else f"{len(nodes)}"
+        lines.append(f"{margin}{styled(printable(relation), fg='cyan')}: {count}")
+        for related in nodes:
+            lines += _tree_lines(related, margin + "  ")
+    return lines
 
 
-def _reference(value: Any) -> str:
-    """Refs, one or a list of them, as people read them; empty for everything else."""
-    from dagbox.commands.output import printable
-
-    refs = value if isinstance(value, list) else [value]
-    if not refs or not all(isinstance(ref, Ref) for ref in refs):
-        return ""
-    return printable(", ".join(f"@{ref}" for ref in refs))
+def _value_text(value: Any) -> str:
+    """Return a value on one line: one ref or a list of them as `@bucket/key`, everything else as tables show it."""
+    refs = value if isinstance(value, list) and value else [value]
+    if all(isinstance(ref, Ref) for ref in refs):
+        return printable(", ".join(f"@{ref}" for ref in refs))
+    return "" if value is None else printable(plain(value))
 
 
 @click.command("put", short_help="write a record")
 @click.argument("record", type=NEW_RECORD, metavar="BUCKET[/KEY]")
 @click.argument("value", type=JSON, metavar="JSON|-|@FILE")
-@click.option("--new", is_flag=True, help="Only if there is no such record yet.")
+@click.option("--new", is_flag=True, help="Only if the record does not exist yet.")
 @_if_version_option
 @click.option("--ttl", type=DURATION, metavar="TIME", help="How long the record lives, such as 30s, 10m, 2h or 7d.")
 @_fence_option
-@at_option
+@target_option
 @timeout_option
 @format_option
 def put(
@@ -175,19 +167,19 @@ def put(
     if_version: int | None,
     ttl: float | None,
     fences: tuple[tuple[str, int], ...],
-    at: str | None,
+    target: str | None,
     timeout: float,
     output: str,
 ) -> None:
     """Write a record; it is on disk when the command ends.
 
-    Without a KEY one is made, whose order is that of time. The value is JSON, - for the JSON on standard input,
-    or @FILE. What JSON has no form for is written {"$ref": "post/p1"}, {"$bytes": "aGk="}, {"$time":
+    Without a KEY one is created; created keys sort by time. The value is JSON, - for the JSON on standard input,
+    or @FILE. Values that JSON cannot express are written {"$ref": "post/p1"}, {"$bytes": "aGk="}, {"$time":
     "2026-01-31T12:00:00+00:00"}.
     """
     if new and if_version:
         raise click.UsageError("--new means --if-version 0: give one of them", click.get_current_context())
-    with open_at(at, timeout=timeout, create=True) as db:
+    with open_database(target, timeout=timeout, create=True) as db:
         ref = db.put(
             record.bucket,
             value,
@@ -206,22 +198,22 @@ def put(
 @click.argument("records", type=RECORD, nargs=-1, required=True, metavar="BUCKET/KEY...")
 @_if_version_option
 @_fence_option
-@at_option
+@target_option
 @timeout_option
 @format_option
 def delete(
     records: tuple[Ref, ...],
     if_version: int | None,
     fences: tuple[tuple[str, int], ...],
-    at: str | None,
+    target: str | None,
     timeout: float,
     output: str,
 ) -> int:
-    """Delete records, all together or none.
+    """Delete records, all of them or none.
 
-    Exit status 1 if one of them was not there; the others are deleted all the same.
+    Exit status 1 if one of them did not exist; the others are deleted all the same.
     """
-    with open_at(at, timeout=timeout) as db:
+    with open_database(target, timeout=timeout) as db:
         with db.batch(fence=fence_pairs(fences)) as batch:
             answers = [batch.delete(record, if_version=if_version) for record in records]
         there = [answer.result() for answer in answers]
@@ -231,18 +223,18 @@ def delete(
         elif deleted:
             click.echo(f"{record}  deleted")
         if not deleted:
-            note(f"dagbox: error: no record {record}")
+            report(f"no record {record}")
     return 0 if all(there) else 1
 
 
 @click.command("scan", short_help="show the records of a bucket in order")
 @click.argument("prefix", type=PREFIX, metavar="BUCKET[/PREFIX]")
-@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most so many.")
+@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most this many.")
 @click.option("--start", metavar="KEY", help="Begin with this key.")
 @click.option("--stop", metavar="KEY", help="End before this key.")
 @click.option("--reverse", is_flag=True, help="From the last key to the first.")
 @click.option("--data", "only_data", is_flag=True, help="Print the data alone, as JSON Lines.")
-@at_option
+@target_option
 @timeout_option
 @format_option
 def scan(
@@ -252,17 +244,17 @@ def scan(
     stop: str | None,
     reverse: bool,
     only_data: bool,
-    at: str | None,
+    target: str | None,
     timeout: float,
     output: str,
 ) -> None:
     """Show the records of a bucket in the order of their keys.
 
-    Records are read page by page, so that a bucket of any size can be shown; what is written meanwhile may be
-    seen or not.
+    Records are read page by page, so that a bucket of any size can be shown; a record that is written meanwhile
+    may be shown or not.
     """
     bucket, begins = prefix
-    with open_at(at, timeout=timeout) as db:
+    with open_database(target, timeout=timeout) as db:
         found = db.scan(bucket, prefix=begins, start=start, stop=stop, limit=limit, reverse=reverse)
         if only_data:
             for record in found:
@@ -273,16 +265,16 @@ def scan(
 
 
 @click.command("buckets", short_help="list buckets with their number of records")
-@place_argument
+@target_argument
 @timeout_option
 @format_option
-def buckets(at: str | None, timeout: float, output: str) -> None:
+def buckets(target: str | None, timeout: float, output: str) -> None:
     """List the buckets with their number of records."""
-    with open_at(at, timeout=timeout) as db:
+    with open_database(target, timeout=timeout) as db:
         rows = bucket_rows(db)
     print_rows(output, rows, [Column("bucket", "bucket"), Column("records", "records")], empty="no buckets")
 
 
 def bucket_rows(db: Database) -> list[dict[str, Any]]:
-    """Bucket and number of records of each, by name."""
+    """Return bucket and number of records of each, by name."""
     return [{"bucket": name, "records": count} for name, count in sorted(db.buckets().items())]

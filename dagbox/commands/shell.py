@@ -1,4 +1,4 @@
-"""`dagbox shell`: what the command line takes. Everything else is loaded when it runs."""
+"""`dagbox shell`: the arguments of the shell, which is imported when the command runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dagbox.shell.table import FORMATS
 @click.command("shell", short_help="explore a database by commands")
 @click.argument("target", metavar="[DIR|URL]", required=False)
 @click.option(
-    "-c", "--command", "commands", multiple=True, metavar="TEXT", help="Run this command and end; repeatable."
+    "-c", "--command", "commands", multiple=True, metavar="TEXT", help="Run this command and exit; repeatable."
 )
 @click.option(
     "--format",
@@ -19,11 +19,13 @@ from dagbox.shell.table import FORMATS
     type=click.Choice(FORMATS),
     help="How results are shown.  [default: tree and table for people, json for programs]",
 )
-@click.option("--yes", "-y", is_flag=True, help="Destructive commands do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before destructive commands.")
 @click.option("--read-only", is_flag=True, help="Refuse commands that write.")
-@click.option("--keep-going", "-k", is_flag=True, help="Go on after a command that fails; the exit status is still 1.")
-@click.option("--label", metavar="TEXT", help="Stands before the prompt, such as PRODUCTION.")
-@click.option("--colour", type=click.Choice(ENVIRONMENT_COLOURS), help="Of the label and the prompt.")
+@click.option(
+    "--keep-going", "-k", is_flag=True, help="Continue after a command that fails; the exit status is still 1."
+)
+@click.option("--label", metavar="TEXT", help="Text before the prompt, such as PRODUCTION.")
+@click.option("--colour", type=click.Choice(ENVIRONMENT_COLOURS), help="The colour of the label and the prompt.")
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="How long a request may take."
 )
@@ -38,10 +40,10 @@ def shell_command(
     colour: str | None,
     timeout: float | None,
 ) -> int:
-    """Explore and change a database by commands: records and what they lead to, locks, facts, rules, queries.
+    """Explore and change a database by commands: records and their relations, locks, facts, rules, queries.
 
-    Goes to the node of a directory or URL; if no node runs on the directory, opens the directory itself. Commands come
-    from the terminal, from -c, or from standard input.
+    Connects to the node of a directory or URL; if no node serves the directory, opens the directory itself. Commands
+    come from the terminal, from -c, or from standard input.
 
     \b
     dagbox shell data

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 import click
 
-from dagbox.commands.options import place_argument, settings
+from dagbox.commands.options import settings, target_argument
 
 
 @click.command("top")
-@place_argument
-@click.option("--read-only", is_flag=True, help="Refuse every act, and the shell.")
+@target_argument
+@click.option("--read-only", is_flag=True, help="Refuse every action that changes something, and the shell.")
 @click.option(
     "--refresh", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds from poll to poll."
 )
@@ -23,20 +24,20 @@ from dagbox.commands.options import place_argument, settings
     metavar="NAME[=COLOUR]",
     help="What the node is for, shown on a badge: prod is red, staging amber, test blue, dev green.",
 )
-@click.option("--theme", envvar="DAGBOX_THEME", help="The theme to begin with; the palette (:) lists them.")
-@click.option("--record", type=click.Path(dir_okay=False), metavar="FILE", help="Keep what is polled in a new file.")
+@click.option("--theme", envvar="DAGBOX_THEME", help="The theme to start with; the palette (:) lists them.")
+@click.option("--record", type=click.Path(dir_okay=False), metavar="FILE", help="Record every poll to a new file.")
 @click.option(
     "--replay", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Show a recording instead of a node."
 )
-@click.option("--speed", type=click.FloatRange(0.125, 1024), default=1.0, help="How many times faster to replay.")
+@click.option("--speed", type=click.FloatRange(0.125, 1024), default=1.0, help="Replay this many times faster.")
 @click.option("--web", is_flag=True, help="Serve the dashboard to browsers on this machine.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="The port of --web.")
 @click.option(
-    "--metrics-port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve the figures to Prometheus on loopback."
+    "--metrics-port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve metrics to Prometheus on loopback."
 )
-@click.option("--headless", is_flag=True, help="With --record or --metrics-port: no screen.")
+@click.option("--headless", is_flag=True, help="With --record or --metrics-port: run without a screen.")
 def top_command(
-    at: str | None,
+    target: str | None,
     read_only: bool,
     refresh: float,
     environment: str | None,
@@ -56,13 +57,13 @@ def top_command(
     """
     from dagbox.tui.options import Options
 
-    if replay and (record or metrics_port is not None or at):
+    if replay and (record or metrics_port is not None or target):
         raise click.UsageError("a replay is of a file: it goes with no node, --record or --metrics-port")
     if headless and (web or replay or not (record or metrics_port is not None)):
         raise click.UsageError("--headless goes with --record or --metrics-port alone")
     if web and (record or metrics_port is not None):
         raise click.UsageError("--web goes with no --record or --metrics-port: give these to a second, --headless run")
-    target = None if replay else at or settings().at
+    node = None if replay else target or settings().at
     from dagbox.tui.environment import Environment
 
     try:
@@ -70,7 +71,7 @@ def top_command(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     options = Options(
-        target=target,
+        target=node,
         read_only=read_only,
         refresh_s=refresh,
         environment=environment or "",
@@ -81,9 +82,14 @@ def top_command(
         metrics_port=metrics_port,
     )
     if web:
-        from dagbox.tui.web import serve
+        from dagbox.errors import requires_extra
+
+        with requires_extra("the dashboard in a browser", "web"):
+            from dagbox.tui.web import serve
 
         return serve(options, port)
+    if metrics_port is not None:
+        import_module("dagbox.prometheus")  # a missing extra is an error before the screen appears
     if headless:
         from dagbox.tui.headless import run_headless
 

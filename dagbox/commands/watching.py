@@ -1,4 +1,4 @@
-"""What a node does: status, services, workers, events, traces."""
+"""`dagbox status`, `services`, `workers`, `events` and `traces`: what a node is doing."""
 
 from __future__ import annotations
 
@@ -10,30 +10,21 @@ from typing import Any
 
 import click
 
-from dagbox.commands.options import DURATION, format_option, open_at, place_argument, timeout_option
-from dagbox.commands.output import (
-    Column,
-    counted,
-    note,
-    print_json,
-    print_rows,
-    printable,
-    show_bytes,
-    show_ms,
-    show_rate,
-    styled,
-    table_lines,
-)
+from dagbox.commands.options import DURATION, format_option, open_database, target_argument, timeout_option
+from dagbox.commands.output import Column, note, print_json, print_rows, styled, table_lines
 from dagbox.errors import DagBoxError
+from dagbox.text.amounts import format_rate, format_size, plural
+from dagbox.text.durations import format_ms
+from dagbox.text.terminal import printable
 
 
 def _part(name: str, field: str) -> Any:
-    """A figure inside a map of the row, such as the p99 of `wait`."""
+    """Return a getter of a figure in a map of the row, such as the p99 of `wait`."""
     return lambda row: (row.get(name) or {}).get(field)
 
 
 def _if_any(field: str) -> Any:
-    """A count, left empty where it is 0."""
+    """Return a getter of a count that shows nothing for 0."""
     return lambda row: row.get(field) or None
 
 
@@ -46,49 +37,50 @@ SERVICE_COLUMNS = (
     Column("dead", _if_any("dead")),
     Column("done", "done"),
     Column("errors", _if_any("errors")),
-    Column("rate", "rate", show_rate),
-    Column("wait p50", _part("wait", "p50_ms"), show_ms),
-    Column("wait p99", _part("wait", "p99_ms"), show_ms),
-    Column("work p50", _part("work", "p50_ms"), show_ms),
-    Column("work p99", _part("work", "p99_ms"), show_ms),
+    Column("rate", "rate", format_rate),
+    Column("wait p50", _part("wait", "p50_ms"), format_ms),
+    Column("wait p99", _part("wait", "p99_ms"), format_ms),
+    Column("work p50", _part("work", "p50_ms"), format_ms),
+    Column("work p99", _part("work", "p99_ms"), format_ms),
     Column("", lambda row: "paused" if row.get("paused") else ""),
 )
 WORKER_COLUMNS = (
     Column("worker", "name"),
     Column("service", "service"),
     Column("state", "state"),
-    Column("heard", "heard_ms", show_ms),
+    Column("heartbeat", "heard_ms", format_ms),
     Column("busy", lambda row: f"{row.get('in_use', 0)}/{row.get('credit', 0)}"),
     Column("done", "done"),
     Column("errors", _if_any("errors")),
-    Column("rate", "rate", show_rate),
-    Column("cpu", "cpu", lambda value: "" if value is None else f"{value:.0f}%"),
-    Column("memory", "rss", lambda value: show_bytes(value) if value else ""),
+    Column("rate", "rate", format_rate),
+    Column("cpu", "cpu", lambda value: f"{value:.0f}%"),
+    Column("memory", "rss", lambda value: format_size(value) if value else ""),
     Column("pid", "pid"),
     Column("host", "host"),
 )
 
 
-@click.command("status", short_help="what a node does at this moment")
-@place_argument
+@click.command("status", short_help="what a node is doing now")
+@target_argument
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
-@click.option("--every", type=DURATION, default="2s", show_default=True, metavar="TIME", help="How often to --watch.")
+@click.option(
+    "--every", type=DURATION, default="2s", show_default=True, metavar="TIME", help="How often to refresh with --watch."
+)
 @timeout_option
 @format_option
-def status(at: str | None, watch: bool, every: float, timeout: float, output: str) -> None:
-    """Show what a node does at this moment: broker, services, workers, store, locks.
+def status(target: str | None, watch: bool, every: float, timeout: float, output: str) -> None:
+    """Show what a node is doing now: broker, services, workers, store, locks.
 
-    --watch draws it anew each time, for terminals that are too poor for `dagbox top`; with --format json it
-    prints one document a time. A node that goes away is waited for. Of a directory without a node, the store is
-    shown.
+    --watch redraws it each time, for terminals that cannot show `dagbox top`; with --format json it prints one
+    document each time, and it waits for a node that goes away. If no node serves the directory, its store is shown.
     """
     if not watch:
-        with open_at(at, timeout=timeout) as db:
+        with open_database(target, timeout=timeout) as db:
             _show_status(db.status(), output)
         return
     while True:
         try:
-            with open_at(at, timeout=timeout) as db:
+            with open_database(target, timeout=timeout) as db:
                 while True:
                     _redraw(db.status(), output)
                     time.sleep(every)
@@ -112,7 +104,7 @@ def _redraw(found: Any, output: str) -> None:
 
 
 def status_lines(found: Any) -> Iterator[str]:
-    """A status as people read it: a paragraph or table for each part."""
+    """Yield the lines of a status for people: a sentence or a table for each part."""
     yield styled("broker", bold=True) + "  " + _sentence(_broker_figures(found["broker"]))
     store = found["store"]
     if store:
@@ -129,9 +121,9 @@ def status_lines(found: Any) -> Iterator[str]:
 
 
 def _with_content(rows: Iterable[Any], columns: Iterable[Column]) -> list[Column]:
-    """The columns that have something in any row."""
+    """Return the columns that are not empty in every row."""
     rows = list(rows)
-    return [column for column in columns if any(column.of(row)[0] for row in rows)]
+    return [column for column in columns if any(column.cell(row)[0] for row in rows)]
 
 
 def _sentence(parts: Iterable[str]) -> str:
@@ -140,7 +132,7 @@ def _sentence(parts: Iterable[str]) -> str:
 
 def _broker_figures(broker: Any) -> Iterator[str]:
     yield "embedded in this process" if broker.get("embedded") else f"process {broker.get('pid', '?')}"
-    yield f"up {show_ms(broker['uptime_ms'])}" if "uptime_ms" in broker and not broker.get("embedded") else ""
+    yield f"up {format_ms(broker['uptime_ms'])}" if "uptime_ms" in broker and not broker.get("embedded") else ""
     for name in ("clients", "requests", "accepted", "answered", "dead_letters", "malformed"):
         if broker.get(name):
             yield f"{name.replace('_', ' ')} {broker[name]}"
@@ -151,43 +143,43 @@ def _broker_figures(broker: Any) -> Iterator[str]:
 def _store_figures(store: Any) -> Iterator[str]:
     yield f"version {store['version']}" if "version" in store else ""
     entries = store.get("entries") or {}
-    yield f"{counted(sum(entries.values()), 'record')} in {counted(len(entries), 'bucket')}"
+    yield f"{plural(sum(entries.values()), 'record')} in {plural(len(entries), 'bucket')}"
     if store.get("map_size"):
-        yield f"{show_bytes(store.get('used_bytes', 0))} used of {show_bytes(store['map_size'])}"
+        yield f"{format_size(store.get('used_bytes', 0))} used of {format_size(store['map_size'])}"
     for name in ("readers", "commits"):
         if name in store:
             yield f"{name} {store[name]}"
 
 
 def _figures(values: Any) -> Iterator[str]:
-    """Whatever single figures there are, by name; those that are 0 tell nothing, but for the first."""
-    for at, (name, value) in enumerate(values.items()):
-        if not isinstance(value, int | float | str) or isinstance(value, bool) or (at and not value):
+    """Yield the scalar figures with their names; of those that are 0 or empty only the first."""
+    for index, (name, value) in enumerate(values.items()):
+        if not isinstance(value, int | float | str) or isinstance(value, bool) or (index and not value):
             continue
         if name.endswith("_ms") and not isinstance(value, str):
-            yield f"{name.removesuffix('_ms').replace('_', ' ')} {show_ms(value)}"
+            yield f"{name.removesuffix('_ms').replace('_', ' ')} {format_ms(value)}"
         else:
-            shown = f"{value:.6g}" if isinstance(value, float) else value
-            yield f"{name.replace('_', ' ')} {shown}"
+            figure = f"{value:.6g}" if isinstance(value, float) else value
+            yield f"{name.replace('_', ' ')} {figure}"
 
 
-@click.command("services", short_help="queues, workers and times of each service")
-@place_argument
+@click.command("services", short_help="queue, workers and times of each service")
+@target_argument
 @timeout_option
 @format_option
-def services(at: str | None, timeout: float, output: str) -> None:
-    """Show each service: its queue, workers, times of waiting and of work, done, errors."""
-    with open_at(at, timeout=timeout) as db:
+def services(target: str | None, timeout: float, output: str) -> None:
+    """Show each service: its queue, its workers, waiting and working times, requests done, errors."""
+    with open_database(target, timeout=timeout) as db:
         print_rows(output, db.services(), SERVICE_COLUMNS, empty="no services")
 
 
 @click.command("workers", short_help="heartbeat, credit and work of each worker")
-@place_argument
+@target_argument
 @timeout_option
 @format_option
-def workers(at: str | None, timeout: float, output: str) -> None:
-    """Show each worker: state, when it was last heard, requests it holds of those it may hold, done, CPU, memory."""
-    with open_at(at, timeout=timeout) as db:
+def workers(target: str | None, timeout: float, output: str) -> None:
+    """Show each worker: state, time since its last heartbeat, requests in flight and its credit, done, CPU, memory."""
+    with open_database(target, timeout=timeout) as db:
         empty = "no workers: this directory is open in this process alone" if db.embedded else "no workers"
         print_rows(output, db.workers(), WORKER_COLUMNS, empty=empty)
 
@@ -195,76 +187,76 @@ def workers(at: str | None, timeout: float, output: str) -> None:
 _ALL_EVENTS = 10_000
 _FOLLOW_S = 0.5
 EVENT_COLUMNS = (
-    Column("ago", "age_ms", show_ms),
-    Column("what", "kind"),
-    Column("who", "subject"),
-    Column("more", "text"),
+    Column("ago", "age_ms", format_ms),
+    Column("event", "kind"),
+    Column("subject", "subject"),
+    Column("details", "text"),
 )
 
 
-@click.command("events", short_help="what happened: joined, late, dead, refused")
-@place_argument
+@click.command("events", short_help="workers that joined, were late or died; refused requests")
+@target_argument
 @click.option(
-    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most so many."
+    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most this many."
 )
-@click.option("--follow", "-f", is_flag=True, help="Go on showing what happens, until Ctrl-C.")
+@click.option("--follow", "-f", is_flag=True, help="Keep showing new events, until Ctrl-C.")
 @timeout_option
 @format_option
-def events(at: str | None, limit: int, follow: bool, timeout: float, output: str) -> None:
-    """Show what happened lately: workers that joined, were late or died, requests that were refused or slow."""
-    with open_at(at, timeout=timeout) as db:
-        shown = db.events(limit=limit)
+def events(target: str | None, limit: int, follow: bool, timeout: float, output: str) -> None:
+    """Show recent events: workers that joined, were late or died; requests that were refused or slow."""
+    with open_database(target, timeout=timeout) as db:
+        found = db.events(limit=limit)
         if not follow:
-            print_rows(output, shown, EVENT_COLUMNS, empty="no events")
+            print_rows(output, found, EVENT_COLUMNS, empty="no events")
             return
-        last = shown[-1].seq if shown else 0
+        last = found[-1].seq if found else 0
         while True:
-            for event in shown:
+            for event in found:
                 _print_event(event, output)
             sys.stdout.flush()
             time.sleep(_FOLLOW_S)
-            shown = db.events(after=last, limit=_ALL_EVENTS)
-            last = shown[-1].seq if shown else last
+            found = db.events(after=last, limit=_ALL_EVENTS)
+            last = found[-1].seq if found else last
 
 
 def _print_event(event: Any, output: str) -> None:
     if output == "json":
         print_json(event)
     else:
-        at = datetime.now() - timedelta(milliseconds=event["age_ms"])
+        when = datetime.now() - timedelta(milliseconds=event["age_ms"])
         click.echo(
-            f"{at:%H:%M:%S}  {event['kind']:<12}  {printable(event['subject'])}  {printable(event['text'])}".rstrip()
+            f"{when:%H:%M:%S}  {event['kind']:<12}  {printable(event['subject'])}  {printable(event['text'])}".rstrip()
         )
 
 
 TRACE_COLUMNS = (
     Column("id", "id"),
-    Column("ago", "age_ms", show_ms),
+    Column("ago", "age_ms", format_ms),
     Column("service", "service"),
-    Column("took", "took_ms", show_ms),
+    Column("elapsed", "took_ms", format_ms),
     Column("error", "error"),
-    Column("course", lambda row: _course(row.get("timeline") or [])),
+    Column("timeline", lambda row: _steps(row.get("timeline") or [])),
 )
 
 
-def _course(timeline: Iterable[Any]) -> str:
+def _steps(timeline: Iterable[Any]) -> str:
     return "  ".join(f"{step['at_ms']:.2f} {step['what']} {step['who']}".rstrip() for step in timeline)
 
 
 @click.command("traces", short_help="timelines of recent or slow requests")
-@place_argument
+@target_argument
 @click.option(
-    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most so many."
+    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most this many."
 )
-@click.option("--slowest", is_flag=True, help="The slowest that are kept, instead of the latest.")
-@click.option("--service", metavar="NAME", help="Only of this service.")
-@click.option("--bucket", metavar="NAME", help="Only of this bucket.")
+@click.option("--slowest", is_flag=True, help="The slowest requests on record, instead of the latest.")
+@click.option("--service", metavar="NAME", help="Only requests to this service.")
+@click.option("--bucket", metavar="NAME", help="Only requests on this bucket.")
 @timeout_option
 @format_option
 def traces(
-    at: str | None, limit: int, slowest: bool, service: str | None, bucket: str | None, timeout: float, output: str
+    target: str | None, limit: int, slowest: bool, service: str | None, bucket: str | None, timeout: float, output: str
 ) -> None:
-    """Show timelines of requests: each step with the milliseconds since the request came, and who did it."""
+    """Show timelines of requests: each step with the milliseconds since the request arrived, and who took it."""
     which = {name: value for name, value in (("service", service), ("bucket", bucket)) if value}
-    with open_at(at, timeout=timeout) as db:
+    with open_database(target, timeout=timeout) as db:
         print_rows(output, db.traces(limit=limit, slowest=slowest, **which), TRACE_COLUMNS, empty="no traces")

@@ -1,1 +1,1 @@
-"""Settings from flags, environment and file, and the database that a command works on."""
+"""Settings of the command line, and the database that a command works on: a node, or a directory."""

@@ -1,17 +1,21 @@
-"""Open the database that a command works on: the node of a directory or address, or the directory itself."""
+"""Decide what a command works on, and open it: the node of an address or directory, or the directory itself.
+
+Rules:
+
+1. This is the only place that tells a directory from an address, and a directory that a node serves from one that
+   this process opens.
+2. A mistyped name never becomes a database: a directory is created only for who asks for it, and never among other
+   files.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import dagbox
 from dagbox.errors import CannotConnect, StoreUnavailable
-
-if TYPE_CHECKING:
-    from dagbox.client import Database
 
 STORE_FILE = "data.mdb"
 _OWN_FILES = frozenset(
@@ -31,13 +35,18 @@ _OWN_FILES = frozenset(
 """What DagBox itself may have put into a directory before there was a store in it."""
 
 
+def is_address(target: str) -> bool:
+    """Return True if the target is the address of a node, False if it is a directory."""
+    return "://" in target
+
+
 def holds_store(directory: str | os.PathLike[str]) -> bool:
-    """Whether there is a database in a directory."""
+    """Return True if there is a database in the directory."""
     return (Path(directory) / STORE_FILE).is_file()
 
 
 def node_runs(directory: str | os.PathLike[str]) -> bool:
-    """Whether the process that wrote the directory's node file is alive; it may still not answer."""
+    """Return True if the process that wrote the directory's node file is alive; it may still not answer."""
     from dagbox.transport.address import read_node_file
 
     found = read_node_file(directory)
@@ -52,56 +61,62 @@ def node_runs(directory: str | os.PathLike[str]) -> bool:
     return True
 
 
-@contextmanager
-def open_target(target: str, *, timeout: float, durability: str, create: bool = False) -> Iterator[Database]:
+def open_target(
+    target: str,
+    *,
+    timeout: float,
+    durability: str = "full",
+    readonly: bool = False,
+    create: bool | Callable[[], bool] = False,
+) -> dagbox.Database:
     """Connect to the node at a directory or address; without a node, open the directory in this process.
+
+    The database says which it was by its `embedded`.
 
     Args:
         target: directory or address.
         timeout: how long calls wait for their answer, in seconds.
         durability: of a directory that is opened here, "full" or "process".
-        create: make the directory and the store if they are not there.
+        readonly: open a directory for reading only.
+        create: make the directory and its store if they are missing; a function is asked only then.
 
     Raises:
-        CannotConnect: no node answers at the address, or there is nothing in the directory.
-        StoreUnavailable: `create`, and the directory holds something else.
+        CannotConnect: no node answers at the address, or there is no database in the directory.
+        StoreUnavailable: the directory cannot be opened; or it is to be created and holds other files.
     """
-    import dagbox
-
-    if "://" in target:
-        with dagbox.connect(target, timeout=timeout) as database:
-            yield database
-        return
+    if is_address(target):
+        return dagbox.connect(target, timeout=timeout)
     if node_runs(target):
         try:
-            connected = dagbox.connect(target, timeout=timeout)
+            return dagbox.connect(target, timeout=timeout)
         except CannotConnect:
             if not holds_store(target):
                 raise
-        else:
-            with connected:
-                yield connected
-            return
-    check_directory(target, create)
-    with dagbox.open(target, timeout=timeout, durability=durability) as database:
-        yield database
+    if not holds_store(target):
+        _check_new(target, create() if callable(create) else create)
+    if readonly:
+        return dagbox.open(target, timeout=timeout, readonly=True)
+    return dagbox.open(target, timeout=timeout, durability=durability)
 
 
 def check_directory(target: str, create: bool) -> None:
     """Keep a mistyped name from becoming a database.
 
     Args:
-        create: whether a database may be made there.
+        create: allow that a database is made there.
 
     Raises:
         CannotConnect: there is none, and none may be made.
         StoreUnavailable: the directory holds other files.
     """
-    if holds_store(target):
-        return
+    if not holds_store(target):
+        _check_new(target, create)
+
+
+def _check_new(target: str, create: bool) -> None:
     path = Path(target)
     if not create:
-        there = "there is no database in it" if path.is_dir() else "there is no such directory"
-        raise CannotConnect(target, f"{there}: name one with --at, or start a node with: dagbox up {target}")
+        reason = "there is no database in it" if path.is_dir() else "there is no such directory"
+        raise CannotConnect(target, f"{reason}: name one with --at, or start a node with: dagbox up {target}")
     if path.is_dir() and any(entry.name not in _OWN_FILES for entry in path.iterdir()):
         raise StoreUnavailable(target, "it holds other files and no database: name another directory")

@@ -24,6 +24,7 @@
     ├── TooManyHops              a request was forwarded in a circle
     ├── Refused                  not allowed for this client
     ├── CannotConnect            no node answers at that address
+    ├── MissingExtra             a package that this feature needs is not installed
     ├── ProtocolError            a message that does not parse
     ├── StoreError               the store cannot do it
     │   ├── StoreFull            no room on the disk; the store is read-only until there is
@@ -55,6 +56,7 @@ from __future__ import annotations
 
 from dagbox.errors.arguments import BadBucket, BadKey, BadLine, BadSetting, InvalidArgument, UnknownSetting
 from dagbox.errors.base import DagBoxError, error_from_wire, shown_value
+from dagbox.errors.extras import MissingExtra, requires_extra
 from dagbox.errors.logic import (
     ArityMismatch,
     BadFact,
@@ -113,6 +115,7 @@ __all__ = [
     "LimitExceeded",
     "Locked",
     "LogicError",
+    "MissingExtra",
     "NoService",
     "NotFound",
     "NotStratified",
@@ -138,5 +141,6 @@ __all__ = [
     "UnsafeVariable",
     "WorkerLost",
     "error_from_wire",
+    "requires_extra",
     "shown_value",
 ]

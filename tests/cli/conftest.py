@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Ended:
-    """What a command left."""
+    """How a command ended, and what it wrote."""
 
     status: int
     out: str
@@ -31,7 +31,7 @@ class Ended:
 
     @property
     def rows(self) -> list[Any]:
-        """The JSON documents on standard output."""
+        """Return the JSON documents on standard output."""
         return [json.loads(line) for line in self.out.splitlines()]
 
 
@@ -40,7 +40,7 @@ Run = Callable[..., Ended]
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A directory of the test's own, and none of the variables that settings come from."""
+    """Run in a directory of the test's own, without the variables that settings come from."""
     for name in list(os.environ):
         if name.startswith("DAGBOX_"):
             monkeypatch.delenv(name)
@@ -50,7 +50,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command line; `stdin` is its standard input."""
+    """Return a function that runs a command line with `stdin` as its standard input."""
 
     def run_command(*arguments: object, stdin: str = "") -> Ended:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
@@ -78,7 +78,7 @@ def start(*arguments: str, **more: Any) -> subprocess.Popen[str]:
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """Read a process's standard error until a line has the text; what was read."""
+    """Read a process's standard error until a line has the text, and return what was read."""
     read = ""
     assert process.stderr is not None
     for line in process.stderr:
@@ -90,7 +90,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 @pytest.fixture
 def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """`start`, with the processes ended when the test is over."""
+    """Return `start`; its processes end with the test."""
     processes: list[subprocess.Popen[str]] = []
 
     def spawn_process(*arguments: str, **more: Any) -> subprocess.Popen[str]:
@@ -109,11 +109,11 @@ def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def _wait_for_reports(directory: str) -> None:
-    """Wait until the workers have told their figures for the first time."""
+    """Wait until the workers have reported their figures for the first time."""
     end = time.monotonic() + 20
     with dagbox.connect(directory) as db:
         while not (db.status().store and db.status().locks):
-            assert time.monotonic() < end, "the workers tell no figures"
+            assert time.monotonic() < end, "the workers report no figures"
             time.sleep(0.02)
 
 

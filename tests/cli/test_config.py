@@ -59,7 +59,7 @@ def test_a_wrong_file_is_told(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises((UnknownSetting, BadSetting)) as caught:
         load_settings({"DAGBOX_CONFIG": str(path)})
     assert caught.value.message == message.replace("FILE", str(path))
-    assert caught.value.source == str(path)
+    assert caught.value.fields["source"] == str(path)
 
 
 def test_a_file_that_is_no_toml_is_told_with_the_place(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def test_export_then_import_gives_the_same_export(run: Run) -> None:
         with db.batch() as batch:
             for number in range(2500):
                 batch.put("n", {"number": number}, key=f"{number:05}")
-    assert run("export", "all.jsonl").out == "2505 lines written to all.jsonl\n"
-    assert run("import", "all.jsonl", "--at", "copy").out == "2505 records\n"
+    assert run("export", "all.jsonl").out == "2,505 lines written to all.jsonl\n"
+    assert run("import", "all.jsonl", "--at", "copy").out == "2,505 records\n"
     assert run("export", "--at", "copy").out == Path("all.jsonl").read_text()
     assert list(Path().glob(".all*")) == []
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,13 +24,13 @@ def test_records_go_through_the_node(run: Run, node: str) -> None:
     assert run("get", "user/ada", "--at", node, "--data").out == '{"name": "Ada"}\n'
     after = run("status", node, "--format", "json").rows[0]["services"]
 
-    def done(services: list[dict[str, int]]) -> int:
-        return next(service["done"] for service in services if service["name"] == "reader")
+    def done(services: list[dict[str, Any]]) -> int:
+        return int(next(service["done"] for service in services if service["name"] == "reader"))
 
     assert done(after) == done(before) + 1
 
 
-def test_the_place_comes_from_the_environment(run: Run, node: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_target_comes_from_the_environment(run: Run, node: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGBOX_URL", node)
     (row,) = [row for row in run("services", "--format", "json").rows if row["name"] == "reader"]
     assert row["live"] == 1

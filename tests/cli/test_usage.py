@@ -1,4 +1,4 @@
-"""How the command line ends: exit statuses, errors of one line, help, and what it does not import."""
+"""Exit statuses, errors of one line, help, and what the command line does not import."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import dagbox
-from dagbox.cli import COMMANDS, LazyGroup, Subcommand, cli, is_there
-from dagbox.errors import DagBoxError
+from dagbox.cli import COMMANDS
 from tests.cli.conftest import ROOT, Run, start
 
 WRONG = [
@@ -30,7 +29,7 @@ WRONG = [
     (("put", "a/b", "1", "--fence", "lock"), 2, "has no token"),
     (("put", "a/b", "1", "--fence", "lock=x"), 2, "is not KEY=TOKEN"),
     (("put", "a/b", str(2**70)), 1, "cannot pack the value"),
-    (("status", "one", "--at", "two"), 2, "two places: one and --at two"),
+    (("status", "one", "--at", "two"), 2, "two targets: one and --at two"),
     (("status", "--format", "xml"), 2, "'xml' is not one of"),
     (("lock", "a", "--"), 2, "there is no command after --"),
     (("lock", "--", "true"), 2, "Missing argument"),
@@ -120,27 +119,42 @@ def test_version_and_help(run: Run) -> None:
     shown = run("--help")
     assert shown.status == 0
     for name, command in COMMANDS.items():
-        if is_there(command):
-            assert f"  {name:<8}  {command.summary}\n" in shown.out
+        assert f"  {name:<8}  {command.summary}\n" in shown.out
 
 
-@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if is_there(command)])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_in_the_words_of_the_list(run: Run, name: str) -> None:
     shown = run(name, "--help")
     assert shown.status == 0
     assert f"Usage: dagbox {name} " in shown.out
 
 
-def test_a_command_that_is_not_installed_is_told_when_it_is_called(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(COMMANDS, "top", Subcommand("dagbox.nowhere.command:top", ""))
-    ended = run("top")
-    assert (ended.status, ended.err) == (
-        1,
-        "dagbox: error: this installation has no top command: install dagbox again\n",
-    )
-    assert isinstance(cli, LazyGroup)
-    with pytest.raises(DagBoxError):
-        cli.get_command(None, "top")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("command", "module", "message"),
+    [
+        (
+            ("top", "--web"),
+            "textual_serve",
+            "the dashboard in a browser needs the web extra: pip install 'dagbox[web]'",
+        ),
+        (("top", "--web"), "aiohttp", "the dashboard in a browser needs the web extra: pip install 'dagbox[web]'"),
+        (
+            ("top", "--headless", "--metrics-port", "0"),
+            "prometheus_client",
+            "serving metrics to Prometheus needs the metrics extra: pip install 'dagbox[metrics]'",
+        ),
+    ],
+)
+def test_a_missing_extra_is_an_error_that_says_what_to_install(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], module: str, message: str
+) -> None:
+    for name in list(sys.modules):
+        if name in ("dagbox.tui.web", "dagbox.prometheus") or name.partition(".")[0] == module:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    ended = run(*command)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == f"dagbox: error: {message}\n"
 
 
 def test_help_imports_neither_sockets_nor_the_store() -> None:

@@ -13,29 +13,33 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from dagbox.errors import CannotConnect, DagBoxError, DeadlineExceeded, InUse
-from dagbox.protocol.operations.base import to_wire
+from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
+from dagbox.protocol.operations.locks import LockStats, Release, lock_operation
+from dagbox.protocol.operations.writes import Fences
 from dagbox.services.lock.authority import LockAuthority
 from dagbox.services.lock.high_water import open_lock_store
 from dagbox.services.lock.journal import LockJournal, boot_id
 from dagbox.services.lock.service import WAITS, Call, LockOperations, LockService, fences_of
+from dagbox.services.operations import receive
 from dagbox.store import open_store
 from dagbox.transport.address import node_address
+from dagbox.transport.base import Packed
 
-Fence = Callable[[list[list[Any]]], object]
-"""Has the writer remember pairs [lock key, token]."""
+Remember = Callable[[Fences], object]
+"""Has the writer remember the tokens of a grant."""
 
 
 class LocalLocks:
     """The lock table of the directory, in this process."""
 
-    def __init__(self, directory: str, authority: LockAuthority, fence: Fence) -> None:
+    def __init__(self, directory: str, authority: LockAuthority, fence: Remember) -> None:
         self._authority = authority
         self._fence = fence
         boot = boot_id()
@@ -68,9 +72,10 @@ class LocalLocks:
 
     def call(self, body: Any, timeout_s: float) -> Any:
         """Do a lock operation, or several; errors of several stand in their places."""
-        body = to_wire(body)
-        bare = isinstance(body, Mapping)
-        operations = [body] if bare else list(body)
+        bare = not isinstance(body, list)
+        operations: Sequence[Any] = [body] if bare else body
+        if isinstance(body, Packed):
+            operations, bare = receive(body.body, lock_operation, most=MAX_LOCK_OPERATIONS)
         deadline = time.monotonic() + timeout_s
         request = self._client + next(self._requests).to_bytes(8, "big")
         calls = [
@@ -82,7 +87,7 @@ class LocalLocks:
             if results and results[0] is WAITS:
                 results = [self._wait(calls[0].request, deadline, timeout_s)]
             self._collect()
-        fences = fences_of(operations, results)
+        fences = fences_of(results)
         if fences:
             self._remember(fences)
         if not bare:
@@ -91,7 +96,7 @@ class LocalLocks:
             raise results[0]
         return results[0]
 
-    def _remember(self, fences: list[list[Any]]) -> None:
+    def _remember(self, fences: Fences) -> None:
         """Have the writer remember the tokens of a grant; a grant that it does not remember is given back."""
         try:
             self._fence(fences)
@@ -100,7 +105,7 @@ class LocalLocks:
             tokens = sorted({token for _, token in fences})
             with self._gate:
                 self._operations.execute(
-                    [Call({"op": "release", "token": t}, request + n.to_bytes(2, "big")) for n, t in enumerate(tokens)],
+                    [Call(Release(t), request + n.to_bytes(2, "big")) for n, t in enumerate(tokens)],
                     time.monotonic(),
                 )
                 self._collect()
@@ -142,7 +147,7 @@ class LocalLocks:
 
     def status(self) -> dict[str, Any]:
         """Figures of the lock table."""
-        figures = self.call({"op": "stats"}, 5.0)
+        figures = self.call(LockStats(), 5.0)
         return dict(figures)
 
     def after_fork(self) -> None:
@@ -180,7 +185,7 @@ class NodeLocks:
 
     def status(self) -> dict[str, Any]:
         """Figures of the lock table."""
-        return dict(self.call({"op": "stats"}, 5.0))
+        return dict(self.call(LockStats(), 5.0))
 
     def after_fork(self) -> None:
         """Nothing: the transport looks after itself."""
@@ -190,7 +195,7 @@ class NodeLocks:
         self._transport.close()
 
 
-def open_lock_calls(directory: str, before: LocalLocks | NodeLocks | None, fence: Fence) -> LocalLocks | NodeLocks:
+def open_lock_calls(directory: str, before: LocalLocks | NodeLocks | None, fence: Remember) -> LocalLocks | NodeLocks:
     """Take the directory's authority, or find the node that has it.
 
     Args:

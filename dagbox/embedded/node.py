@@ -31,7 +31,7 @@ from dagbox.protocol import frames
 from dagbox.protocol.operations.base import Operation
 from dagbox.protocol.operations.logic import logic_operation
 from dagbox.protocol.operations.reads import Read, reader_operation
-from dagbox.protocol.operations.writes import Fence, RememberFences, count_writes, writer_operation
+from dagbox.protocol.operations.writes import Fences, RememberFences, count_writes, writer_operation
 from dagbox.protocol.values import pack, unpack
 from dagbox.relations.planner import KeyQuery
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request, Service
@@ -251,7 +251,7 @@ class EmbeddedNode:
                 self.observer(service, body, began, ended, error)
 
     def _call(self, service: str, body: Any, timeout_s: float, now: float) -> Any:
-        if isinstance(body, Packed) and service not in self._more:
+        if isinstance(body, Packed) and service in _MAKERS and service not in self._more:
             body = _operations(service, body.body)
         if service == "writer":
             return self._write(body)
@@ -294,8 +294,8 @@ class EmbeddedNode:
             raise result
         return result
 
-    def _remember_fences(self, fences: list[list[Any]]) -> None:
-        self._write(RememberFences(tuple([Fence(key, token) for key, token in fences])))
+    def _remember_fences(self, fences: Fences) -> None:
+        self._write(RememberFences(fences))
 
     def _apply(self, operations: Sequence[Any]) -> list[Any]:
         results = self._writer.apply_operations(operations)
@@ -414,8 +414,6 @@ _MAKERS: dict[str, tuple[Callable[[object], Operation], Callable[[Sequence[objec
 
 def _operations(service: str, body: bytes) -> Any:
     """Return what a packed body asks one of the own services for: one operation, or a list of them."""
-    if service not in _MAKERS:
-        return unpack(body)
     operations, bare = receive(body, *_MAKERS[service])
     return operations[0] if bare else operations
 

@@ -40,7 +40,10 @@ class Received(NamedTuple, Generic[Kind]):
 
 
 def receive(
-    body: bytes, make: Callable[[object], Kind], count: Callable[[Sequence[object]], int] = len
+    body: bytes,
+    make: Callable[[object], Kind],
+    count: Callable[[Sequence[object]], int] = len,
+    most: int = MAX_OPERATIONS,
 ) -> Received[Kind]:
     """Make the operations of a packed body.
 
@@ -48,6 +51,7 @@ def receive(
         body: one map, or an array of them.
         make: makes one operation of what a peer sent.
         count: how many operations an array counts for.
+        most: how many operations one request may carry.
 
     Raises:
         InvalidArgument: not one MessagePack value, neither array nor map, or the one map is no operation.
@@ -59,8 +63,8 @@ def receive(
         raise InvalidArgument(f"the body of a request is an array of operations or one map, not {kind_of(value)}")
     values = (value,) if bare else value
     size = count(values)
-    if size > MAX_OPERATIONS:
-        raise LimitExceeded("number of operations in one request", size, MAX_OPERATIONS)
+    if size > most:
+        raise LimitExceeded("number of operations in one request", size, most)
     if bare:
         return Received((make(value),), True)
     made: list[Kind | DagBoxError] = []

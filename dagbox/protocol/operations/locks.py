@@ -41,7 +41,7 @@ class Acquire(Operation):
         """Return the map."""
         wire: dict[str, object] = {
             "op": "acquire",
-            "keys": list(self.keys),
+            "keys": self.keys,
             "ttl_ms": self.ttl_ms,
             "wait_ms": self.wait_ms,
             "shared": self.shared,

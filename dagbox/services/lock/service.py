@@ -10,35 +10,35 @@ Rules:
    repeat gets the same lease, the same place in line, the same answer to a release or force.
 4. A request that waits has no place in the journal: if the process dies it comes again, and stands last.
 
-The operations, and what they answer (times in whole milliseconds):
-
-- `{"op": "acquire", "keys": [text...], "ttl_ms": 10000, "wait_ms": 0, "shared": false, "owner": text}` ->
-  `{"keys", "token", "owner", "shared", "ttl_ms", "left_ms", "waited_ms"}`. If it may wait it is alone in its
-  request. The client counts the lease from when it asked, plus `waited_ms`: never too long, whatever came late.
-- `{"op": "renew", "token": int, "ttl_ms": int or absent}` -> the same map.
-- `{"op": "release", "token": int}` -> true.
-- `{"op": "force", "key": text}` -> the leases that were taken away, a list of the same maps.
-- `{"op": "list", "prefix": "", "after": "", "limit": null}` -> a list of `{"key", "owner", "shared", "token",
-  "left_ms", "ttl_ms", "waiting"}`, sorted by key: a row for each lease on a key; one with token 0 for a key
-  that is only waited for. `waiting` stands in the first row of a key: `[{"owner", "waited_ms", "shared"}...]`.
-- `{"op": "stats"}` -> a map of figures, see `LockTable.stats`, and `journal_commits`, `journal_syncs`.
+A request is one operation of `dagbox.protocol.operations.locks`, answered bare, or an array of them, answered by the
+array of their results (a failed one is an error in its place).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, LimitExceeded, StoreBroken, StoreError
+from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, StoreBroken, StoreError
 from dagbox.locks import DEFAULT_LIMITS, Event, Granted, KeyInfo, Lease, Limits, LockTable, Refused
-from dagbox.protocol.values import check_key, pack, unpack
+from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
+from dagbox.protocol.operations.locks import (
+    Acquire,
+    Force,
+    ListLocks,
+    LockOperation,
+    LockStats,
+    Release,
+    Renew,
+    lock_operation,
+)
+from dagbox.protocol.operations.writes import Fence, Fences, RememberFences
+from dagbox.protocol.values import pack
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
 from dagbox.services.lock.journal import LockJournal
+from dagbox.services.operations import receive
 
-DEFAULT_TTL_MS = 10_000
-MAX_OPERATIONS = 256
-"""Operations of one request."""
 RELOAD_PAUSE_S = 0.5
 """How long after a failure of the journal the table is loaded again."""
 
@@ -51,28 +51,12 @@ class Waits(Enum):
 
 WAITS: Final = Waits.WAITS
 
-_REQUIRED: Final = object()
-_FIELDS: dict[str, dict[str, tuple[type, Any]]] = {
-    "acquire": {
-        "keys": (list, _REQUIRED),
-        "ttl_ms": (int, DEFAULT_TTL_MS),
-        "wait_ms": (int, 0),
-        "shared": (bool, False),
-        "owner": (str, None),
-    },
-    "renew": {"token": (int, _REQUIRED), "ttl_ms": (int, None)},
-    "release": {"token": (int, _REQUIRED)},
-    "force": {"key": (str, _REQUIRED)},
-    "list": {"prefix": (str, ""), "after": (str, ""), "limit": (int, None)},
-    "stats": {},
-}
-_TYPE_NAMES = {list: "a list", int: "an integer", bool: "true or false", str: "text"}
-
 
 class Call(NamedTuple):
-    """One operation with its name: request key, deadline in monotonic seconds, whether it may wait."""
+    """One operation (or the error of making it) with its name: request key, deadline in monotonic seconds, whether it
+    may wait."""
 
-    operation: Any
+    operation: LockOperation | DagBoxError
     request: bytes
     deadline: float | None = None
     may_wait: bool = True
@@ -97,14 +81,6 @@ class LockOperations:
         self._answers: dict[bytes, Any] = {}
         self._in_line: dict[bytes, None] = {}
         self._finished: list[tuple[bytes, Any]] = []
-        self._run: dict[str, Callable[[LockTable, dict[str, Any], Call, float], Any]] = {
-            "acquire": self._acquire,
-            "renew": self._renew,
-            "release": self._release,
-            "force": self._force,
-            "list": self._list,
-            "stats": self._stats,
-        }
 
     def execute(self, calls: Sequence[Call], now: float) -> list[Any]:
         """Do operations in order, in one commit of the journal.
@@ -175,8 +151,7 @@ class LockOperations:
 
     def _one(self, table: LockTable, call: Call, now: float) -> Any:
         try:
-            name, fields = parse_operation(call.operation)
-            return self._run[name](table, fields, call, now)
+            return self._do(table, call, now)
         except DagBoxError as error:
             return error
         finally:
@@ -218,48 +193,44 @@ class LockOperations:
                 self._finished.append((request, answer))
         self._answers.clear()
 
-    def _acquire(self, table: LockTable, fields: dict[str, Any], call: Call, now: float) -> Any:
-        wait = fields["wait_ms"] / 1000
-        if wait < 0:
-            raise InvalidArgument("wait_ms of a lock is 0 or more")
+    def _do(self, table: LockTable, call: Call, now: float) -> Any:
+        operation = call.operation
+        match operation:
+            case Acquire():
+                return self._acquire(table, operation, call, now)
+            case Renew():
+                ttl = None if operation.ttl_ms is None else operation.ttl_ms / 1000
+                return lease_map(table.renew(operation.token, ttl, now), now)
+            case Release():
+                table.release(operation.token, now, by=call.request)
+                return True
+            case Force():
+                return [lease_map(lease, now) for lease in table.force(operation.key, now, by=call.request)]
+            case ListLocks():
+                table.tick(now)
+                infos = table.listing(operation.prefix, operation.after, operation.limit)
+                return [row for info in infos for row in key_rows(info, now)]
+            case LockStats():
+                table.tick(now)
+                return self.stats(now)
+        raise operation  # the error of making it
+
+    def _acquire(self, table: LockTable, operation: Acquire, call: Call, now: float) -> Any:
+        wait = operation.wait_ms / 1000
         if wait and not call.may_wait:
             raise InvalidArgument("an acquire with wait_ms has to be the only operation of its request")
         if call.deadline is not None:
             if call.deadline <= now:
                 raise DeadlineExceeded("lock", 0)
             wait = min(wait, call.deadline - now)
-        owner = fields["owner"] if fields["owner"] is not None else call.request[:8].hex()
-        table.acquire(
-            call.request, owner, fields["keys"], fields["ttl_ms"] / 1000, now, wait=wait, shared=fields["shared"]
-        )
+        owner = call.request[:8].hex() if operation.owner is None else operation.owner
+        ttl = operation.ttl_ms / 1000
+        table.acquire(call.request, owner, operation.keys, ttl, now, wait=wait, shared=operation.shared)
         self._gather(table, now)
         answer = self._answers.pop(call.request, WAITS)
         if answer is not WAITS:
             self._in_line.pop(call.request, None)
         return answer
-
-    def _renew(self, table: LockTable, fields: dict[str, Any], call: Call, now: float) -> Any:
-        ttl = None if fields["ttl_ms"] is None else fields["ttl_ms"] / 1000
-        return lease_map(table.renew(fields["token"], ttl, now), now)
-
-    def _release(self, table: LockTable, fields: dict[str, Any], call: Call, now: float) -> Any:
-        table.release(fields["token"], now, by=call.request)
-        return True
-
-    def _force(self, table: LockTable, fields: dict[str, Any], call: Call, now: float) -> Any:
-        return [lease_map(lease, now) for lease in table.force(check_key(fields["key"]), now, by=call.request)]
-
-    def _list(self, table: LockTable, fields: dict[str, Any], call: Call, now: float) -> Any:
-        limit = fields["limit"]
-        if limit is not None and limit < 0:
-            raise InvalidArgument("limit is 0 or more")
-        table.tick(now)
-        infos = table.listing(fields["prefix"], fields["after"], limit)
-        return [row for info in infos for row in key_rows(info, now)]
-
-    def _stats(self, table: LockTable, fields: dict[str, Any], call: Call, now: float) -> Any:
-        table.tick(now)
-        return self.stats(now)
 
 
 class LockService:
@@ -304,7 +275,7 @@ class LockService:
         for request in requests:
             self._kept.pop(_name(request.key, 0), None)
             try:
-                operations, bare = _operations_of(request.body)
+                operations, bare = receive(request.body, lock_operation, most=MAX_LOCK_OPERATIONS)
             except DagBoxError as error:
                 self._ready.append(Failed(request, error))
                 continue
@@ -321,18 +292,18 @@ class LockService:
             elif self.broken is not None and self.broken in answers:
                 self._ready.append(Failed(request, self.broken))
             else:
-                granted = fences_of([call.operation for call in calls[first : first + count]], answers)
+                granted = fences_of(answers)
                 self._ready.append(self._answer(request, answers[0] if bare else answers, granted))
         return self._take_ready()
 
-    def _answer(self, request: Request, answer: Any, fences: list[list[Any]]) -> Outcome:
+    def _answer(self, request: Request, answer: Any, fences: Fences) -> Outcome:
         if not fences or self._fence_with is None:
             return Reply(request, pack(answer))
-        return Forward(request, self._fence_with, pack({"op": "fence", "fence": fences, "answer": answer}))
+        return Forward(request, self._fence_with, pack(RememberFences(fences, answer).to_wire()))
 
     def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
         """Take a request back: it leaves the line, and leases it was granted are given back."""
-        for position in range(MAX_OPERATIONS):
+        for position in range(MAX_LOCK_OPERATIONS):
             name = _name(key, position)
             if position == 0 or self._operations.knows(name):
                 self._operations.cancel(name, now)
@@ -349,7 +320,7 @@ class LockService:
         self._route()
         return float("-inf") if self._ready else self._operations.next_deadline()
 
-    def execute(self, operation: Mapping[str, Any], request: bytes, now: float) -> Any:
+    def execute(self, operation: LockOperation, request: bytes, now: float) -> Any:
         """Do one operation for a caller in this process, who names it as no packed request is named.
 
         Returns:
@@ -401,7 +372,7 @@ class LockService:
                 self._finished.append((name, result))
             else:
                 request, bare = kept
-                fences = fences_of([{"op": "acquire"}], [result])
+                fences = fences_of([result])
                 self._ready.append(self._answer(request, result if bare else [result], fences))
 
     def _take_ready(self) -> list[Outcome]:
@@ -410,14 +381,14 @@ class LockService:
         return ready
 
 
-def fences_of(operations: Sequence[Any], answers: Sequence[Any]) -> list[list[Any]]:
-    """Pairs [key, token] of all leases that these operations were granted."""
-    return [
-        [key, answer["token"]]
-        for operation, answer in zip(operations, answers, strict=True)
-        if isinstance(answer, dict) and operation["op"] == "acquire"
+def fences_of(answers: Sequence[Any]) -> Fences:
+    """Return the fences of all leases that were granted: only the answer to an acquire has `waited_ms`."""
+    return tuple(
+        Fence(key, answer["token"])
+        for answer in answers
+        if isinstance(answer, dict) and "waited_ms" in answer
         for key in answer["keys"]
-    ]
+    )
 
 
 def lease_map(lease: Lease, now: float) -> dict[str, Any]:
@@ -453,54 +424,6 @@ def key_rows(info: KeyInfo, now: float) -> list[dict[str, Any]]:
         for waiting in info.waiting
     ]
     return rows
-
-
-def parse_operation(operation: object) -> tuple[str, dict[str, Any]]:
-    """Its name, and all of its fields with what was left out filled in.
-
-    Raises:
-        InvalidArgument: it is not one of the operations above.
-    """
-    if not isinstance(operation, Mapping):
-        raise InvalidArgument(f"a lock operation is a map, not {type(operation).__name__}")
-    name = operation.get("op")
-    known = _FIELDS.get(name) if isinstance(name, str) else None
-    if known is None:
-        raise InvalidArgument(f"unknown lock operation {_shown(name)}: the operations are {', '.join(_FIELDS)}")
-    unknown = [field for field in operation if field != "op" and field not in known]
-    if unknown:
-        raise InvalidArgument(f"{name} has no field {_shown(unknown[0])}: its fields are {', '.join(known)}")
-    return str(name), {
-        field: _field(str(name), field, operation.get(field, default), kind, default)
-        for field, (kind, default) in known.items()
-    }
-
-
-def _field(operation: str, name: str, value: Any, kind: type, default: Any) -> Any:
-    if value is _REQUIRED:
-        raise InvalidArgument(f"{operation} needs {name}, {_TYPE_NAMES[kind]}")
-    if value is None and default is None:
-        return None
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InvalidArgument(f"{name} of {operation} is {_TYPE_NAMES[kind]}, not {_shown(value)}")
-    return value
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _operations_of(body: bytes) -> tuple[list[Any], bool]:
-    """The operations of a body, and whether it was one without a list around it."""
-    value = unpack(body)
-    if isinstance(value, Mapping):
-        return [value], True
-    if not isinstance(value, list):
-        raise InvalidArgument(f"the body of a lock request is a list of operations, not {_shown(value)}")
-    if len(value) > MAX_OPERATIONS:
-        raise LimitExceeded("operations of one lock request", len(value), MAX_OPERATIONS)
-    return value, False
 
 
 def _name(key: bytes, position: int) -> bytes:

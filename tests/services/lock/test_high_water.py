@@ -17,6 +17,7 @@ import pytest
 import dagbox
 from dagbox.errors import LeaseLost, Locked, StoreCorrupt, StoreFull, StoreUnavailable
 from dagbox.locks import Marks
+from dagbox.protocol.operations.locks import Acquire, Renew
 from dagbox.services.lock.high_water import MARKS_FILE, KeptMarks, MarksFile, copy_marks, open_lock_store
 from dagbox.services.lock.journal import LockJournal
 from dagbox.services.lock.service import LockOperations, LockService
@@ -26,11 +27,11 @@ from dagbox.store.maintenance import restore
 _LOCKER = """
 import sys, time
 from pathlib import Path
+from dagbox.protocol.operations.locks import Acquire
 from tests.services.lock.test_high_water import serving
 with serving(Path(sys.argv[1]), "boot 1", time.monotonic()) as service:
     for number in range(20):
-        operation = {"op": "acquire", "keys": [f"k{number}"], "ttl_ms": 60_000}
-        lease = service.execute(operation, b"%d" % number, time.monotonic())
+        lease = service.execute(Acquire([f"k{number}"], 60_000), b"%d" % number, time.monotonic())
         print(lease["token"], flush=True)
     sys.stdin.read()
 """
@@ -62,26 +63,26 @@ def test_leases_survive_the_kill_of_their_process(tmp_path: Path) -> None:
     with serving(tmp_path, "boot 1", now) as service:
         for number, token in enumerate(tokens):
             with pytest.raises(Locked):
-                service.execute({"op": "acquire", "keys": [f"k{number}"]}, b"other%d" % number, now)
-            again = service.execute({"op": "acquire", "keys": [f"k{number}"]}, b"%d" % number, now)
+                service.execute(Acquire([f"k{number}"]), b"other%d" % number, now)
+            again = service.execute(Acquire([f"k{number}"]), b"%d" % number, now)
             assert again["token"] == token
             assert 0 < again["left_ms"] < 60_000
-        assert service.execute({"op": "acquire", "keys": ["new"]}, b"new", now)["token"] > max(tokens)
+        assert service.execute(Acquire(["new"]), b"new", now)["token"] > max(tokens)
 
 
 def test_a_store_damaged_by_a_restart_of_the_machine_is_thrown_away(tmp_path: Path) -> None:
     with serving(tmp_path, "boot 1", 900.0) as service:
-        token = service.execute({"op": "acquire", "keys": ["a"], "ttl_ms": 30_000}, b"1", 900.0)["token"]
+        token = service.execute(Acquire(["a"], 30_000), b"1", 900.0)["token"]
     (tmp_path / "locks" / "data.mdb").write_bytes(os.urandom(65_536))
     with serving(tmp_path, "boot 2", 5.0) as service:
         with pytest.raises(LeaseLost):
-            service.execute({"op": "renew", "token": token}, b"2", 5.0)
+            service.execute(Renew(token), b"2", 5.0)
         with pytest.raises(Locked):
-            service.execute({"op": "acquire", "keys": ["a"]}, b"3", 34.9)
+            service.execute(Acquire(["a"]), b"3", 34.9)
     with serving(tmp_path, "boot 2", 34.9) as service:
         with pytest.raises(Locked):
-            service.execute({"op": "acquire", "keys": ["a"]}, b"4", 34.9)
-        assert service.execute({"op": "acquire", "keys": ["a"]}, b"5", 35.0)["token"] > token
+            service.execute(Acquire(["a"]), b"4", 34.9)
+        assert service.execute(Acquire(["a"]), b"5", 35.0)["token"] > token
 
 
 def test_the_marks_are_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,10 +117,10 @@ def test_a_directory_that_is_not_there_is_a_typed_error(tmp_path: Path) -> None:
 
 def test_the_higher_marks_count_of_store_and_file(tmp_path: Path) -> None:
     with serving(tmp_path, "boot", 0.0) as service:
-        token = service.execute({"op": "acquire", "keys": ["a"]}, b"1", 0.0)["token"]
+        token = service.execute(Acquire(["a"]), b"1", 0.0)["token"]
     MarksFile(tmp_path / MARKS_FILE).write(KeptMarks("boot", Marks()))
     with serving(tmp_path, "boot", 20.0) as service:
-        assert service.execute({"op": "acquire", "keys": ["a"]}, b"2", 20.0)["token"] > token
+        assert service.execute(Acquire(["a"]), b"2", 20.0)["token"] > token
 
 
 def test_the_lock_table_of_a_restored_copy_goes_on_above_every_fence(tmp_path: Path) -> None:

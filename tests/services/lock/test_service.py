@@ -20,10 +20,12 @@ from dagbox.errors import (
     StoreCorrupt,
     StoreFull,
 )
+from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
+from dagbox.protocol.operations.locks import lock_operation
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Reply, Request, Service
 from dagbox.services.lock.journal import BUCKET, LockJournal, boot_id
-from dagbox.services.lock.service import MAX_OPERATIONS, RELOAD_PAUSE_S, WAITS, LockOperations, LockService
+from dagbox.services.lock.service import RELOAD_PAUSE_S, WAITS, LockOperations, LockService
 from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Put
 from dagbox.store.memory import MemoryStore
@@ -121,28 +123,28 @@ def test_a_key_that_is_only_waited_for_is_listed() -> None:
 @pytest.mark.parametrize(
     ("operation", "says"),
     [
-        (7, "a lock operation is a map, not int"),
+        (7, "a lock operation is a map, not a number"),
         ({}, "unknown lock operation None: the operations are acquire, renew"),
         ({"op": "akquire"}, "unknown lock operation 'akquire'"),
         ({"op": ["acquire"]}, "unknown lock operation"),
-        ({"op": "acquire"}, "acquire needs keys, a list"),
-        ({"op": "acquire", "keys": "abc"}, "keys of acquire is a list, not 'abc'"),
-        (acquire("a", ttl_ms=True), "ttl_ms of acquire is an integer, not True"),
-        (acquire("a", ttl_ms=1.5), "ttl_ms of acquire is an integer, not 1.5"),
+        ({"op": "acquire"}, "acquire needs the field 'keys'"),
+        ({"op": "acquire", "keys": "abc"}, "keys of acquire is an array, not text"),
+        (acquire("a", ttl_ms=True), "ttl_ms of acquire is a whole number, not a boolean"),
+        (acquire("a", ttl_ms=1.5), "ttl_ms of acquire is a whole number, not a number"),
         (acquire("a", ttl_ms=2**63), "ttl_ms of a lock is 9223372036854775808, the most allowed"),
         (acquire("a", ttl_ms=-1), "ttl_ms of a lock is -1, the least allowed is 10"),
         (acquire("a", wait_ms=-1), "wait_ms of a lock is 0 or more"),
         (acquire("a", wait_ms=10**12), "wait_ms of a lock is 1000000000000, the most allowed"),
-        (acquire("a", shared=1), "shared of acquire is true or false, not 1"),
+        (acquire("a", shared=1), "shared of acquire is true or false, not a number"),
         (acquire("a", owner=b"me"), "owner of acquire is text"),
-        (acquire("a", tll=3), "acquire has no field 'tll': its fields are keys"),
+        (acquire("a", tll=3), "acquire has no field 'tll': the fields are keys"),
         (acquire("a" * 600), "bad key"),
-        ({"op": "renew", "token": "1"}, "token of renew is an integer, not '1'"),
+        ({"op": "renew", "token": "1"}, "token of renew is a whole number, not text"),
         ({"op": "renew", "token": 5}, "the lease 5 is not held any more"),
-        ({"op": "release"}, "release needs token, an integer"),
+        ({"op": "release"}, "release needs the field 'token'"),
         ({"op": "force", "key": ""}, "bad key"),
-        ({"op": "list", "prefix": None}, "prefix of list is text, not None"),
-        ({"op": "list", "limit": -1}, "limit is 0 or more"),
+        ({"op": "list", "prefix": None}, "prefix of list is text, not nil"),
+        ({"op": "list", "limit": -1}, "limit of list is -1, the least allowed is 0"),
     ],
 )
 def test_bad_operations_are_typed_errors_in_their_place(operation: Any, says: str) -> None:
@@ -165,7 +167,7 @@ def test_bad_bodies_fail_alone() -> None:
     told = answers(outcomes)
     assert told[99]["token"] == 1
     assert isinstance(told[100], InvalidArgument)
-    many = [{"op": "stats"}] * (MAX_OPERATIONS + 1)
+    many = [{"op": "stats"}] * (MAX_LOCK_OPERATIONS + 1)
     assert isinstance(ask(service, 101, many), LimitExceeded)
 
 
@@ -203,18 +205,18 @@ def test_cancel_ends_a_wait_and_gives_back_all_leases_of_a_request() -> None:
 
 def test_calls_in_the_process_and_requests_share_the_table() -> None:
     service = service_on(LossyStore())
-    assert service.execute(acquire("a"), b"thread-1", 0.0)["token"] == 1
+    assert service.execute(lock_operation(acquire("a")), b"thread-1", 0.0)["token"] == 1
     assert ask(service, 1, acquire("a", wait_ms=60_000)) is None
-    assert service.execute(acquire("a", wait_ms=60_000), b"thread-2", 0.0) is WAITS
+    assert service.execute(lock_operation(acquire("a", wait_ms=60_000)), b"thread-2", 0.0) is WAITS
     with pytest.raises(Locked):
-        service.execute(acquire("a"), b"thread-3", 0.0)
-    assert service.execute({"op": "release", "token": 1}, b"thread-4", 1.0) is True
+        service.execute(lock_operation(acquire("a")), b"thread-3", 0.0)
+    assert service.execute(lock_operation({"op": "release", "token": 1}), b"thread-4", 1.0) is True
     assert service.next_deadline() == float("-inf"), "an answer to a request is ready"
     assert answers(service.tick(1.0))[1]["token"] == 2
     assert ask(service, 2, {"op": "release", "token": 2}, 2.0) is True
     ((name, lease),) = service.take_finished()
     assert (name, lease["token"]) == (b"thread-2", 3)
-    assert service.execute(acquire("a", wait_ms=60_000), b"thread-5", 2.0) is WAITS
+    assert service.execute(lock_operation(acquire("a", wait_ms=60_000)), b"thread-5", 2.0) is WAITS
     service.withdraw(b"thread-5", 2.0)
     assert [(name, type(error)) for name, error in service.take_finished()] == [(b"thread-5", Cancelled)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dagbox
-from tests.cli.conftest import Run
+from tests.commands.conftest import Run
 
 
 def test_put_then_get_as_a_table_and_as_json(run: Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import dagbox
-from tests.cli.conftest import Run
+from tests.commands.conftest import Run
 
 RULES = ("needs(X, Y) :- depends(X, Y).", "needs(X, Z) :- depends(X, Y), needs(Y, Z).")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import dagbox
-from tests.cli.conftest import Run, read_until, start
+from tests.commands.conftest import Run, read_until, start
 
 Spawn = Callable[..., "subprocess.Popen[str]"]
 

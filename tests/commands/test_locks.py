@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
+from tests.commands.conftest import Run
 
 Spawn = Callable[..., "subprocess.Popen[str]"]
 SHOW = 'echo "$DAGBOX_LOCK_TOKEN|$DAGBOX_LOCK_KEYS|$DAGBOX_URL"'

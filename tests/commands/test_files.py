@@ -12,7 +12,7 @@ import pytest
 
 import dagbox
 from dagbox.protocol.values import pack
-from tests.cli.conftest import Run
+from tests.commands.conftest import Run
 
 
 def record(key: str, data: Any = 1, **more: Any) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 import dagbox
 from dagbox.cli import COMMANDS
-from tests.cli.conftest import ROOT, Run, start
+from tests.commands.conftest import ROOT, Run, start
 
 WRONG = [
     (("gett", "a/b"), 2, "no command 'gett': did you mean get?"),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import dagbox
-from tests.cli.conftest import Run
+from tests.commands.conftest import Run
 
 pexpect = pytest.importorskip("pexpect")
 Terminal = Callable[..., Any]

@@ -85,7 +85,7 @@ def test_interrupts_leave_no_reader_inside(tmp_path: Path) -> None:
             turn += 1
             hits += interrupted(works[turn % len(works)], arm)
     assert hits > 50
-    assert not store._gate.inside
+    assert not store._barrier._inside
     assert not store._environment.write_lock.locked()
     # Growing waits for whoever is inside: it would wait for ever.
     (outcome,) = store.apply([Batch([Put("b", "large", bytes(1 << 20))])])

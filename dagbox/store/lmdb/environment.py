@@ -2,19 +2,21 @@
 
 Rules:
 
-1. One write transaction at a time in this process (`write_lock`), and none while the map is moved.
-2. Locks are taken in this order: `write_lock`, copy lock (held while a copy is written), gate. Whoever shuts the
-   gate holds the first two.
-3. Handles of tables are opened by one transaction at a time: with `write_lock` held, or with the handle lock where
-   nobody writes, since it is for reading only. A transaction uses only handles that were
-   known before it began; it begins again if it sees that there are more tables than handles. Tables are never
-   removed. To get to know a table that another process made, an environment for reading only needs nothing but a
-   read transaction; one for writing needs the write transaction for a moment, since py-lmdb keeps a handle only if
-   the transaction that opened it commits, and ends its read transactions without a commit.
-4. A transaction that is not committed ends when its last reference goes. Its method `abort` is for errors only: it
-   waits until no other thread is inside LMDB, which under steady reading is never.
-5. A fork waits for commits, copies, and reads that are inside LMDB. The child does not touch the parent's
-   environment; when it needs one, it gets rid of that one (`lmdb_fork`) and opens its own.
+1. One write transaction at a time in this process (`write_lock`), and none while the map is resized.
+2. Locks are taken in this order: `write_lock`, copy lock (held while a copy is written), barrier. Whoever closes the
+   barrier holds the first two.
+3. Any begin of a transaction may find that another process has grown the map: it resizes and begins again. While one
+   thread has the environment alone (`opening`), that needs no barrier; afterwards it goes through `_resize`.
+4. Handles of tables are opened by one transaction at a time: with `write_lock` held, or with the handle lock in a
+   read-only environment, where nobody writes. A transaction uses only handles that were known before it began; it
+   begins again if it sees more tables than handles. Tables are never removed. A read-only environment learns of a
+   table that another process made in a read transaction. One for writing needs the write transaction for a moment,
+   since py-lmdb keeps a handle only if the transaction that opened it commits, and ends its read transactions
+   without a commit.
+5. A transaction that is not committed ends when its last reference goes. Its method `abort` is for errors only: it
+   waits until no other thread is inside LMDB, which never comes under steady reading.
+6. A fork waits for commits, copies, and reads that are inside LMDB. The child does not touch the parent's
+   environment; when it needs one, it disposes of the inherited one (`fork`) and opens its own.
 """
 
 from __future__ import annotations
@@ -31,24 +33,24 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from dagbox.errors import LimitExceeded, StoreBroken, StoreCorrupt, StoreFull, StoreUnavailable
-from dagbox.store.lmdb.errors import MAX_READERS, from_lmdb
+from dagbox.store.lmdb.errors import from_lmdb
 from dagbox.store.lmdb.fork import close_inherited
+from dagbox.store.lmdb.opening import follow_resizes, open_environment, opening_error, whole_pages
 from dagbox.store.lmdb.pages import is_cut_short
-from dagbox.store.lmdb.resize_barrier import Gate, closed_error
+from dagbox.store.lmdb.resize_barrier import ResizeBarrier, closed_error
 
 if TYPE_CHECKING:
     Database = lmdb._Database
     Txn = lmdb.Transaction[bytes]
 
 OWN_TABLES_ROOM = 32
-"""How many tables of our own the environment has room for, besides buckets."""
+"""Tables of our own that the environment has room for, besides buckets."""
 _FULL_ENOUGH = 0.85
-"""Above this fill the map is doubled ahead of time, if no snapshot is in the way."""
+"""Above this fill the map is doubled ahead of time, if no snapshot is open."""
 MAX_MAP_SIZE = 1 << 45
 """The most bytes that the map may have: a quarter of the addresses that a process has."""
 _COPY_FILL = 0.5
 """Above this fill the map is doubled before a copy."""
-_PAGE = 4096
 
 _environments: weakref.WeakSet[LmdbEnvironment] = weakref.WeakSet()
 _inherited: list[tuple[str, lmdb.Environment]] = []
@@ -56,7 +58,7 @@ _held_for_fork: list[ExitStack] = []
 
 
 def _before_fork() -> None:
-    """Wait until nobody is inside LMDB: to close an environment waits for them, and in a child they never come out."""
+    """Wait until no thread is inside LMDB: closing an environment waits for them, and in a child they never leave."""
     for environment in list(_environments):
         _held_for_fork.append(environment.hold_still())
 
@@ -89,9 +91,9 @@ class LmdbEnvironment:
     Args:
         path: the directory; it must exist.
         map_size: bytes to begin with; more if the data file is larger.
-        sync: whether a commit waits for the disk.
-        readonly: whether it is for reading only.
-        max_buckets: how many buckets there may be.
+        sync: True if commits wait for the disk.
+        readonly: True to open it for reading only.
+        max_buckets: the most buckets there may be.
 
     Raises:
         StoreUnavailable, StoreCorrupt: it cannot be opened.
@@ -102,14 +104,14 @@ class LmdbEnvironment:
         self.readonly = readonly
         self.max_buckets = max_buckets
         self._sync = sync
-        self._map_size = _whole_pages(map_size)
+        self._map_size = whole_pages(map_size)
         self._closed = False
         self._env: lmdb.Environment | None = None
         self._lost: StoreBroken | None = None
-        """Why there is no map any more."""
-        self.moves = 0
-        """How often the map was moved; what was open before is ended by it."""
-        self.gate: Gate[Database, Txn] = Gate()
+        """Set once the map is gone; every use raises it."""
+        self.resizes = 0
+        """Number of resizes. Each one invalidates the snapshots opened before it."""
+        self.barrier: ResizeBarrier[Database, Txn] = ResizeBarrier()
         self._renew_locks()
         with self.write_lock:
             self._open()
@@ -124,51 +126,42 @@ class LmdbEnvironment:
         _close_inherited()
         data_file = Path(self.path, "data.mdb")
         before = _identity(data_file)
-        self._open_file(data_file)
+        self._open_file()
         while before is not None and (now := _identity(data_file)) != before:
-            # Compaction put a new file in place while LMDB waited for its lock on the old one.
+            # Compaction replaced the file while LMDB waited for its lock on the old one.
             if self._env is not None:
                 self._env.close()
             before = now
-            self._open_file(data_file)
+            self._open_file()
 
-    def _open_file(self, data_file: Path) -> None:
+    def _open_file(self) -> None:
+        env = open_environment(
+            self.path,
+            map_size=self._map_size,
+            max_dbs=self.max_buckets + OWN_TABLES_ROOM,
+            max_spare_txns=1,
+            readonly=self.readonly,
+            sync=self._sync,
+            metasync=self._sync,
+        )
         try:
-            on_disk = data_file.stat().st_size if data_file.exists() else 0
-            self._env = lmdb.open(
-                self.path,
-                map_size=max(self._map_size, _whole_pages(on_disk)),
-                max_dbs=self.max_buckets + OWN_TABLES_ROOM,
-                max_readers=MAX_READERS,
-                max_spare_txns=1,
-                readonly=self.readonly,
-                create=False,
-                sync=self._sync,
-                metasync=self._sync,
-            )
-            self._main = self._env.open_db(None)
-            self._page_size = int(self._env.stat()["psize"])
-            if is_cut_short(self.path, self._env, self._page_size):
-                self._env.close()
+            self._main = follow_resizes(env, lambda: env.open_db(None))
+            self._page_size = int(env.stat()["psize"])
+            if is_cut_short(self.path, env, self._page_size):
                 raise StoreCorrupt(self.path, "the data file is cut short: restore a backup")
-            self._env.reader_check()
-            self.gate.begin = self._env.begin
+            env.reader_check()
         except lmdb.Error as error:
-            raise self._opening_error(error) from None
-        except OSError as error:
-            raise StoreUnavailable(self.path, error.strerror or str(error)) from None
-
-    def _opening_error(self, error: lmdb.Error) -> Exception:
-        if "already open in this process" in str(error):
-            return StoreUnavailable(self.path, "this process has it open already: use that store")
-        translated = from_lmdb(self.path, error)
-        if type(translated).code == "store":
-            return StoreUnavailable(self.path, str(error))
-        return translated
+            env.close()
+            raise opening_error(self.path, error) from None
+        except BaseException:
+            env.close()
+            raise
+        self._env = env
+        self.barrier.begin = env.begin
 
     @property
     def env(self) -> lmdb.Environment:
-        """LMDB's object; opened anew if this process was forked off."""
+        """Return LMDB's environment, opening one if this process was forked off."""
         if self._closed:
             raise closed_error()
         if self._lost is not None:
@@ -183,13 +176,13 @@ class LmdbEnvironment:
         return env
 
     def begin_read(self) -> tuple[Txn, dict[str, Database]]:
-        """A read transaction and the handles it may use. The caller is inside the gate then, and must leave it."""
+        """Return a read transaction and the handles it may use. The caller is inside the barrier and must leave it."""
         while True:
             env = self.env
-            self.gate.wait_to_begin()
-            self.gate.enter()
+            self.barrier.wait_to_begin()
+            self.barrier.enter()
             try:
-                handles = self.gate.handles
+                handles = self.barrier.handles
                 txn = env.begin()
                 if txn.stat(self._main)["entries"] <= len(handles):
                     return txn, handles
@@ -198,19 +191,19 @@ class LmdbEnvironment:
             except lmdb.MapResizedError:
                 resized = True
             except lmdb.Error as error:
-                self.gate.inside.pop()
+                self.barrier.leave()
                 raise self.error(error) from None
             except BaseException:
-                self.gate.inside.pop()
+                self.barrier.leave()
                 raise
-            self.gate.inside.pop()
+            self.barrier.leave()
             if resized:
-                self.adopt_map()
+                self.adopt_map_size()
             else:
                 self._find_tables()
 
     def begin_write(self) -> Txn:
-        """The write transaction; the caller holds `write_lock`."""
+        """Return the write transaction. The caller holds `write_lock`."""
         while True:
             env = self._env
             if self._lost is not None:
@@ -220,10 +213,10 @@ class LmdbEnvironment:
             try:
                 txn = env.begin(write=True)
             except lmdb.MapResizedError:
-                self._move_map(0)
+                self._resize(0)
                 continue
             try:
-                if txn.stat(self._main)["entries"] <= len(self.gate.known):
+                if txn.stat(self._main)["entries"] <= len(self.barrier.known):
                     return txn
                 self._find_tables_writing(txn)
             except lmdb.Error as error:
@@ -232,13 +225,13 @@ class LmdbEnvironment:
                 del txn  # the frames of an error that somebody keeps would keep the transaction open
 
     def create_table(self, txn: Txn, table: str, tables: Iterable[str]) -> Database:
-        """Make a table in the write transaction; the gate learns its handle when that is committed.
+        """Make a table in the write transaction. The barrier learns its handle once that is committed.
 
         Args:
             tables: the names of those that the transaction has.
 
         Raises:
-            LimitExceeded: there are as many buckets as there may be.
+            LimitExceeded: there are `max_buckets` buckets already.
         """
         buckets = sum(1 for name in tables if not name.startswith("~"))
         if buckets >= self.max_buckets and not table.startswith("~"):
@@ -252,7 +245,7 @@ class LmdbEnvironment:
         return LimitExceeded("the number of buckets", self.max_buckets + 1, self.max_buckets)
 
     def _find_tables(self) -> None:
-        """Open the handles of all tables that are not known yet."""
+        """Open the handles of all unknown tables."""
         if self.readonly:
             with self._handle_lock:
                 self._find_tables_reading()
@@ -262,7 +255,7 @@ class LmdbEnvironment:
 
     def _find_tables_reading(self) -> None:
         env = self.env
-        self.gate.enter()
+        self.barrier.enter()
         try:
             unknown = self._unknown_tables(env.begin())
             found = {name: env.open_db(name.encode(), create=False) for name in unknown}
@@ -271,20 +264,20 @@ class LmdbEnvironment:
         except lmdb.Error as error:
             raise self._finding_error(error) from None
         finally:
-            self.gate.inside.pop()
-        self.gate.learn(found)
+            self.barrier.leave()
+        self.barrier.learn(found)
 
     def _find_tables_writing(self, txn: Txn) -> None:
-        """The same in a write transaction, which is committed."""
+        """Open the handles of all unknown tables in a write transaction, and commit it."""
         names = self._unknown_tables(txn)
         found = {name: self.env.open_db(name.encode(), txn=txn, create=False) for name in names}
         txn.commit()
-        self.gate.learn(found)
+        self.barrier.learn(found)
 
     def _unknown_tables(self, txn: Txn) -> list[str]:
         names = txn.cursor(self._main).iternext(keys=True, values=False)
         try:
-            return [name for name in (raw.decode() for raw in names) if name not in self.gate.known]
+            return [name for name in (raw.decode() for raw in names) if name not in self.barrier.known]
         except UnicodeDecodeError:
             raise self._not_ours() from None
 
@@ -296,115 +289,125 @@ class LmdbEnvironment:
     def _not_ours(self) -> StoreUnavailable:
         return StoreUnavailable(self.path, "the data file is not one that DagBox wrote")
 
-    def adopt_map(self) -> None:
-        """Take on the size that another process gave the map."""
+    def adopt_map_size(self) -> None:
+        """Resize the map to the size that another process has given it."""
         with self.write_lock:
-            if self._env is None:
-                return
-            self._move_map(0)
+            if self._env is not None:
+                self._resize(0)
 
     def grow(self) -> None:
-        """Make the map larger after a commit did not fit; the caller holds `write_lock`, with no transaction.
+        """Make the map larger after a commit did not fit. The caller holds `write_lock` and no transaction.
 
         Raises:
             StoreFull: it cannot become larger.
-            StoreBroken: it was lost in the attempt.
+            StoreBroken: the map was lost in the attempt.
         """
         before = self.map_size()
-        self._move_map(0)
+        self._resize(0)
         if self.map_size() > before:
             return
         if before * 2 > MAX_MAP_SIZE:
             raise StoreFull(self.path, f"the map has {before} bytes, the most there can be is {MAX_MAP_SIZE}")
-        self._move_map(before * 2)
+        self._resize(before * 2)
 
     def grow_ahead(self) -> None:
-        """Double the map if it is nearly full and nobody is in the way; the caller holds `write_lock`."""
+        """Double the map if it is nearly full and no snapshot is open. The caller holds `write_lock`."""
         double = self.map_size() * 2
-        if self.fill() > _FULL_ENOUGH and not self.gate.snapshots and double <= MAX_MAP_SIZE:
-            self._move_map(double)
+        if self.fill() > _FULL_ENOUGH and not self.barrier.snapshots and double <= MAX_MAP_SIZE:
+            self._resize(double)
 
-    def _move_map(self, size: int) -> None:
+    def _resize(self, size: int) -> None:
+        """Resize the map behind the barrier; 0: to the size that another process has given it."""
         env = self._env
         if env is None:
             raise closed_error()
         with self._copy_lock:
-            self.gate.shut()
+            self.barrier.close()
             try:
-                self.moves += 1
+                self.resizes += 1
                 env.set_mapsize(size)
                 self._map_size = max(self._map_size, int(env.info()["map_size"]))
             except (lmdb.Error, OverflowError) as error:
                 self._lost = StoreBroken(self.path, f"the map cannot have {size} bytes ({error})")
                 raise self._lost from None
             finally:
-                self._open_gate()
+                self._open_barrier()
 
-    def _open_gate(self) -> None:
+    def _open_barrier(self) -> None:
         try:
-            self.gate.open()
+            self.barrier.open()
         except BaseException:  # interrupted, perhaps before it began
-            self.gate.open()
+            self.barrier.open()
             raise
 
     def map_size(self) -> int:
-        """Bytes that the map has room for."""
+        """Return the size of the map in bytes."""
         return int(self.env.info()["map_size"])
 
     def fill(self) -> float:
-        """How much of the map was ever used, 0 to 1."""
+        """Return the part of the map that was ever used, 0 to 1."""
         info = self.env.info()
         return (int(info["last_pgno"]) + 1) * self._page_size / int(info["map_size"])
 
     def check_writable(self) -> None:
-        """Raise what stands in the way of writing: closed, or for reading only."""
+        """Raise StoreUnavailable if it is for reading only, StoreError if it is closed."""
         if self.readonly:
             raise StoreUnavailable(self.path, "it was opened for reading only")
         if self.env is None:
             raise closed_error()
 
     def clear_stale_readers(self) -> int:
-        """Free the slots of processes that died while they read; how many there were."""
+        """Free the slots of processes that died while they read. Return how many."""
         env = self.env
-        self.gate.enter()
+        self.barrier.enter()
         try:
             return int(env.reader_check())
         except lmdb.Error as error:
             raise self.error(error) from None
         finally:
-            self.gate.inside.pop()
+            self.barrier.leave()
 
     def flush(self) -> None:
-        """Have the system write all commits to the disk."""
+        """Sync all commits to the disk."""
         env = self.env
-        self.gate.enter()
+        self.barrier.enter()
         try:
             env.sync(True)
         except lmdb.Error as error:
             raise self.error(error) from None
         finally:
-            self.gate.inside.pop()
+            self.barrier.leave()
 
     def copy(self, directory: str) -> None:
         """Write a compact copy of the last commit to an empty directory."""
         self._make_room()
+        while not self._copied(directory):
+            self.adopt_map_size()
+
+    def _copied(self, directory: str) -> bool:
+        """Write the copy; False if another process has grown the map, so that it could not begin."""
+        env = self.env
         with self._copy_lock:
             try:
-                self.env.copy(directory, compact=True)
+                env.copy(directory, compact=True)
+            except lmdb.MapResizedError:
+                Path(directory, "data.mdb").unlink(missing_ok=True)
+                return False
             except lmdb.Error as error:
                 raise from_lmdb(directory, error) from None
+            return True
 
     def _make_room(self) -> None:
-        """Grow the map if half of it is used: while a copy is written it cannot be moved, and commits would wait."""
+        """Double the map if half of it is used: it cannot be resized during a copy, and commits would wait."""
         if not self.readonly:
             with self.write_lock:
                 if self.fill() > _COPY_FILL:
-                    self._move_map(self.map_size() * 2)
+                    self._resize(self.map_size() * 2)
 
     def info_and_readers(self) -> tuple[dict[str, int], list[tuple[int, int]]]:
-        """LMDB's figures (with `psize`), and (process id, transaction id) of each reader of any process."""
+        """Return LMDB's figures (with `psize`), and (process id, transaction id) of each reader of any process."""
         env = self.env
-        self.gate.enter()
+        self.barrier.enter()
         try:
             info: dict[str, int] = {"psize": self._page_size}
             info.update((name, int(str(value))) for name, value in env.info().items())
@@ -412,52 +415,48 @@ class LmdbEnvironment:
         except lmdb.Error as error:
             raise self.error(error) from None
         finally:
-            self.gate.inside.pop()
+            self.barrier.leave()
         rows = [line.split() for line in readers.splitlines()]
         return info, [(int(row[0]), int(row[2])) for row in rows if len(row) == 3 and row[2].isdigit()]
 
     def error(self, error: lmdb.Error) -> Exception:
-        """What an error of LMDB's means."""
+        """Return our error for one of LMDB's."""
         return self._lost if self._lost is not None else from_lmdb(self.path, error)
 
     def hold_still(self) -> ExitStack:
-        """Have nobody write, copy, or be inside LMDB, until the stack that it returns is closed."""
+        """Keep all threads from writing, copying and entering LMDB until the returned stack is closed."""
         with ExitStack() as stack:
             stack.enter_context(self.write_lock)
             stack.enter_context(self._copy_lock)
-            self.gate.shut(0.0)
-            stack.callback(self.gate.open)
+            self.barrier.close(0.0)
+            stack.callback(self.barrier.open)
             return stack.pop_all()
 
     def leave_to_parent(self) -> None:
-        """This process was forked off: forget the environment, without touching it."""
+        """Forget the environment without touching it: this process was forked off its owner."""
         if self._env is not None:
             _inherited.append((self.path, self._env))
         self._env = None
         self._renew_locks()
-        self.gate.reset()
+        self.barrier.reset()
 
     def close(self) -> None:
-        """Give everything back, once those who are inside have left. Twice is once."""
+        """Release all resources once the readers inside have left. Idempotent."""
         with self.write_lock:
             self._closed = True
             env, self._env = self._env, None
             if env is None:
                 return
             with self._copy_lock:
-                self.gate.shut(0.0)
-                self.gate.close_for_good()
+                self.barrier.close(0.0)
+                self.barrier.drop_handles()
                 env.close()
-                self.gate.open()
+                self.barrier.open()
 
     def snapshot_age_s(self) -> float:
-        """How long the oldest open snapshot of this process has been open, in seconds."""
-        opened = [at for _, at in list(self.gate.snapshots.values())]
+        """Return the age of this process's oldest open snapshot, in seconds."""
+        opened = [at for _, at in list(self.barrier.snapshots.values())]
         return time.monotonic() - min(opened) if opened else 0.0
-
-
-def _whole_pages(size: int) -> int:
-    return -(-max(size, 16 * _PAGE) // _PAGE) * _PAGE
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -1,21 +1,21 @@
-"""Who is inside LMDB right now, so that the map is moved only when nobody is.
+"""Keeps readers out of LMDB while the map is resized.
 
-`set_mapsize` takes the memory map away and puts a new one in place; a thread that is inside a call of LMDB's at
-that moment reads memory that is gone. So every such call of a reader stands between `enter` and a pop of `inside`, and
-the map is moved in two steps:
+`set_mapsize` unmaps the memory and maps it anew; a thread inside an LMDB call at that moment reads unmapped memory.
+So every LMDB call of a reader is bracketed by `enter` and `leave`, and a resize takes two steps:
 
-1. No new snapshot begins, and those that are open get a little time to end.
-2. Nobody enters, and once all who are inside have left, the map may be moved. What is still open then is ended
-   by the move, and says so when it is used again.
+1. No new snapshot begins, and open ones get a short time to end.
+2. Nobody enters, and once all readers have left, the map may be resized. Snapshots still open are invalidated by the
+   resize and raise when they are used again.
 
-The shortest reads do not call `enter`; they append to `inside` and then look up the handle of their bucket. A shut
-gate has an empty table of handles, so these reads find nothing, leave, and go the long way, which waits. (An
-append and a look-up of a list or dict are atomic, and in order; so either the reader is seen, or it sees the gate.)
+The fast path of single reads does not call `enter`. It calls `announce(None)` and then looks up the handle of its
+bucket. A closed barrier shows an empty table of handles, so such a read finds nothing, leaves, and takes the slow
+path, which waits. (Appending to a list and looking up a dict are atomic and ordered: either the resizer sees the
+reader, or the reader sees the closed barrier.)
 
-An interrupt (Ctrl-C, or any signal handler that raises) must leave nobody behind inside, and no gate shut. It comes
-right after a call of a built-in or at the beginning of a function, never right before a call; so an append stands
-inside the `try` whose `finally` takes it back, and that takes it back with no function of its own in between.
-Those who wait look again and again, since an interrupt in the middle of `threading.Event` may leave that locked.
+An interrupt (Ctrl-C, or any signal handler that raises) must not leave a reader counted or the barrier closed.
+Python delivers it after a call of a built-in or at the start of a function, never just before a call. So `announce`
+stands inside the `try` whose `finally` calls `leave`, and both are bound methods of a list, not Python functions.
+Waiting threads poll, because an interrupt inside `threading.Event` may leave that object locked.
 """
 
 from __future__ import annotations
@@ -31,31 +31,34 @@ Handle = TypeVar("Handle")
 Txn = TypeVar("Txn")
 
 DRAIN_S = 2.0
-"""How long open snapshots may hold up the growth of the map, in seconds."""
+"""How long a resize waits for open snapshots, in seconds."""
 _POLL_S = 0.0005
 
 
-class Gate(Generic[Handle, Txn]):
-    """Counts readers and lets them wait.
+class ResizeBarrier(Generic[Handle, Txn]):
+    """Count the readers inside LMDB, and hold them back while the map is resized.
 
     Attributes:
-        generation: rises when the gate is reset.
-        draining: whether somebody waits for the open snapshots to end.
-        begin: begins a read transaction, on the table of a handle if it gets one.
-        inside: one item for each reader that is inside LMDB.
-        handles: table name -> handle, empty while the gate is shut; never changed in place.
-        snapshots: token of an open snapshot -> (id of its thread, when it was opened in monotonic seconds).
+        generation: increases with each `reset`.
+        draining: True while a resize waits for open snapshots to end.
+        begin: begin a read transaction, on the table of a handle if it is given one.
+        announce: count the caller as inside, without looking whether the barrier is closed; takes None.
+        leave: undo one `announce` or `enter`.
+        handles: table name -> handle, empty while the barrier is closed; never changed in place.
+        snapshots: id of an open snapshot -> (its thread's id, monotonic seconds at which it was opened).
     """
 
     __slots__ = (
+        "_closed",
+        "_inside",
         "_known",
         "_mutex",
-        "_shut",
+        "announce",
         "begin",
         "draining",
         "generation",
         "handles",
-        "inside",
+        "leave",
         "snapshots",
     )
 
@@ -64,93 +67,95 @@ class Gate(Generic[Handle, Txn]):
         self.reset()
 
     def reset(self) -> None:
-        """Begin from the start, with nobody inside and no handles: the environment is another one now."""
+        """Forget all readers and handles: they belonged to another environment."""
         self.generation += 1
-        self.begin: Callable[..., Txn] = _nothing_to_begin
-        self.inside: list[None] = []
+        self.begin: Callable[..., Txn] = _raise_closed
+        self._inside: list[None] = []
+        self.announce: Callable[[None], None] = self._inside.append
+        self.leave: Callable[[], None] = self._inside.pop
         self.handles: dict[str, Handle] = {}
         self.snapshots: dict[int, tuple[int, float]] = {}
         self._known: dict[str, Handle] = {}
         self._mutex = threading.Lock()
-        self._shut = False
+        self._closed = False
         self.draining = False
 
     @property
     def known(self) -> dict[str, Handle]:
-        """All handles there are, whether the gate is shut or not."""
+        """All handles, whether the barrier is closed or not."""
         return self._known
 
     def learn(self, handles: Mapping[str, Handle]) -> None:
         """Add handles."""
         with self._mutex:
             self._known = {**self._known, **handles}
-            if not self._shut:
+            if not self._closed:
                 self.handles = self._known
 
     def enter(self) -> None:
-        """Go inside; waits while the gate is shut. To come out again is to pop an item of `inside`."""
-        inside = self.inside
+        """Wait until the barrier is open, and count the caller as inside until it calls `leave`."""
+        announce, leave = self.announce, self.leave
         while True:
             try:
-                inside.append(None)
-                if not self._shut:
+                announce(None)
+                if not self._closed:
                     return
             except BaseException:
-                inside.pop()
+                leave()
                 raise
-            inside.pop()
-            while self._shut:
+            leave()
+            while self._closed:
                 time.sleep(_POLL_S)
 
     def wait_to_begin(self) -> None:
-        """Wait while no new snapshot may begin; one who has a snapshot open already does not wait."""
+        """Wait while no new snapshot may begin. A thread that has one open already does not wait."""
         if self.draining and not self._holds_snapshot(threading.get_ident()):
             while self.draining:
                 time.sleep(_POLL_S)
 
-    def shut(self, patience_s: float = DRAIN_S) -> None:
-        """Wait for open snapshots (not the caller's own) to end, then let nobody in, and wait until all are out.
+    def close(self, patience_s: float = DRAIN_S) -> None:
+        """Wait for other threads' snapshots to end, then let nobody in, and wait until all readers have left.
 
-        `open` must follow, unless it raises. For one caller at a time.
+        `open` must follow, unless this raises. One caller at a time.
 
         Args:
-            patience_s: how long to wait for snapshots, in seconds; then they are ended by what follows.
+            patience_s: how long to wait for snapshots, in seconds; the resize invalidates those still open then.
         """
         try:
             self.draining = True
-            self._wait_to_shut(time.monotonic() + patience_s)
+            self._drain(time.monotonic() + patience_s)
         except BaseException:
             self.open()
             raise
 
-    def _wait_to_shut(self, until: float) -> None:
+    def _drain(self, until: float) -> None:
         me = threading.get_ident()
         while True:
             while self._others_read(me) and time.monotonic() < until:
                 time.sleep(_POLL_S)
-            self._set_shut(True)
-            while self.inside:
+            self._set_closed(True)
+            while self._inside:
                 time.sleep(_POLL_S)
             if not self._others_read(me) or time.monotonic() >= until:
                 return
-            # One had passed the first door and began its snapshot before the second one was shut.
-            self._set_shut(False)
+            # A reader passed `wait_to_begin` before `draining` was set, and has begun its snapshot since.
+            self._set_closed(False)
 
     def open(self) -> None:
-        """Let everybody in again."""
+        """Let readers in again."""
         self.draining = False
-        self._set_shut(False)
+        self._set_closed(False)
 
-    def _set_shut(self, shut: bool) -> None:
+    def _set_closed(self, closed: bool) -> None:
         with self._mutex:
-            self._shut = shut
-            self.handles = {} if shut else self._known
+            self._closed = closed
+            self.handles = {} if closed else self._known
 
     def _others_read(self, me: int) -> bool:
         return any(thread != me for thread, _ in list(self.snapshots.values()))
 
-    def close_for_good(self) -> None:
-        """Nobody finds a handle from now on."""
+    def drop_handles(self) -> None:
+        """Forget all handles for good: the store is being closed."""
         with self._mutex:
             self._known = {}
             self.handles = {}
@@ -159,10 +164,10 @@ class Gate(Generic[Handle, Txn]):
         return any(holder == thread for holder, _ in list(self.snapshots.values()))
 
 
-def _nothing_to_begin(*args: object) -> NoReturn:
+def _raise_closed(*args: object) -> NoReturn:
     raise closed_error()
 
 
 def closed_error() -> StoreError:
-    """What a closed store says."""
+    """Return the error that a closed store raises."""
     return StoreError("the store is closed: open it again")

@@ -6,7 +6,7 @@ Rules:
    is read and written inside the commit, so all agree on it.
 2. A commit that does not fit into the map is given up, the map is doubled, and the whole commit is done again.
 3. A commit that fails for want of room leaves the store as it was, and readable.
-4. No error of LMDB's leaves this package (`lmdb_errors`).
+4. No error of LMDB's leaves this package (`dagbox.store.lmdb.errors`).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _FORMAT = b"format"
 _ENGINE = b"engine"
 _STORE_ID = b"id"
 _UNUSUAL = (lmdb.Error, LookupError, AttributeError, TypeError, UnicodeEncodeError)
-"""What the short way of a read stumbles over; the long way then finds out what it was."""
+"""Errors that make the fast path of a read fall back to the slow path, which raises the right one."""
 
 
 class LmdbSnapshot:
@@ -74,14 +74,14 @@ class LmdbSnapshot:
         return get_record(self.tables, bucket, key, self._now_ms)
 
     def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
-        tables, gate = self.tables, self._environment.gate
+        tables, leave = self.tables, self._environment.barrier.leave
         txn = tables.enter()
         try:
             return _read_many(txn, tables.handles, refs, self._now_ms)
         except _UNUSUAL:
             pass
         finally:
-            gate.inside.pop()
+            leave()
         return get_records(tables, refs, self._now_ms)
 
     def scan(
@@ -167,7 +167,7 @@ class LmdbStore:
         self._environment = LmdbEnvironment(
             self.path, map_size=map_size, sync=durability == "full", readonly=readonly, max_buckets=max_buckets
         )
-        self._gate = self._environment.gate
+        self._barrier = self._environment.barrier
         try:
             self.store_id = self._check_or_create()
         except BaseException:
@@ -216,11 +216,11 @@ class LmdbStore:
         return LmdbSnapshot(self._environment, self._now_ms())
 
     def get_data(self, bucket: str, key: str) -> bytes | None:
-        gate = self._gate
-        inside = gate.inside
+        barrier = self._barrier
+        announce, leave = barrier.announce, barrier.leave
         try:
-            inside.append(None)
-            value = gate.begin(gate.handles[bucket]).get(key.encode())
+            announce(None)
+            value = barrier.begin(barrier.handles[bucket]).get(key.encode())
             if value is None:
                 if len(key) <= _SURELY_SHORT:
                     return None
@@ -229,16 +229,16 @@ class LmdbStore:
         except _UNUSUAL:
             pass
         finally:
-            inside.pop()
+            leave()
         stored = self._get_slowly(bucket, key)
         return None if stored is None else stored.data
 
     def get(self, bucket: str, key: str) -> Stored | None:
-        gate = self._gate
-        inside = gate.inside
+        barrier = self._barrier
+        announce, leave = barrier.announce, barrier.leave
         try:
-            inside.append(None)
-            value = gate.begin(gate.handles[bucket]).get(key.encode())
+            announce(None)
+            value = barrier.begin(barrier.handles[bucket]).get(key.encode())
             if value is None:
                 if len(key) <= _SURELY_SHORT:
                     return None
@@ -247,7 +247,7 @@ class LmdbStore:
         except _UNUSUAL:
             pass
         finally:
-            inside.pop()
+            leave()
         return self._get_slowly(bucket, key)
 
     def _get_slowly(self, bucket: str, key: str) -> Stored | None:
@@ -255,16 +255,16 @@ class LmdbStore:
             return snapshot.get(bucket, key)
 
     def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
-        gate = self._gate
-        inside = gate.inside
+        barrier = self._barrier
+        announce, leave = barrier.announce, barrier.leave
         try:
-            inside.append(None)
-            handles = gate.handles
-            return _begin_and_read_many(gate.begin, handles, refs, self._now_ms())
+            announce(None)
+            handles = barrier.handles
+            return _begin_and_read_many(barrier.begin, handles, refs, self._now_ms())
         except _UNUSUAL:
             pass
         finally:
-            inside.pop()
+            leave()
         with self.snapshot() as snapshot:
             return snapshot.get_many(refs)
 

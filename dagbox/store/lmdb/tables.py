@@ -71,27 +71,27 @@ class LmdbReadTables:
 
     def __init__(self, environment: LmdbEnvironment) -> None:
         self._environment = environment
-        self._gate = environment.gate
+        self._barrier = environment.barrier
         self._txn: Txn | None = None
         self._walks: list[Walk] = []
         self._txn, self._handles = environment.begin_read()
         try:
-            self._generation = self._gate.generation
-            self._moves = environment.moves
-            self._gate.snapshots[id(self)] = (threading.get_ident(), time.monotonic())
+            self._generation = self._barrier.generation
+            self._resizes = environment.resizes
+            self._barrier.snapshots[id(self)] = (threading.get_ident(), time.monotonic())
         except BaseException:
-            self._gate.snapshots.pop(id(self), None)
+            self._barrier.snapshots.pop(id(self), None)
             raise
         finally:
-            self._gate.inside.pop()
+            self._barrier.leave()
 
     def enter(self) -> Txn:
         """Go inside; to come out again is to pop an item of the gate's `inside`."""
-        if self._generation != self._gate.generation:
+        if self._generation != self._barrier.generation:
             raise StoreError("the snapshot belongs to the process that this one was forked off: take a new one")
-        self._gate.enter()
+        self._barrier.enter()
         if self._txn is None:
-            self._gate.inside.pop()
+            self._barrier.leave()
             raise StoreError("the snapshot is closed: take a new one")
         return self._txn
 
@@ -102,7 +102,7 @@ class LmdbReadTables:
 
     def failed(self, error: lmdb.Error) -> Exception:
         """What an error of LMDB's means for this snapshot."""
-        if self._moves != self._environment.moves:
+        if self._resizes != self._environment.resizes:
             return StoreError("the snapshot was open for too long: the store had to grow; take a new one")
         if isinstance(error, lmdb.BadTxnError):
             return StoreCorrupt(self._environment.path, "a page of it cannot be read")
@@ -116,13 +116,13 @@ class LmdbReadTables:
         except lmdb.Error as error:
             raise self.failed(error) from None
         finally:
-            self._gate.inside.pop()
+            self._barrier.leave()
 
     def getter(self, table: str) -> Callable[[bytes], bytes | None]:
         handle = self._handles.get(table)
         if handle is None:
             return lambda key: None
-        enter, inside = self.enter, self._gate.inside
+        enter, leave = self.enter, self._barrier.leave
 
         def get(key: bytes) -> bytes | None:
             txn = enter()
@@ -131,7 +131,7 @@ class LmdbReadTables:
             except lmdb.Error as error:
                 raise self.failed(error) from None
             finally:
-                inside.pop()
+                leave()
 
         return get
 
@@ -145,7 +145,7 @@ class LmdbReadTables:
         items = walk(txn, handle, low, high, reverse)
         self._walks.append(items)
         del txn
-        self._gate.inside.pop()
+        self._barrier.leave()
         size = _FIRST_PAGE
         while page := self._next_page(items, size):
             yield from page
@@ -160,7 +160,7 @@ class LmdbReadTables:
         except lmdb.Error as error:
             raise self.failed(error) from None
         finally:
-            self._gate.inside.pop()
+            self._barrier.leave()
 
     def tables(self) -> list[str]:
         return sorted(self._handles)
@@ -177,23 +177,23 @@ class LmdbReadTables:
         except lmdb.Error as error:
             raise self.failed(error) from None
         finally:
-            self._gate.inside.pop()
+            self._barrier.leave()
 
     def abandon(self) -> None:
         """The transaction goes away without a `close`: nobody has to wait for it any more."""
-        self._gate.snapshots.pop(id(self), None)
+        self._barrier.snapshots.pop(id(self), None)
 
     def close(self) -> None:
         """End the transaction. Twice is once."""
-        if self._txn is None or self._generation != self._gate.generation:
+        if self._txn is None or self._generation != self._barrier.generation:
             return
-        self._gate.enter()
+        self._barrier.enter()
         try:
             self._txn = None
             _end_walks(self._walks)
-            self._gate.snapshots.pop(id(self), None)
+            self._barrier.snapshots.pop(id(self), None)
         finally:
-            self._gate.inside.pop()
+            self._barrier.leave()
 
 
 class LmdbWriteTables:
@@ -206,7 +206,7 @@ class LmdbWriteTables:
         self._environment = environment
         self._txn = environment.begin_write()
         self._walks: list[Walk] = []
-        self._handles = dict(environment.gate.known)
+        self._handles = dict(environment.barrier.known)
         self._created: dict[str, Database] = {}
 
     def get(self, table: str, key: bytes) -> bytes | None:
@@ -258,7 +258,7 @@ class LmdbWriteTables:
         """Make it all durable."""
         self._txn.commit()
         if self._created:
-            self._environment.gate.learn(self._created)
+            self._environment.barrier.learn(self._created)
 
     def abort(self) -> None:
         """Give it all up."""

@@ -62,6 +62,18 @@ def read(directory: str, readonly: str) -> None:
     store.close()
 
 
+def reopen(directory: str, readonly: str) -> None:
+    """Open, read and close, over and over, until the end of the writing is seen; say how often."""
+    say("reading")
+    ended, times = False, 0
+    while not ended:
+        times += 1
+        store = LmdbStore(directory, readonly=readonly == "readonly", durability="process", map_size=1 << 16)
+        ended = store.get("common", "end") is not None
+        store.close()
+    say("done", times > 1)
+
+
 def hold(directory: str) -> None:
     """Hold a snapshot until killed."""
     store = LmdbStore(directory, readonly=True)
@@ -94,5 +106,5 @@ def fill(directory: str, most: str) -> None:
 
 
 if __name__ == "__main__":
-    what = {"write": write, "pairs": pairs, "read": read, "hold": hold, "fill": fill}
+    what = {"write": write, "pairs": pairs, "read": read, "reopen": reopen, "hold": hold, "fill": fill}
     what[sys.argv[1]](*sys.argv[2:])

@@ -77,6 +77,34 @@ def test_writers_and_readers_while_the_map_grows(tmp_path: Path) -> None:
     assert verify(tmp_path).sound
 
 
+def test_stores_are_opened_while_another_process_grows_the_map(tmp_path: Path) -> None:
+    with (
+        LmdbDirectory(tmp_path, map_size=1 << 16) as store,
+        child("reopen", tmp_path, "readonly") as (_, first),
+        child("reopen", tmp_path, "both") as (_, second),
+    ):
+        assert first.readline() == second.readline() == "reading\n"
+        for i in range(3000):
+            put(store, "common", f"{i:05}", bytes(9000))
+        put(store, "common", "end", b"")
+        assert first.readline() == second.readline() == "done True\n"
+    assert verify(tmp_path).sound
+
+
+def test_a_copy_begins_after_another_process_has_grown_the_map(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with LmdbDirectory(data, map_size=1 << 16) as store:
+        put(store, "common", "k", b"")
+    reader = LmdbStore(data, readonly=True, map_size=1 << 16)
+    try:
+        with child("write", data, "one", 100, 9000) as (process, _):
+            process.communicate()
+        reader.backup(str(tmp_path / "copy"))
+    finally:
+        reader.close()
+    assert verify(tmp_path / "copy").entries == {"common": 101, "one": 100}
+
+
 class LmdbDirectory:
     """A store of this process, closed at the end."""
 

@@ -123,7 +123,7 @@ def test_growing_waits_for_a_snapshot_of_another_thread(store: LmdbStore) -> Non
     def read(_: int) -> None:
         with store.snapshot() as snapshot:
             begun.set()
-            while not store._gate.draining:
+            while not store._barrier.draining:
                 pass
             result.append(snapshot.get("b", "k"))
 

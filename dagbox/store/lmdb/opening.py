@@ -1,0 +1,80 @@
+"""Opening a data file that other processes may be growing.
+
+LMDB checks the size of the map whenever a transaction begins, and raises `MapResizedError` if another process has
+committed beyond it. That may happen at any begin, from the very first on: `lmdb.open` begins a transaction itself
+right after it has looked at the size. This module covers environments that one thread uses alone; once an environment
+is shared, `LmdbEnvironment` resizes it behind its barrier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+
+from dagbox.errors import StoreUnavailable
+from dagbox.store.lmdb.errors import MAX_READERS, from_lmdb
+
+Result = TypeVar("Result")
+
+_PAGE = 4096
+_LEAST_PAGES = 16
+
+
+def open_environment(path: str, *, map_size: int, **options: Any) -> lmdb.Environment:
+    """Open the environment of a directory that exists.
+
+    Args:
+        map_size: bytes of the map; more if the data file is larger.
+        options: passed on to `lmdb.open`.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: it cannot be opened.
+    """
+    try:
+        return _open(path, whole_pages(map_size), options)
+    except lmdb.Error as error:
+        if type(error) is lmdb.Error and not error.code:
+            # py-lmdb raises this itself, without a code of LMDB's, for a second environment of one directory.
+            raise StoreUnavailable(path, "this process has it open already: use that store") from None
+        raise opening_error(path, error) from None
+    except OSError as error:
+        raise StoreUnavailable(path, error.strerror or str(error)) from None
+
+
+def _open(path: str, map_size: int, options: dict[str, Any]) -> lmdb.Environment:
+    data = Path(path, "data.mdb")
+    room = 1
+    while True:
+        on_disk = data.stat().st_size if data.exists() else 0
+        size = max(map_size, whole_pages(on_disk * room))
+        try:
+            return lmdb.open(path, map_size=size, max_readers=MAX_READERS, create=False, **options)
+        except lmdb.MapResizedError:
+            room = 2  # whoever fills the file goes on doing so: leave room for the next commits
+
+
+def follow_resizes(env: lmdb.Environment, begin: Callable[[], Result]) -> Result:
+    """Call a function that begins a transaction; resize the map and call it again while the map is too small.
+
+    Args:
+        env: used by no other thread.
+    """
+    while True:
+        try:
+            return begin()
+        except lmdb.MapResizedError:
+            env.set_mapsize(0)
+
+
+def opening_error(path: str, error: lmdb.Error) -> Exception:
+    """Return our error for one that LMDB raised before the environment could be used."""
+    translated = from_lmdb(path, error)
+    return StoreUnavailable(path, str(error)) if type(translated).code == "store" else translated
+
+
+def whole_pages(size: int) -> int:
+    """Return a size in bytes rounded up to pages that a map may have."""
+    return -(-max(size, _LEAST_PAGES * _PAGE) // _PAGE) * _PAGE

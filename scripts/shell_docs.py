@@ -23,16 +23,16 @@ def reference() -> str:
 
 
 def _lines() -> Iterator[str]:
-    rows = import_module("dagbox.shell.rows")
+    catalog = import_module("dagbox.shell.grammar.catalog")
     settings = import_module("dagbox.shell.settings")
     yield "\n## Commands\n"
     yield "Brackets mark what may be left out, `...` what may be repeated. Every command takes `--format`; commands in"
     yield "**bold** ask first, unless `--yes` is given.\n"
     yield "| command | what it does |\n|---|---|"
-    for row in rows.TABLE.rows:
+    for row in catalog.CATALOG.commands:
         name = f"**[`{row.name}`](#{row.name})**" if row.danger else f"[`{row.name}`](#{row.name})"
         yield f"| {name} | {row.summary} |"
-    for group, members in rows.TABLE.groups.items():
+    for group, members in catalog.CATALOG.groups.items():
         yield f"\n### {group}\n"
         for row in members:
             yield from _command(row)

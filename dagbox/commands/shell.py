@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dagbox.shell.palette import ENVIRONMENT_COLOURS
-from dagbox.shell.table import FORMATS
+from dagbox.shell.grammar.command_spec import FORMATS
+from dagbox.shell.render.palette import ENVIRONMENT_COLOURS
 
 
 @click.command("shell", short_help="explore a database by commands")

@@ -96,7 +96,7 @@ def open_connection(
 
     Args:
         timeout_s: how long requests may take, in seconds.
-        read_only: open the directory for reading only.
+        read_only: open the directory for parsed only.
         may_make: asked where there is no database yet: whether to make one.
 
     Raises:
@@ -114,7 +114,7 @@ def open_connection(
     check_directory(target, create=made and not read_only and may_make())
     if read_only:
         db = dagbox.open(target, timeout=timeout_s, readonly=True)
-        return Connection(target, db, f"no node answers on {target}: opened the directory embedded, for reading only")
+        return Connection(target, db, f"no node answers on {target}: opened the directory embedded, for parsed only")
     db = dagbox.open(target, timeout=timeout_s)
     new = " (a new one)" if made else ""
     return Connection(target, db, f"no node answers on {target}: opened the directory{new} embedded")

@@ -14,13 +14,13 @@ from dataclasses import replace
 from functools import partial
 
 import dagbox
-from dagbox.notation.problems import CommandFailed, LeaveShell
 from dagbox.shell.connection import Connection, default_target, open_connection
+from dagbox.shell.grammar.parse import ParsedCommand, parse
+from dagbox.shell.grammar.splitting import split_commands
 from dagbox.shell.output import Output
-from dagbox.shell.parse import Reading, read
+from dagbox.shell.problems import CommandFailed, LeaveShell
 from dagbox.shell.session import Shell
 from dagbox.shell.settings import Configuration, check_colour, configuration_path, load_configuration
-from dagbox.shell.splitting import split_commands
 
 DONE, FAILED, WRONG_USAGE, CANNOT_CONNECT, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -94,15 +94,17 @@ def _may_make(place: str, commands: Sequence[str], read_stdin: bool | None, yes:
     if yes or (not commands and _reads_stdin(read_stdin)):
         return True
     if commands:
-        readings = (read(text) for command in commands for text, _ in split_commands(command.split("\n"), lambda: None))
-        return any(_may_write(reading) for reading in readings)
+        readings = (
+            parse(text) for command in commands for text, _ in split_commands(command.split("\n"), lambda: None)
+        )
+        return any(_may_write(parsed) for parsed in readings)
     import click
 
     return click.confirm(f"There is no database in {place}. Make one?", err=True)
 
 
-def _may_write(reading: Reading) -> bool:
-    command = reading.command
+def _may_write(parsed: ParsedCommand) -> bool:
+    command = parsed.command
     return command is not None and (command.writes or command.name == "source")
 
 
@@ -159,7 +161,7 @@ def _run(shell: Shell, commands: Sequence[str], read_stdin: bool | None) -> int:
         return run_commands(shell, texts)
     if _reads_stdin(read_stdin):
         return run_commands(shell, (text for text, _ in split_commands(sys.stdin, lambda: shell.bucket)))
-    from dagbox.shell.repl import run_repl
+    from dagbox.shell.editor.repl import run_repl
 
     return run_repl(shell)
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TextIO
 
-from dagbox.notation.problems import CommandFailed
-from dagbox.shell.palette import coloured
-from dagbox.shell.parse import Redirect
+from dagbox.shell.grammar.parse import Redirect
+from dagbox.shell.problems import CommandFailed
+from dagbox.shell.render.palette import coloured
 from dagbox.shell.render.text import Line, plain
 
 DEFAULT_PAGER = "less -R -F -X"
@@ -171,7 +171,7 @@ def _feed(child: subprocess.Popen[str], texts: Iterable[str], *, keeps_terminal:
     """Write to a program until it has all, or wants no more, or Ctrl-C; then close its input.
 
     Args:
-        keeps_terminal: wait for the program's end, for people go on reading what it got.
+        keeps_terminal: wait for the program's end, for people go on parsed what it got.
     """
     stdin = child.stdin
     if stdin is None:

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. A command is run from a `Reading`: read-only mode and confirmation are decided here, from its row in the
+1. A command is run from a `ParsedCommand`: read-only mode and confirmation are decided here, from its row in the
    table, never in the command's function.
 2. Every failure ends in one line on standard error, and the shell goes on. Ctrl-C ends the command, not the shell.
 3. Held locks are renewed by the client while the shell lives, and given back by `close`.
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import dagbox
-from dagbox.notation.problems import CommandFailed, Declined, LeaveShell, ShellProblem, SyntaxProblem
+from dagbox.notation.problems import SyntaxProblem
 from dagbox.shell.connection import Connection
+from dagbox.shell.grammar.parse import ParsedCommand, parse
 from dagbox.shell.output import DEFAULT_PAGER, Output
-from dagbox.shell.parse import Reading, read
+from dagbox.shell.problems import CommandFailed, Declined, LeaveShell
 from dagbox.shell.render.show import View, show
 from dagbox.shell.results import Outcome, Result
 from dagbox.shell.settings import Environment, Settings
@@ -114,27 +115,27 @@ class Shell:
         Raises:
             LeaveShell: the command was `exit`.
         """
-        reading = read(text, self.bucket)
-        if reading.problem is not None:
-            self._tell_problem(reading.problem, text)
+        parsed = parse(text, self.bucket)
+        if parsed.problem is not None:
+            self._tell_problem(parsed.problem, text)
             return False
-        return self.run(reading)
+        return self.run(parsed)
 
-    def run(self, reading: Reading) -> bool:
+    def run(self, parsed: ParsedCommand) -> bool:
         """Run a command that was read without a problem; else as `run_text`."""
-        if reading.command is None:
+        if parsed.command is None:
             return True
         self.interrupted = False
         begun = time.perf_counter()
         try:
-            self.show(self.perform(reading), reading)
+            self.show(self.perform(parsed), parsed)
             return True
         except KeyboardInterrupt:
             self.interrupted = True
             self.output.say("cancelled", "missing")
         except Declined as declined:
             self.output.say(declined.message)
-        except (ShellProblem, dagbox.DagBoxError) as error:
+        except (CommandFailed, SyntaxProblem, dagbox.DagBoxError) as error:
             self.tell_error(error)
         except RecursionError:
             self.output.say("error: the value is nested too deep to be shown", "missing")
@@ -155,19 +156,19 @@ class Shell:
                 self.output.say(show_span(self.last_s))
         return False
 
-    def perform(self, reading: Reading) -> Result | None:
+    def perform(self, parsed: ParsedCommand) -> Result | None:
         """Do what a command says, after the checks that its row asks for; its result is not shown yet.
 
         Raises:
             CommandFailed: it is refused, or nobody agreed to it.
         """
-        command = reading.command
+        command = parsed.command
         if command is None:
             return None
         if self.read_only and command.writes:
             raise CommandFailed(f"{command.name} is refused: this shell is read-only")
-        values = {name: value for name, value in reading.values.items() if name not in ("format", "yes")}
-        if command.danger_function is not None and not reading.values.get("yes"):
+        values = {name: value for name, value in parsed.values.items() if name not in ("format", "yes")}
+        if command.danger_function is not None and not parsed.values.get("yes"):
             self.confirm(command.danger_function(self, **values))
         if (
             self.batch is not None
@@ -194,21 +195,21 @@ class Shell:
 
     # -- showing results
 
-    def view(self, reading: Reading) -> View:
+    def view(self, parsed: ParsedCommand) -> View:
         """How a command's result is shown."""
-        people = self.output.terminal and reading.redirect is None
-        chosen = reading.values.get("format") or self.settings["format"]
+        people = self.output.terminal and parsed.redirect is None
+        chosen = parsed.values.get("format") or self.settings["format"]
         return View(chosen, self.output.size[0] if people else None, people)
 
-    def show(self, result: Result | None, reading: Reading, *, paged: bool = True) -> None:
+    def show(self, result: Result | None, parsed: ParsedCommand, *, paged: bool = True) -> None:
         """Write a command's result where it belongs, and what was left out on standard error."""
         if result is None:
             return
-        view = self.view(reading)
-        if reading.redirect is not None:
-            self.output.write_to(reading.redirect, show(result, view))
+        view = self.view(parsed)
+        if parsed.redirect is not None:
+            self.output.write_to(parsed.redirect, show(result, view))
         else:
-            command = reading.command
+            command = parsed.command
             use_pager = paged and command is not None and command.paged and self.settings.on("pager") and self.ask
             self.output.write(show(result, view), pager=_pager() if use_pager else "")
         for note in result.notes:

@@ -21,9 +21,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from dagbox.notation.problems import CommandFailed
-from dagbox.shell.palette import ENVIRONMENT_COLOURS
-from dagbox.shell.table import FORMATS
+from dagbox.shell.grammar.command_spec import FORMATS
+from dagbox.shell.problems import CommandFailed
+from dagbox.shell.render.palette import ENVIRONMENT_COLOURS
 
 _SWITCH = ("on", "off")
 

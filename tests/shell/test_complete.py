@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import dagbox
-from dagbox.shell.complete import MOST, Proposer
-from dagbox.shell.hints import NOTHING_TYPED, hint, plain_hint
-from dagbox.shell.live import Answer, Live, Name
-from dagbox.shell.parse import read
+from dagbox.shell.editor.complete import MOST, Proposer
+from dagbox.shell.editor.hints import NOTHING_TYPED, hint, plain_hint
+from dagbox.shell.editor.live_names import Answer, Live, Name
+from dagbox.shell.grammar.parse import parse
 
 
 class Canned(Live):
@@ -144,26 +144,26 @@ def proposer() -> Proposer:
 
 @pytest.mark.parametrize(("text", "expected"), COMPLETIONS, ids=[text for text, _ in COMPLETIONS])
 def test_completions(proposer: Proposer, text: str, expected: list[str]) -> None:
-    assert [proposal.text for proposal in proposer.propose(read(text))] == expected
+    assert [proposal.text for proposal in proposer.propose(parse(text))] == expected
 
 
 def test_a_proposal_takes_the_place_of_the_word(proposer: Proposer) -> None:
     text = 'get "user/two'
-    (proposal,) = proposer.propose(read(text))
+    (proposal,) = proposer.propose(parse(text))
     assert text[: proposal.start] + proposal.text == 'get "user/two words"'
 
 
 def test_every_proposal_is_understood(proposer: Proposer) -> None:
     for text, _ in COMPLETIONS:
-        for proposal in proposer.propose(read(text)):
+        for proposal in proposer.propose(parse(text)):
             completed = text[: proposal.start] + proposal.text
-            problem = read(completed).problem
-            assert problem is None or read(completed).unfinished or problem.end >= len(completed), completed
+            problem = parse(completed).problem
+            assert problem is None or parse(completed).unfinished or problem.end >= len(completed), completed
 
 
 def test_keys_of_the_bucket_in_use_come_first() -> None:
     proposer = Proposer(Canned(), lambda: "post")
-    found = [proposal.text for proposal in proposer.propose(read("get ", "post"))]
+    found = [proposal.text for proposal in proposer.propose(parse("get ", "post"))]
     assert found[:5] == ["p1", "p2", "/p/3", "post/", "team/"]
 
 
@@ -171,7 +171,7 @@ def test_proposals_are_bounded() -> None:
     live = Canned()
     live.KNOWN = {("buckets",): [Name(f"b{number:04}") for number in range(1000)]}
     proposer = Proposer(live, lambda: None)
-    assert len(proposer.propose(read("get "))) == MOST
+    assert len(proposer.propose(parse("get "))) == MOST
     assert proposer.more
 
 
@@ -206,11 +206,11 @@ HINTS: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("text", "expected"), HINTS, ids=[text for text, _ in HINTS])
 def test_hints(text: str, expected: str) -> None:
-    assert plain_hint(read(text)) == expected
+    assert plain_hint(parse(text)) == expected
 
 
 def test_a_hint_leaves_out_the_summary_where_there_is_no_room() -> None:
-    assert "".join(text for _, text in hint(read("get "), 60)) == "get BUCKET/KEY... [{ RELATIONS }]"
+    assert "".join(text for _, text in hint(parse("get "), 60)) == "get BUCKET/KEY... [{ RELATIONS }]"
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def test_large_records_are_not_read_to_complete_their_keys(
 ) -> None:
     read_of: list[str] = []
     now = [0.0]
-    monkeypatch.setattr("dagbox.shell.live.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("dagbox.shell.editor.live_names.time.monotonic", lambda: now[0])
 
     class Large:
         def scan(self, bucket: str, *, prefix: str = "", limit: int, keys_only: bool = False) -> list[dagbox.Record]:
@@ -381,5 +381,5 @@ def test_names_come_from_the_store(tmp_path: Any, live_of: Callable[..., Live]) 
     ],
 )
 def test_a_signature_that_does_not_fit_says_so_and_shows_the_place_one_is_at(text: str, shown: str) -> None:
-    line = hint(read(text), 44)
+    line = hint(parse(text), 44)
     assert "".join(f"*{part}*" if style == "hint.here" else part for style, part in line) == shown

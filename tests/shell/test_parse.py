@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import dagbox
-from dagbox.shell.parse import FileValue, Prefix, Query, Redirect, Request, Target, read
-from dagbox.shell.splitting import split_commands
+from dagbox.shell.grammar.parse import FileValue, Prefix, Query, ReadRequest, RecordTarget, Redirect, parse
+from dagbox.shell.grammar.splitting import split_commands
 
 NESTED = """get user/ada {
   posts: post/p1, post/p2 { author: via author }
@@ -18,9 +18,9 @@ NESTED = """get user/ada {
 
 def values(text: str, bucket: str | None = None) -> dict[str, object]:
     """The values that were given in a text that must be right."""
-    reading = read(text, bucket)
-    assert reading.problem is None, str(reading.problem)
-    return {name: value for name, value in reading.values.items() if value not in (None, []) and value is not False}
+    parsed = parse(text, bucket)
+    assert parsed.problem is None, str(parsed.problem)
+    return {name: value for name, value in parsed.values.items() if value not in (None, []) and value is not False}
 
 
 def test_nested_relations_become_the_wire_form() -> None:
@@ -80,17 +80,17 @@ def test_nested_relations_become_the_wire_form() -> None:
     ],
 )
 def test_relations(block: str, relations: dict[str, object]) -> None:
-    reading = read(f"get user/ada {block}")
-    assert reading.problem is None, str(reading.problem)
-    assert reading.values["relations"] == relations
+    parsed = parse(f"get user/ada {block}")
+    assert parsed.problem is None, str(parsed.problem)
+    assert parsed.values["relations"] == relations
 
 
 def test_every_beginning_of_a_nested_read_is_unfinished_until_the_brace_closes() -> None:
     opened = NESTED.index("{") + 1
     for end in range(opened, len(NESTED)):
-        reading = read(NESTED[:end])
-        assert reading.unfinished, NESTED[:end]
-    assert read(NESTED).problem is None
+        parsed = parse(NESTED[:end])
+        assert parsed.unfinished, NESTED[:end]
+    assert parse(NESTED).problem is None
 
 
 @pytest.mark.parametrize(
@@ -101,19 +101,19 @@ def test_every_beginning_of_a_nested_read_is_unfinished_until_the_brace_closes()
         ("get user/a/b/c", {"refs": [dagbox.Ref("user", "a/b/c")]}),
         (
             'get {"bucket": "user", "key": "ada", "relations": {"t": {"path": "team"}}}',
-            {"refs": [Request(dagbox.Ref("user", "ada"), {"t": {"path": "team"}})]},
+            {"refs": [ReadRequest(dagbox.Ref("user", "ada"), {"t": {"path": "team"}})]},
         ),
-        ("put user/ada 1", {"target": Target("user", "ada"), "value": 1}),
-        ("put user/ [1, 2]", {"target": Target("user", None), "value": [1, 2]}),
+        ("put user/ada 1", {"target": RecordTarget("user", "ada"), "value": 1}),
+        ("put user/ [1, 2]", {"target": RecordTarget("user", None), "value": [1, 2]}),
         (
             "put user/ada @~/x.json --new",
-            {"target": Target("user", "ada"), "value": FileValue(Path("~/x.json").expanduser()), "new": True},
+            {"target": RecordTarget("user", "ada"), "value": FileValue(Path("~/x.json").expanduser()), "new": True},
         ),
         (
             'put u/a {"t": @team/core} --ttl 5m',
-            {"target": Target("u", "a"), "value": {"t": dagbox.Ref("team", "core")}, "ttl": 300.0},
+            {"target": RecordTarget("u", "a"), "value": {"t": dagbox.Ref("team", "core")}, "ttl": 300.0},
         ),
-        ("put u/a 1 --if-version=0", {"target": Target("u", "a"), "value": 1, "if_version": 0}),
+        ("put u/a 1 --if-version=0", {"target": RecordTarget("u", "a"), "value": 1, "if_version": 0}),
         ("del a/b --yes c/d", {"refs": [dagbox.Ref("a", "b"), dagbox.Ref("c", "d")], "yes": True}),
         ("scan user/ad --limit 5 --reverse", {"prefix": Prefix("user", "ad"), "limit": 5, "reverse": True}),
         ("scan user --fields name,team", {"prefix": Prefix("user", ""), "fields": ["name", "team"]}),
@@ -158,9 +158,9 @@ def test_commands(text: str, expected: dict[str, object]) -> None:
     ],
 )
 def test_redirections(text: str, redirect: Redirect | None) -> None:
-    reading = read(text)
-    assert reading.problem is None, str(reading.problem)
-    assert reading.redirect == redirect
+    parsed = parse(text)
+    assert parsed.problem is None, str(parsed.problem)
+    assert parsed.redirect == redirect
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ def test_a_bucket_in_use_is_the_bucket_of_bare_keys(text: str, bucket: str, ref:
     ],
 )
 def test_problems_name_what_is_wrong_and_where(text: str, message: str, place: tuple[int, int]) -> None:
-    problem = read(text).problem
+    problem = parse(text).problem
     assert problem is not None
-    assert not read(text).unfinished
+    assert not parse(text).unfinished
     assert message in str(problem)
     assert (problem.start, problem.end) == place
 
@@ -233,12 +233,12 @@ def test_problems_name_what_is_wrong_and_where(text: str, message: str, place: t
     ],
 )
 def test_what_is_open_wants_another_line(text: str) -> None:
-    assert read(text).unfinished, str(read(text).problem)
+    assert parse(text).unfinished, str(parse(text).problem)
 
 
 def test_nothing_is_too_deep_to_be_refused() -> None:
     for text in ("put a/b " + "[" * 5000, "get a/b " + "{ x: via y " * 3000, "get a/b {" + '"a":{' * 5000):
-        problem = read(text).problem
+        problem = parse(text).problem
         assert problem is not None
 
 

@@ -16,12 +16,12 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 import dagbox
-from dagbox.shell.highlight import MOST_CHARACTERS, ShellLexer, line_fragments
-from dagbox.shell.hints import state
-from dagbox.shell.history import CommandHistory, is_secret, open_history
-from dagbox.shell.parse import read
+from dagbox.shell.editor.highlight import MOST_CHARACTERS, ShellLexer, line_fragments
+from dagbox.shell.editor.hints import state
+from dagbox.shell.editor.history import CommandHistory, is_secret, open_history
+from dagbox.shell.editor.repl import Repl, indent_of
+from dagbox.shell.grammar.parse import parse
 from dagbox.shell.render.text import plain
-from dagbox.shell.repl import Repl, indent_of
 from dagbox.shell.session import show_span
 from tests.shell.conftest import Driven
 
@@ -253,7 +253,7 @@ def test_a_fault_of_the_shell_does_not_end_it(keyboard: Keyboard, monkeypatch: p
 
 def fragments(text: str) -> list[tuple[str, str]]:
     return [
-        (style.removeprefix("class:shell."), part) for line in line_fragments(read(text)) for style, part, *_ in line
+        (style.removeprefix("class:shell."), part) for line in line_fragments(parse(text)) for style, part, *_ in line
     ]
 
 
@@ -273,7 +273,7 @@ def test_words_are_coloured_as_what_they_are() -> None:
 
 def test_colours_cover_every_line_and_long_texts_go_without() -> None:
     text = 'put a/b {\n  "x": 1\n}'
-    lexer = ShellLexer(read)
+    lexer = ShellLexer(parse)
     lines = lexer.lex_document(Document(text))
     assert ["".join(part for _, part, *_ in lines(number)) for number in range(3)] == text.split("\n")
     long = Document("x" * (MOST_CHARACTERS + 1) + "\nsecond")
@@ -331,7 +331,7 @@ def test_the_history_file_is_private_and_skips_secrets(tmp_path: Path, monkeypat
 
 def test_a_history_that_grew_too_long_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("dagbox.shell.history.MOST_BYTES", 2000)
+    monkeypatch.setattr("dagbox.shell.editor.history.MOST_BYTES", 2000)
     history = open_history()
     for number in range(100):
         history.append_string(f"get user/{number:05}")

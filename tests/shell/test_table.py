@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dagbox.shell.acts import helping
-from dagbox.shell.complete import Proposer
-from dagbox.shell.parse import READERS, read
-from dagbox.shell.rows import TABLE
-from dagbox.shell.table import Command, Kind
-from dagbox.shell.topics import TOPICS
+from dagbox.shell.editor.complete import Proposer
+from dagbox.shell.grammar.catalog import CATALOG
+from dagbox.shell.grammar.command_spec import CommandSpec, Kind
+from dagbox.shell.grammar.parse import READERS, parse
+from dagbox.shell.handlers import help as helping
+from dagbox.shell.handlers.topics import TOPICS
 from tests.shell.conftest import Driven
 
 ROOT = Path(__file__).parents[2]
@@ -30,26 +30,26 @@ service worker trace topic setting setting-value file keyword literal
 
 
 def test_every_command_that_people_expect_is_there() -> None:
-    assert set(NAMED.split()) <= set(TABLE.by_name)
+    assert set(NAMED.split()) <= set(CATALOG.by_name)
 
 
-@pytest.mark.parametrize("row", TABLE.rows, ids=lambda row: row.name)
-def test_a_row_and_its_function_agree(row: Command) -> None:
+@pytest.mark.parametrize("row", CATALOG.commands, ids=lambda row: row.name)
+def test_a_row_and_its_function_agree(row: CommandSpec) -> None:
     wanted = [param.name for param in row.params] + [option.argument for option in row.options]
     assert list(inspect.signature(row.function).parameters) == ["shell", *wanted]
     if row.danger_function is not None:
         assert list(inspect.signature(row.danger_function).parameters) == ["shell", *wanted]
 
 
-@pytest.mark.parametrize("row", TABLE.rows, ids=lambda row: row.name)
-def test_a_row_says_what_it_does(row: Command) -> None:
+@pytest.mark.parametrize("row", CATALOG.commands, ids=lambda row: row.name)
+def test_a_row_says_what_it_does(row: CommandSpec) -> None:
     assert row.summary
     assert row.summary[0].islower()
     assert not row.summary.endswith(".")
     for text, meaning in row.examples:
-        reading = read(text)
-        assert reading.problem is None, f"{text}: {reading.problem}"
-        assert reading.command is row
+        parsed = parse(text)
+        assert parsed.problem is None, f"{text}: {parsed.problem}"
+        assert parsed.command is row
         assert meaning
 
 
@@ -62,17 +62,17 @@ def test_every_kind_is_read_and_what_is_expected_is_proposed() -> None:
 def test_help_shows_every_command_and_topic(driven: Driven) -> None:
     assert driven.run("help --format tree")
     text = driven.take()
-    for name in (*(row.name for row in TABLE.rows), *TOPICS):
+    for name in (*(row.name for row in CATALOG.commands), *TOPICS):
         assert name in text
 
 
-@pytest.mark.parametrize("name", [*(row.name for row in TABLE.rows), *TOPICS])
+@pytest.mark.parametrize("name", [*(row.name for row in CATALOG.commands), *TOPICS])
 def test_help_on_each(driven: Driven, name: str) -> None:
     assert driven.run(f"help {name} --format tree")
     text = driven.take()
     assert max(map(len, text.splitlines())) <= 125
-    if name in TABLE.by_name:
-        assert TABLE.by_name[name].signature in text
+    if name in CATALOG.by_name:
+        assert CATALOG.by_name[name].signature in text
 
 
 def test_the_commands_in_help_topics_are_right() -> None:
@@ -80,9 +80,9 @@ def test_the_commands_in_help_topics_are_right() -> None:
         for line in topic.text.splitlines():
             text = line.strip()
             word = text.partition(" ")[0]
-            if line.startswith("    ") and word in TABLE.by_name and not text.endswith("{"):
+            if line.startswith("    ") and word in CATALOG.by_name and not text.endswith("{"):
                 command = text.split("   ")[0]
-                problem = read(command).problem
+                problem = parse(command).problem
                 assert problem is None, f"{command}: {problem}"
 
 

@@ -23,16 +23,16 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.shortcuts import clear as clear_terminal
 
 import dagbox
-from dagbox.notation.problems import LeaveShell
-from dagbox.shell.complete import Proposer
-from dagbox.shell.highlight import ShellLexer, shell_style
-from dagbox.shell.hints import hint, state
-from dagbox.shell.history import newest_first, open_history
-from dagbox.shell.live import Live
-from dagbox.shell.parse import Reading, read
+from dagbox.shell.editor.complete import Proposer
+from dagbox.shell.editor.highlight import ShellLexer, shell_style
+from dagbox.shell.editor.hints import hint, state
+from dagbox.shell.editor.history import newest_first, open_history
+from dagbox.shell.editor.live_names import Live
+from dagbox.shell.grammar.parse import ParsedCommand, parse
+from dagbox.shell.grammar.splitting import split_commands
+from dagbox.shell.problems import LeaveShell
 from dagbox.shell.results import plural
 from dagbox.shell.session import Shell
-from dagbox.shell.splitting import split_commands
 
 REFRESH_S = 0.5
 """How often the lines below are drawn anew, for the time that locks have left."""
@@ -44,7 +44,7 @@ MENU_LINES = 6
 class ShellCompleter(Completer):
     """Proposals as prompt_toolkit wants them."""
 
-    def __init__(self, proposer: Proposer, read_text: Callable[[str], Reading]) -> None:
+    def __init__(self, proposer: Proposer, read_text: Callable[[str], ParsedCommand]) -> None:
         self.proposer = proposer
         self.read_text = read_text
 
@@ -79,7 +79,7 @@ class Repl:
     ) -> None:
         self.shell = shell
         self.history = open_history() if history is None else history
-        self._read_cached = lru_cache(maxsize=16)(read)
+        self._parse_cached = lru_cache(maxsize=16)(parse)
         self.live = self._new_live()
         self.proposer = Proposer(self.live, lambda: shell.bucket, self._held_keys)
         self._asked_for = ""
@@ -88,7 +88,7 @@ class Repl:
         self.session: PromptSession[str] = PromptSession(
             message=self._prompt,
             multiline=True,
-            lexer=ShellLexer(self.read),
+            lexer=ShellLexer(self.parse),
             completer=ShellCompleter(self.proposer, self._read_to_complete),
             complete_while_typing=Condition(lambda: shell.settings.on("completion")),
             complete_style=CompleteStyle.COLUMN,
@@ -110,13 +110,13 @@ class Repl:
         shell.clear_screen = clear_terminal
         shell.history_lines = lambda: newest_first(self.history)
 
-    def read(self, text: str) -> Reading:
-        """The reading of a text; kept for the next ones who ask for the same."""
-        return self._read_cached(text, self.shell.bucket)
+    def parse(self, text: str) -> ParsedCommand:
+        """Return the parsed text; cached, because colours, hints and completion ask for the same one."""
+        return self._parse_cached(text, self.shell.bucket)
 
-    def _read_to_complete(self, before: str) -> Reading:
+    def _read_to_complete(self, before: str) -> ParsedCommand:
         self._asked_for = before
-        return self.read(before)
+        return self.parse(before)
 
     # -- the loop
 
@@ -143,7 +143,7 @@ class Repl:
     def _run_all(self, text: str) -> None:
         """Run the command, or, where lines were pasted that are no one command, each of them until one fails."""
         texts = [text]
-        if "\n" in text and self.read(text).problem is not None:
+        if "\n" in text and self.parse(text).problem is not None:
             texts = [each for each, _ in split_commands(text.split("\n"), lambda: self.shell.bucket)] or [text]
         for place, each in enumerate(texts, 1):
             if not self.shell.run_text(each):
@@ -264,10 +264,10 @@ class Repl:
     def _toolbar(self) -> StyleAndTextTuples:
         buffer = self.session.default_buffer
         before = buffer.document.text_before_cursor
-        reading = self.read(buffer.text)
-        if reading.problem is None or reading.unfinished:
-            reading = self.read(before)
-        first = [(f"class:{style}", text) for style, text in hint(reading, self.session.output.get_size().columns)]
+        parsed = self.parse(buffer.text)
+        if parsed.problem is None or parsed.unfinished:
+            parsed = self.parse(before)
+        first = [(f"class:{style}", text) for style, text in hint(parsed, self.session.output.get_size().columns)]
         second = state(
             self.shell, reachable=self.live.reachable, fetching=self.live.busy, more=self.proposer.more and bool(before)
         )
@@ -308,9 +308,9 @@ class Repl:
         if menu is not None and menu.current_completion is not None:
             buffer.complete_state = None
             return
-        reading = self.read(buffer.text)
+        parsed = self.parse(buffer.text)
         joins = buffer.text.endswith("\\")
-        if reading.unfinished or joins:
+        if parsed.unfinished or joins:
             buffer.insert_text("\n" + indent_of(buffer.document.text_before_cursor))
             return
         buffer.validate_and_handle()

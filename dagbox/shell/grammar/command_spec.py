@@ -1,7 +1,7 @@
 """The command table: what a command is, as data.
 
-A `Command` is a row: its name, what it takes, what it does, and the function that does it. Parsing, completion,
-highlighting, hints, help, confirmation, read-only mode and `docs/shell.md` all read the same rows (`rows.py`).
+A `CommandSpec` is a row: its name, what it takes, what it does, and the function that does it. Parsing, completion,
+highlighting, hints, help, confirmation, read-only mode and `docs/shell.md` all read the same rows (`catalog.py`).
 """
 
 from __future__ import annotations
@@ -113,14 +113,14 @@ YES = Option("yes", "do it without asking")
 
 
 @dataclass(frozen=True)
-class Command:
+class CommandSpec:
     """A row of the table.
 
     Args:
         name: what one types.
         group: the heading it stands under in `help`.
         summary: what it does, in one line.
-        run: "module:function" below `dagbox.shell.acts`; imported when the command runs first.
+        run: "module:function" below `dagbox.shell.handlers`; imported when the command runs first.
         params: what it takes by position, in order.
         options: what it takes by name.
         details: more, as paragraphs, for `help NAME`.
@@ -180,34 +180,34 @@ class Command:
 
 def _load(place: str) -> Callable[..., Any]:
     module, _, name = place.partition(":")
-    function: Callable[..., Any] = getattr(import_module(f"dagbox.shell.acts.{module}"), name)
+    function: Callable[..., Any] = getattr(import_module(f"dagbox.shell.handlers.{module}"), name)
     return function
 
 
 @dataclass(frozen=True)
-class Table:
+class Catalog:
     """All commands, by name and alias."""
 
-    rows: Sequence[Command]
-    by_name: dict[str, Command] = field(init=False)
+    commands: Sequence[CommandSpec]
+    by_name: dict[str, CommandSpec] = field(init=False)
 
     def __post_init__(self) -> None:
-        names: dict[str, Command] = {}
-        for row in self.rows:
+        names: dict[str, CommandSpec] = {}
+        for row in self.commands:
             for name in (row.name, *row.aliases):
                 if name in names:
                     raise ValueError(f"two commands are called {name}")
                 names[name] = row
         object.__setattr__(self, "by_name", names)
 
-    def get(self, name: str) -> Command | None:
+    def get(self, name: str) -> CommandSpec | None:
         """The command of that name or alias, in any case of letters."""
         return self.by_name.get(name) or self.by_name.get(name.lower())
 
     @cached_property
-    def groups(self) -> dict[str, list[Command]]:
+    def groups(self) -> dict[str, list[CommandSpec]]:
         """Heading -> its commands, in the order of the table."""
-        groups: dict[str, list[Command]] = {}
-        for row in self.rows:
+        groups: dict[str, list[CommandSpec]] = {}
+        for row in self.commands:
             groups.setdefault(row.group, []).append(row)
         return groups

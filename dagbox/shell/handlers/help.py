@@ -7,13 +7,13 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from dagbox.notation.problems import CommandFailed
+from dagbox.shell.grammar.catalog import CATALOG
+from dagbox.shell.grammar.command_spec import FORMAT, CommandSpec
+from dagbox.shell.handlers.topics import TOPICS
+from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.text import Line
 from dagbox.shell.results import Text
-from dagbox.shell.rows import TABLE
 from dagbox.shell.session import Shell
-from dagbox.shell.table import FORMAT, Command
-from dagbox.shell.topics import TOPICS
 
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -22,13 +22,13 @@ def show_help(shell: Shell, topic: str | None) -> Text:
     """Help on a command, on a topic, or on what there is."""
     columns = min(shell.output.size[0], 100)
     if topic is None:
-        return Text(_overview(), {"commands": {row.name: row.summary for row in TABLE.rows}})
-    command = TABLE.get(topic)
+        return Text(_overview(), {"commands": {row.name: row.summary for row in CATALOG.commands}})
+    command = CATALOG.get(topic)
     if command is not None:
         return Text(_about(command, columns), {"command": command.name, "signature": command.signature})
     if topic in TOPICS:
         return Text(_topic(topic), {"topic": topic, "text": TOPICS[topic].text})
-    close = difflib.get_close_matches(topic, [*TABLE.by_name, *TOPICS], n=1)
+    close = difflib.get_close_matches(topic, [*CATALOG.by_name, *TOPICS], n=1)
     hint = f"did you mean `help {close[0]}`?" if close else f"topics are {', '.join(TOPICS)}"
     raise CommandFailed(f"no command or topic {topic}: {hint}")
 
@@ -37,8 +37,8 @@ def _overview() -> Iterator[Line]:
     yield from _styled(
         "New here? `help start` is the tour of five minutes. Commands in red ask before they destroy.", 100
     )
-    width = max(len(row.name) for row in TABLE.rows) + 2
-    for group, rows in TABLE.groups.items():
+    width = max(len(row.name) for row in CATALOG.commands) + 2
+    for group, rows in CATALOG.groups.items():
         yield [("title", group)]
         for row in rows:
             yield [("", "  "), ("danger" if row.danger else "command", row.name.ljust(width)), ("", row.summary)]
@@ -49,7 +49,7 @@ def _overview() -> Iterator[Line]:
     yield from _styled("`help COMMAND` says more, with examples. Tab proposes what can come next. Ctrl-D leaves.", 100)
 
 
-def _about(command: Command, columns: int) -> Iterator[Line]:
+def _about(command: CommandSpec, columns: int) -> Iterator[Line]:
     yield [("command", command.signature)]
     yield from _styled(f"{command.summary[0].upper()}{command.summary[1:]}.", columns)
     if command.aliases:

@@ -1,4 +1,4 @@
-"""Colours while typing, from the same reading of the text that runs it."""
+"""Colours while typing, from the same parse that runs it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.lexers import Lexer
 from prompt_toolkit.styles import Style
 
-from dagbox.shell.palette import STYLES
-from dagbox.shell.parse import Reading
+from dagbox.shell.grammar.parse import ParsedCommand
+from dagbox.shell.render.palette import STYLES
 
 MOST_CHARACTERS = 20_000
 """A longer text is not coloured: a paste must not make typing slow."""
@@ -39,22 +39,22 @@ def shell_style() -> Style:
     return Style.from_dict(rules)
 
 
-def line_fragments(reading: Reading) -> list[StyleAndTextTuples]:
+def line_fragments(parsed: ParsedCommand) -> list[StyleAndTextTuples]:
     """The lines of a text in styled parts."""
-    styles = [""] * len(reading.text)
-    for span in reading.spans:
+    styles = [""] * len(parsed.text)
+    for span in parsed.spans:
         if span.kind == "unfinished":
             continue
         styles[span.start : span.end] = [f"class:shell.{span.kind}"] * (span.end - span.start)
     lines: list[StyleAndTextTuples] = []
     place = 0
-    for line in reading.text.split("\n"):
+    for line in parsed.text.split("\n"):
         fragments: StyleAndTextTuples = []
         start = place
         for end in range(place, place + len(line) + 1):
             if end == place + len(line) or styles[end] != styles[start]:
                 if end > start:
-                    fragments.append((styles[start], reading.text[start:end]))
+                    fragments.append((styles[start], parsed.text[start:end]))
                 start = end
         lines.append(fragments)
         place += len(line) + 1
@@ -65,16 +65,16 @@ class ShellLexer(Lexer):
     """Colours a text as the parser understands it.
 
     Args:
-        read: gives the reading of a text.
+        parse: parses a text.
     """
 
-    def __init__(self, read: Callable[[str], Reading]) -> None:
-        self._read = read
+    def __init__(self, parse: Callable[[str], ParsedCommand]) -> None:
+        self._parse = parse
 
     def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
         """The styled parts of each line."""
         if len(document.text) > MOST_CHARACTERS:
             plain = document.lines
             return lambda number: [("", plain[number])]
-        lines = line_fragments(self._read(document.text))
+        lines = line_fragments(self._parse(document.text))
         return lambda number: lines[number] if number < len(lines) else []

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from dagbox.notation.scanner import Expected, quote
-from dagbox.shell.live import Answer, Live, Name
-from dagbox.shell.parse import Reading, split_ref
-from dagbox.shell.rows import TABLE
+from dagbox.shell.editor.live_names import Answer, Live, Name
+from dagbox.shell.grammar.catalog import CATALOG
+from dagbox.shell.grammar.parse import ParsedCommand, split_ref
+from dagbox.shell.handlers.topics import TOPICS
 from dagbox.shell.settings import SETTINGS
-from dagbox.shell.topics import TOPICS
 
 MOST = 60
 """How many proposals are made at most."""
@@ -56,12 +56,12 @@ class Proposer:
         self.held = held
         self.more = False
 
-    def propose(self, reading: Reading) -> list[Proposal]:
+    def propose(self, parsed: ParsedCommand) -> list[Proposal]:
         """The proposals at the end of a text, best first; `more` says whether the store has more names."""
         self.more = False
         seen: set[str] = set()
         out: list[Proposal] = []
-        for expected in sorted(reading.expected, key=lambda each: each.kind == "option"):
+        for expected in sorted(parsed.expected, key=lambda each: each.kind == "option"):
             provider = getattr(self, "_" + expected.kind.replace("-", "_"), None)
             if provider is None:
                 continue
@@ -78,7 +78,7 @@ class Proposer:
     # -- a method for each kind of expectation
 
     def _command(self, expected: Expected) -> Iterator[Proposal]:
-        rows = [(row.name, row.summary) for row in TABLE.rows]
+        rows = [(row.name, row.summary) for row in CATALOG.commands]
         return _matching(expected, rows)
 
     def _option(self, expected: Expected) -> Iterator[Proposal]:
@@ -187,7 +187,7 @@ class Proposer:
 
     def _topic(self, expected: Expected) -> Iterator[Proposal]:
         rows = [(name, topic.summary) for name, topic in TOPICS.items()]
-        return _matching(expected, [*rows, *((row.name, row.summary) for row in TABLE.rows)])
+        return _matching(expected, [*rows, *((row.name, row.summary) for row in CATALOG.commands)])
 
     def _file(self, expected: Expected) -> Iterator[Proposal]:
         start = expected.prefix.rpartition("/")[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from dagbox.shell.parse import read
+from dagbox.shell.grammar.parse import parse
 
 READ_AGAIN_LINES = 50
 """So many lines are read again with each new line; in longer commands brackets are counted first."""
@@ -63,7 +63,7 @@ def split_commands(lines: Iterable[str], bucket: Callable[[], str | None]) -> It
         if joins or (len(waiting) > READ_AGAIN_LINES and brackets.open and not _may_hold_comments(waiting[0])):
             continue
         text = "\n".join(waiting)
-        if read(text, bucket()).unfinished:
+        if parse(text, bucket()).unfinished:
             continue
         yield text, first
         waiting.clear()

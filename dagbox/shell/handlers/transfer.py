@@ -8,8 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from dagbox.notation.problems import CommandFailed
 from dagbox.shell.output import open_result_file
+from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome, plural
 from dagbox.shell.session import Shell
 from dagbox.transfer import export_database, export_logic, import_lines

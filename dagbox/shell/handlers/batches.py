@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagbox.notation.problems import CommandFailed
+from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome, Rows, plural
 from dagbox.shell.session import Shell
 

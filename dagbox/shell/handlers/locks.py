@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dagbox
-from dagbox.notation.problems import CommandFailed
+from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome, Rows, plural
 from dagbox.shell.session import Held, Shell
 

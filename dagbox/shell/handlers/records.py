@@ -10,9 +10,10 @@ import msgpack
 
 import dagbox
 from dagbox.notation.json import load, write
-from dagbox.notation.problems import CommandFailed, SyntaxProblem
+from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import quote
-from dagbox.shell.parse import FileValue, Prefix, Request, Target
+from dagbox.shell.grammar.parse import FileValue, Prefix, ReadRequest, RecordTarget
+from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.text import shorten
 from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows, at_most, plural
 from dagbox.shell.session import Pending, Shell
@@ -23,17 +24,17 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 """The largest file that `put @FILE` reads."""
 
 
-def get(shell: Shell, refs: list[dagbox.Ref | Request], relations: Mapping[str, Any] | None) -> Nodes:
+def get(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: Mapping[str, Any] | None) -> Nodes:
     """Read records, each with the relations."""
     if len(refs) == 1 and not relations and isinstance(refs[0], dagbox.Ref):
         return Nodes([shell.db.get_record(refs[0])])
     return Nodes(_found(_read(shell, refs, dict(relations or {}))))
 
 
-def _read(shell: Shell, refs: list[dagbox.Ref | Request], relations: dict[str, Any]) -> Iterator[dagbox.Node]:
-    if relations or any(isinstance(ref, Request) for ref in refs):
+def _read(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: dict[str, Any]) -> Iterator[dagbox.Node]:
+    if relations or any(isinstance(ref, ReadRequest) for ref in refs):
         for ref in refs:
-            target, own = (ref.ref, ref.relations) if isinstance(ref, Request) else (ref, {})
+            target, own = (ref.ref, ref.relations) if isinstance(ref, ReadRequest) else (ref, {})
             yield shell.db.fetch(target, relations={**own, **relations})
         return
     targets = [ref for ref in refs if isinstance(ref, dagbox.Ref)]
@@ -57,7 +58,7 @@ def _found(nodes: Iterable[dagbox.Node]) -> Iterator[dagbox.Node]:
 
 def put(
     shell: Shell,
-    target: Target,
+    target: RecordTarget,
     value: Any,
     new: bool,
     if_version: int | None,
@@ -66,7 +67,7 @@ def put(
 ) -> Outcome | None:
     """Write a record, or collect it in the batch."""
     if value is None:
-        from dagbox.shell.acts.editing import edit
+        from dagbox.shell.handlers.edit import edit
 
         if new or if_version is not None or ttl is not None:
             raise CommandFailed("the value is missing: write JSON or @FILE after the key")
@@ -114,7 +115,9 @@ def read_file(value: FileValue) -> Any:
         raise CommandFailed(f"{path}, line {line}, column {column}: {problem.message}") from None
 
 
-def delete(shell: Shell, refs: list[dagbox.Ref | Request], if_version: int | None, fence: str | None) -> Rows | Outcome:
+def delete(
+    shell: Shell, refs: list[dagbox.Ref | ReadRequest], if_version: int | None, fence: str | None
+) -> Rows | Outcome:
     """Delete records, together if there are several."""
     targets = _plain_refs(refs)
     if if_version is not None and len(targets) > 1:
@@ -146,7 +149,7 @@ def _distinct(leases: Iterable[Any]) -> list[Any] | None:
 
 
 def danger_of_delete(
-    shell: Shell, refs: list[dagbox.Ref | Request], if_version: int | None, fence: str | None
+    shell: Shell, refs: list[dagbox.Ref | ReadRequest], if_version: int | None, fence: str | None
 ) -> str | None:
     """What `del` would delete; nothing is asked for what a batch collects, `commit` asks."""
     if shell.batch is not None:
@@ -192,8 +195,8 @@ def danger_of_delete_prefix(shell: Shell, prefix: Prefix) -> str | None:
     return f"delete {plural(count, 'record')} of {prefix.bucket}: {shorten(span, 120)}"
 
 
-def _plain_refs(refs: list[dagbox.Ref | Request]) -> list[dagbox.Ref]:
-    if any(isinstance(ref, Request) for ref in refs):
+def _plain_refs(refs: list[dagbox.Ref | ReadRequest]) -> list[dagbox.Ref]:
+    if any(isinstance(ref, ReadRequest) for ref in refs):
         raise CommandFailed("name records as bucket/key here")
     return [ref for ref in refs if isinstance(ref, dagbox.Ref)]
 
@@ -243,7 +246,7 @@ def buckets(shell: Shell) -> Rows:
     return Rows(("bucket", "records"), rows, "bucket", raw="bucket")
 
 
-def peek(shell: Shell, ref: dagbox.Ref | Request) -> Detail:
+def peek(shell: Shell, ref: dagbox.Ref | ReadRequest) -> Detail:
     """What a record is, without its data."""
     (target,) = _plain_refs([ref])
     record = shell.db.get_record(target)

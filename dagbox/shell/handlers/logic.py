@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dagbox.notation.problems import CommandFailed
 from dagbox.notation.relations import first_variable
-from dagbox.shell.parse import Query
+from dagbox.shell.grammar.parse import Query
+from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.text import Line, safe
 from dagbox.shell.render.tree import Branch, draw
 from dagbox.shell.results import Detail, Outcome, Rows, Text, at_most, plural

@@ -1,8 +1,8 @@
-"""From text to a command: one reading of the text serves execution, completion, highlighting and hints.
+"""From text to a command: one parse of the text serves execution, completion, highlighting and hints.
 
     NAME args... [--options] [| PROGRAM] [> FILE] [>> FILE]
 
-`read` never raises: what is wrong is in `Reading.problem`, and an `Unfinished` problem says that the text is the
+`parse` never raises: what is wrong is in `ParsedCommand.problem`, and an `Unfinished` problem says that the text is the
 beginning of a command that more lines can complete.
 """
 
@@ -21,15 +21,15 @@ from dagbox.notation.json import read_json
 from dagbox.notation.problems import SyntaxProblem, Unfinished
 from dagbox.notation.relations import Source, read_relations
 from dagbox.notation.scanner import Expected, Scanner, Span, Word
-from dagbox.shell.rows import TABLE
-from dagbox.shell.table import REST, Command, Kind, Option, Param
+from dagbox.shell.grammar.catalog import CATALOG
+from dagbox.shell.grammar.command_spec import REST, CommandSpec, Kind, Option, Param
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RecordTarget:
     """A record to write: `key` is None where the store is to create one."""
 
     bucket: str
@@ -52,7 +52,7 @@ class FileValue:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReadRequest:
     """A read as the wire form has it: one record with its relations."""
 
     ref: dagbox.Ref
@@ -83,7 +83,7 @@ class Redirect:
 
 
 @dataclass(slots=True)
-class Reading:
+class ParsedCommand:
     """What a text was understood to be.
 
     Attributes:
@@ -96,7 +96,7 @@ class Reading:
     """
 
     text: str
-    command: Command | None = None
+    command: CommandSpec | None = None
     values: dict[str, Any] = field(default_factory=dict)
     redirect: Redirect | None = None
     active: str = ""
@@ -119,25 +119,25 @@ class Reading:
         return isinstance(self.problem, Unfinished)
 
 
-def read(text: str, bucket: str | None = None) -> Reading:
+def parse(text: str, bucket: str | None = None) -> ParsedCommand:
     """Understand a text as far as it goes.
 
     Args:
         bucket: the bucket that `use` set.
     """
     scanner = Scanner(text, bucket)
-    reading = Reading(text, expected=scanner.expected, spans=scanner.spans)
+    parsed = ParsedCommand(text, expected=scanner.expected, spans=scanner.spans)
     try:
-        _read_command(scanner, reading)
+        _read_command(scanner, parsed)
     except SyntaxProblem as problem:
-        reading.problem = problem
-        scanner.span(problem.start, problem.end, "unfinished" if reading.being_typed else "error")
+        parsed.problem = problem
+        scanner.span(problem.start, problem.end, "unfinished" if parsed.being_typed else "error")
     except RecursionError:
-        reading.problem = SyntaxProblem("nested too deep", 0, len(text))
-    return reading
+        parsed.problem = SyntaxProblem("nested too deep", 0, len(text))
+    return parsed
 
 
-def _read_command(scanner: Scanner, reading: Reading, around: _Arguments | None = None) -> None:
+def _read_command(scanner: Scanner, parsed: ParsedCommand, around: _Arguments | None = None) -> None:
     scanner.skip_space()
     if scanner.peek() == "#":
         scanner.span(scanner.pos, len(scanner.text), "comment")
@@ -147,28 +147,30 @@ def _read_command(scanner: Scanner, reading: Reading, around: _Arguments | None 
         if not scanner.at_end:
             scanner.wrong(f"a command expected, not {scanner.peek()!r}: `help` lists them")
         return
-    command = TABLE.get(word.value)
+    command = CATALOG.get(word.value)
     if command is None:
-        close = difflib.get_close_matches(word.value.lower(), TABLE.by_name, n=1)
+        close = difflib.get_close_matches(word.value.lower(), CATALOG.by_name, n=1)
         hint = f"did you mean {close[0]}?" if close else "`help` lists them"
         scanner.wrong(f"no command {word.value}: {hint}", word.start, word.end)
     scanner.span(word.start, word.end, "danger" if command.danger else "command")
-    reading.command = command
-    _Arguments(scanner, reading, command, around).read()
+    parsed.command = command
+    _Arguments(scanner, parsed, command, around).parse()
 
 
 class _Arguments:
-    """Reads what follows a command's name into `reading.values`."""
+    """Reads what follows a command's name into `parsed.values`."""
 
-    def __init__(self, scanner: Scanner, reading: Reading, command: Command, around: _Arguments | None = None) -> None:
+    def __init__(
+        self, scanner: Scanner, parsed: ParsedCommand, command: CommandSpec, around: _Arguments | None = None
+    ) -> None:
         self.scanner = scanner
-        self.reading = reading
+        self.parsed = parsed
         self.command = command
         self.around = around
-        self.values = reading.values
+        self.values = parsed.values
         self.place = 0
 
-    def read(self) -> None:
+    def parse(self) -> None:
         """Read until the end of the text, or the redirection."""
         scanner = self.scanner
         while True:
@@ -205,7 +207,7 @@ class _Arguments:
         scanner = self.scanner
         if not spaced:
             return
-        self.reading.active = param.name if param else ""
+        self.parsed.active = param.name if param else ""
         scanner.expect("option", scanner.here(), (self.command, tuple(self.values)))
         if param is not None:
             self._expect_param(param)
@@ -223,9 +225,9 @@ class _Arguments:
 
     def _read_param(self, param: Param) -> None:
         scanner, start = self.scanner, self.scanner.pos
-        self.reading.active = param.name
+        self.parsed.active = param.name
         if param.kind is Kind.COMMAND:
-            inner = Reading(scanner.text[start:], expected=scanner.expected, spans=scanner.spans)
+            inner = ParsedCommand(scanner.text[start:], expected=scanner.expected, spans=scanner.spans)
             _read_command(scanner, inner, self)
             inner.text = scanner.text[start : scanner.pos]
             self.values[param.name] = inner
@@ -268,7 +270,7 @@ class _Arguments:
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
             scanner.wrong(f"{self.command.name} has no option --{name}: {hint}", start, end)
         scanner.span(start, end, "option")
-        self.reading.active = option.argument
+        self.parsed.active = option.argument
         self.values[option.argument] = True if option.kind is None else self._read_option_value(option)
 
     def _read_option_value(self, option: Option) -> Any:
@@ -293,7 +295,7 @@ class _Arguments:
             scanner.pos = len(scanner.text)
             if not program:
                 scanner.unfinished("the program is missing, such as | jq .", start)
-            self.reading.redirect = Redirect(program=program)
+            self.parsed.redirect = Redirect(program=program)
             return
         append = scanner.take(">>", "redirect") or not scanner.take(">", "redirect")
         scanner.skip_space()
@@ -301,7 +303,7 @@ class _Arguments:
         if word is None:
             scanner.wrong("the file's name is missing, such as > out.json", start, len(scanner.text))
         scanner.span(word.start, word.end, "file")
-        self.reading.redirect = Redirect(path=Path(word.value).expanduser(), append=append)
+        self.parsed.redirect = Redirect(path=Path(word.value).expanduser(), append=append)
         scanner.skip_space()
         if not scanner.at_end:
             scanner.wrong("nothing may come after the file", scanner.pos, len(scanner.text))
@@ -340,7 +342,7 @@ def split_ref(text: str, bucket: str | None) -> tuple[str, str]:
     return (before, after) if slash else (before, "")
 
 
-def _read_ref(scanner: Scanner, values: dict[str, Any]) -> dagbox.Ref | Request:
+def _read_ref(scanner: Scanner, values: dict[str, Any]) -> dagbox.Ref | ReadRequest:
     if scanner.peek() == "{":
         return _read_request(scanner)
     word = _word(scanner, "ref", "ref")
@@ -350,7 +352,7 @@ def _read_ref(scanner: Scanner, values: dict[str, Any]) -> dagbox.Ref | Request:
     return dagbox.Ref(bucket, key)
 
 
-def _read_request(scanner: Scanner) -> Request:
+def _read_request(scanner: Scanner) -> ReadRequest:
     """A read in the JSON of the wire form."""
     start = scanner.pos
     value = read_json(scanner)
@@ -360,16 +362,16 @@ def _read_request(scanner: Scanner) -> Request:
     unknown = set(value) - {"bucket", "key", "relations"}
     if unknown or not isinstance(relations, dict):
         scanner.wrong("a read has bucket, key and relations (an object), nothing else", start, scanner.pos)
-    return Request(dagbox.Ref(value["bucket"], value["key"]), relations)
+    return ReadRequest(dagbox.Ref(value["bucket"], value["key"]), relations)
 
 
-def _read_target(scanner: Scanner, values: dict[str, Any]) -> Target:
+def _read_target(scanner: Scanner, values: dict[str, Any]) -> RecordTarget:
     word = _word(scanner, "ref", "ref")
     bucket, key = split_ref(word.value, scanner.bucket)
     if not bucket or not ("/" in word.value or scanner.bucket):
         message = f"write {word.value}/KEY, or {word.value}/ to have a key created, or `use BUCKET` first"
         scanner.wrong(message, word.start, word.end)
-    return Target(bucket, key or None)
+    return RecordTarget(bucket, key or None)
 
 
 def _read_prefix(scanner: Scanner, values: dict[str, Any]) -> Prefix:
@@ -386,7 +388,7 @@ def _source_of(values: dict[str, Any]) -> Source:
     refs = values.get("refs")
     if not refs:
         return ()
-    ref = refs[-1].ref if isinstance(refs[-1], Request) else refs[-1]
+    ref = refs[-1].ref if isinstance(refs[-1], ReadRequest) else refs[-1]
     return ("record", ref.bucket, ref.key)
 
 

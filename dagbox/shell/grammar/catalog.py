@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dagbox.shell.table import Command, Kind, Option, Param, Table
+from dagbox.shell.grammar.command_spec import Catalog, CommandSpec, Kind, Option, Param
 
 _IF_VERSION = Option("if-version", "only if the record is at this version (0: does not exist)", Kind.NUMBER, "N")
 _FENCE = Option("fence", "carry the token of this held lock", Kind.LOCK, "KEY")
@@ -10,7 +10,7 @@ _TIMEOUT = Option("timeout", "give up after this long, such as 500ms, 10s, 2m", 
 _REFS = Param("refs", Kind.REF, "BUCKET/KEY", many=True)
 
 RECORDS = (
-    Command(
+    CommandSpec(
         "get",
         "Records",
         "show records, with the records they lead to",
@@ -38,7 +38,7 @@ RECORDS = (
             ),
         ),
     ),
-    Command(
+    CommandSpec(
         "put",
         "Records",
         "write a record",
@@ -64,11 +64,11 @@ RECORDS = (
         writes=True,
         batches=True,
     ),
-    Command(
+    CommandSpec(
         "edit",
         "Records",
         "edit a record in $EDITOR and write it back if nobody else has",
-        "editing:edit",
+        "edit:edit",
         (Param("target", Kind.TARGET, "BUCKET/KEY"),),
         (_FENCE,),
         details=(
@@ -78,7 +78,7 @@ RECORDS = (
         examples=(("edit user/ada", "open the record in the editor"),),
         writes=True,
     ),
-    Command(
+    CommandSpec(
         "del",
         "Records",
         "delete records",
@@ -94,7 +94,7 @@ RECORDS = (
         danger="records:danger_of_delete",
         batches=True,
     ),
-    Command(
+    CommandSpec(
         "del-prefix",
         "Records",
         "delete all records of a bucket whose keys begin with a prefix",
@@ -108,7 +108,7 @@ RECORDS = (
         writes=True,
         danger="records:danger_of_delete_prefix",
     ),
-    Command(
+    CommandSpec(
         "scan",
         "Records",
         "show the records of a bucket in the order of their keys",
@@ -128,7 +128,7 @@ RECORDS = (
             ("scan user --fields name,team > users.jsonl", "into a file, one JSON document a line"),
         ),
     ),
-    Command(
+    CommandSpec(
         "ls",
         "Records",
         "list buckets, or the keys of a bucket",
@@ -137,8 +137,8 @@ RECORDS = (
         (Option("limit", "at most so many; the result says if there are more", Kind.NUMBER, "N"),),
         examples=(("ls", "the buckets"), ("ls user/a", "the keys of user that begin with a")),
     ),
-    Command("buckets", "Records", "list buckets with their number of records", "records:buckets"),
-    Command(
+    CommandSpec("buckets", "Records", "list buckets with their number of records", "records:buckets"),
+    CommandSpec(
         "peek",
         "Records",
         "show what a record is: size, version, type, fields, refs",
@@ -149,7 +149,7 @@ RECORDS = (
 )
 
 BATCHES = (
-    Command(
+    CommandSpec(
         "batch",
         "Batches",
         "begin to collect writes, or show what is collected",
@@ -162,7 +162,7 @@ BATCHES = (
         examples=(("batch", "open a batch; the toolbar shows how much it holds"),),
         writes=True,
     ),
-    Command(
+    CommandSpec(
         "commit",
         "Batches",
         "do what the batch collected, all or nothing",
@@ -170,11 +170,11 @@ BATCHES = (
         writes=True,
         danger="batches:danger_of_commit",
     ),
-    Command("abort", "Batches", "forget what the batch collected", "batches:abort"),
+    CommandSpec("abort", "Batches", "forget what the batch collected", "batches:abort"),
 )
 
 LOCKS = (
-    Command(
+    CommandSpec(
         "lock",
         "Locks",
         "take a lock and keep it while the shell lives",
@@ -194,7 +194,7 @@ LOCKS = (
         ),
         examples=(("lock user/ada --wait 5s", "wait up to five seconds"), ("lock a b", "two keys, all or none")),
     ),
-    Command(
+    CommandSpec(
         "unlock",
         "Locks",
         "give back locks that the shell holds",
@@ -205,14 +205,14 @@ LOCKS = (
         examples=(("unlock user/ada", "give it back"), ("unlock user/ada --force", "an operator's last resort")),
         danger="locks:danger_of_unlock",
     ),
-    Command(
+    CommandSpec(
         "locks",
         "Locks",
         "list who holds which lock, and for how long",
         "locks:list_locks",
         (Param("prefix", Kind.LOCK, "PREFIX", optional=True),),
     ),
-    Command(
+    CommandSpec(
         "renew",
         "Locks",
         "renew held locks now",
@@ -223,7 +223,7 @@ LOCKS = (
 )
 
 LOGIC = (
-    Command(
+    CommandSpec(
         "assert",
         "Logic",
         "add facts",
@@ -233,7 +233,7 @@ LOGIC = (
         writes=True,
         batches=True,
     ),
-    Command(
+    CommandSpec(
         "retract",
         "Logic",
         "remove facts",
@@ -243,7 +243,7 @@ LOGIC = (
         writes=True,
         batches=True,
     ),
-    Command(
+    CommandSpec(
         "facts",
         "Logic",
         "list the facts of a predicate, or all",
@@ -252,7 +252,7 @@ LOGIC = (
         (Option("limit", "at most so many; the result says if there are more", Kind.NUMBER, "N"),),
         examples=(("facts follows", "all facts of follows"),),
     ),
-    Command(
+    CommandSpec(
         "rule",
         "Logic",
         "add a rule or declaration",
@@ -268,8 +268,8 @@ LOGIC = (
         writes=True,
         batches=True,
     ),
-    Command("rules", "Logic", "list the rules with their ids", "logic:list_rules"),
-    Command(
+    CommandSpec("rules", "Logic", "list the rules with their ids", "logic:list_rules"),
+    CommandSpec(
         "drop-rule",
         "Logic",
         "remove a rule",
@@ -279,7 +279,7 @@ LOGIC = (
         danger="logic:danger_of_drop",
         batches=True,
     ),
-    Command(
+    CommandSpec(
         "query",
         "Logic",
         "ask which values make a query true",
@@ -301,7 +301,7 @@ LOGIC = (
             ("query needs(a, X) fetch X in package { author: via author }", "with the records"),
         ),
     ),
-    Command(
+    CommandSpec(
         "why",
         "Logic",
         "show the proof of an answer",
@@ -309,15 +309,15 @@ LOGIC = (
         (Param("goal", Kind.GOAL, "FACT"),),
         examples=(("why needs(a, c)", "the rules and facts it follows from"),),
     ),
-    Command("queries", "Logic", "list the queries that run now", "logic:queries"),
-    Command(
+    CommandSpec("queries", "Logic", "list the queries that run now", "logic:queries"),
+    CommandSpec(
         "stop",
         "Logic",
         "end a query that runs",
         "logic:stop_query",
         (Param("query_id", Kind.QUERY_ID, "ID"),),
     ),
-    Command(
+    CommandSpec(
         "explain",
         "Logic",
         "show how a query would be done",
@@ -328,10 +328,10 @@ LOGIC = (
 )
 
 NODE = (
-    Command("status", "Node", "show the node: broker, services, workers, store, locks", "node:status"),
-    Command("services", "Node", "list services with their queues and times", "node:services"),
-    Command("workers", "Node", "list workers with their state and load", "node:workers"),
-    Command(
+    CommandSpec("status", "Node", "show the node: broker, services, workers, store, locks", "node:status"),
+    CommandSpec("services", "Node", "list services with their queues and times", "node:services"),
+    CommandSpec("workers", "Node", "list workers with their state and load", "node:workers"),
+    CommandSpec(
         "traces",
         "Node",
         "list recent requests",
@@ -343,8 +343,10 @@ NODE = (
             Option("limit", "at most so many (20)", Kind.NUMBER, "N"),
         ),
     ),
-    Command("trace", "Node", "show the timeline of one request", "node:trace", (Param("trace_id", Kind.TRACE, "ID"),)),
-    Command(
+    CommandSpec(
+        "trace", "Node", "show the timeline of one request", "node:trace", (Param("trace_id", Kind.TRACE, "ID"),)
+    ),
+    CommandSpec(
         "events",
         "Node",
         "list what happened: joined, late, dead, refused, slow",
@@ -352,7 +354,7 @@ NODE = (
         (),
         (Option("limit", "at most so many (20)", Kind.NUMBER, "N"),),
     ),
-    Command(
+    CommandSpec(
         "call",
         "Node",
         "send a request to any service",
@@ -362,7 +364,7 @@ NODE = (
         examples=(('call thumbnail {"key": "p1"} --timeout 5s', "a worker of your own"),),
         writes=True,
     ),
-    Command(
+    CommandSpec(
         "pause",
         "Node",
         "have the requests of a service wait",
@@ -371,10 +373,10 @@ NODE = (
         writes=True,
         danger="node:danger_of_pause",
     ),
-    Command(
+    CommandSpec(
         "resume", "Node", "let a paused service go on", "node:resume", (Param("service", Kind.SERVICE),), writes=True
     ),
-    Command(
+    CommandSpec(
         "drain",
         "Node",
         "have a worker finish what it holds and leave",
@@ -383,11 +385,13 @@ NODE = (
         writes=True,
         danger="node:danger_of_drain",
     ),
-    Command("dead-letters", "Node", "list requests that were given up since their workers died", "node:dead_letters"),
-    Command(
+    CommandSpec(
+        "dead-letters", "Node", "list requests that were given up since their workers died", "node:dead_letters"
+    ),
+    CommandSpec(
         "retry", "Node", "try a dead letter again", "node:retry", (Param("number", Kind.NUMBER, "N"),), writes=True
     ),
-    Command(
+    CommandSpec(
         "drop",
         "Node",
         "throw a dead letter away, or all of them",
@@ -396,26 +400,26 @@ NODE = (
         writes=True,
         danger="node:danger_of_drop",
     ),
-    Command(
+    CommandSpec(
         "backup",
         "Node",
         "write a copy of the store while work goes on",
         "transfer:backup",
         (Param("path", Kind.FILE, "DIRECTORY"),),
     ),
-    Command(
+    CommandSpec(
         "connect",
         "Node",
         "go to another node or directory",
-        "shelling:connect",
+        "session:connect",
         (Param("target", Kind.FILE, "DIR|URL", optional=True),),
         details="Gives back held locks and forgets an open batch, after asking. Without a target: connect again.",
-        danger="shelling:danger_of_connect",
+        danger="session:danger_of_connect",
     ),
 )
 
 TRANSFER = (
-    Command(
+    CommandSpec(
         "export",
         "Files",
         "write records, facts and rules to a file, one JSON document a line",
@@ -426,7 +430,7 @@ TRANSFER = (
         ),
         examples=(("export all.jsonl", "everything"), ("export users.jsonl user team", "two buckets")),
     ),
-    Command(
+    CommandSpec(
         "import",
         "Files",
         "read the records, facts and rules that `export` wrote",
@@ -435,11 +439,11 @@ TRANSFER = (
         writes=True,
         danger="transfer:danger_of_import",
     ),
-    Command(
+    CommandSpec(
         "source",
         "Files",
         "run the commands of a file",
-        "shelling:source",
+        "session:source",
         (Param("path", Kind.FILE, "FILE"),),
         details=(
             "Lines that begin with # are comments. The first command that fails ends it, unless --keep-going was given."
@@ -449,11 +453,11 @@ TRANSFER = (
 )
 
 SHELL = (
-    Command(
+    CommandSpec(
         "watch",
         "Shell",
         "run a command again and again until Ctrl-C",
-        "shelling:watch",
+        "session:watch",
         (Param("command", Kind.COMMAND, "COMMAND"),),
         (
             Option("every", "how often (2s)", Kind.DURATION, "TIME"),
@@ -462,52 +466,52 @@ SHELL = (
         examples=(("watch locks", "every two seconds"), ("watch --every 500ms workers", "faster")),
         paged=False,
     ),
-    Command(
+    CommandSpec(
         "time",
         "Shell",
         "run a command and say how long it took",
-        "shelling:time_command",
+        "session:time_command",
         (Param("command", Kind.COMMAND, "COMMAND"),),
         (Option("repeat", "so many times; shows the spread", Kind.NUMBER, "N"),),
         examples=(("time --repeat 100 get user/ada", "least, median, most"),),
     ),
-    Command(
+    CommandSpec(
         "set",
         "Shell",
         "show or change a setting",
-        "shelling:set_setting",
+        "session:set_setting",
         (Param("name", Kind.SETTING, optional=True), Param("value", Kind.SETTING_VALUE, optional=True)),
         examples=(("set", "all settings"), ("set format json", "results as JSON from now on")),
     ),
-    Command(
+    CommandSpec(
         "use",
         "Shell",
         "take keys without a bucket from this bucket",
-        "shelling:use",
+        "session:use",
         (Param("bucket", Kind.BUCKET, optional=True),),
         details=(
             "After `use user`, `get ada` is `get user/ada`. A key that holds a slash begins with one: `get /a/b`. "
             "Without a bucket: no longer."
         ),
     ),
-    Command(
+    CommandSpec(
         "help",
         "Shell",
         "show the commands, one command, or a topic",
-        "helping:show_help",
+        "help:show_help",
         (Param("topic", Kind.TOPIC, "COMMAND|TOPIC", optional=True),),
         aliases=("?",),
     ),
-    Command(
+    CommandSpec(
         "history",
         "Shell",
         "show the commands typed before",
-        "shelling:history",
+        "session:history",
         (Param("text", Kind.TEXT, optional=True),),
         (Option("limit", "at most so many (50)", Kind.NUMBER, "N"),),
     ),
-    Command("clear", "Shell", "clear the screen", "shelling:clear", paged=False),
-    Command("exit", "Shell", "leave the shell", "shelling:leave", aliases=("quit",), paged=False),
+    CommandSpec("clear", "Shell", "clear the screen", "session:clear", paged=False),
+    CommandSpec("exit", "Shell", "leave the shell", "session:leave", aliases=("quit",), paged=False),
 )
 
-TABLE = Table((*RECORDS, *BATCHES, *LOCKS, *LOGIC, *NODE, *TRANSFER, *SHELL))
+CATALOG = Catalog((*RECORDS, *BATCHES, *LOCKS, *LOGIC, *NODE, *TRANSFER, *SHELL))

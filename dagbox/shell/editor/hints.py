@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dagbox.shell.parse import Reading
+from dagbox.shell.grammar.parse import ParsedCommand
 from dagbox.shell.render.text import Line, plain, safe, shorten
 from dagbox.shell.session import Shell, show_span
 
@@ -16,35 +16,35 @@ GRAMMARS = {
 NOTHING_TYPED = "help lists the commands, Tab proposes, Ctrl-D leaves"
 
 
-def hint(reading: Reading, columns: int = 1000) -> Line:
+def hint(parsed: ParsedCommand, columns: int = 1000) -> Line:
     """What to type next: the signature with the place one is at in bold, or what is wrong.
 
     Args:
         columns: what the terminal has; without room, the summary goes, then what is far from the place one is at.
     """
-    inner = innermost(reading)
-    problem = reading.problem
-    if problem is not None and not (reading.being_typed and inner.command is not None):
-        return [("hint" if reading.being_typed else "hint.error", problem.message)]
+    inner = innermost(parsed)
+    problem = parsed.problem
+    if problem is not None and not (parsed.being_typed and inner.command is not None):
+        return [("hint" if parsed.being_typed else "hint.error", problem.message)]
     if inner.command is None:
         return [("hint", NOTHING_TYPED)]
     return _signature(inner, columns)
 
 
-def innermost(reading: Reading) -> Reading:
+def innermost(parsed: ParsedCommand) -> ParsedCommand:
     """The command that the text ends in: that of `watch` or `time`, if one is there."""
-    command = reading.values.get("command")
-    return innermost(command) if isinstance(command, Reading) and command.command is not None else reading
+    command = parsed.values.get("command")
+    return innermost(command) if isinstance(command, ParsedCommand) and command.command is not None else parsed
 
 
-def _signature(reading: Reading, columns: int) -> Line:
-    command = reading.command
+def _signature(parsed: ParsedCommand, columns: int) -> Line:
+    command = parsed.command
     if command is None:
         return []
-    if reading.active in GRAMMARS and reading.unfinished:
-        return [("hint.here", GRAMMARS[reading.active])]
+    if parsed.active in GRAMMARS and parsed.unfinished:
+        return [("hint.here", GRAMMARS[parsed.active])]
     line = _around_here(
-        [(text, name == reading.active if name else not reading.active) for name, text in command.parts], columns
+        [(text, name == parsed.active if name else not parsed.active) for name, text in command.parts], columns
     )
     if len(plain(line)) + len(command.summary) + 3 <= columns:
         line.append(("hint.note", f"   {command.summary}"))
@@ -94,9 +94,9 @@ def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more:
     return line
 
 
-def plain_hint(reading: Reading) -> str:
+def plain_hint(parsed: ParsedCommand) -> str:
     """The hint without styles; the place one is at stands between stars."""
-    return _joined(hint(reading))
+    return _joined(hint(parsed))
 
 
 def _joined(line: Iterable[tuple[str, str]]) -> str:

@@ -23,14 +23,15 @@ from typing import Any
 
 import dagbox
 from dagbox.notation.json import dump, load
-from dagbox.notation.problems import CommandFailed, SyntaxProblem
-from dagbox.shell.acts.records import written
-from dagbox.shell.parse import Target
+from dagbox.notation.problems import SyntaxProblem
+from dagbox.shell.grammar.parse import RecordTarget
+from dagbox.shell.handlers.records import written
+from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome
 from dagbox.shell.session import Shell
 
 
-def edit(shell: Shell, target: Target, fence: str | None) -> Outcome:
+def edit(shell: Shell, target: RecordTarget, fence: str | None) -> Outcome:
     """Open a record (or a new one) in the editor and write back what comes out."""
     if target.key is None:
         raise CommandFailed(f"the key is missing: write {target.bucket}/KEY")
@@ -54,7 +55,7 @@ def edit(shell: Shell, target: Target, fence: str | None) -> Outcome:
             shell.output.say(f"what you typed is kept in {path}")
 
 
-def _read(shell: Shell, target: Target) -> tuple[int, str]:
+def _read(shell: Shell, target: RecordTarget) -> tuple[int, str]:
     """The version and text to edit; version 0 and an empty map for a record that is not there."""
     record = shell.db.get_record(target.bucket, target.key, default=None)
     if record is None:
@@ -62,7 +63,7 @@ def _read(shell: Shell, target: Target) -> tuple[int, str]:
     return record.version, dump(record.data, indent=2) + "\n"
 
 
-def _edit_until_written(shell: Shell, target: Target, lease: Any, path: Path, version: int, text: str) -> Outcome:
+def _edit_until_written(shell: Shell, target: RecordTarget, lease: Any, path: Path, version: int, text: str) -> Outcome:
     while True:
         value = _edit_until_valid(shell, path)
         if version and path.read_bytes() == text.encode():

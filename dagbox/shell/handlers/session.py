@@ -8,13 +8,13 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from dagbox.notation.problems import CommandFailed, LeaveShell
 from dagbox.shell.connection import is_missing, open_connection
-from dagbox.shell.parse import Reading
+from dagbox.shell.grammar.parse import ParsedCommand
+from dagbox.shell.grammar.splitting import split_commands
+from dagbox.shell.problems import CommandFailed, LeaveShell
 from dagbox.shell.results import Outcome, Rows, plural
 from dagbox.shell.session import Shell, show_span
 from dagbox.shell.settings import SETTINGS
-from dagbox.shell.splitting import split_commands
 
 DEFAULT_EVERY_S = 2.0
 DEFAULT_HISTORY = 50
@@ -23,7 +23,7 @@ MOST_SOURCES = 16
 _NOT_REPEATED = frozenset({"watch", "source", "edit", "exit", "clear", "batch", "commit", "connect"})
 
 
-def watch(shell: Shell, command: Reading, every: float | None, count: int | None) -> None:
+def watch(shell: Shell, command: ParsedCommand, every: float | None, count: int | None) -> None:
     """Run a command again and again, each time on an empty screen, until Ctrl-C."""
     _check_repeatable(command, "watch")
     pause = DEFAULT_EVERY_S if every is None else every
@@ -47,7 +47,7 @@ def watch(shell: Shell, command: Reading, every: float | None, count: int | None
         shell.output.say("")
 
 
-def _check_repeatable(command: Reading, verb: str) -> None:
+def _check_repeatable(command: ParsedCommand, verb: str) -> None:
     row = command.command
     if row is None:
         raise CommandFailed(f"{verb} takes a command, such as {verb} locks")
@@ -55,7 +55,7 @@ def _check_repeatable(command: Reading, verb: str) -> None:
         raise CommandFailed(f"{verb} {row.name} makes no sense: {row.name} is not a thing to repeat")
 
 
-def time_command(shell: Shell, command: Reading, repeat: int | None) -> Outcome | None:
+def time_command(shell: Shell, command: ParsedCommand, repeat: int | None) -> Outcome | None:
     """Run a command, show its result, and say how long it took."""
     _check_repeatable(command, "time")
     spans: list[float] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dagbox.notation.problems import CommandFailed
+from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Detail, Outcome, Phrase, Rows, at_most
 from dagbox.shell.session import Shell, show_span
 

@@ -15,7 +15,7 @@ import dagbox
 from dagbox.notation.json import dump, from_plain, load, to_plain, write
 from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import Scanner, quote
-from dagbox.shell.parse import read
+from dagbox.shell.grammar.parse import parse
 
 REFS = st.builds(dagbox.Ref, st.text("abc-_.", min_size=1), st.text(min_size=1).filter(lambda key: key.strip() == key))
 TIMES = st.datetimes(timezones=st.just(timezone(timedelta(hours=2))))
@@ -52,9 +52,9 @@ def test_a_value_survives_json(value: Any) -> None:
 @given(VALUES)
 def test_what_the_shell_prints_it_reads_in_a_command(value: Any) -> None:
     for text in (dump(value), write(value)):
-        reading = read(f"put a/b [{text}]")
-        assert reading.problem is None, str(reading.problem)
-        assert reading.values["value"] == [value]
+        parsed = parse(f"put a/b [{text}]")
+        assert parsed.problem is None, str(parsed.problem)
+        assert parsed.values["value"] == [value]
 
 
 def test_a_number_that_is_none_survives() -> None:
@@ -80,17 +80,17 @@ def test_no_text_is_too_strange_to_be_read(text: str) -> None:
         f"assert {text}",
         f"ls {text}",
     ):
-        reading = read(command)
-        for span in reading.spans:
+        parsed = parse(command)
+        for span in parsed.spans:
             assert 0 <= span.start <= span.end <= len(command)
-        if reading.problem is not None:
-            assert 0 <= reading.problem.start <= reading.problem.end <= len(command)
+        if parsed.problem is not None:
+            assert 0 <= parsed.problem.start <= parsed.problem.end <= len(command)
 
 
 @given(st.text(alphabet="{}[](),:;\"'|>@$#%.-<=abX1 \n\\", max_size=30))
 def test_no_row_of_marks_is_too_strange_to_be_read(text: str) -> None:
     for command in (f"get a/b {text}", f"put a/b {text}", f"query {text}", f"rule {text}"):
-        read(command)
+        parse(command)
 
 
 @pytest.mark.parametrize(

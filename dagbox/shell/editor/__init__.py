@@ -1,0 +1,1 @@
+"""The line that is typed: prompt, completion, colours, hints, history."""

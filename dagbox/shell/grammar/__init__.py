@@ -1,0 +1,1 @@
+"""The shell's language: the catalog of commands, and the parser that reads them."""

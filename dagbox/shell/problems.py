@@ -1,0 +1,37 @@
+"""How commands of the shell fail; errors of the store are `dagbox.DagBoxError`, errors of the text `SyntaxProblem`.
+
+Exception
+  CommandFailed        the command was understood and could not be carried out
+    Declined           a person was asked for confirmation and said no
+  LeaveShell           the user wants to leave; not an error
+"""
+
+from __future__ import annotations
+
+
+class CommandFailed(Exception):
+    """The command was understood and could not be carried out.
+
+    Args:
+        message: one line that names the problem and what to do about it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Declined(CommandFailed):
+    """A person was asked for confirmation and said no; nothing was changed."""
+
+
+class LeaveShell(Exception):
+    """The user wants to leave.
+
+    Args:
+        status: the requested exit status; None keeps the status of the commands that ran.
+    """
+
+    def __init__(self, status: int | None = None) -> None:
+        super().__init__(status)
+        self.status = status

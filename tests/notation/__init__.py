@@ -1,0 +1,1 @@
+"""Notation: texts that people type."""

@@ -3,12 +3,16 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test coverage check fmt docs build smoke bench clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(VENV)/.ready  ## set up and run the demo
 	$(BIN)/dagbox demo
@@ -16,18 +20,41 @@ demo: $(VENV)/.ready  ## set up and run the demo
 test: $(VENV)/.ready  ## set up and pass the tests
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.ready  ## style, types, import rules, generated files
+coverage: $(VENV)/.ready  ## pass the tests and print which lines they ran, processes included
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --timeout 600
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(VENV)/.ready  ## style, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/unasync.py --check
+	$(BIN)/python scripts/architecture_docs.py --check
 	$(BIN)/python scripts/cli_docs.py --check
 	$(BIN)/python scripts/shell_docs.py --check
 	$(BIN)/python scripts/protocol_docs.py --check
 
+fmt: $(VENV)/.ready  ## format the code, sort its imports
+	$(BIN)/ruff check --fix --select I,F401 --quiet .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.ready  ## write the generated pages and the generated client
+	$(BIN)/python scripts/unasync.py
+	$(BIN)/python scripts/architecture_docs.py
+	$(BIN)/python scripts/cli_docs.py
+	$(BIN)/python scripts/shell_docs.py
+
+build: $(VENV)/.ready  ## build the wheel and the source archive into dist/
+	$(BIN)/python -m build --outdir dist .
+
+smoke: $(VENV)/.ready  ## install the wheel without extras in clean environments, and use it
+	$(BIN)/python scripts/smoke_wheel.py
+
 bench: $(VENV)/.ready  ## measure against the peers
 	$(BIN)/python -m dagbox.bench
 
-clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## remove the environment, caches and what was built
+	rm -rf $(VENV) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -92,7 +92,7 @@ def test_a_page_that_is_not_as_it_would_be_generated_is_found(tmp_path: Path) ->
 
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(?:#[^)]*)?\)")
-PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -101,3 +101,18 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     for target in LINK.findall(path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), f"{page} links to {target}"
+
+
+def test_every_decision_is_listed_and_says_what_was_measured() -> None:
+    folder = ROOT / "docs/decisions"
+    index = (folder / "README.md").read_text()
+    for page in folder.glob("*.md"):
+        if page.name != "README.md":
+            assert f"({page.name})" in index, f"docs/decisions/README.md does not list {page.name}"
+            assert "## Measured" in page.read_text(), page.name
+
+
+def test_every_place_that_contributing_names_is_there() -> None:
+    places = re.findall(r"`(dagbox/[\w/]+\.(?:py|tcss))`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(places) >= 5
+    assert [place for place in places if not (ROOT / place).exists()] == []

@@ -388,7 +388,10 @@ def test_status_tells_of_the_services(db: Any, bucket: str) -> None:
     assert names["writer"].done >= 1
     assert status["broker"]["pid"] == status.broker.pid > 0
     assert isinstance(status.store, dict)
-    assert [service.name for service in db.services()] == [service.name for service in status.services]
+    # Other tests share the node: a service of theirs may leave between the two answers.
+    own = ["lock", "logic", "reader", "writer"]
+    assert [service.name for service in db.services() if service.name in own] == own
+    assert [service.name for service in status.services if service.name in own] == own
     assert isinstance(db.workers(), list)
     assert isinstance(db.events(), list)
     assert isinstance(db.traces(limit=5), list)

@@ -25,10 +25,10 @@ def operations() -> dict[str, list[Any]]:
     reads, writes = import_module(f"{package}.reads"), import_module(f"{package}.writes")
     locks, logic = import_module(f"{package}.locks"), import_module(f"{package}.logic")
     return {
-        "reader": list(reads.READER_OPERATIONS.values()),
-        "writer": [*writes.WRITER_OPERATIONS.values(), writes.ShortPut, writes.Check],
-        "lock": list(locks.LOCK_OPERATIONS.values()),
-        "logic": list(logic.LOGIC_OPERATIONS.values()),
+        "reader": list(reads.READER.kinds.values()),
+        "writer": [*writes.WRITER.kinds.values(), writes.ShortPut, writes.Check],
+        "lock": list(locks.LOCK.kinds.values()),
+        "logic": list(logic.LOGIC.kinds.values()),
     }
 
 

@@ -33,7 +33,7 @@ from dagbox.protocol.operations.writes import (
     bad_data,
     check_fences,
 )
-from dagbox.protocol.validate import are_plain_pairs, bucket_name, record_key, whole
+from dagbox.protocol.validate import are_plain_pairs, bucket_name, record_key, record_name, whole
 from dagbox.protocol.validate import text as bounded_text
 from dagbox.protocol.values import (
     MAX_KEY_BYTES,
@@ -77,11 +77,11 @@ def split_target(target: Any, key: Any) -> tuple[str, str]:
         BadBucket, BadKey, InvalidArgument: it names no record.
     """
     if key is not MISSING and key is not None:
-        return bucket_name(target), record_key(key)
+        return record_name(target, key)
     if isinstance(target, Ref | Record | Node):
-        return bucket_name(target.bucket), record_key(target.key)
+        return record_name(target.bucket, target.key)
     if isinstance(target, tuple | list) and len(target) == 2:
-        return bucket_name(target[0]), record_key(target[1])
+        return record_name(target[0], target[1])
     if isinstance(target, str):
         raise InvalidArgument(f"a key is missing: give a bucket and a key, or a Ref; got only {target!r}")
     raise InvalidArgument(f"not a record's name: give a Ref or a bucket and a key, not {type(target).__name__}")
@@ -139,13 +139,16 @@ def put_operation(
     bucket: Any, data: Any, key: Any = None, ttl: Any = None, if_version: Any = None, fence: Any = None
 ) -> Put:
     """Return the operation that writes a record."""
-    bucket = bucket_name(bucket)
+    if key is None:
+        bucket = bucket_name(bucket)
+    else:
+        bucket, key = record_name(bucket, key)
     packed = pack(data)
     if len(packed) > MAX_DATA_BYTES:
         raise bad_data(packed, "put")
     return Put(
         bucket,
-        None if key is None else record_key(key),
+        key,
         packed,
         None if if_version is None else whole(if_version, "if_version"),
         None if ttl is None else whole(max(1, span_ms("ttl", ttl, least_s=0.001)), "ttl_ms", 1, MAX_TTL_MS),

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dagbox.errors import CannotConnect, DagBoxError, DeadlineExceeded, InUse
-from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
-from dagbox.protocol.operations.locks import LockStats, Release, lock_operation
+from dagbox.protocol.operations.locks import LOCK, LockStats, Release
 from dagbox.protocol.operations.writes import Fences
 from dagbox.services.lock.authority import LockAuthority
 from dagbox.services.lock.high_water import open_lock_store
@@ -75,7 +74,7 @@ class LocalLocks:
         bare = not isinstance(body, list)
         operations: Sequence[Any] = [body] if bare else body
         if isinstance(body, Packed):
-            operations, bare = receive(body.body, lock_operation, most=MAX_LOCK_OPERATIONS)
+            operations, bare = receive(body.body, LOCK)
         deadline = time.monotonic() + timeout_s
         request = self._client + next(self._requests).to_bytes(8, "big")
         calls = [

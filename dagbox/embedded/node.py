@@ -28,10 +28,10 @@ from dagbox.embedded.group_commit import GroupCommit
 from dagbox.embedded.logic import EmbeddedLogic
 from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, TooManyHops
 from dagbox.protocol import frames
-from dagbox.protocol.operations.base import Operation
-from dagbox.protocol.operations.logic import logic_operation
-from dagbox.protocol.operations.reads import Read, reader_operation
-from dagbox.protocol.operations.writes import Fences, RememberFences, count_writes, writer_operation
+from dagbox.protocol.operations.base import ServiceOperations
+from dagbox.protocol.operations.logic import LOGIC
+from dagbox.protocol.operations.reads import READER, Read
+from dagbox.protocol.operations.writes import WRITER, Fences, RememberFences
 from dagbox.protocol.values import pack, unpack
 from dagbox.relations.planner import KeyQuery
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request, Service
@@ -251,7 +251,7 @@ class EmbeddedNode:
                 self.observer(service, body, began, ended, error)
 
     def _call(self, service: str, body: Any, timeout_s: float, now: float) -> Any:
-        if isinstance(body, Packed) and service in _MAKERS and service not in self._more:
+        if isinstance(body, Packed) and service in _OPERATIONS and service not in self._more:
             body = _operations(service, body.body)
         if service == "writer":
             return self._write(body)
@@ -405,16 +405,12 @@ class EmbeddedNode:
         }
 
 
-_MAKERS: dict[str, tuple[Callable[[object], Operation], Callable[[Sequence[object]], int]]] = {
-    "reader": (reader_operation, len),
-    "writer": (writer_operation, count_writes),
-    "logic": (logic_operation, len),
-}
+_OPERATIONS: dict[str, ServiceOperations[Any]] = {"reader": READER, "writer": WRITER, "logic": LOGIC}
 
 
 def _operations(service: str, body: bytes) -> Any:
     """Return what a packed body asks one of the own services for: one operation, or a list of them."""
-    operations, bare = receive(body, *_MAKERS[service])
+    operations, bare = receive(body, _OPERATIONS[service])
     return operations[0] if bare else operations
 
 

@@ -59,6 +59,18 @@ def record_key(value: object) -> str:
     return check_key(value)
 
 
+def record_name(bucket: object, key: object) -> tuple[str, str]:
+    """Return bucket and key if they name a record that users may have.
+
+    Raises:
+        BadBucket, BadKey: one of them does not.
+    """
+    name = _bucket_text(bucket) if type(bucket) is str else check_bucket(bucket)
+    if type(key) is str and key.isascii() and 0 < len(key) <= MAX_KEY_BYTES:
+        return name, key
+    return name, check_key(key)
+
+
 def map_of(value: object, allowed: Set[str], what: str, needed: Sequence[str] = ()) -> Mapping[str, Any]:
     """Return the map if it is one that has all needed fields, and none but the allowed ones.
 

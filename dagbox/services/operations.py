@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
-from dagbox.protocol.operations.base import Operation
-from dagbox.protocol.operations.limits import MAX_OPERATIONS
+from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.protocol.operations.base import Operation, ServiceOperations
 from dagbox.protocol.validate import kind_of
 from dagbox.protocol.values import new_packer, unpack, unpack_trusted
 from dagbox.services.base import Failed, Outcome, Reply, Request
@@ -39,38 +38,24 @@ class Received(NamedTuple, Generic[Kind]):
     bare: bool
 
 
-def receive(
-    body: bytes,
-    make: Callable[[object], Kind],
-    count: Callable[[Sequence[object]], int] = len,
-    most: int = MAX_OPERATIONS,
-) -> Received[Kind]:
-    """Make the operations of a packed body.
-
-    Args:
-        body: one map, or an array of them.
-        make: makes one operation of what a peer sent.
-        count: how many operations an array counts for.
-        most: how many operations one request may carry.
+def receive(body: bytes, operations: ServiceOperations[Kind]) -> Received[Kind]:
+    """Make the operations of a packed body: one map, or an array of them.
 
     Raises:
         InvalidArgument: not one MessagePack value, neither array nor map, or the one map is no operation.
         LimitExceeded: too many operations.
     """
     value = unpack_body(body)
-    bare = type(value) is dict
-    if not bare and type(value) is not tuple:
+    if type(value) is dict:
+        operations.check_count((value,))
+        return Received((operations.make(value),), True)
+    if type(value) is not tuple:
         raise InvalidArgument(f"the body of a request is an array of operations or one map, not {kind_of(value)}")
-    values = (value,) if bare else value
-    size = count(values)
-    if size > most:
-        raise LimitExceeded("number of operations in one request", size, most)
-    if bare:
-        return Received((make(value),), True)
+    operations.check_count(value)
     made: list[Kind | DagBoxError] = []
-    for each in values:
+    for each in value:
         try:
-            made.append(make(each))
+            made.append(operations.make(each))
         except DagBoxError as error:
             made.append(error)
     return Received(made, False)

@@ -19,6 +19,7 @@ from dagbox.errors import (
 )
 from dagbox.protocol.operations.limits import PAGE_BYTES
 from dagbox.protocol.operations.reads import (
+    READER,
     Buckets,
     FetchRows,
     GetMany,
@@ -27,7 +28,6 @@ from dagbox.protocol.operations.reads import (
     ReturnValue,
     Scan,
     StoreStats,
-    reader_operation,
 )
 from dagbox.protocol.validate import map_of
 from dagbox.relations.limits import ReadBudget, ReadLimits
@@ -112,7 +112,7 @@ class Reader:
 
     def _answer(self, request: Request, snapshot: Snapshot) -> Outcome:
         try:
-            operations, bare = receive(request.body, reader_operation)
+            operations, bare = receive(request.body, READER)
             results = self.execute_all(operations, snapshot)
         except DagBoxError as error:
             return Failed(request, error)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from dagbox.errors import Conflict, DagBoxError, Fenced, InvalidArgument, LeaseLost, StoreBroken
 from dagbox.protocol.operations.writes import (
+    WRITER,
     AddRule,
     Backup,
     BatchItem,
@@ -38,8 +39,6 @@ from dagbox.protocol.operations.writes import (
     Write,
     WriteBatch,
     WriterOperation,
-    count_writes,
-    writer_operation,
 )
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.lock.high_water import copy_marks
@@ -178,7 +177,7 @@ class Writer:
         writes: list[_Pending] = []
         maintenance: list[tuple[_Job, int, Maintenance]] = []
         for job in jobs:
-            name = None if job.request is None else job.request.key
+            name = None if job.request is None else job.request.client + job.request.id
             for position, operation in enumerate(job.operations):
                 job.results.append(_NO_RESULT)
                 if isinstance(operation, DagBoxError):
@@ -251,7 +250,7 @@ class Writer:
 
 
 def _open_job(request: Request) -> _Job:
-    operations, bare = receive(request.body, writer_operation, count_writes)
+    operations, bare = receive(request.body, WRITER)
     return _Job(request, operations, bare)
 
 

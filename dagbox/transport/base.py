@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import DagBoxError
-from dagbox.protocol.operations.base import to_wire
+from dagbox.protocol.operations.base import Operation, to_wire
 from dagbox.protocol.values import pack
 
 
@@ -98,4 +98,6 @@ def packed(body: Any) -> bytes:
     Raises:
         InvalidArgument: a value that MessagePack cannot carry.
     """
-    return body.body if isinstance(body, Packed) else pack(to_wire(body))
+    if isinstance(body, Packed):
+        return body.body
+    return pack(body.to_wire() if isinstance(body, Operation) else to_wire(body))

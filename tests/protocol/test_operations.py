@@ -14,12 +14,12 @@ from dagbox.protocol.operations.base import Operation, to_wire
 from dagbox.protocol.values import pack, unpack
 
 KINDS: list[type[Operation]] = [
-    *reads.READER_OPERATIONS.values(),
-    *writes.WRITER_OPERATIONS.values(),
+    *reads.READER.kinds.values(),
+    *writes.WRITER.kinds.values(),
     writes.ShortPut,
     writes.Check,
-    *locks.LOCK_OPERATIONS.values(),
-    *logic.LOGIC_OPERATIONS.values(),
+    *locks.LOCK.kinds.values(),
+    *logic.LOGIC.kinds.values(),
 ]
 
 whole = st.integers(0, limits.MAX_OPERATIONS)
@@ -154,7 +154,7 @@ def test_whatever_is_no_operation_is_a_typed_error(kind: type[Operation], draw: 
 
 @given(values)
 def test_any_value_gives_a_service_an_operation_or_a_typed_error(value: object) -> None:
-    for make in (reads.reader_operation, writes.writer_operation, locks.lock_operation, logic.logic_operation):
+    for make in (reads.READER.make, writes.WRITER.make, locks.LOCK.make, logic.LOGIC.make):
         assert isinstance(operation_or_error(make, value), Operation | DagBoxError)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
-from dagbox.errors import InvalidArgument, shown_value
+from dagbox.errors import InvalidArgument, LimitExceeded, shown_value
+from dagbox.protocol.operations.limits import MAX_OPERATIONS
 from dagbox.protocol.validate import kind_of, map_of
 
 _ABOUT_THE_CLASS = frozenset(("op", "label", "needed", "fields", "shapes"))
@@ -59,37 +60,58 @@ class Operation:
 
 
 AnyOperation = TypeVar("AnyOperation", bound=Operation)
-Body = Operation | Sequence[Operation]
-"""The operations of a request: one, answered bare, or several."""
 
 
-def by_name(*kinds: type[AnyOperation]) -> dict[str, type[AnyOperation]]:
-    """Return the operations under their names on the wire."""
-    return {kind.op: kind for kind in kinds}
-
-
-def operation_from_wire(
-    value: object, kinds: Mapping[str, type[AnyOperation]], service: str, default: type[AnyOperation] | None = None
-) -> AnyOperation:
-    """Make one operation of a service from what a peer sent.
+class ServiceOperations(Generic[AnyOperation]):
+    """The operations of one service, and the way to make them of what peers send.
 
     Args:
-        value: a map, whose field `op` is the operation's name.
-        kinds: the operations of the service, by name.
         service: its name, for messages.
+        kinds: its operations.
         default: the operation that needs no `op`.
-
-    Raises:
-        InvalidArgument, LimitExceeded: what is wrong with it.
+        most: how many operations one request may carry.
     """
-    if type(value) is not dict and not isinstance(value, Mapping):
-        raise InvalidArgument(f"an operation is a map, not {kind_of(value)}")
-    name = value.get("op")
-    kind = kinds.get(name) if isinstance(name, str) else default if name is None else None
-    if kind is None:
-        known = ", ".join(sorted(kinds))
-        raise InvalidArgument(f"{service} has no operation {shown_value(name)}: it has {known}")
-    return kind.from_wire(value)
+
+    def __init__(
+        self,
+        service: str,
+        *kinds: type[AnyOperation],
+        default: type[AnyOperation] | None = None,
+        most: int = MAX_OPERATIONS,
+    ) -> None:
+        self.service = service
+        self.kinds: dict[str, type[AnyOperation]] = {kind.op: kind for kind in kinds}
+        self.default = default
+        self.most = most
+
+    def make(self, value: object) -> AnyOperation:
+        """Make one operation of what a peer sent: a map, whose field `op` is the operation's name.
+
+        Raises:
+            InvalidArgument, LimitExceeded: what is wrong with it.
+        """
+        if type(value) is not dict and not isinstance(value, Mapping):
+            raise InvalidArgument(f"an operation is a map, not {kind_of(value)}")
+        name = value.get("op")
+        kind = self.kinds.get(name) if isinstance(name, str) else self.default if name is None else None
+        if kind is None:
+            known = ", ".join(sorted(self.kinds))
+            raise InvalidArgument(f"{self.service} has no operation {shown_value(name)}: it has {known}")
+        return kind.from_wire(value)
+
+    def check_count(self, values: Sequence[object]) -> None:
+        """Count the operations that a peer sent in one request, those inside of batches included.
+
+        Raises:
+            LimitExceeded: there are too many.
+        """
+        count = len(values)
+        for value in values:
+            inner = value.get("ops") if isinstance(value, Mapping) else None
+            if isinstance(inner, list | tuple) and inner:
+                count += len(inner) - 1
+        if count > self.most:
+            raise LimitExceeded("number of operations in one request", count, self.most)
 
 
 def to_wire(body: object) -> object:

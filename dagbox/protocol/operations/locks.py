@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from dagbox.errors import InvalidArgument, shown_value
-from dagbox.protocol.operations.base import Operation, by_name
-from dagbox.protocol.operations.limits import DEFAULT_LEASE_MS
-from dagbox.protocol.validate import MAX_WHOLE, array, flag, kind_of, map_of, plain_text, record_key, whole
+from dagbox.errors import InvalidArgument
+from dagbox.protocol.operations.base import Operation, ServiceOperations
+from dagbox.protocol.operations.limits import DEFAULT_LEASE_MS, MAX_LOCK_OPERATIONS
+from dagbox.protocol.validate import MAX_WHOLE, array, flag, map_of, plain_text, record_key, whole
 
 
 def _number(value: object, what: str) -> int:
@@ -185,16 +185,6 @@ class LockStats(Operation):
 
 
 LockOperation = Acquire | Renew | Release | Force | ListLocks | LockStats
-LOCK_OPERATIONS: dict[str, type[LockOperation]] = by_name(Acquire, Renew, Release, Force, ListLocks, LockStats)
-
-
-def lock_operation(value: object) -> LockOperation:
-    """Make an operation of the lock service from what a peer sent. Raises InvalidArgument, LimitExceeded."""
-    if not isinstance(value, Mapping):
-        raise InvalidArgument(f"a lock operation is a map, not {kind_of(value)}")
-    name = value.get("op")
-    kind = LOCK_OPERATIONS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        known = ", ".join(LOCK_OPERATIONS)
-        raise InvalidArgument(f"unknown lock operation {shown_value(name)}: the operations are {known}")
-    return kind.from_wire(value)
+LOCK: ServiceOperations[LockOperation] = ServiceOperations(
+    "lock", Acquire, Renew, Release, Force, ListLocks, LockStats, most=MAX_LOCK_OPERATIONS
+)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from dagbox.errors import InvalidArgument, LimitExceeded
-from dagbox.protocol.operations.base import Operation, by_name, operation_from_wire
+from dagbox.protocol.operations.base import Operation, ServiceOperations
 from dagbox.protocol.operations.limits import (
     MAX_GOAL_BYTES,
     MAX_PARAMS,
@@ -228,14 +228,9 @@ class StopQuery(Operation):
 
 
 LogicOperation = Query | Why | Explain | ListFacts | ListPredicates | ListRules | ListRunning | StopQuery
-LOGIC_OPERATIONS: dict[str, type[LogicOperation]] = by_name(
-    Query, Why, Explain, ListFacts, ListPredicates, ListRules, ListRunning, StopQuery
+LOGIC: ServiceOperations[LogicOperation] = ServiceOperations(
+    "logic", Query, Why, Explain, ListFacts, ListPredicates, ListRules, ListRunning, StopQuery
 )
-
-
-def logic_operation(value: object) -> LogicOperation:
-    """Make an operation of the logic service from what a peer sent. Raises InvalidArgument, LimitExceeded."""
-    return operation_from_wire(value, LOGIC_OPERATIONS, "logic")
 
 
 def _goal(value: object, what: str) -> Goal:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from dagbox.errors import InvalidArgument, LimitExceeded
-from dagbox.protocol.operations.base import Operation, by_name, operation_from_wire
+from dagbox.protocol.operations.base import Operation, ServiceOperations
 from dagbox.protocol.operations.limits import MAX_OPERATIONS, MAX_PAGE_RECORDS, PAGE_RECORDS
 from dagbox.protocol.validate import (
     are_plain_pairs,
@@ -19,7 +19,7 @@ from dagbox.protocol.validate import (
     flag,
     kind_of,
     map_of,
-    record_key,
+    record_name,
     text,
     whole,
 )
@@ -58,7 +58,8 @@ class Read(Operation):
         relations = fields.get("relations")
         if relations is not None and not isinstance(relations, Mapping):
             raise InvalidArgument(f"relations is a map of names to relations, not {kind_of(relations)}")
-        return cls(bucket_name(fields["bucket"]), record_key(fields["key"]), relations)
+        bucket, key = record_name(fields["bucket"], fields["key"])
+        return cls(bucket, key, relations)
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ def _pairs(refs: object) -> Sequence[tuple[str, str]]:
 def _pair(pair: object, position: int) -> tuple[str, str]:
     if not isinstance(pair, list | tuple) or len(pair) != 2:
         raise InvalidArgument(f"refs of get_many are pairs [bucket, key], number {position} is {kind_of(pair)}")
-    return bucket_name(pair[0]), record_key(pair[1])
+    return record_name(pair[0], pair[1])
 
 
 @dataclass(slots=True)
@@ -235,11 +236,6 @@ class ReturnValue(Operation):
 
 
 ReaderOperation = Read | GetMany | Scan | Buckets | StoreStats | FetchRows | ReturnValue
-READER_OPERATIONS: dict[str, type[ReaderOperation]] = by_name(
-    Read, GetMany, Scan, Buckets, StoreStats, FetchRows, ReturnValue
+READER: ServiceOperations[ReaderOperation] = ServiceOperations(
+    "reader", Read, GetMany, Scan, Buckets, StoreStats, FetchRows, ReturnValue, default=Read
 )
-
-
-def reader_operation(value: object) -> ReaderOperation:
-    """Make an operation of the reader from what a peer sent. Raises InvalidArgument, LimitExceeded."""
-    return operation_from_wire(value, READER_OPERATIONS, "reader", Read)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self
 
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
-from dagbox.protocol.operations.base import Operation, by_name, operation_from_wire
+from dagbox.protocol.operations.base import Operation, ServiceOperations
 from dagbox.protocol.operations.limits import (
     MAX_DATA_BYTES,
     MAX_FACT_ARGS,
@@ -24,7 +24,7 @@ from dagbox.protocol.operations.limits import (
     MAX_RULE_BYTES,
     MAX_TTL_MS,
 )
-from dagbox.protocol.validate import array, bucket_name, kind_of, map_of, record_key, text, whole
+from dagbox.protocol.validate import array, bucket_name, kind_of, map_of, record_key, record_name, text, whole
 
 FactValue = str | int | float
 
@@ -78,9 +78,10 @@ class Put(Operation):
         if type(data) is not bytes or not 0 < len(data) <= MAX_DATA_BYTES:
             raise bad_data(data, cls.label)
         version, ttl_ms, fence = fields.get("if_version"), fields.get("ttl_ms"), fields.get("fence")
+        bucket, key = record_name(fields["bucket"], key) if key is not None else (bucket_name(fields["bucket"]), None)
         return cls(
-            bucket_name(fields["bucket"]),
-            None if key is None else record_key(key),
+            bucket,
+            key,
             data,
             None if version is None else whole(version, f"the if_version of {cls.label}"),
             None if ttl_ms is None else whole(ttl_ms, "ttl_ms", 1, MAX_TTL_MS),
@@ -145,9 +146,10 @@ class Delete(Operation):
         """Make the operation from what a peer sent; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         version, fence = fields.get("if_version"), fields.get("fence")
+        bucket, key = record_name(fields["bucket"], fields["key"])
         return cls(
-            bucket_name(fields["bucket"]),
-            record_key(fields["key"]),
+            bucket,
+            key,
             None if version is None else whole(version, "the if_version of delete"),
             () if fence is None else _fences(fence),
         )
@@ -175,7 +177,8 @@ class Check(Operation):
     def from_wire(cls, value: object) -> Self:
         """Make the operation from what a peer sent; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
-        return cls(bucket_name(fields["bucket"]), record_key(fields["key"]), whole(fields["version"], "version"))
+        bucket, key = record_name(fields["bucket"], fields["key"])
+        return cls(bucket, key, whole(fields["version"], "version"))
 
 
 @dataclass(slots=True)
@@ -313,7 +316,8 @@ class DropRule(Operation):
 
 BatchItem = Put | Delete | Check | AssertFact | RetractFact | AddRule | DropRule
 """What a batch may hold."""
-_BATCH_ITEMS: dict[str, type[BatchItem]] = by_name(Put, Delete, Check, AssertFact, RetractFact, AddRule, DropRule)
+_ITEMS: list[type[BatchItem]] = [Put, Delete, Check, AssertFact, RetractFact, AddRule, DropRule]
+_BATCH_ITEMS = {kind.op: kind for kind in _ITEMS}
 
 
 @dataclass(slots=True)
@@ -469,22 +473,18 @@ Maintenance = Sweep | Sync | Backup
 Write = Put | Delete | AssertFact | RetractFact | AddRule | DropRule | WriteBatch | RememberFences
 """What becomes a batch of the store."""
 WriterOperation = Write | Maintenance
-WRITER_OPERATIONS: dict[str, type[WriterOperation]] = by_name(
-    Put, Delete, WriteBatch, AssertFact, RetractFact, AddRule, DropRule, RememberFences, Sweep, Sync, Backup
+WRITER: ServiceOperations[WriterOperation] = ServiceOperations(
+    "writer",
+    Put,
+    Delete,
+    WriteBatch,
+    AssertFact,
+    RetractFact,
+    AddRule,
+    DropRule,
+    RememberFences,
+    Sweep,
+    Sync,
+    Backup,
+    default=ShortPut,
 )
-
-
-def writer_operation(value: object) -> WriterOperation:
-    """Make an operation of the writer from what a peer sent. Raises InvalidArgument, LimitExceeded."""
-    return operation_from_wire(value, WRITER_OPERATIONS, "writer", ShortPut)
-
-
-def count_writes(operations: Sequence[object]) -> int:
-    """Return how many operations a request carries, those inside its batches included; they need not be checked."""
-    count = len(operations)
-    for operation in operations:
-        if isinstance(operation, Mapping) and operation.get("op") == "batch":
-            inner = operation.get("ops")
-            if isinstance(inner, list | tuple) and inner:
-                count += len(inner) - 1
-    return count

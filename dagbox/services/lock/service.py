@@ -24,6 +24,7 @@ from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, StoreB
 from dagbox.locks import DEFAULT_LIMITS, Event, Granted, KeyInfo, Lease, Limits, LockTable, Refused
 from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
 from dagbox.protocol.operations.locks import (
+    LOCK,
     Acquire,
     Force,
     ListLocks,
@@ -31,7 +32,6 @@ from dagbox.protocol.operations.locks import (
     LockStats,
     Release,
     Renew,
-    lock_operation,
 )
 from dagbox.protocol.operations.writes import Fence, Fences, RememberFences
 from dagbox.protocol.values import pack
@@ -275,7 +275,7 @@ class LockService:
         for request in requests:
             self._kept.pop(_name(request.key, 0), None)
             try:
-                operations, bare = receive(request.body, lock_operation, most=MAX_LOCK_OPERATIONS)
+                operations, bare = receive(request.body, LOCK)
             except DagBoxError as error:
                 self._ready.append(Failed(request, error))
                 continue

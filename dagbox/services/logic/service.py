@@ -22,7 +22,7 @@ from typing import Any
 
 from dagbox.errors import Cancelled, DagBoxError, ServiceFailed, StoreBroken
 from dagbox.protocol.operations.base import to_wire
-from dagbox.protocol.operations.logic import ListRunning, StopQuery, logic_operation
+from dagbox.protocol.operations.logic import LOGIC, ListRunning, StopQuery
 from dagbox.protocol.values import pack
 from dagbox.services.base import Failed, Forward, Outcome, Request
 from dagbox.services.logic.jobs import Job
@@ -171,7 +171,7 @@ class LogicService:
         self.wake()
 
     def _outcome(self, request: Request, job: Job) -> Outcome:
-        operations, bare = receive(request.body, logic_operation)
+        operations, bare = receive(request.body, LOGIC)
         one = operations[0] if bare else None
         result = self._operations.run(one if one is not None and not isinstance(one, DagBoxError) else operations, job)
         if isinstance(result, Onward):
@@ -183,7 +183,7 @@ class LogicService:
             body = unpack_body(request.body)
             if type(body) is not dict or body.get("op") not in _AT_ONCE:
                 return None
-            operation = logic_operation(body)
+            operation = LOGIC.make(body)
             if not isinstance(operation, AtOnce):
                 return None
             return self._answers.reply(request, self._operations.answer_at_once(operation))

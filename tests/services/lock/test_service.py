@@ -21,7 +21,7 @@ from dagbox.errors import (
     StoreFull,
 )
 from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
-from dagbox.protocol.operations.locks import lock_operation
+from dagbox.protocol.operations.locks import LOCK
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Reply, Request, Service
 from dagbox.services.lock.journal import BUCKET, LockJournal, boot_id
@@ -123,10 +123,10 @@ def test_a_key_that_is_only_waited_for_is_listed() -> None:
 @pytest.mark.parametrize(
     ("operation", "says"),
     [
-        (7, "a lock operation is a map, not a number"),
-        ({}, "unknown lock operation None: the operations are acquire, renew"),
-        ({"op": "akquire"}, "unknown lock operation 'akquire'"),
-        ({"op": ["acquire"]}, "unknown lock operation"),
+        (7, "an operation is a map, not a number"),
+        ({}, "lock has no operation None: it has acquire, force"),
+        ({"op": "akquire"}, "lock has no operation 'akquire'"),
+        ({"op": ["acquire"]}, "lock has no operation"),
         ({"op": "acquire"}, "acquire needs the field 'keys'"),
         ({"op": "acquire", "keys": "abc"}, "keys of acquire is an array, not text"),
         (acquire("a", ttl_ms=True), "ttl_ms of acquire is a whole number, not a boolean"),
@@ -205,18 +205,18 @@ def test_cancel_ends_a_wait_and_gives_back_all_leases_of_a_request() -> None:
 
 def test_calls_in_the_process_and_requests_share_the_table() -> None:
     service = service_on(LossyStore())
-    assert service.execute(lock_operation(acquire("a")), b"thread-1", 0.0)["token"] == 1
+    assert service.execute(LOCK.make(acquire("a")), b"thread-1", 0.0)["token"] == 1
     assert ask(service, 1, acquire("a", wait_ms=60_000)) is None
-    assert service.execute(lock_operation(acquire("a", wait_ms=60_000)), b"thread-2", 0.0) is WAITS
+    assert service.execute(LOCK.make(acquire("a", wait_ms=60_000)), b"thread-2", 0.0) is WAITS
     with pytest.raises(Locked):
-        service.execute(lock_operation(acquire("a")), b"thread-3", 0.0)
-    assert service.execute(lock_operation({"op": "release", "token": 1}), b"thread-4", 1.0) is True
+        service.execute(LOCK.make(acquire("a")), b"thread-3", 0.0)
+    assert service.execute(LOCK.make({"op": "release", "token": 1}), b"thread-4", 1.0) is True
     assert service.next_deadline() == float("-inf"), "an answer to a request is ready"
     assert answers(service.tick(1.0))[1]["token"] == 2
     assert ask(service, 2, {"op": "release", "token": 2}, 2.0) is True
     ((name, lease),) = service.take_finished()
     assert (name, lease["token"]) == (b"thread-2", 3)
-    assert service.execute(lock_operation(acquire("a", wait_ms=60_000)), b"thread-5", 2.0) is WAITS
+    assert service.execute(LOCK.make(acquire("a", wait_ms=60_000)), b"thread-5", 2.0) is WAITS
     service.withdraw(b"thread-5", 2.0)
     assert [(name, type(error)) for name, error in service.take_finished()] == [(b"thread-5", Cancelled)]
 

@@ -1,4 +1,4 @@
-"""Figures of a node for Prometheus: asked of the node when they are asked for, served on loopback."""
+"""Metrics of a node for Prometheus: read from the node at every scrape, served on loopback."""
 
 from __future__ import annotations
 
@@ -18,54 +18,54 @@ with requires_extra("serving metrics to Prometheus", "metrics"):
     from prometheus_client.registry import Collector
 
 ASK_S = 3.0
-"""How long a scrape waits for the node, in seconds."""
+"""Timeout of a scrape, in seconds."""
 STATES = ("live", "late", "draining", "dead")
 
 _SERVICE_GAUGES = {
-    "waiting": "Requests that wait in the queue.",
-    "waiting_bytes": "Bytes of the requests that wait in the queue.",
-    "held": "Requests that a break holds.",
-    "in_flight": "Requests in the hands of workers.",
+    "waiting": "Requests waiting in the queue.",
+    "waiting_bytes": "Bytes of the requests waiting in the queue.",
+    "held": "Requests held by a breakpoint.",
+    "in_flight": "Requests in flight at workers.",
 }
 _SERVICE_COUNTERS = {
-    "done": "Requests that ended.",
+    "done": "Requests completed.",
     "errors": "Requests that ended in an error.",
-    "refused": "Requests that were refused because the queue was full.",
-    "redelivered": "Requests that were given to another worker.",
+    "refused": "Requests refused because the queue was full.",
+    "redelivered": "Requests redelivered to another worker.",
 }
 _BROKER_COUNTERS = {
-    "accepted": "Requests that were taken on.",
-    "answered": "Requests that were answered.",
+    "accepted": "Requests accepted.",
+    "answered": "Requests answered.",
     "failed": "Requests that ended in an error.",
-    "refused": "Requests that were not taken on.",
+    "refused": "Requests refused.",
     "expired": "Requests that reached their deadline.",
-    "cancelled": "Requests that were taken back.",
-    "redelivered": "Requests that were given to another worker.",
-    "forwarded": "Requests that a worker passed on.",
-    "partials": "Parts of answers.",
-    "repeats": "Repeats of requests that were under way.",
-    "late_replies": "Answers of workers that had lost their request.",
+    "cancelled": "Requests cancelled by their client.",
+    "redelivered": "Requests redelivered to another worker.",
+    "forwarded": "Requests forwarded by a worker.",
+    "partials": "Partial replies.",
+    "repeats": "Repeats of requests in flight.",
+    "late_replies": "Replies from workers that had lost their request.",
     "malformed": "Messages that did not parse.",
-    "undeliverable": "Answers that could not be sent.",
+    "undeliverable": "Replies that could not be sent.",
     "bytes_in": "Bytes received.",
     "bytes_out": "Bytes sent.",
 }
 _BROKER_GAUGES = {
-    "clients": "Clients that are known.",
-    "requests": "Requests that are under way.",
-    "dead_letters": "Requests that were given up and are kept.",
+    "clients": "Known clients.",
+    "requests": "Requests in flight.",
+    "dead_letters": "Dead letters kept.",
 }
 _STORE_GAUGES = {
-    "used_bytes": "Bytes of the store's file that are in use.",
-    "map_size": "Bytes that the store's map has room for.",
+    "used_bytes": "Bytes in use in the store's file.",
+    "map_size": "Size of the store's map in bytes.",
     "readers": "Reader slots in use.",
     "oldest_snapshot_s": "Age of the oldest open snapshot in seconds.",
-    "version": "Number of the last batch.",
+    "version": "Version of the last commit.",
 }
 _STORE_COUNTERS = {
     "commits": "Commits.",
-    "batches": "Batches that were committed.",
-    "commit_seconds": "Time in commits.",
+    "batches": "Batches committed.",
+    "commit_seconds": "Seconds spent in commits.",
 }
 
 
@@ -73,21 +73,21 @@ class NodeCollector(Collector):
     """Asks a node for its status at every scrape.
 
     Args:
-        target: a directory or URL; None: DAGBOX_URL.
+        target: a directory or URL; None for DAGBOX_URL.
     """
 
     def __init__(self, target: str | None) -> None:
         self._target = target
-        self._gate = threading.Lock()
+        self._mutex = threading.Lock()
         self._db: dagbox.Database | None = None
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing ahead of time: the node is not asked at registration."""
+        """Return nothing: the node is not asked at registration."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """The figures of this moment; `dagbox_up` is 0 if the node does not answer."""
-        up = GaugeMetricFamily("dagbox_up", "Whether the node answers.")
+        """Yield the current metrics; `dagbox_up` is 0 if the node does not answer."""
+        up = GaugeMetricFamily("dagbox_up", "1 if the node answers.")
         status = self._status()
         up.add_metric([], 0.0 if status is None else 1.0)
         yield up
@@ -95,8 +95,8 @@ class NodeCollector(Collector):
             yield from metrics_of(status)
 
     def close(self) -> None:
-        """Drop the connection. Twice is once."""
-        with self._gate:
+        """Close the connection. Idempotent."""
+        with self._mutex:
             self._drop()
 
     def _drop(self) -> None:
@@ -105,7 +105,7 @@ class NodeCollector(Collector):
             db.close()
 
     def _status(self) -> dict[str, Any] | None:
-        with self._gate:
+        with self._mutex:
             try:
                 if self._db is None:
                     self._db = dagbox.connect(self._target, timeout=ASK_S)
@@ -117,7 +117,7 @@ class NodeCollector(Collector):
 
 
 def metrics_of(status: dict[str, Any]) -> Iterator[Metric]:
-    """The metrics of a status."""
+    """Yield the metrics of a status."""
     yield from _broker_metrics(status["broker"])
     yield from _service_metrics(status["services"])
     yield from _worker_metrics(status["workers"])
@@ -139,7 +139,7 @@ def _counter(name: str, about: str, labels: list[str], rows: Iterable[tuple[list
 
 
 def _broker_metrics(broker: dict[str, Any]) -> Iterator[Metric]:
-    yield _gauge("dagbox_uptime_seconds", "Since the broker started.", [], [([], broker["uptime_ms"] / 1000)])
+    yield _gauge("dagbox_uptime_seconds", "Seconds since the broker started.", [], [([], broker["uptime_ms"] / 1000)])
     for name, about in _BROKER_GAUGES.items():
         yield _gauge(f"dagbox_{name}", about, [], [([], broker[name])])
     for name, about in _BROKER_COUNTERS.items():
@@ -154,16 +154,16 @@ def _service_metrics(services: list[dict[str, Any]]) -> Iterator[Metric]:
         rows = [([each["name"]], each[name]) for each in services]
         yield _counter(f"dagbox_service_{name}", about, ["service"], rows)
     paused = [([each["name"]], float(each["paused"])) for each in services]
-    yield _gauge("dagbox_service_paused", "Whether the service is paused.", ["service"], paused)
+    yield _gauge("dagbox_service_paused", "1 if the service is paused.", ["service"], paused)
     states = [([each["name"], state], each[state]) for each in services for state in STATES]
     yield _gauge("dagbox_service_workers", "Workers of the service by state.", ["service", "state"], states)
-    for group, about in (("wait", "Time in the queue"), ("work", "Time in a worker's hands")):
+    for group, about in (("wait", "Time in the queue"), ("work", "Time at a worker")):
         rows = [
             ([each["name"], quantile], each[group][f"{name}_ms"] / 1000)
             for each in services
             for name, quantile in (("p50", "0.5"), ("p90", "0.9"), ("p99", "0.99"), ("max", "1"))
         ]
-        yield _gauge(f"dagbox_service_{group}_seconds", f"{about}, lately.", ["service", "quantile"], rows)
+        yield _gauge(f"dagbox_service_{group}_seconds", f"{about}, recently.", ["service", "quantile"], rows)
 
 
 def _worker_metrics(workers: list[dict[str, Any]]) -> Iterator[Metric]:
@@ -173,10 +173,10 @@ def _worker_metrics(workers: list[dict[str, Any]]) -> Iterator[Metric]:
         return [([each["service"], each["name"]], each[name] * scale) for each in workers]
 
     alive = [([each["service"], each["name"]], float(each["state"] in ("live", "draining"))) for each in workers]
-    yield _gauge("dagbox_worker_up", "Whether the worker is heard in time.", labels, alive)
-    yield _gauge("dagbox_worker_heard_seconds", "Since its last sign of life.", labels, rows("heard_ms", 0.001))
-    yield _gauge("dagbox_worker_in_use", "Requests it has in hand.", labels, rows("in_use"))
-    yield _gauge("dagbox_worker_credit", "Requests it may have in hand.", labels, rows("credit"))
+    yield _gauge("dagbox_worker_up", "1 if the worker's heartbeat is in time.", labels, alive)
+    yield _gauge("dagbox_worker_heard_seconds", "Seconds since its last heartbeat.", labels, rows("heard_ms", 0.001))
+    yield _gauge("dagbox_worker_in_use", "Requests in flight at the worker.", labels, rows("in_use"))
+    yield _gauge("dagbox_worker_credit", "Requests that the worker may have in flight.", labels, rows("credit"))
     yield _gauge("dagbox_worker_cpu_percent", "CPU of its process; 100 is one core.", labels, rows("cpu"))
     yield _gauge("dagbox_worker_memory_bytes", "Memory of its process.", labels, rows("rss"))
     yield _counter("dagbox_worker_done", "Requests it answered.", labels, rows("done"))
@@ -191,27 +191,27 @@ def _store_metrics(store: dict[str, Any]) -> Iterator[Metric]:
     for name, about in _STORE_COUNTERS.items():
         if isinstance(store.get(name), int | float):
             yield _counter(f"dagbox_store_{name}", about, [], [([], store[name])])
-    for name, shown in (("entries", "records"), ("bytes", "bytes")):
+    for name, unit in (("entries", "records"), ("bytes", "bytes")):
         buckets = store.get(name)
         if isinstance(buckets, dict):
             rows = [([bucket], float(value)) for bucket, value in buckets.items()]
-            yield _gauge(f"dagbox_bucket_{shown}", f"{shown.capitalize()} of each bucket.", ["bucket"], rows)
+            yield _gauge(f"dagbox_bucket_{unit}", f"{unit.capitalize()} of each bucket.", ["bucket"], rows)
 
 
 class _Quiet(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Scrapes are not logged."""
+        """Do not log scrapes."""
 
 
 @contextmanager
 def serving_metrics(target: str | None, port: int) -> Iterator[str]:
-    """Serve a node's figures at http://127.0.0.1:PORT/metrics while the block runs.
+    """Serve a node's metrics at http://127.0.0.1:PORT/metrics while the block runs.
 
     Args:
-        target: the node: a directory or URL; None: DAGBOX_URL.
-        port: 0 takes a free one.
+        target: the node: a directory or URL; None for DAGBOX_URL.
+        port: 0 for any free port.
 
-    Returns:
+    Yields:
         The URL.
 
     Raises:

@@ -6,13 +6,13 @@ Each line is one of:
     {"fact": ["depends", "a", "b"]}
     {"rule": "needs(X, Y) :- depends(X, Y)."}
 
-`data` is JSON, with the forms of `dagbox.notation.json` for what JSON has none for: {"$ref": "post/p1"},
+`data` is JSON, with the forms of `dagbox.notation.json` for values that JSON cannot express: {"$ref": "post/p1"},
 {"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}, {"$float": "nan"}, {"$map": [[1, "one"]]}, {"$ext":
-[5, "aGk="]}. `version` tells of the store that was exported; the store that imports gives versions of its own.
-A record whose `expires` is over is left out.
+[5, "aGk="]}. `version` is that of the exported store; the importing store assigns its own. A record whose `expires`
+has passed is skipped.
 
-Reading goes by batches: each is written whole or not at all, and a line that is wrong keeps its batch from
-being written.
+Lines are imported in batches: each is written whole or not at all, and an invalid line keeps its batch from being
+written.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 BATCH_LINES = 1_000
 """Lines in one batch."""
 BATCH_BYTES = 8 * 1024 * 1024
-"""Bytes of lines after which a batch ends, so that large records make no message that is refused."""
+"""Bytes of lines after which a batch ends, so that large records do not exceed the limit of a message."""
 
-MOST_S = 100 * 365 * 86_400.0
+MAX_TTL_S = 100 * 365 * 86_400.0
 """The longest that an imported record may live, in seconds."""
 
 Line = dict[str, Any]
@@ -49,7 +49,7 @@ Line = dict[str, Any]
 def exported_line(
     bucket: str, key: str, data: Any, *, version: int | None = None, expires_ms: int | None = None
 ) -> str:
-    """A record as a line, without the line break. `expires_ms` counts from 1970; 0 and None: it does not expire."""
+    """Return a record as a line, without the line break. `expires_ms` counts from 1970; 0 and None mean never."""
     line: Line = {"bucket": bucket, "key": key, "data": data}
     if version is not None:
         line["version"] = version
@@ -66,11 +66,11 @@ def _text(line: Line) -> str:
 
 
 def export_snapshot(snapshot: Snapshot, buckets: Iterable[str] | None, *, versions: bool) -> Iterator[str]:
-    """The lines of the records of one moment, with their expiry.
+    """Yield the lines of the records of a snapshot, with their expiry.
 
     Args:
-        buckets: which; None: all.
-        versions: whether to tell versions.
+        buckets: the buckets to export; None for all.
+        versions: include the versions.
 
     Raises:
         UnknownBucket: there is no bucket of that name.
@@ -83,7 +83,7 @@ def export_snapshot(snapshot: Snapshot, buckets: Iterable[str] | None, *, versio
 
 
 def export_database(db: Database, buckets: Iterable[str] | None, *, versions: bool) -> Iterator[str]:
-    """The lines of the records of a node, page by page: each page is of one moment; without expiry.
+    """Yield the lines of the records of a node, without expiry. They are read page by page, each from its own snapshot.
 
     Args, Raises: as `export_snapshot`.
     """
@@ -93,7 +93,7 @@ def export_database(db: Database, buckets: Iterable[str] | None, *, versions: bo
 
 
 def export_logic(db: Database) -> Iterator[str]:
-    """The lines of facts and rules; none if nobody serves logic."""
+    """Yield the lines of rules and facts; none if there is no logic service."""
     try:
         for rule in db.rules():
             yield _text({"rule": rule.text})
@@ -118,13 +118,13 @@ def _chosen(known: dict[str, int], buckets: Iterable[str] | None) -> list[str]:
 
 @dataclass(slots=True)
 class Imported:
-    """What an import did.
+    """The outcome of an import.
 
     Attributes:
-        records, facts, rules: how many were written.
-        expired: records left out since their time was over.
-        lines: how many lines were read.
-        broken: what was wrong with lines that were left out (`keep_going`).
+        records, facts, rules: the numbers that were written.
+        expired: the number of records that were skipped because they had expired.
+        lines: the number of lines that were read.
+        broken: the errors of lines that were skipped (`keep_going`).
     """
 
     records: int = 0
@@ -137,11 +137,11 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the lines are.
+    """The form of the lines.
 
     Args:
-        bucket: None: lines as `export` writes them; else every line is the data of a record of this bucket.
-        key: the field of the data that is the record's key; None: keys are made.
+        bucket: None for lines as `export` writes them; else every line is the data of a record of this bucket.
+        key: the field of the data that is the record's key; None to create keys.
     """
 
     bucket: str | None = None
@@ -157,21 +157,21 @@ def import_lines(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     progress: Callable[[int], None] = lambda size: None,
 ) -> Imported:
-    """Write what lines tell, in batches.
+    """Import lines in batches.
 
     Args:
-        lines: UTF-8 text, with or without line breaks; empty lines are passed over.
-        keep_going: leave lines that are wrong out, and write the others of their batch.
+        lines: UTF-8 text, with or without line breaks; empty lines are ignored.
+        keep_going: skip invalid lines, and write the others of their batch.
         now: the time that `expires` is compared with.
-        progress: told the bytes of each batch that was written.
+        progress: called with the bytes of each batch that was written.
 
     Raises:
-        BadLine: a line is wrong: nothing of its batch was written, all batches before it were.
+        BadLine: a line is invalid: nothing of its batch was written, all batches before it were.
         DagBoxError: a batch could not be written; the batches before it were.
     """
     done = Imported()
     reader = _Reader(form or Form(), now)
-    pending: list[_Write] = []
+    pending: list[tuple[int, _Write]] = []
     size, first = 0, 1
     for number, raw in enumerate(lines, 1):
         done.lines = number
@@ -186,7 +186,7 @@ def import_lines(
         if write is _EXPIRED:
             done.expired += 1
         elif write is not None:
-            pending.append(write)
+            pending.append((number, write))
         if number % BATCH_LINES == 0 or size >= BATCH_BYTES:
             _write(db, pending, done, first)
             progress(size)
@@ -198,45 +198,48 @@ def import_lines(
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """One line, checked: a write for a batch."""
+    """One validated line: a write for a batch."""
 
     kind: str
     arguments: tuple[Any, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
     def add_to(self, batch: Batch) -> None:
-        act: Callable[..., Any] = getattr(batch, self.kind)
-        act(*self.arguments, **self.options)
+        write: Callable[..., Any] = getattr(batch, self.kind)
+        write(*self.arguments, **self.options)
 
 
 _EXPIRED = _Write("expired")
 
 
-def _write(db: Database, pending: list[_Write], done: Imported, first: int) -> None:
+def _write(db: Database, pending: list[tuple[int, _Write]], done: Imported, first: int) -> None:
     if not pending:
         return
+    lines = ""
     try:
         with db.batch() as batch:
-            for write in pending:
+            for number, write in pending:
+                lines = f"line {number}"
                 write.add_to(batch)
+            lines = f"lines {first} to {done.lines}"
     except (InvalidArgument, LimitExceeded, LogicError) as error:
-        error.message = f"lines {first} to {done.lines}: {error.message}"
+        error.message = f"{lines}: {error.message}"
         raise
-    kinds = [write.kind for write in pending]
+    kinds = [write.kind for _, write in pending]
     done.records += kinds.count("put")
     done.facts += kinds.count("assert_fact")
     done.rules += kinds.count("add_rule")
 
 
 class _Reader:
-    """Makes writes of lines."""
+    """Parses lines to writes."""
 
     def __init__(self, form: Form, now: Callable[[], datetime]) -> None:
         self._form = form
         self._now = now
 
     def read(self, raw: bytes, number: int) -> _Write | None:
-        """The write of a line; None for an empty one. Raises BadLine."""
+        """Return the write of a line; None for an empty one. Raises BadLine."""
         try:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             if not text:
@@ -285,7 +288,7 @@ class _Reader:
             left = (_time(value["expires"]) - self._now()).total_seconds()
             if left <= 0:
                 return _EXPIRED
-            if left > MOST_S:
+            if left > MAX_TTL_S:
                 raise ValueError(f"its expires is more than a hundred years away: {value['expires']}")
             options["ttl"] = max(left, 0.001)
         return _Write("put", (bucket, data), options)
@@ -295,7 +298,7 @@ def _value_of(plain: Any) -> Any:
     from dagbox.notation.json import from_plain
 
     data = from_plain(plain)
-    pack(data)  # what cannot be stored, such as a number beyond 64 bits, is told with its line
+    pack(data)  # what cannot be stored, such as a number beyond 64 bits, is an error of its line
     return data
 
 

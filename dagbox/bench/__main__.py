@@ -1,4 +1,4 @@
-"""`python -m dagbox.bench`: run the benchmarks and print what they measured."""
+"""`python -m dagbox.bench`: run benchmarks and print their figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `dagbox bench`."""
+"""`dagbox bench`: run benchmarks."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ SUITES = {
     "refresh": ("dagbox.bench.dashboard", "refresh_cost"),
     "watched": ("dagbox.bench.dashboard", "watching_cost"),
 }
-"""Name -> module and function that measures it; each is imported when it is run."""
+"""Name -> the module and function that measures it, imported when it runs."""
 
 
-@click.command("bench", short_help="Measure against the peers.")
+@click.command("bench", short_help="measure speed against the peers")
 @click.argument("suites", nargs=-1, type=click.Choice(sorted(SUITES)))
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def bench_command(suites: tuple[str, ...], form: str) -> None:
-    """Measure DagBox against its peers in the same run; all SUITES if none is named.
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def bench_command(suites: tuple[str, ...], output: str) -> None:
+    """Measure DagBox against its peers in the same run; all SUITES by default.
 
     Logic has benchmarks of its own: python -m dagbox.bench.datalog and python -m dagbox.bench.logic.
 
-    The figures of one run may be compared with each other; those of two runs only if nothing else changed.
+    Compare figures within one run; those of two runs are comparable only if nothing else on the machine changed.
     """
     click.echo(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", err=True)
     for suite in suites or tuple(SUITES):
         module, function = SUITES[suite]
         for figure in getattr(import_module(module), function)():
-            _show(suite, figure, form)
+            _print(suite, figure, output)
 
 
-def _show(suite: str, figure: Figure, form: str) -> None:
-    if form == "json":
+def _print(suite: str, figure: Figure, output: str) -> None:
+    if output == "json":
         click.echo(json.dumps({"suite": suite} | figure.as_map()))
         return
     verdict = "" if figure.reached is None else f"{figure.target:>14}  {'reached' if figure.reached else 'MISSED'}"

@@ -39,7 +39,7 @@ TURNS = 5
 
 
 def embedded_get() -> list[Figure]:
-    """One get in this process, against raw py-lmdb and sqlite3."""
+    """Measure one embedded get against raw py-lmdb and sqlite3."""
     packed = pack(RECORD)
     keys = [f"key-{number:08d}" for number in range(KEYS)]
     with tempfile.TemporaryDirectory() as directory:
@@ -93,7 +93,7 @@ def _sqlite(path: Path, keys: list[str], packed: bytes) -> sqlite3.Connection:
 
 @contextmanager
 def node_processes(readers: int = 1) -> Iterator[tuple[str, str]]:
-    """A broker, readers and a writer as processes; the directory and the broker's address."""
+    """Run a broker, readers and a writer as processes; yield the directory and the broker's address."""
     with tempfile.TemporaryDirectory() as directory:
         address = f"ipc://{directory}/broker.sock"
         data = str(Path(directory) / "data")
@@ -136,7 +136,7 @@ class _Pipe:
         self._socket.connect(address)
 
     def run(self, service: str, body: bytes, count: int, window: int) -> float:
-        """Make `count` requests with `window` in flight; requests per second."""
+        """Make `count` requests with `window` in flight, and return the requests per second."""
         core, socket, now = self._core, self._socket, time.monotonic
         sent = done = 0
         began = time.perf_counter()
@@ -162,7 +162,7 @@ class _Pipe:
 
 
 def _answer(event: Any) -> None:
-    """What a client does with an answer: unpack it, and the data in it."""
+    """Do what a client does with an answer: unpack it, and the data in it."""
     value = unpack_trusted(event.body)
     if isinstance(value, dict):
         unpack_trusted(value["data"])
@@ -172,7 +172,7 @@ def _answer(event: Any) -> None:
 
 
 def broker_reads() -> list[Figure]:
-    """Gets through broker and reader, on Unix sockets: alone, pipelined, many to a message; and by the client."""
+    """Measure gets through broker and reader on Unix sockets: single, pipelined, many keys to a message."""
     with node_processes() as (_, address):
         with dagbox.connect(address) as db:
             keys = [f"key-{number:08d}" for number in range(1000)]
@@ -224,7 +224,7 @@ async def _async_gets(address: str, keys: list[str]) -> float:
 
 
 def durable_puts() -> list[Figure]:
-    """Durable puts through broker and writer: one at a time, 64 in flight as messages of their own."""
+    """Measure durable puts through broker and writer: one at a time, and 64 messages in flight."""
     with node_processes() as (_, address):
         pipe = _Pipe(address)
         body = pack({"bucket": "user", "data": pack(RECORD)})
@@ -259,7 +259,7 @@ async def _async_puts(address: str, tasks: int, each: int) -> float:
 
 
 def start_time() -> list[Figure]:
-    """How long `dagbox --help` takes, as a whole process."""
+    """Measure the time of a whole `dagbox --help` process."""
 
     def once() -> float:
         began = time.perf_counter()
@@ -267,6 +267,3 @@ def start_time() -> list[Figure]:
         return time.perf_counter() - began
 
     return [at_most("dagbox --help", median_of_turns(7, once)[0], "s", 0.25)]
-
-
-SUITES = {"embedded": embedded_get, "broker": broker_reads, "puts": durable_puts, "start": start_time}

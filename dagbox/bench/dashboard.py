@@ -1,10 +1,10 @@
-"""The dashboard's own cost, and what being watched costs a node.
+"""The cost of a refresh of the dashboard, and of being watched for a node.
 
-refresh    one poll of 200 workers and 50 services taken in and drawn at 200x60, all tables and graphs: CPU time of
-           this process, which runs nothing else
-watched    reads through the broker, a request each, 64 in flight, while a dashboard of a process of its own polls every
-           second and while it is stopped, in turns; the share that is left goes by the CPU time that the node's
-           processes take for a read: on a machine with other work the throughput alone tells more of that work
+refresh    CPU time of this process for one poll of 200 workers and 50 services, drawn at 200x60 with all tables and
+           graphs; the process does nothing else
+watched    reads through the broker, one to a request, 64 in flight, in turns while a dashboard in a process of its own
+           polls every second and while it is stopped. The share that is left is computed from the CPU time that the
+           node's processes take for a read: throughput would reflect the machine's other work
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ IN_FLIGHT = 64
 
 
 def refresh_cost() -> list[Figure]:
-    """What one refresh costs at the size of a large node."""
+    """Measure the cost of one refresh for a large node."""
     times = asyncio.run(_refreshes())
     return [
         at_most(f"refresh, {WORKERS} workers, {SERVICES} services: CPU", statistics.median(times) * 1e3, "ms", 50),
@@ -47,7 +47,7 @@ def refresh_cost() -> list[Figure]:
 
 
 def watching_cost() -> list[Figure]:
-    """What being watched takes away from a node's throughput."""
+    """Measure how much of a node's throughput being watched takes."""
     with node_processes() as (_, address):
         command = [sys.executable, "-m", "dagbox.bench.dashboard", address]
         watcher = subprocess.Popen(command, stdout=subprocess.PIPE)
@@ -83,7 +83,7 @@ def watching_cost() -> list[Figure]:
 def _reads(
     address: str, node: list[psutil.Process], watcher: subprocess.Popen[bytes], sign: signal.Signals
 ) -> tuple[float, float]:
-    """Reads per second, and the node's CPU time for each in microseconds, while the watcher runs or is stopped."""
+    """Return reads per second, and the node's CPU time for each in us, while the watcher runs or is stopped."""
     os.kill(watcher.pid, sign)
     before = _cpu_s(node)
     rate = asyncio.run(_read(address))
@@ -111,7 +111,7 @@ async def _read(address: str) -> float:
 
 
 class _Polls:
-    """A source that has nothing: the polls come by message."""
+    """A source without polls: these come by message."""
 
     name = "bench"
     live = True
@@ -141,7 +141,7 @@ async def _refreshes() -> list[float]:
 
 
 def large_poll(second: int) -> Map:
-    """A poll of a large node in which every row changes."""
+    """Return a poll of a large node in which every row changes."""
     times = {"count": 9, "mean_ms": 1.0, "p50_ms": 1.0 + second, "p90_ms": 2.0, "p99_ms": 3.0 + second, "max_ms": 9.0}
     services = [
         {

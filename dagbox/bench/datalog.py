@@ -1,7 +1,7 @@
 """Datalog against its peers: `python -m dagbox.bench.datalog [--quick]`.
 
-Everything runs in one process, one after the other, on the same facts, so that the ratios mean something on
-a machine that is shared. Peers that are not installed are left out and named.
+Everything runs in one process, one after the other, on the same facts, so that the ratios are meaningful on a shared
+machine. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Pairs = set[tuple[str, str]]
 
 
 @dataclass(slots=True)
-class Figure:
-    """One line of the table: what was measured, by what, in seconds, and how many answers there were."""
+class Timing:
+    """One line of the table: task, engine, seconds, and the number of answers."""
 
     task: str
     engine: str
@@ -41,8 +41,8 @@ class Figure:
     note: str = ""
 
 
-def timed(task: str, engine: str, work: Callable[[], int], repeat: int = 1, note: str = "") -> Figure:
-    """Run it; the median time of `repeat` runs."""
+def timed(task: str, engine: str, work: Callable[[], int], repeat: int = 1, note: str = "") -> Timing:
+    """Run `work` `repeat` times, and return the median time."""
     times = []
     answers = 0
     gc.collect()
@@ -50,11 +50,11 @@ def timed(task: str, engine: str, work: Callable[[], int], repeat: int = 1, note
         start = time.perf_counter()
         answers = work()
         times.append(time.perf_counter() - start)
-    return Figure(task, engine, statistics.median(times), answers, note)
+    return Timing(task, engine, statistics.median(times), answers, note)
 
 
 def random_graph(nodes: int, edges: int, seed: int) -> Pairs:
-    """Different edges between nodes with text names."""
+    """Return distinct random edges between nodes with text names."""
     chance = random.Random(seed)
     made: Pairs = set()
     while len(made) < edges:
@@ -63,7 +63,7 @@ def random_graph(nodes: int, edges: int, seed: int) -> Pairs:
 
 
 def forest(children: int, depth: int) -> Pairs:
-    """A tree as (child, parent): every node has as many children."""
+    """Return a tree as pairs (child, parent); every node has the same number of children."""
     made: Pairs = set()
     level = ["root"]
     for _ in range(depth):
@@ -74,7 +74,7 @@ def forest(children: int, depth: int) -> Pairs:
 
 
 def plain_loop(edges: Pairs) -> set[tuple[str, str]]:
-    """Semi-naive closure as one writes it by hand: tuples in a set."""
+    """Compute the closure with a hand-written semi-naive loop over tuples in a set."""
     after: dict[str, list[str]] = {}
     for source, target in edges:
         after.setdefault(target, []).append(source)
@@ -93,7 +93,7 @@ def plain_loop(edges: Pairs) -> set[tuple[str, str]]:
 
 
 def sqlite_of(edges: Iterable[tuple[str, str]]) -> sqlite3.Connection:
-    """A database in memory with the edges, indexed both ways."""
+    """Return a database in memory with the edges, indexed both ways."""
     db = sqlite3.connect(":memory:")
     db.execute("create table edge (a text, b text, primary key (a, b)) without rowid")
     db.executemany("insert into edge values (?, ?)", edges)
@@ -108,7 +108,7 @@ _SQL_ONE = """with recursive path(b) as (select b from edge where a = ? union
 
 
 def cozo_of(edges: Pairs) -> Any:
-    """A Cozo database in memory with the edges; None if it is not installed."""
+    """Return a Cozo database in memory with the edges; None if Cozo is not installed."""
     try:
         from pycozo.client import Client
     except ImportError:
@@ -122,8 +122,8 @@ _COZO = "path[x, y] := *edge[x, y] path[x, y] := *edge[x, z], path[z, y] "
 _COZO_LEFT = "path[y] := *edge[$one, y] path[y] := path[z], *edge[z, y] "
 
 
-def closure(edges: Pairs, peers: bool) -> list[Figure]:
-    """The whole closure, every answer taken out as a tuple (for Cozo: as a list, its own form)."""
+def closure(edges: Pairs, peers: bool) -> list[Timing]:
+    """Time the whole closure with every answer as a tuple (in Cozo as a list)."""
     facts = MemoryFacts({"edge": edges})
     made = []
     for name, rules in (("right-linear", CLOSURE), ("left-linear", LEFT)):
@@ -153,8 +153,8 @@ def closure(edges: Pairs, peers: bool) -> list[Figure]:
     return made
 
 
-def acyclic(edges: Pairs) -> list[Figure]:
-    """The closure of a graph whose edges all rise: no node shares its set with another."""
+def acyclic(edges: Pairs) -> list[Timing]:
+    """Time the closure of an acyclic graph: no two nodes share a set."""
     rising = {(min(edge), max(edge)) for edge in edges if edge[0] != edge[1]}
     facts = MemoryFacts({"edge": rising})
 
@@ -165,8 +165,8 @@ def acyclic(edges: Pairs) -> list[Figure]:
     return [timed(task, "dagbox", take, 3), timed(task, "plain loop", lambda: len(plain_loop(rising)), 3)]
 
 
-def one_node(edges: Pairs, unrelated: int, peers: bool) -> list[Figure]:
-    """What one node reaches; and the same beside many facts that have nothing to do with it."""
+def one_node(edges: Pairs, unrelated: int, peers: bool) -> list[Timing]:
+    """Time what one node reaches, alone and among many unrelated facts."""
     start = max(sorted({a for a, _ in edges}), key=lambda node: sum(a == node for a, _ in edges))
     facts = MemoryFacts({"edge": edges})
     engine = Engine(Program.parse(CLOSURE))
@@ -185,7 +185,7 @@ def one_node(edges: Pairs, unrelated: int, peers: bool) -> list[Figure]:
         facts.add("other", chance.randrange(10**9), chance.randrange(10**6))
         facts.add("edge", f"u{chance.randrange(10**6)}", f"w{chance.randrange(10**6)}")
     ask()
-    note = f"beside {unrelated:,} unrelated edges and as many other facts"
+    note = f"among {unrelated:,} unrelated edges and as many other facts"
     made.append(timed("one node reaches", "dagbox", ask, 21, note))
     if peers:
         db = sqlite_of(edges)
@@ -203,8 +203,8 @@ def one_node(edges: Pairs, unrelated: int, peers: bool) -> list[Figure]:
     return made
 
 
-def generation(peers: bool) -> list[Figure]:
-    """Same generation on a tree: all pairs, and one person's."""
+def generation(peers: bool) -> list[Timing]:
+    """Time the same-generation program on a tree: all pairs, and those of one leaf."""
     up = forest(4, 5)
     facts = MemoryFacts({"up": up})
     engine = Engine(Program.parse(GENERATION))
@@ -223,8 +223,8 @@ def generation(peers: bool) -> list[Figure]:
     return made
 
 
-def three_way(size: int, peers: bool) -> list[Figure]:
-    """Triangles over three relations."""
+def three_way(size: int, peers: bool) -> list[Timing]:
+    """Time finding triangles over three relations."""
     tables = {name: random_graph(size // 10, size, SEED + n) for n, name in enumerate("rst")}
     facts = MemoryFacts(tables)
     engine = Engine(Program())
@@ -240,8 +240,8 @@ def three_way(size: int, peers: bool) -> list[Figure]:
     return made
 
 
-def bound_argument(size: int) -> list[Figure]:
-    """A lookup by one argument among many stored facts, with the key given as a parameter."""
+def bound_argument(size: int) -> list[Timing]:
+    """Time a lookup by one argument among many stored facts, with the key as a parameter."""
     facts = MemoryFacts({"comment_of": ((f"c{i}", f"p{i // 5}") for i in range(size))})
     engine = Engine(Program.parse("about(P, C) :- comment_of(C, P)."))
     made = []
@@ -262,7 +262,7 @@ def bound_argument(size: int) -> list[Figure]:
 
 
 def memory(edges: Pairs) -> dict[str, float]:
-    """Bytes for each derived fact: of a shared closure, and of a table that shares nothing."""
+    """Return the bytes for each derived fact: of a closure with shared sets, and of tables without."""
     found = {}
     facts = MemoryFacts({"edge": edges, "up": forest(4, 5)})
     for name, rules, goal in (
@@ -281,8 +281,8 @@ def memory(edges: Pairs) -> dict[str, float]:
     return found
 
 
-def show(figures: list[Figure], bytes_each: dict[str, float]) -> str:
-    """The figures as a table: time, answers, and how many times the time of the first line of the task."""
+def show(figures: list[Timing], bytes_each: dict[str, float]) -> str:
+    """Return the timings as a table: time, answers, and the ratio to the first line of the task."""
     lines = [f"{'task':30} {'engine':11} {'time':>12} {'answers':>11} {'times':>8}  note"]
     first: dict[str, float] = {}
     for one in figures:
@@ -296,7 +296,7 @@ def show(figures: list[Figure], bytes_each: dict[str, float]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print."""
+    """Run the benchmark and print its timings."""
     parser = argparse.ArgumentParser(prog="python -m dagbox.bench.datalog", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the size, without peers")
     parser.add_argument("--format", choices=["table", "json"], default="table")

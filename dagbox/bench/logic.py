@@ -1,9 +1,8 @@
 """Logic on the store, end to end: `python -m dagbox.bench.logic [--quick]`.
 
-load       facts asserted in batches, and declared from records that are there
+load       facts asserted in batches, and derived from existing records
 stored     a query by a bound argument, and what one node reaches, over facts in LMDB: in the engine, on a snapshot
-unrelated  what one node reaches again, beside a million facts that have nothing to do with it, of its predicate
-           and of another
+unrelated  what one node reaches, among a million unrelated facts of its predicate and of another
 client     the same through an embedded database, with and without the records
 relations  a nested read of 1,000 records with a query relation, against one query for each
 size       bytes on disk for each stored fact
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import dagbox
-from dagbox.bench.datalog import CLOSURE, EDGES, NODES, SEED, Figure, random_graph, timed
+from dagbox.bench.datalog import CLOSURE, EDGES, NODES, SEED, Timing, random_graph, timed
 from dagbox.datalog import Engine, MemoryFacts, Program
 from dagbox.protocol.values import pack
 from dagbox.store.base import AddRule, AssertFact, Batch, Operation, Put, Store
@@ -42,15 +41,15 @@ def write(store: Store, operations: Iterable[Operation]) -> None:
         store.apply([Batch(batch)])
 
 
-def took(task: str, count: int, work: Callable[[], Any], note: str = "") -> Figure:
-    """How long something takes for each of `count` things."""
+def timed_each(task: str, count: int, work: Callable[[], Any], note: str = "") -> Timing:
+    """Run `work`, and return its time for each of `count` things."""
     start = time.perf_counter()
     work()
-    return Figure(task, "dagbox", (time.perf_counter() - start) / count, count, note)
+    return Timing(task, "dagbox", (time.perf_counter() - start) / count, count, note)
 
 
 def asker(store: Store, rules: str, goal: str, **params: str) -> Callable[[], int]:
-    """Asks a goal on a new snapshot each time; gives the number of answers."""
+    """Return a function that queries a goal on a new snapshot and returns the number of answers."""
     engine = Engine(Program.parse(rules))
 
     def ask() -> int:
@@ -61,8 +60,8 @@ def asker(store: Store, rules: str, goal: str, **params: str) -> Callable[[], in
     return ask
 
 
-def stored(store: Store, size: int) -> list[Figure]:
-    """Queries over facts in LMDB, and beside unrelated ones."""
+def stored(store: Store, size: int) -> list[Timing]:
+    """Time queries over facts in LMDB, alone and among unrelated ones."""
     chance = random.Random(SEED)
     edges = sorted(random_graph(NODES, EDGES, SEED))
     write(store, [AssertFact("edge", edge) for edge in edges])
@@ -74,8 +73,8 @@ def stored(store: Store, size: int) -> list[Figure]:
     comments = ((f"c{number}", f"p{number // 5}") for number in range(size))
     facts = chain((AssertFact("edge", pair) for pair in others), (AssertFact("comment_of", pair) for pair in comments))
     count = size // 2 + size
-    made.append(took("assert a fact", count, lambda: write(store, facts), f"in batches of {BATCH:,}"))
-    made += beside(edges, f"path({node}, X)", reach, f"beside {count:,} unrelated facts")
+    made.append(timed_each("assert a fact", count, lambda: write(store, facts), f"in batches of {BATCH:,}"))
+    made += among_unrelated(edges, f"path({node}, X)", reach, f"among {count:,} unrelated facts")
     for goal in ("comment_of(X, $key)", "comment_of($key, X)"):
         key = "p777" if goal.startswith("comment_of(X") else "c777"
         made.append(timed("bound argument", "in LMDB", asker(store, "", goal, key=key), 101, f"{goal}, {size:,} facts"))
@@ -93,8 +92,8 @@ def stored(store: Store, size: int) -> list[Figure]:
     return made
 
 
-def beside(edges: Sequence[tuple[str, str]], goal: str, reach: Callable[[], int], note: str) -> list[Figure]:
-    """A query in a store that has only what it needs, and in a full one, in turns: other work disturbs both alike."""
+def among_unrelated(edges: Sequence[tuple[str, str]], goal: str, reach: Callable[[], int], note: str) -> list[Timing]:
+    """Time a query in a store that has only its facts and in a full one, in turns: other work affects both alike."""
     with tempfile.TemporaryDirectory() as directory:
         alone = LmdbStore(Path(directory) / "alone", durability="process")
         write(alone, [AssertFact("edge", edge) for edge in edges])
@@ -102,25 +101,25 @@ def beside(edges: Sequence[tuple[str, str]], goal: str, reach: Callable[[], int]
         turns = [(timed("", "", ask), timed("", "", reach)) for _ in range(41)]
         alone.close()
     made = []
-    for column, told in ((0, "alone in the store"), (1, note)):
+    for column, what in ((0, "alone in the store"), (1, note)):
         seconds = statistics.median(turn[column].seconds for turn in turns)
-        made.append(Figure("one node reaches", "in LMDB", seconds, turns[0][column].answers, told))
+        made.append(Timing("one node reaches", "in LMDB", seconds, turns[0][column].answers, what))
     return made
 
 
-def derived(store: Store, size: int) -> list[Figure]:
-    """A declaration over records that are there, and what it adds to a put."""
+def derived(store: Store, size: int) -> list[Timing]:
+    """Time a declaration over existing records, and what it adds to a put."""
     records = [Put("comment", f"c{number}", pack({"post": f"p{number // 5}"})) for number in range(size)]
-    made = [took("put a record", size, lambda: write(store, records), "no declaration")]
+    made = [timed_each("put a record", size, lambda: write(store, records), "no declaration")]
     rule = AddRule("derive of(key, data.post) from comment.")
-    made.append(took("derive from a record", size, lambda: store.apply([Batch([rule])]), "built in one commit"))
+    made.append(timed_each("derive from a record", size, lambda: store.apply([Batch([rule])]), "built in one commit"))
     again = [Put("comment", f"c{number}", pack({"post": f"p{number}"})) for number in range(size)]
-    made.append(took("put a record", size, lambda: write(store, again), "with a declaration, its fact changed"))
+    made.append(timed_each("put a record", size, lambda: write(store, again), "with a declaration, its fact changed"))
     return made
 
 
-def client(directory: str, size: int) -> list[Figure]:
-    """Calls of a program, embedded."""
+def client(directory: str, size: int) -> list[Timing]:
+    """Time calls of an embedded program."""
     with dagbox.open(directory, durability="process") as db:
         with db.batch() as batch:
             for number in range(1000):
@@ -146,8 +145,8 @@ def client(directory: str, size: int) -> list[Figure]:
         ]
 
 
-def measure(size: int) -> tuple[list[Figure], dict[str, float]]:
-    """All figures, and bytes on disk for each fact."""
+def measure(size: int) -> tuple[list[Timing], dict[str, float]]:
+    """Return all timings, and the bytes on disk for each fact."""
     with tempfile.TemporaryDirectory() as directory:
         store = LmdbStore(Path(directory) / "facts", durability="process", map_size=1 << 30)
         figures = stored(store, size)
@@ -161,8 +160,8 @@ def measure(size: int) -> tuple[list[Figure], dict[str, float]]:
     return figures, {"stored fact of two short texts": used}
 
 
-def show(figures: list[Figure], sizes: dict[str, float]) -> str:
-    """The figures as a table."""
+def show(figures: list[Timing], sizes: dict[str, float]) -> str:
+    """Return the timings as a table."""
     lines = [f"{'task':28} {'where':11} {'time':>13} {'answers':>11}  note"]
     for one in figures:
         lines.append(f"{one.task:28} {one.engine:11} {one.seconds * 1000:>10,.4f} ms {one.answers:>11,}  {one.note}")
@@ -171,7 +170,7 @@ def show(figures: list[Figure], sizes: dict[str, float]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print."""
+    """Run the benchmark and print its timings."""
     parser = argparse.ArgumentParser(prog="python -m dagbox.bench.logic", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the size")
     parser.add_argument("--format", choices=["table", "json"], default="table")

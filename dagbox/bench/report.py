@@ -1,4 +1,4 @@
-"""What a benchmark measured, and how it stands to what it must reach."""
+"""Measured figures and their targets."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Figure:
         name: what was measured.
         value: the figure, in `unit`.
         unit: us, ms, s, per s, x.
-        target: what it must reach, as shown; empty: none.
-        reached: whether it does; None without a target.
+        target: the target as text; empty for none.
+        reached: whether the value reaches the target; None without one.
     """
 
     name: str
@@ -28,22 +28,22 @@ class Figure:
     reached: bool | None = None
 
     def as_map(self) -> dict[str, Any]:
-        """The figure as a plain map."""
+        """Return the figure as a plain map."""
         return asdict(self)
 
 
 def at_most(name: str, value: float, unit: str, most: float) -> Figure:
-    """A figure that must not pass `most`."""
+    """Return a figure that must not exceed `most`."""
     return Figure(name, value, unit, f"<= {most:g}", value <= most)
 
 
 def at_least(name: str, value: float, unit: str, least: float) -> Figure:
-    """A figure that must reach `least`."""
+    """Return a figure that must reach `least`."""
     return Figure(name, value, unit, f">= {least:,g}", value >= least)
 
 
 def median_of_turns(turns: int, *measures: Callable[[], float]) -> list[float]:
-    """The median of each measure, all taken in turns, so that a change of the machine's speed hits all alike."""
+    """Return the median of each measure, taken in turns so that a change of the machine's speed affects all alike."""
     taken: list[list[float]] = [[] for _ in measures]
     for _ in range(turns):
         for values, measure in zip(taken, measures, strict=True):
@@ -52,7 +52,7 @@ def median_of_turns(turns: int, *measures: Callable[[], float]) -> list[float]:
 
 
 def each_us(function: Callable[[], object], count: int) -> float:
-    """How long one call takes, in microseconds, over `count` calls."""
+    """Return the mean time of a call over `count` calls, in microseconds."""
     turns = range(count)
     began = time.perf_counter()
     for _ in turns:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -18,8 +18,11 @@ from dagbox.config.target import holds_store, is_address, node_runs
 from dagbox.errors import BadLine, CannotConnect, StoreUnavailable
 from dagbox.text.amounts import format_size, plural
 
+if TYPE_CHECKING:
+    from dagbox.transfer import Imported
+
 MAX_BROKEN_LINES = 20
-"""How many broken lines `import --keep-going` reports one by one."""
+"""Number of broken lines that `import --keep-going` reports one by one."""
 
 
 @contextmanager
@@ -99,9 +102,18 @@ def import_file(
     if output == "json":
         print_json(figures)
     else:
-        others = [f"{count:,} {name}" for name, count in figures.items() if count and name != "records"]
-        click.echo(", ".join([plural(done.records, "record"), *others]))
+        click.echo(", ".join(_amounts(done)))
     return 1 if done.broken else 0
+
+
+def _amounts(done: Imported) -> Iterator[str]:
+    yield plural(done.records, "record")
+    for count, noun in ((done.facts, "fact"), (done.rules, "rule")):
+        if count:
+            yield plural(count, noun)
+    for count, state in ((done.expired, "expired"), (len(done.broken), "broken")):
+        if count:
+            yield f"{count:,} {state}"
 
 
 def _report_broken(broken: list[BadLine]) -> None:

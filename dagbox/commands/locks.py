@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 KEYS_VARIABLE = "DAGBOX_LOCK_KEYS"
 LONGEST_WAIT_S = 86_400.0
-"""How long `dagbox lock` waits without --wait; the lock service waits no longer."""
+"""Wait of `dagbox lock` without --wait, in seconds: the longest that the lock service allows."""
 GRACE_S = 5.0
 """Seconds from SIGTERM to SIGKILL for a command that lost its lock."""
 NOT_FOUND, NOT_EXECUTABLE = 127, 126

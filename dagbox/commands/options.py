@@ -1,4 +1,4 @@
-"""What subcommands have in common: their target, the database they open, and the types of their arguments."""
+"""Options that subcommands share: their target, the database they open, the types of their arguments."""
 
 from __future__ import annotations
 

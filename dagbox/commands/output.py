@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON Lines for programs.
+"""The output of commands: tables for people, JSON Lines for programs.
 
 Rules:
 

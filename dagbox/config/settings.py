@@ -1,11 +1,11 @@
 """Settings of the command line: defaults < dagbox.toml < DAGBOX_* environment < flags.
 
-    at = "data"              # where commands go if they are not told: a directory or an address   DAGBOX_URL
+    at = "data"              # the default target of commands: a directory or an address            DAGBOX_URL
     format = "table"         # or "json"                                                           DAGBOX_FORMAT
-    timeout = 30             # how long a command waits for an answer, in seconds                   DAGBOX_TIMEOUT
+    timeout = 30             # seconds that a command waits for an answer                           DAGBOX_TIMEOUT
     readers = 2              # reader processes of `dagbox up`                                      DAGBOX_READERS
     logic = 1                # logic processes of `dagbox up`                                       DAGBOX_LOGIC
-    listen = []              # more addresses to listen on, such as "tcp://127.0.0.1:7000"          DAGBOX_LISTEN
+    listen = []              # further addresses to listen on, such as "tcp://127.0.0.1:7000"       DAGBOX_LISTEN
     durability = "full"      # or "process"                                                         DAGBOX_DURABILITY
 
 The file is `dagbox.toml` in the current directory, or the one that DAGBOX_CONFIG names.
@@ -32,7 +32,7 @@ MOST_WORKERS = 256
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the command line goes by; see the module for what each means."""
+    """The settings of the command line; the module's docstring explains each."""
 
     at: str = "data"
     format: str = "table"
@@ -44,11 +44,11 @@ class Settings:
 
 
 def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
-    """The settings of file and environment.
+    """Read the settings from file and environment.
 
     Args:
-        environment: the process's if None.
-        directory: where `dagbox.toml` may be; the current directory if None.
+        environment: None for the environment of the process.
+        directory: where to look for `dagbox.toml`; None for the current directory.
 
     Raises:
         UnknownSetting: the file has a key that is no setting.
@@ -81,7 +81,7 @@ def _from_file(named: str | None, directory: Path | None) -> dict[str, Any]:
 
 
 def _from_text(name: str, text: str, source: str) -> Any:
-    """The value of an environment variable, in the type that its setting has in the file."""
+    """Convert the text of an environment variable to the type that its setting has in the file."""
     kind = {field.name: field.type for field in fields(Settings)}[name]
     try:
         if kind == "int":
@@ -138,4 +138,4 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "durability": _one_of(*DURABILITIES),
 }
 VARIABLES = {name: "DAGBOX_URL" if name == "at" else f"DAGBOX_{name.upper()}" for name in _CHECKS}
-"""Setting -> the environment variable that gives it."""
+"""Setting -> its environment variable."""

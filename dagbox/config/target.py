@@ -32,7 +32,7 @@ _OWN_FILES = frozenset(
         "keys",
     )
 )
-"""What DagBox itself may have put into a directory before there was a store in it."""
+"""Files that DagBox itself may have put into a directory before there is a store in it."""
 
 
 def is_address(target: str) -> bool:

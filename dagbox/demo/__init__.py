@@ -1,1 +1,1 @@
-"""The demo: a node on real data, the Python distributions installed on this machine, with gentle traffic."""
+"""A node on real data, the Python distributions installed on this machine, with gentle traffic."""

@@ -43,7 +43,7 @@ class Requirement(NamedTuple):
 
 @dataclass(slots=True)
 class Distribution:
-    """What is told of one distribution. `modules` is name -> number of files."""
+    """The metadata of one distribution. `modules` maps names to their number of files."""
 
     name: str
     version: str
@@ -56,12 +56,12 @@ class Distribution:
 
 
 def normalized(name: str) -> str:
-    """A project's name in the one form that all its spellings share: `Ruamel.Yaml` is `ruamel-yaml`."""
+    """Return a project's normalized name: `Ruamel.Yaml` is `ruamel-yaml`."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def parse_requirement(text: str) -> Requirement | None:
-    """A line of Requires-Dist; None if it is not one."""
+    """Parse a line of Requires-Dist; return None if it is not one."""
     match = _REQUIREMENT.fullmatch(text)
     if match is None:
         return None
@@ -71,7 +71,7 @@ def parse_requirement(text: str) -> Requirement | None:
 
 
 def authors_of(names: str, addresses: str) -> list[str]:
-    """The names in the fields Author and Author-email, once each; addresses without a name are left out."""
+    """Return the names in the fields Author and Author-email, each once; addresses without a name are left out."""
     found: dict[str, None] = {}
     for text in (names, addresses):
         for part in text.split(","):
@@ -83,7 +83,7 @@ def authors_of(names: str, addresses: str) -> list[str]:
 
 
 def installed() -> Iterator[Distribution]:
-    """The distributions on this interpreter's path, by name; of several of one name the first, which imports find."""
+    """Yield the distributions on this interpreter's path by name; of several with one name the first on the path."""
     seen: dict[str, metadata.Distribution] = {}
     for found in metadata.distributions():
         name = found.metadata["Name"]
@@ -94,19 +94,19 @@ def installed() -> Iterator[Distribution]:
 
 
 def _read(name: str, found: metadata.Distribution) -> Distribution:
-    def about(field: str) -> str:
+    def metadata_of(field: str) -> str:
         return next(iter(found.metadata.get_all(field) or ()), "")
 
     parsed = [parse_requirement(line) for line in (found.requires or [])[:MAX_REQUIREMENTS]]
     return Distribution(
         name,
         found.version,
-        about("Summary"),
-        about("Requires-Python"),
-        (about("License-Expression") or about("License")).strip().partition("\n")[0][:60],
+        metadata_of("Summary"),
+        metadata_of("Requires-Python"),
+        (metadata_of("License-Expression") or metadata_of("License")).strip().partition("\n")[0][:60],
         [requirement for requirement in parsed if requirement is not None],
         _modules(found.files or ()),
-        authors_of(about("Author"), about("Author-email")),
+        authors_of(metadata_of("Author"), metadata_of("Author-email")),
     )
 
 
@@ -121,7 +121,7 @@ def _modules(files: Iterable[metadata.PackagePath]) -> dict[str, int]:
 
 
 def to_records(distributions: Iterable[Distribution]) -> Records:
-    """The records of distributions, by ref."""
+    """Return the records of distributions, by ref."""
     records: Records = {}
     written: dict[str, list[Ref]] = {}
     names: dict[str, str] = {}

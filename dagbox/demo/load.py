@@ -1,4 +1,4 @@
-"""Bringing a database up to date with records: what is new or changed is written, what is gone is deleted."""
+"""Synchronize a database with records: write new and changed ones, delete those that are gone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ RULES = (
     "needs(X, Y) :- depends(X, Y).",
     "needs(X, Z) :- depends(X, Y), needs(Y, Z).",
 )
-"""What the demo knows: facts that follow from the packages, and what a package needs in the end."""
+"""Facts derived from the packages, and the transitive requirements of a package."""
 BATCH = 500
 """Writes in one batch."""
 
 
 class Loaded(NamedTuple):
-    """What a load did: records written anew, changed, deleted, left as they were."""
+    """The outcome of a load: the numbers of records created, changed, deleted, and left as they were."""
 
     new: int
     changed: int
@@ -32,11 +32,11 @@ class Loaded(NamedTuple):
 
 
 def load(db: Database, records: Records, buckets: Iterable[str]) -> Loaded:
-    """Make the buckets hold these records and no others; loading again what is there writes nothing."""
-    there = db.buckets()
+    """Make the buckets hold exactly these records; loading the same records again writes nothing."""
+    existing = db.buckets()
     stored: dict[Ref, Any] = {}
     for bucket in buckets:
-        if bucket in there:
+        if bucket in existing:
             stored |= {record.ref: record.data for record in db.scan(bucket)}
     new = [ref for ref in records if ref not in stored]
     changed = [ref for ref, data in records.items() if ref in stored and stored[ref] != data]
@@ -53,11 +53,11 @@ def load(db: Database, records: Records, buckets: Iterable[str]) -> Loaded:
 
 
 def load_rules(db: Database) -> None:
-    """Have the database know the rules; those that are there stay."""
+    """Add the rules; rules that exist already stay."""
     with db.batch() as batch:
         for rule in RULES:
             batch.add_rule(rule)
 
 
 def _parts(refs: Sequence[Ref]) -> Iterable[Sequence[Ref]]:
-    return (refs[at : at + BATCH] for at in range(0, len(refs), BATCH))
+    return (refs[start : start + BATCH] for start in range(0, len(refs), BATCH))

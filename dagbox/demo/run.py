@@ -1,4 +1,4 @@
-"""The demo as a whole: a node, its data, its traffic, and what to type next."""
+"""The demo: a node, its data, its traffic, and suggestions of what to type next."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ from dagbox.demo.load import load, load_rules
 from dagbox.demo.traffic import Traffic
 from dagbox.errors import DagBoxError
 from dagbox.runtime.node import Node, NodeSettings
+from dagbox.text.amounts import plural
+from dagbox.text.durations import format_duration
 
 if TYPE_CHECKING:
     from dagbox.demo.distributions import Records
 
 TIMEOUT_S = 3.0
-"""How long the demo's own calls wait for their answer: no longer than stopping may take."""
+"""Timeout of the demo's own calls, in seconds: no longer than stopping may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
-    """What the demo does besides running a node.
+    """The settings of the demo, besides those of its node.
 
     Attributes:
-        rate: acts of traffic a second; 0 is none.
+        rate: requests of traffic per second; 0 for none.
         for_s: how long it runs, in seconds; None: until it is stopped.
-        seed: what the traffic's choices come from.
+        seed: the seed of the traffic's random choices.
     """
 
     rate: float = 40.0
@@ -48,9 +50,9 @@ class Demo:
     """A node with the demo's data and traffic.
 
     Args:
-        directory: where the data is; created if need be.
-        say: told each line that people are to read.
-        on_terminal: called on a thread of its own once the data is there, with the event that says when to return.
+        directory: the directory of the data; created if it does not exist.
+        say: called with each line for people.
+        on_terminal: called on a thread of its own once the data is loaded, with the event that says when to return.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Demo:
         self.counts: Counter[str] = Counter()
 
     def run(self) -> int:
-        """Run until SIGINT, SIGTERM or the end of its time; the exit status (0).
+        """Run until SIGINT, SIGTERM or the end of its time, and return the exit status (0).
 
         Raises:
             DagBoxError: the data could not be loaded.
@@ -91,12 +93,12 @@ class Demo:
         return status
 
     def stop(self) -> None:
-        """Have `run` end; from any thread or a signal handler."""
+        """Stop `run`, from any thread or a signal handler."""
         self._stopping.set()
         self._node.stop()
 
     def _serve(self) -> None:
-        """Load, tell, make traffic; on a thread of its own while the node runs."""
+        """Load the data, print the suggestions, make traffic; on a thread of its own while the node runs."""
         try:
             keys = self._load()
             rate, seed = self._settings.rate, self._settings.seed
@@ -109,39 +111,39 @@ class Demo:
             if self._settings.rate:
                 self._say(f"traffic: {_counted(self.counts)}")
         except DagBoxError:
-            # A node that is told to end while the data is loaded gives errors that nobody needs to see.
+            # A node that is stopped while the data is loaded causes errors that mean nothing.
             if not self._stopping.is_set():
                 raise
         finally:
             self._node.stop()
 
     def _wait(self) -> None:
-        """Wait for the end, with whatever else is to be done on the terminal meanwhile."""
+        """Wait for the end, while `on_terminal` runs."""
         if self._on_terminal is None:
             self._stopping.wait(self._settings.for_s)
             return
-        self._say("Enter opens the dashboard, Ctrl-C ends the demo.")
-        beside = threading.Thread(target=self._on_terminal, args=(self._stopping,), name="demo terminal")
-        beside.start()
+        self._say("Enter opens the dashboard, Ctrl-C stops the demo.")
+        terminal = threading.Thread(target=self._on_terminal, args=(self._stopping,), name="demo terminal")
+        terminal.start()
         self._stopping.wait(self._settings.for_s)
         self._stopping.set()
-        beside.join()
+        terminal.join()
 
     def _connect(self) -> dagbox.Database:
         return dagbox.connect(self._node.address, timeout=TIMEOUT_S)
 
     def _load(self) -> list[str]:
-        """Load the data and tell of it; the keys of the packages, those that most others need first."""
+        """Load the data and report on it; return the keys of the packages, the most needed first."""
         began = time.monotonic()
         records = to_records(installed())
         with dagbox.connect(self._node.address) as db:
             done = load(db, records, BUCKETS)
             if self._logic:
                 load_rules(db)
-        took = time.monotonic() - began
+        elapsed = format_duration(time.monotonic() - began)
         counts = Counter(ref.bucket for ref in records)
-        shown = ", ".join(f"{counts[bucket]} {bucket}s" for bucket in BUCKETS)
-        self._say(f"loaded the Python distributions of this machine in {took:.1f} s: {shown}")
+        loaded = ", ".join(plural(counts[bucket], bucket) for bucket in BUCKETS)
+        self._say(f"loaded the Python distributions of this machine in {elapsed}: {loaded}")
         self._say(f"  ({done.new} new, {done.changed} changed, {done.deleted} deleted, {done.same} as before)")
         keys = by_need(records)
         for line in guide(self._directory, keys[0] if keys else "dagbox", self._settings.rate, logic=self._logic):
@@ -150,44 +152,44 @@ class Demo:
 
 
 def by_need(records: Records) -> list[str]:
-    """The keys of the packages, first those that most others need."""
+    """Return the keys of the packages, those that most others need first."""
     packages = {ref.key: data for ref, data in records.items() if ref.bucket == "package"}
     needed = Counter(ref.key for data in packages.values() for ref in data["needs"])
     return sorted(packages, key=lambda key: (-needed[key], key))
 
 
 def guide(directory: str, package: str, rate: float, *, logic: bool = True) -> list[str]:
-    """What to type next, for another terminal."""
-    place, program = shlex.quote(_short(directory)), _program()
-    at = f" --at {place}"
+    """Return the lines that suggest what to type in another terminal."""
+    target, program = shlex.quote(_short(directory)), _program()
+    at = f" --at {target}"
     relations = "needs: via needs { authors: via authors }  modules: via modules"
     traffic = f"traffic: about {rate:g} requests a second" if rate else "no traffic"
     commands = [
-        f"status {place} --watch",
-        f"top {place}",
-        f"shell {place}",
-        f"buckets {place}",
+        f"status {target} --watch",
+        f"top {target}",
+        f"shell {target}",
+        f"buckets {target}",
         f"get package/{package}{at}",
         f"get package/{package} --with '{relations}'{at}",
         f"scan requirement/{package}{at} --limit 5",
         f"lock review/{package}{at} -- sleep 10",
-        f"traces {place} --slowest",
+        f"traces {target} --slowest",
     ]
     if logic:
         users = "users: where needs(X, $key) in package limit 5"
         commands[7:7] = [f"query 'needs(X, \"{package}\")'{at}", f"get package/{package} --with '{users}'{at}"]
-    head = ["", f"The node serves {directory}; {traffic}.", "Ctrl-C ends it. In another terminal:", ""]
+    head = ["", f"The node serves {directory}; {traffic}.", "Ctrl-C stops it. In another terminal:", ""]
     return [*head, *(f"  {program} {command}" for command in commands), ""]
 
 
 def _short(path: str) -> str:
-    """The path as a shell in the same place takes it, if that is shorter and does not lead upwards."""
+    """Return the path relative to the current directory, if that is shorter and does not lead upwards."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(path) and not relative.startswith("..") else path
 
 
 def _program() -> str:
-    """How this program is called again: by its name where that is on the path, else by its place."""
+    """Return how to call this program again: by its name if that is on the PATH, else by its path."""
     called = sys.argv[0]
     if os.path.basename(called) != "dagbox":
         return f"{shlex.quote(sys.executable)} -m dagbox"

@@ -1,8 +1,8 @@
-"""Gentle traffic on the demo's records, something to watch: reads, nested reads, queries, writes, locks.
+"""Gentle traffic on the demo's records, to have something to watch: reads, nested reads, queries, writes, locks.
 
-The mix comes from a seed: the same seed asks the same questions in the same order. The written buckets are the
-demo's own: `visit` counts how often a package was looked at (read, then written if nobody else wrote
-meanwhile), `review` is written under a lock with its fencing token, `note` lives for a minute.
+The same seed makes the same requests in the same order. The buckets that are written belong to the demo: `visit`
+counts how often a package was read (a conditional write, retried after a conflict), `review` is written under a lock
+with its fencing token, `note` lives for a minute.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from dagbox.client import Database
 
 CLIENTS = 3
-"""How many clients make the traffic, each on a thread and a connection of its own."""
+"""Number of clients, each with a thread and a connection of its own."""
 NOTE_S = 60.0
-"""How long a note lives, in seconds."""
+"""Time to live of a note, in seconds."""
 LOCK_TTL_S = 5.0
-_BUSIEST = 12
-"""Locks are taken on so few packages that clients meet at times."""
+_REVIEWED = 12
+"""Number of packages that are locked: so few that clients sometimes wait for each other."""
 
 NESTED: dict[str, Any] = {
     "needs": {"path": "needs", "limit": 20, "relations": {"authors": {"path": "authors"}}},
     "modules": {"path": "modules", "limit": 10},
     "authors": {"path": "authors"},
 }
-"""The nested read of the traffic: a package, what it needs and who wrote that, its modules, its authors."""
+"""Relations of the nested reads: the packages that a package needs with their authors, its modules, its authors."""
 
 
 class Visitor:
@@ -39,9 +39,9 @@ class Visitor:
 
     Args:
         db: its connection.
-        keys: the keys of the packages there are; at least one.
-        seed: what its choices come from.
-        logic: whether it asks queries.
+        keys: the keys of the packages; at least one.
+        seed: the seed of its random choices.
+        logic: whether it makes queries.
     """
 
     def __init__(self, db: Database, keys: Sequence[str], seed: int, *, logic: bool = True) -> None:
@@ -49,8 +49,8 @@ class Visitor:
         self._keys = keys
         self._random = random.Random(seed)
         self.counts: Counter[str] = Counter()
-        """How often each act was done, and each error met."""
-        self._acts: list[tuple[int, Callable[[], None]]] = [
+        """Number of requests of each kind, and of errors by code."""
+        self._actions: list[tuple[int, Callable[[], None]]] = [
             (50, self.read),
             (20, self.read_nested),
             (5, self.read_many),
@@ -60,12 +60,12 @@ class Visitor:
             (6, self.review),
         ]
         if logic:
-            self._acts.append((6, self.query))
+            self._actions.append((6, self.query))
 
-    def act(self) -> str:
-        """Do one thing, chosen by chance; its name. An error is counted, not raised: the traffic goes on."""
-        weights = [weight for weight, _ in self._acts]
-        (chosen,) = self._random.choices([act for _, act in self._acts], weights)
+    def step(self) -> str:
+        """Make one random request and return its name. An error is counted, not raised: the traffic goes on."""
+        weights = [weight for weight, _ in self._actions]
+        (chosen,) = self._random.choices([action for _, action in self._actions], weights)
         try:
             chosen()
         except DagBoxError as error:
@@ -75,36 +75,36 @@ class Visitor:
         return chosen.__name__
 
     def pause(self, rate: float) -> float:
-        """How long to wait before the next act, in seconds, for `rate` acts a second on average."""
+        """Return the seconds to wait before the next request, for `rate` requests per second on average."""
         return self._random.uniform(0.5, 1.5) / rate
 
     def _key(self) -> str:
-        # A few packages are asked for far more often than the others, as in life.
+        # A few packages are read far more often than the others, as in practice.
         return self._keys[min(int(self._random.paretovariate(0.8)) - 1, 10**9) % len(self._keys)]
 
     def read(self) -> None:
-        """One package."""
+        """Read one package."""
         self._db.get("package", self._key(), default=None)
 
     def read_nested(self) -> None:
-        """A package with the records it leads to, in one request."""
+        """Read a package and the records it refers to, in one request."""
         self._db.fetch("package", self._key(), relations=NESTED)
 
     def read_many(self) -> None:
-        """A dozen packages in one request."""
+        """Read a dozen packages in one request."""
         self._db.get_many([("package", self._key()) for _ in range(12)])
 
     def scan(self) -> None:
-        """The first packages that begin with some letter."""
+        """Scan the first packages that begin with a letter."""
         for _ in self._db.scan("package", prefix=self._key()[0], limit=20):
             pass
 
     def query(self) -> None:
-        """All that a package needs in the end, with the records, in one request."""
+        """Query the transitive requirements of a package, with the records, in one request."""
         self._db.query("needs($package, X)", fetch={"X": {}}, params={"package": self._key()})
 
     def visit(self) -> None:
-        """Count a look at a package: read, then write if nobody else wrote meanwhile, else once more."""
+        """Increment the counter of a package with a conditional write; retry after a conflict."""
         key = self._key()
         while True:
             before = self._db.get_record("visit", key, default=None)
@@ -116,12 +116,12 @@ class Visitor:
                 self.counts["visit again"] += 1
 
     def write_note(self) -> None:
-        """A note that is gone after a minute."""
+        """Write a note that expires after a minute."""
         self._db.put("note", {"about": self._key(), "stars": self._random.randint(1, 5)}, ttl=NOTE_S)
 
     def review(self) -> None:
         """Change a review under a lock; the write carries the lock's token."""
-        key = self._keys[self._random.randrange(min(_BUSIEST, len(self._keys)))]
+        key = self._keys[self._random.randrange(min(_REVIEWED, len(self._keys)))]
         stars = self._random.randint(1, 5)
         try:
             with self._db.lock(f"review/{key}", ttl=LOCK_TTL_S, wait=1.0) as lease:
@@ -135,11 +135,11 @@ class Traffic:
     """Several visitors at work, until stopped.
 
     Args:
-        connect: makes a connection for each.
+        connect: opens a connection for each.
         keys: the keys of the packages; at least one.
-        rate: how many acts a second, all together.
-        seed: what the choices come from.
-        logic: whether there are queries among the acts.
+        rate: requests per second, of all together.
+        seed: the seed of the random choices.
+        logic: whether visitors make queries.
     """
 
     def __init__(
@@ -155,17 +155,17 @@ class Traffic:
             threading.Thread(target=self._run, args=(seed * CLIENTS + number,), name=f"demo traffic {number + 1}")
             for number in range(CLIENTS)
         ]
-        self._gate = threading.Lock()
+        self._mutex = threading.Lock()
         self.counts: Counter[str] = Counter()
-        """What the visitors did; complete after `stop`."""
+        """The sum of the counts of the visitors; complete after `stop`."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End what is begun, and no more. Twice is once."""
+        """Finish the requests in flight and stop. Idempotent."""
         self._stop.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -176,10 +176,10 @@ class Traffic:
             with self._connect() as db:
                 visitor = Visitor(db, self._keys, seed, logic=self._logic)
                 while not self._stop.wait(visitor.pause(self._rate)):
-                    visitor.act()
+                    visitor.step()
         except DagBoxError as error:
-            with self._gate:
+            with self._mutex:
                 self.counts[error.code] += 1
             return
-        with self._gate:
+        with self._mutex:
             self.counts += visitor.counts

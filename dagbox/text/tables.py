@@ -15,9 +15,9 @@ from itertools import chain, islice
 from dagbox.text.terminal import cell_width, printable, truncate
 
 SAMPLE_ROWS = 200
-"""How many rows are read ahead to set the widths."""
+"""Number of rows that are read ahead to set the widths."""
 GAP = "  "
-"""What stands between two columns."""
+"""The gap between two columns."""
 LEAST_CELLS = 6
 """A column is not made narrower than this to fit."""
 

@@ -54,7 +54,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "status", "message"), WRONG, ids=[" ".join(row[0])[:40] for row in WRONG])
-def test_what_is_wrong_is_told_in_one_line(run: Run, arguments: tuple[str, ...], status: int, message: str) -> None:
+def test_errors_are_reported_in_one_line(run: Run, arguments: tuple[str, ...], status: int, message: str) -> None:
     run("put", "a/there", "1")
     Path("full").mkdir()
     Path("full/letter.txt").write_text("Dear")
@@ -62,7 +62,7 @@ def test_what_is_wrong_is_told_in_one_line(run: Run, arguments: tuple[str, ...],
     assert (ended.status, ended.out) == (status, "")
     assert ended.err.startswith("dagbox: error: ")
     assert message in ended.err
-    lines = 3 if "column" in ended.err else 1  # a rule or goal is shown, with a caret below the place
+    lines = 3 if "column" in ended.err else 1  # a rule or goal is shown, with a caret below the position
     assert ended.err.count("\n") == lines
     assert run("get", "a/there", "--data").out == "1\n"
 
@@ -73,7 +73,7 @@ def test_reading_makes_no_directory(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fault_is_told_in_one_line_and_shown_when_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_is_one_line_and_a_traceback_when_debugging(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object, **rest: object) -> None:
         raise ZeroDivisionError("division\nby zero")
 

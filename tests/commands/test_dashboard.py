@@ -21,7 +21,7 @@ Terminal = Callable[..., Any]
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    """Starts a command line in a terminal of 110 by 30."""
+    """Return a function that starts a command line in a terminal of 110 by 30."""
     started: list[Any] = []
 
     def start(*arguments: str) -> Any:
@@ -55,7 +55,7 @@ def test_up_shows_the_dashboard_and_ends_the_node_with_it(terminal: Terminal, ru
     assert run("get", "a/b", "--data").out == "1\n"
 
 
-def test_up_tells_why_the_node_does_not_come_up(terminal: Terminal) -> None:
+def test_up_says_why_the_node_does_not_start(terminal: Terminal) -> None:
     Path("file").write_text("")
     process = terminal("up", "file/data")
     process.expect("dagbox: error:.*file/data: Not a directory")
@@ -64,7 +64,7 @@ def test_up_tells_why_the_node_does_not_come_up(terminal: Terminal) -> None:
     assert process.exitstatus == 1
 
 
-def test_a_second_up_tells_that_there_is_a_node(terminal: Terminal, node: str) -> None:
+def test_a_second_up_says_that_there_is_a_node(terminal: Terminal, node: str) -> None:
     process = terminal("up", node)
     process.expect("already has a node")
     process.expect(pexpect.EOF)
@@ -84,7 +84,7 @@ def test_the_node_ends_when_the_dashboard_is_killed(terminal: Terminal) -> None:
 
 
 def test_the_demo_opens_the_dashboard_on_enter(terminal: Terminal) -> None:
-    process = terminal("demo", "place", "--readers", "1")
+    process = terminal("demo", "demo-data", "--readers", "1")
     process.expect("Enter opens the dashboard")
     process.send("\r")
     process.expect("reader-1")
@@ -98,7 +98,7 @@ def test_the_demo_opens_the_dashboard_on_enter(terminal: Terminal) -> None:
 
 
 def test_the_demo_ends_the_dashboard_that_it_opened(terminal: Terminal) -> None:
-    process = terminal("demo", "place", "--readers", "1")
+    process = terminal("demo", "demo-data", "--readers", "1")
     process.expect("Enter opens the dashboard")
     process.send("\r")
     process.expect("reader-1")

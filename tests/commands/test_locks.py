@@ -17,12 +17,12 @@ Spawn = Callable[..., "subprocess.Popen[str]"]
 SHOW = 'echo "$DAGBOX_LOCK_TOKEN|$DAGBOX_LOCK_KEYS|$DAGBOX_URL"'
 
 
-def test_the_command_has_token_keys_and_place_in_its_environment(run: Run, tmp_path: Path) -> None:
+def test_the_command_has_token_keys_and_target_in_its_environment(run: Run, tmp_path: Path) -> None:
     first = run("lock", "a", "b", "--", "sh", "-c", SHOW)
     second = run("lock", "a", "--", "sh", "-c", SHOW)
     assert (first.status, first.err) == (0, "")
-    token, keys, place = first.out.split("|")
-    assert (keys, place) == ("a\nb", f"{tmp_path / 'data'}\n")
+    token, keys, target = first.out.split("|")
+    assert (keys, target) == ("a\nb", f"{tmp_path / 'data'}\n")
     assert int(second.out.split("|")[0]) > int(token)
 
 
@@ -56,7 +56,7 @@ def test_a_write_under_the_lock_carries_its_token(run: Run) -> None:
     assert run("get", "review/p1", "--data").out == '"good"\n'
 
 
-def test_a_lock_that_is_not_had_in_time_runs_nothing(run: Run, spawn: Spawn) -> None:
+def test_a_lock_that_is_not_granted_in_time_runs_nothing(run: Run, spawn: Spawn) -> None:
     holder = spawn("lock", "a", "--format", "json", "--owner", "me", "--at", "data", start_new_session=True)
     assert holder.stdout is not None
     assert '"owner": "me"' in holder.stdout.readline()

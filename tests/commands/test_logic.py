@@ -11,8 +11,8 @@ RULES = ("needs(X, Y) :- depends(X, Y).", "needs(X, Z) :- depends(X, Y), needs(Y
 
 
 @pytest.fixture(params=["embedded", "node"])
-def place(request: pytest.FixtureRequest, run: Run) -> str:
-    """Where three facts and two rules are known: app needs lib, lib needs core."""
+def directory(request: pytest.FixtureRequest, run: Run) -> str:
+    """A directory with three facts and two rules: app needs lib, lib needs core."""
     at: str = "data" if request.param == "embedded" else request.getfixturevalue("node")
     added = run("rules", "--add", RULES[0], "--add", RULES[1], "--at", at, "--format", "json")
     assert [row["text"] for row in added.rows] == list(RULES)
@@ -21,71 +21,80 @@ def place(request: pytest.FixtureRequest, run: Run) -> str:
     return at
 
 
-def test_queries_have_rows(run: Run, place: str) -> None:
-    assert run("query", "needs(lib, X)", "--at", place, "--format", "json").rows == [{"X": 3}, {"X": "core"}]
-    assert run("query", "needs(lib, X)", "--order", "-X", "--at", place).out == "X\ncore\n3\n"
-    assert run("query", "needs(app, X)", "-n", "1", "--at", place, "--format", "json").rows == [{"X": 3}]
-    assert run("query", "needs($a, core)", "--param", "a=lib", "--at", place).out == "yes\n"
-    none = run("query", "needs(core, app)", "--at", place)
+def test_queries_have_rows(run: Run, directory: str) -> None:
+    assert run("query", "needs(lib, X)", "--at", directory, "--format", "json").rows == [{"X": 3}, {"X": "core"}]
+    assert run("query", "needs(lib, X)", "--order", "-X", "--at", directory).out == "X\ncore\n3\n"
+    assert run("query", "needs(app, X)", "-n", "1", "--at", directory, "--format", "json").rows == [{"X": 3}]
+    assert run("query", "needs($a, core)", "--param", "a=lib", "--at", directory).out == "yes\n"
+    none = run("query", "needs(core, app)", "--at", directory)
     assert (none.status, none.out, none.err) == (0, "", "no rows\n")
 
 
-def test_queries_fetch_records(run: Run, place: str) -> None:
-    run("put", "package/core", '{"name": "Core", "by": {"$ref": "author/ada"}}', "--at", place)
-    run("put", "author/ada", '{"name": "Ada"}', "--at", place)
+def test_queries_fetch_records(run: Run, directory: str) -> None:
+    run("put", "package/core", '{"name": "Core", "by": {"$ref": "author/ada"}}', "--at", directory)
+    run("put", "author/ada", '{"name": "Ada"}', "--at", directory)
     (row,) = run(
-        "query", "depends(lib, X)", "--fetch", "X=package", "--with", "by: via by", "--at", place, "--format", "json"
+        "query",
+        "depends(lib, X)",
+        "--fetch",
+        "X=package",
+        "--with",
+        "by: via by",
+        "--at",
+        directory,
+        "--format",
+        "json",
     ).rows
     assert row["X"]["data"]["name"] == "Core"
     assert row["X"]["relations"]["by"][0]["data"] == {"name": "Ada"}
 
 
-def test_why_shows_the_proof_or_what_failed(run: Run, place: str) -> None:
-    assert run("why", "needs(app, core)", "--at", place).out.splitlines() == [
+def test_why_shows_the_proof_or_what_failed(run: Run, directory: str) -> None:
+    assert run("why", "needs(app, core)", "--at", directory).out.splitlines() == [
         f"needs(app, core)  by  {RULES[1]}",
         "  depends(app, lib)  fact",
         f"  needs(lib, core)  by  {RULES[0]}",
         "    depends(lib, core)  fact",
     ]
-    failed = run("why", "needs(core, app)", "--at", place)
+    failed = run("why", "needs(core, app)", "--at", directory)
     assert failed.status == 0
     assert "condition: depends(core, app)" in failed.out
-    (tree,) = run("why", "needs(app, lib)", "--at", place, "--format", "json").rows
+    (tree,) = run("why", "needs(app, lib)", "--at", directory, "--format", "json").rows
     assert tree["text"] == "needs(app, lib)"
 
 
-def test_explain_tells_the_plan(run: Run, place: str) -> None:
-    shown = run("explain", "needs(app, X)", "--at", place)
+def test_explain_shows_the_plan(run: Run, directory: str) -> None:
+    shown = run("explain", "needs(app, X)", "--at", directory)
     assert shown.status == 0
     assert "goal: needs(app, X)" in shown.out
 
 
-def test_facts_and_rules_are_listed_added_and_dropped(run: Run, place: str) -> None:
-    facts = run("facts", "depends", "--at", place, "--format", "json").rows
+def test_facts_and_rules_are_listed_added_and_dropped(run: Run, directory: str) -> None:
+    facts = run("facts", "depends", "--at", directory, "--format", "json").rows
     assert {"predicate": "depends", "args": ["core", 3]} in facts
-    assert run("facts", "--add", "depends", "app", "lib", "--at", place).err == "it was there\n"
-    assert run("facts", "--drop", "depends", "core", "3", "--at", place).err == "retracted\n"
-    assert run("facts", "--drop", "depends", "core", "3", "--at", place).err == "it was not there\n"
-    ids = {row["text"]: row["id"] for row in run("rules", "--at", place, "--format", "json").rows}
-    assert run("rules", "--drop", ids[RULES[1]], "--at", place).status == 0
-    assert run("query", "needs(app, core)", "--at", place).err == "no rows\n"
-    missing = run("rules", "--drop", "nothing", "--at", place)
+    assert run("facts", "--add", "depends", "app", "lib", "--at", directory).err == "it was there\n"
+    assert run("facts", "--drop", "depends", "core", "3", "--at", directory).err == "retracted\n"
+    assert run("facts", "--drop", "depends", "core", "3", "--at", directory).err == "it was not there\n"
+    ids = {row["text"]: row["id"] for row in run("rules", "--at", directory, "--format", "json").rows}
+    assert run("rules", "--drop", ids[RULES[1]], "--at", directory).status == 0
+    assert run("query", "needs(app, core)", "--at", directory).err == "no rows\n"
+    missing = run("rules", "--drop", "nothing", "--at", directory)
     assert missing.status == 1
     assert "no rule nothing" in missing.err
 
 
-def test_a_wrong_rule_is_told_with_its_place_and_nothing_is_stored(run: Run, place: str) -> None:
-    before = run("rules", "--at", place).out
+def test_the_error_for_a_wrong_rule_has_its_position_and_nothing_is_stored(run: Run, directory: str) -> None:
+    before = run("rules", "--at", directory).out
     for rule, message in (
         ("p(X) :- q(Y).", "X stands in the head"),
         ("p(X :-", "line 1, column"),
         ("p(X) :- q(X), not p(X).", "depends on itself"),
     ):
-        ended = run("rules", "--add", "good(X) :- depends(X, Y).", "--add", rule, "--at", place)
+        ended = run("rules", "--add", "good(X) :- depends(X, Y).", "--add", rule, "--at", directory)
         assert (ended.status, ended.out) == (1, "")
         assert message in ended.err
         assert ended.err.count("\n") == (3 if message.startswith("line") else 1)
-    assert run("rules", "--at", place).out == before
+    assert run("rules", "--at", directory).out == before
 
 
 def test_facts_and_rules_are_exported_and_imported(run: Run) -> None:
@@ -97,12 +106,12 @@ def test_facts_and_rules_are_exported_and_imported(run: Run) -> None:
     assert '{"fact":["likes","ada",1.5]}\n' in exported
     assert "kind" not in exported.replace("derive kind(key, data) from thing.", "")
     done = run("import", "--at", "copy", stdin=exported)
-    assert done.out == "1 records, 1 facts, 1 rules\n"
+    assert done.out == "1 record, 1 fact, 1 rule\n"
     assert run("query", "kind(X, tool)", "--at", "copy", "--format", "json").rows == [{"X": "saw"}]
     assert run("export", "--no-logic").rows == [{"bucket": "thing", "key": "saw", "data": "tool"}]
 
 
-def test_a_wrong_rule_is_shown_with_a_caret_below_the_place(run: Run) -> None:
+def test_a_wrong_rule_is_shown_with_a_caret_below_the_position(run: Run) -> None:
     ended = run("rules", "data", "--add", "p(X) :- q(X), not r(X.")
     assert (ended.status, ended.out) == (1, "")
     told, text, caret = ended.err.splitlines()

@@ -36,7 +36,7 @@ def test_the_target_comes_from_the_environment(run: Run, node: str, monkeypatch:
     assert row["live"] == 1
 
 
-def test_status_tells_broker_store_services_and_workers(run: Run, node: str) -> None:
+def test_status_shows_broker_store_services_and_workers(run: Run, node: str) -> None:
     shown = run("status", node)
     assert (shown.status, shown.err) == (0, "")
     assert shown.out.startswith("broker  process ")
@@ -105,7 +105,7 @@ def test_calls_of_a_service_of_ones_own(run: Run, node: str) -> None:
         thread.join()
 
 
-def test_locks_are_listed_and_taken_away(run: Run, node: str, spawn: Spawn) -> None:
+def test_locks_are_listed_and_released_by_force(run: Run, node: str, spawn: Spawn) -> None:
     held = spawn("lock", "job/1", "--at", node, "--ttl", "1s", "--", "sh", "-c", "echo held; exec sleep 60")
     assert held.stdout is not None
     assert held.stdout.readline() == "held\n"

@@ -1,4 +1,4 @@
-"""Where the values of options come from."""
+"""The values of options: flags, environment, file."""
 
 from __future__ import annotations
 

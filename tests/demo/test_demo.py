@@ -1,4 +1,4 @@
-"""The demo: what it loads, that loading again changes nothing, its traffic, and that what it tells to type works."""
+"""The demo: what it loads, loading again, its traffic, and the commands that it suggests."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_authors_are_names_and_no_addresses() -> None:
     ]
 
 
-def test_records_lead_to_each_other() -> None:
+def test_records_refer_to_each_other() -> None:
     records = to_records(
         [
             Distribution(
@@ -116,13 +116,13 @@ def test_visitors_do_everything_without_an_error_and_the_same_for_the_same_seed(
     load_rules(db)
     keys = ["pytest", "click", "pluggy"]
     first, second = Visitor(db, keys, 7), Visitor(db, keys, 7)
-    assert [first.act() for _ in range(300)] == [second.act() for _ in range(300)]
+    assert [first.step() for _ in range(300)] == [second.step() for _ in range(300)]
     assert set(first.counts) == {"read", "read_nested", "read_many", "scan", "visit", "write_note", "review", "query"}
     assert sum(db.get("visit", key)["times"] for key in db_keys(db, "visit")) == 2 * first.counts["visit"]
     assert db.locks() == []
 
 
-def test_rules_tell_what_a_package_needs_in_the_end(db: dagbox.Database) -> None:
+def test_rules_find_what_a_package_needs_transitively(db: dagbox.Database) -> None:
     load(
         db,
         to_records(
@@ -144,7 +144,7 @@ def db_keys(db: dagbox.Database, bucket: str) -> list[str]:
     return [record.key for record in db.scan(bucket)]
 
 
-def test_traffic_stops_when_told_to(tmp_path: Path) -> None:
+def test_traffic_stops(tmp_path: Path) -> None:
     with dagbox.open(tmp_path / "data", durability="process", serve=True) as db:
         load(db, to_records(installed()), BUCKETS)
         load_rules(db)
@@ -172,9 +172,9 @@ def environment() -> dict[str, str]:
     return clean | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 
-def test_the_demo_tells_what_to_type_and_that_works(tmp_path: Path) -> None:
+def test_the_demo_suggests_commands_that_work(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command("demo", "place", "--rate", "100", "--readers", "1"),
+        command("demo", "demo-data", "--rate", "100", "--readers", "1"),
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -188,7 +188,7 @@ def test_the_demo_tells_what_to_type_and_that_works(tmp_path: Path) -> None:
             assert lines[-1], "the demo ended"
             lines.append(process.stderr.readline())
         assert lines[0].startswith("loaded the Python distributions of this machine")
-        typed = [line.strip() for line in lines[lines.index("Ctrl-C ends it. In another terminal:\n") + 2 :]]
+        typed = [line.strip() for line in lines[lines.index("Ctrl-C stops it. In another terminal:\n") + 2 :]]
         assert len(typed) == 11
         for line in typed:
             if " top " in line or " shell " in line:
@@ -213,7 +213,7 @@ def test_the_demo_tells_what_to_type_and_that_works(tmp_path: Path) -> None:
 def test_the_demo_ends_by_itself_after_a_while(tmp_path: Path) -> None:
     for expected in ("new, 0 changed", "0 new, 0 changed, 0 deleted"):
         ended = subprocess.run(
-            command("demo", "place", "--no-traffic", "--for", "100ms", "--readers", "1"),
+            command("demo", "demo-data", "--no-traffic", "--for", "100ms", "--readers", "1"),
             cwd=tmp_path,
             env=environment(),
             capture_output=True,
@@ -225,8 +225,8 @@ def test_the_demo_ends_by_itself_after_a_while(tmp_path: Path) -> None:
         assert "no traffic" in ended.stderr
 
 
-def test_places_with_blanks_are_quoted_for_the_shell() -> None:
-    assert any("'my place'" in line for line in guide("my place", "click", 0))
+def test_directories_with_blanks_are_quoted_for_the_shell() -> None:
+    assert any("'my data'" in line for line in guide("my data", "click", 0))
 
 
 def test_the_program_is_named_as_it_can_be_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

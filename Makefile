@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check fmt docs build smoke bench clean
+.PHONY: help demo test coverage check fmt docs build smoke bench walks clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,7 @@ docs: $(VENV)/.ready  ## write the generated pages and the generated client
 	$(BIN)/python scripts/architecture_docs.py
 	$(BIN)/python scripts/cli_docs.py
 	$(BIN)/python scripts/shell_docs.py
+	$(BIN)/python scripts/protocol_docs.py
 
 build: $(VENV)/.ready  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --outdir dist .
@@ -55,6 +56,9 @@ smoke: $(VENV)/.ready  ## install the wheel without extras in clean environments
 
 bench: $(VENV)/.ready  ## measure against the peers
 	$(BIN)/python -m dagbox.bench
+
+walks: $(VENV)/.ready  ## count how execution moves between files
+	$(BIN)/python scripts/walks.py
 
 clean:  ## remove the environment, caches and what was built
 	rm -rf $(VENV) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

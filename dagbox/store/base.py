@@ -105,7 +105,7 @@ class Snapshot(Protocol):
 
     @property
     def tables(self) -> TableReader:
-        """The tables underneath, for what is not a record: facts and rules (`facts`, `facts_rules`)."""
+        """The tables underneath, for what is not a record: facts and rules (`store/facts`)."""
 
     def get(self, bucket: str, key: str) -> Stored | None:
         """One record, or None."""

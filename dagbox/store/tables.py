@@ -7,9 +7,9 @@ A table is a bucket, or one of the store's own, whose names begin with `~`:
     ~requests/1  forgetting is the emptying of one table and costs nothing per result
     ~fences      lock key -> highest fencing token seen
     ~expiry      time, version and place of each record that ends -> its bucket and key
-    ~predicates  predicate -> where its facts are, and how many    (`facts_keys`)
-    ~facts       the facts, once for each argument                  (`facts_keys`)
-    ~rules       rules, and what they say of each predicate         (`facts_marks`)
+    ~predicates  predicate -> where its facts are, and how many    (`facts/layout`)
+    ~facts       the facts, once for each argument                  (`facts/layout`)
+    ~rules       rules, and what they say of each predicate         (`facts/schema`)
 
 Both engines give records their meaning through these two protocols (`batches`, `records`, `view`); so there
 is one set of rules, and an engine is only a way to keep tables.

@@ -1,4 +1,4 @@
-"""Changing postings: rests in and out, chunks cut and joined (see `facts_keys`)."""
+"""Changing postings: rests in and out, chunks cut and joined (see `layout`)."""
 
 from __future__ import annotations
 

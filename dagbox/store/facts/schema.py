@@ -4,7 +4,7 @@
              "logic/dropped"      -> ids of spaces whose rows are still to be swept, 4 bytes each
              "logic/derivations"  -> bucket -> [[predicate, id of the declaration, paths], ...]
     ~rules   "s" + predicate      -> what rules and declarations say of it, see `Signature`
-             "r" + id             -> [number, text], see `facts_rules`
+             "r" + id             -> [number, text], see `rules`
 
 Whoever compiled the rules of a snapshot may use them for every other one with the same number of rule changes.
 """

@@ -146,7 +146,9 @@ class Demo:
         self._say(f"loaded the Python distributions of this machine in {elapsed}: {loaded}")
         self._say(f"  ({done.new} new, {done.changed} changed, {done.deleted} deleted, {done.same} as before)")
         keys = by_need(records)
-        for line in guide(self._directory, keys[0] if keys else "dagbox", self._settings.rate, logic=self._logic):
+        package = keys[0] if keys else "dagbox"
+        needing = next((key for key in keys if records[dagbox.Ref("package", key)]["needs"]), package)
+        for line in guide(self._directory, package, needing, self._settings.rate, logic=self._logic):
             self._say(line)
         return keys
 
@@ -158,8 +160,11 @@ def by_need(records: Records) -> list[str]:
     return sorted(packages, key=lambda key: (-needed[key], key))
 
 
-def guide(directory: str, package: str, rate: float, *, logic: bool = True) -> list[str]:
-    """Return the lines that suggest what to type in another terminal."""
+def guide(directory: str, package: str, needing: str, rate: float, *, logic: bool = True) -> list[str]:
+    """Return the lines that suggest what to type in another terminal.
+
+    `package` is one that others need; `needing` is one that needs others, so its requirements can be listed.
+    """
     target, program = shlex.quote(_short(directory)), _program()
     at = f" --at {target}"
     relations = "needs: via needs { authors: via authors }  modules: via modules"
@@ -171,7 +176,7 @@ def guide(directory: str, package: str, rate: float, *, logic: bool = True) -> l
         f"buckets {target}",
         f"get package/{package}{at}",
         f"get package/{package} --with '{relations}'{at}",
-        f"scan requirement/{package}{at} --limit 5",
+        f"scan requirement/{needing}{at} --limit 5",
         f"lock review/{package}{at} -- sleep 10",
         f"traces {target} --slowest",
     ]

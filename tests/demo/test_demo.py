@@ -226,7 +226,7 @@ def test_the_demo_ends_by_itself_after_a_while(tmp_path: Path) -> None:
 
 
 def test_directories_with_blanks_are_quoted_for_the_shell() -> None:
-    assert any("'my data'" in line for line in guide("my data", "click", 0))
+    assert any("'my data'" in line for line in guide("my data", "click", "rich", 0))
 
 
 def test_the_program_is_named_as_it_can_be_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,8 +237,8 @@ def test_the_program_is_named_as_it_can_be_called(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(program)])
     monkeypatch.setenv("PATH", "/usr/bin")
-    assert "  bin/dagbox top data" in guide("data", "click", 0)
+    assert "  bin/dagbox top data" in guide("data", "click", "rich", 0)
     monkeypatch.setenv("PATH", str(program.parent))
-    assert "  dagbox top data" in guide("data", "click", 0)
+    assert "  dagbox top data" in guide("data", "click", "rich", 0)
     monkeypatch.setattr(sys, "argv", ["/site/dagbox/__main__.py"])
-    assert f"  {sys.executable} -m dagbox top data" in guide("data", "click", 0)
+    assert f"  {sys.executable} -m dagbox top data" in guide("data", "click", "rich", 0)

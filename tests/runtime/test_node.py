@@ -119,6 +119,7 @@ def test_operators_restart_add_and_remove_workers(tmp_path: Path) -> None:
             db.call("node", {"op": "remove", "worker": "broker"}, timeout=5)
         with pytest.raises(dagbox.InvalidArgument, match="no process"):
             db.call("node", {"op": "restart", "worker": "nobody"}, timeout=5)
+        until(lambda: worker_states(db).get("reader-1") == "live")
         assert db.call("control", {"op": "drain", "worker": "reader-1"}, timeout=5) is True
         until(lambda: processes(db)["reader-1"]["state"] == "drained")
         db.call("node", {"op": "restart", "worker": "reader-1"}, timeout=5)

@@ -1,8 +1,8 @@
-"""Operations as they go into a request, and what comes back as values.
+"""Convert arguments of calls into operations, and answers into return values.
 
 Arguments are checked here, before anything is sent, and only here: an embedded node trusts the operations. Each
-`*_operation` returns the operation of a call; each `*_of` turns its answer into what the method returns. All pure;
-shared by the clients, their batches and their pipelines.
+`*_operation` builds the operation of a call, each `*_of` converts its answer. All pure; shared by the clients, their
+batches and their pipelines.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from dagbox.protocol.values import (
 
 
 class Missing:
-    """The type of `MISSING`: an argument that was not given."""
+    """The type of `MISSING`, the default of arguments that were not given."""
 
     def __repr__(self) -> str:
         return "MISSING"
@@ -56,12 +56,12 @@ class Missing:
 MISSING = Missing()
 _new = tuple.__new__  # makes a Record in half the time of its constructor, for answers of many
 Target = Ref | Record | Node | tuple[str, str] | str
-"""What names a record: a ref (or a record or node that was read), a pair, or a bucket's name with a key after it."""
+"""Identifies a record: a ref, record or node, a pair, or a bucket followed by a key."""
 
 
 @runtime_checkable
 class Fencing(Protocol):
-    """What a fence can be made of: a lease."""
+    """An object that a fence can be made from: a lease."""
 
     token: int
     keys: tuple[str, ...]
@@ -71,10 +71,10 @@ FenceArgument = Fencing | tuple[str, int] | Sequence["Fencing | tuple[str, int]"
 
 
 def split_target(target: Any, key: Any) -> tuple[str, str]:
-    """Bucket and key of `(ref)` or `(bucket, key)`, checked.
+    """Return the checked bucket and key of `(ref)` or `(bucket, key)`.
 
     Raises:
-        BadBucket, BadKey, InvalidArgument: it names no record.
+        BadBucket, BadKey, InvalidArgument: it does not identify a record.
     """
     if key is not MISSING and key is not None:
         return record_name(target, key)
@@ -88,7 +88,7 @@ def split_target(target: Any, key: Any) -> tuple[str, str]:
 
 
 def span_ms(name: str, seconds: Any, *, least_s: float = 0.0) -> int:
-    """A span of time in whole milliseconds, at least 1 unless it is 0 seconds.
+    """Convert seconds to whole milliseconds, at least 1 unless it is 0 seconds.
 
     Raises:
         InvalidArgument: not a finite number of seconds above `least_s`.
@@ -101,7 +101,7 @@ def span_ms(name: str, seconds: Any, *, least_s: float = 0.0) -> int:
 
 
 def text(name: str, value: Any) -> str:
-    """A text argument that is not empty. Raises InvalidArgument otherwise."""
+    """Return a non-empty text argument. Raises InvalidArgument otherwise."""
     if not isinstance(value, str) or not value:
         raise InvalidArgument(f"{name} is a text that is not empty, not {value!r:.60}")
     return value
@@ -112,7 +112,7 @@ def fences_of(fence: Any) -> Fences:
 
     Raises:
         InvalidArgument, BadKey: it is none of these.
-        LimitExceeded: more than one write may have.
+        LimitExceeded: too many fences.
     """
     fences = tuple(_fences(fence))
     check_fences(len(fences))
@@ -138,7 +138,7 @@ def _fences(fence: Any) -> Iterator[Fence]:
 def put_operation(
     bucket: Any, data: Any, key: Any = None, ttl: Any = None, if_version: Any = None, fence: Any = None
 ) -> Put:
-    """Return the operation that writes a record."""
+    """Build the operation that writes a record."""
     if key is None:
         bucket = bucket_name(bucket)
     else:
@@ -157,14 +157,14 @@ def put_operation(
 
 
 def ref_of(bucket: str, answer: Any) -> Ref:
-    """The ref of a put's answer."""
+    """Convert the answer of a put to a ref."""
     if isinstance(answer, list) and len(answer) == 2:
         return Ref(bucket, answer[0], answer[1])
     raise unexpected("put", answer)
 
 
 def delete_operation(target: Any, key: Any = None, if_version: Any = None, fence: Any = None) -> Delete:
-    """Return the operation that removes a record."""
+    """Build the operation that removes a record."""
     bucket, key = split_target(target, key)
     return Delete(
         bucket,
@@ -175,13 +175,13 @@ def delete_operation(target: Any, key: Any = None, if_version: Any = None, fence
 
 
 def assert_operation(predicate: Any, args: tuple[Any, ...]) -> AssertFact:
-    """Return the operation that adds a fact."""
+    """Build the operation that adds a fact."""
     _check_fact(predicate, args)
     return AssertFact.checked(predicate, args)
 
 
 def retract_operation(predicate: Any, args: tuple[Any, ...]) -> RetractFact:
-    """Return the operation that removes a fact."""
+    """Build the operation that removes a fact."""
     _check_fact(predicate, args)
     return RetractFact.checked(predicate, args)
 
@@ -194,23 +194,23 @@ def _check_fact(predicate: Any, args: tuple[Any, ...]) -> None:
 
 
 def add_rule_operation(rule: Any) -> AddRule:
-    """Return the operation that adds a rule, given as text or as data."""
+    """Build the operation that adds a rule, given as text or as data."""
     return AddRule.from_wire({"op": "add_rule", "text": rule_text(rule)})
 
 
 def drop_rule_operation(rule_id: Any) -> DropRule:
-    """Return the operation that drops a rule."""
+    """Build the operation that drops a rule."""
     return DropRule(record_key(text("a rule's id", rule_id)))
 
 
 def batch_operation(operations: Sequence[BatchItem], fence: Fences) -> WriteBatch:
-    """Return the operation that does all or none of these."""
+    """Build the operation that does all or none of these."""
     WriteBatch.check_size(len(operations))
     return WriteBatch(operations, fence)
 
 
 def backup_operation(path: Any) -> Backup:
-    """Return the operation that copies the store to a directory, by its absolute path."""
+    """Build the operation that copies the store to a directory, by its absolute path."""
     return Backup.from_wire({"op": "backup", "path": text("a path", path)})
 
 
@@ -218,7 +218,7 @@ def backup_operation(path: Any) -> Backup:
 
 
 def data_of(bucket: str, key: str, default: Any, answer: Any) -> Any:
-    """The data of a read's answer, the default if the record is not there."""
+    """Return the data in the answer of a read, or the default if the record does not exist."""
     if isinstance(answer, dict):
         if answer.get("found"):
             return unpack(answer["data"])
@@ -229,7 +229,7 @@ def data_of(bucket: str, key: str, default: Any, answer: Any) -> Any:
 
 
 def record_of(bucket: str, key: str, default: Any, answer: Any) -> Any:
-    """The record of a read's answer, the default if it is not there."""
+    """Return the record in the answer of a read, or the default if it does not exist."""
     if isinstance(answer, dict):
         if answer.get("found"):
             return Record(bucket, key, answer["version"], unpack(answer["data"]))
@@ -240,7 +240,7 @@ def record_of(bucket: str, key: str, default: Any, answer: Any) -> Any:
 
 
 def get_many_pairs(targets: Any) -> list[tuple[str, str]]:
-    """Bucket and key of each target, checked."""
+    """Return the checked bucket and key of each target."""
     if isinstance(targets, str | Ref | Record | Node) or not isinstance(targets, Iterable):
         raise InvalidArgument(f"get_many takes a list of refs or (bucket, key) pairs, not {type(targets).__name__}")
     listed = list(targets)
@@ -248,7 +248,7 @@ def get_many_pairs(targets: Any) -> list[tuple[str, str]]:
 
 
 def records_of(pairs: Sequence[tuple[str, str]], answer: Any) -> list[Record | None]:
-    """The records of a get_many's answer, in order."""
+    """Convert the answer of a get_many to records, in order."""
     if not isinstance(answer, list) or len(answer) != len(pairs):
         raise unexpected("get_many", answer)
     try:
@@ -267,13 +267,13 @@ def _records(
 
 
 def fetch_operation(target: Any, key: Any = None, relations: Any = None) -> Read:
-    """Return the operation that reads a record with its relations."""
+    """Build the operation that reads a record with its relations."""
     bucket, key = split_target(target, key)
     return Read(bucket, key, None if relations is None else relations_body(relations))
 
 
 def relations_body(relations: Any, depth: int = 0) -> dict[str, Any]:
-    """The relations of a read as they go over the wire: refs and pairs become maps, the rest stays.
+    """Convert relations to their wire form: refs and pairs become maps, the rest is unchanged.
 
     Raises:
         InvalidArgument, BadBucket, BadKey: not relations.
@@ -314,7 +314,7 @@ def _relation_body(name: str, relation: Any, depth: int) -> dict[str, Any]:
 
 
 def node_of(answer: Any) -> Node:
-    """The node of a nested read's answer."""
+    """Convert the answer of a nested read to a node."""
     if not isinstance(answer, dict) or "found" not in answer:
         raise unexpected("fetch", answer)
     found = bool(answer["found"])
@@ -331,7 +331,7 @@ def node_of(answer: Any) -> Node:
 
 
 def scan_operation(bucket: Any, prefix: Any, start: Any, stop: Any, reverse: bool, keys_only: bool) -> Scan:
-    """Return the operation that reads a bucket; `page` of it makes the one for each page."""
+    """Build the operation that reads a bucket; `page` of it makes the one for each page."""
     bounds: list[str | None] = []
     name = bucket_name(bucket)
     for field, value in (("prefix", prefix), ("start", start), ("stop", stop)):
@@ -345,12 +345,12 @@ def scan_operation(bucket: Any, prefix: Any, start: Any, stop: Any, reverse: boo
 
 
 def limit_of(limit: Any) -> int | None:
-    """A limit: None, or a whole number from 0 up."""
+    """Return a checked limit: None or a whole number from 0 up."""
     return None if limit is None else whole(limit, "limit")
 
 
 def page_of(bucket: str, answer: Any) -> tuple[list[Record], bool]:
-    """Records of a scan's page, and whether there are more."""
+    """Convert the answer of a scan to records; also return True if there are more."""
     if not isinstance(answer, dict) or not isinstance(answer.get("entries"), list):
         raise unexpected("scan", answer)
     entries = answer["entries"]
@@ -362,7 +362,7 @@ def page_of(bucket: str, answer: Any) -> tuple[list[Record], bool]:
 
 
 def acquire_operation(keys: tuple[Any, ...], ttl: Any, wait: Any, shared: Any, owner: str) -> Acquire:
-    """Return the operation that locks keys, all or none."""
+    """Build the operation that locks keys, all or none."""
     if not keys:
         raise InvalidArgument("lock at least one key")
     return Acquire(
@@ -375,7 +375,7 @@ def acquire_operation(keys: tuple[Any, ...], ttl: Any, wait: Any, shared: Any, o
 
 
 def locks_of(answer: Any) -> list[LockInfo]:
-    """The holders of a list's answer."""
+    """Convert the answer of a list of locks."""
     locks = answer.get("locks") if isinstance(answer, dict) else answer
     if not isinstance(locks, list):
         raise unexpected("list", answer)
@@ -409,29 +409,29 @@ def _goal_fields(goal: Any, timeout: Any = None, params: Any = None) -> dict[str
 
 
 def why_operation(goal: Any, timeout: Any, params: Any) -> Why:
-    """Return the operation that proves an answer."""
+    """Build the operation that proves an answer."""
     return Why.from_wire(_goal_fields(goal, timeout, params))
 
 
 def explain_operation(goal: Any) -> Explain:
-    """Return the operation that asks for the plan of a goal."""
+    """Build the operation that asks for the plan of a goal."""
     return Explain.from_wire(_goal_fields(goal))
 
 
 def facts_operation(predicate: Any, derived: Any) -> ListFacts:
-    """Return the operation that lists facts; `page` of it makes the one for each page."""
+    """Build the operation that lists facts; `page` of it makes the one for each page."""
     if predicate is None:
         return ListFacts(derived=bool(derived))
     return ListFacts.from_wire({"predicate": text("a predicate", predicate), "derived": bool(derived)})
 
 
 def stop_operation(query_id: Any) -> StopQuery:
-    """Return the operation that stops a query."""
+    """Build the operation that stops a query."""
     return StopQuery.from_wire({"id": text("a query's id", query_id)})
 
 
 def query_operation(goal: Any, limit: Any, timeout: Any, fetch: Any, params: Any, order: Any = None) -> Query:
-    """Return the operation that asks for the rows of a goal."""
+    """Build the operation that asks for the rows of a goal."""
     operation = _goal_fields(goal, timeout, params)
     if limit is not None:
         operation["limit"] = limit_of(limit)
@@ -447,10 +447,10 @@ def query_operation(goal: Any, limit: Any, timeout: Any, fetch: Any, params: Any
 
 
 def rule_text(rule: Any) -> str:
-    """A rule as text: text as it is, data as it reads.
+    """Return a rule as text, formatting rules given as data.
 
     Raises:
-        RuleSyntax: data that is not of the form.
+        RuleSyntax: data that is not a rule.
         InvalidArgument: neither text nor data.
     """
     if not isinstance(rule, Mapping):
@@ -482,7 +482,7 @@ def _fetch_body(fetch: Any) -> dict[str, Any]:
 
 
 def rows_of(answer: Any) -> Rows:
-    """The rows of a query's answer; the variables that were fetched hold nodes, one for each key."""
+    """Convert the answer of a query to rows; fetched variables hold nodes."""
     if not isinstance(answer, dict) or not isinstance(answer.get("rows"), list):
         raise unexpected("query", answer)
     columns = answer.get("columns") or []
@@ -495,7 +495,7 @@ def rows_of(answer: Any) -> Rows:
 
 
 def facts_page_of(answer: Any) -> tuple[list[Fact], Any]:
-    """The facts of a page, and where the next one goes on; None if there is none."""
+    """Convert a page of facts; also return the cursor of the next page, None after the last."""
     if not isinstance(answer, dict) or not isinstance(answer.get("facts"), list):
         raise unexpected("facts", answer)
     after = answer.get("after") if answer.get("more") else None
@@ -503,7 +503,7 @@ def facts_page_of(answer: Any) -> tuple[list[Fact], Any]:
 
 
 def rules_of(answer: Any) -> list[Rule]:
-    """The rules of an answer."""
+    """Convert a list of rules."""
     if not isinstance(answer, list):
         raise unexpected("rules", answer)
     return [Rule(item["id"], item["text"]) for item in answer]
@@ -513,29 +513,29 @@ def rules_of(answer: Any) -> list[Rule]:
 
 
 def plain(answer: Any) -> Any:
-    """The answer, with its maps readable by attribute."""
+    """Return the answer with its maps readable by attribute."""
     return Fields.of(answer)
 
 
 def truth(answer: Any) -> bool:
-    """The answer as a bool."""
+    """Return the answer as a bool."""
     return bool(answer)
 
 
 def unexpected(what: str, answer: Any) -> DagBoxError:
-    """The error of an answer that is not of the form it should have."""
+    """Return the error for an answer of unexpected form."""
     if isinstance(answer, DagBoxError):
         return answer
     return ProtocolError(f"the answer to {what} is a {type(answer).__name__} of an unknown form")
 
 
 def identity(answer: Any) -> Any:
-    """The answer as it is."""
+    """Return the answer unchanged."""
     return answer
 
 
 def part_of(name: str, answer: Any) -> list[Fields]:
-    """The list that the broker's service `name` answers, bare or under that name in a map."""
+    """Return the list in the answer of the broker's service `name`: bare, or under that name in a map."""
     items = answer.get(name) if isinstance(answer, dict) else answer
     if not isinstance(items, list):
         raise unexpected(name, answer)

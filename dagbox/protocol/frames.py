@@ -1,25 +1,25 @@
-"""Messages and their frames.
+"""Build and parse messages.
 
-A message is, after the routing id that ROUTER adds, one frame: a header of 32 bytes, the service name, the
-body. A body of 64 KiB or more travels as a second frame (the tail), so that nobody copies it; the flag
-`TAIL` says so. Integers are big endian.
+After the routing id that ROUTER adds, a message is one frame: a header of 32 bytes, the service name and the body.
+A body of 64 KiB or more is sent as a second frame (the tail), flagged `TAIL`, so that it is never copied. Integers
+are big endian.
 
     offset  size  field
          0     4  magic, "DGBX"
          4     1  protocol version, 2
          5     1  kind
          6     2  flags
-         8     8  client id (the routing id of the client that asked)
-        16     8  request id (chosen by the client; with the client id it names the request for its whole life)
+         8     8  client id (the routing id of the client)
+        16     8  request id (chosen by the client; client id and request id identify the request throughout)
         24     4  deadline: a span in ms, counted from arrival; 0 is none
-        28     1  hops: how often the request was forwarded
-        29     1  attempt: how often it was given to a worker before
+        28     1  hops: number of times the request was forwarded
+        29     1  attempt: number of earlier attempts by a worker
         30     1  length of the service name in bytes
         31     1  reserved, 0
         32     n  service name (UTF-8)
       32+n        body (MessagePack), unless it is the tail
 
-`docs/protocol.md` tells what each kind means and what its body holds.
+docs/protocol.md describes each kind and its body.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ VERSION = 2
 HEADER = struct.Struct(">4sBBH8s8sIBBBB")
 HEADER_BYTES = HEADER.size
 KEY_SLICE = slice(8, 24)
-"""Client id and request id, the name of a request, as they stand in the header."""
+"""Position of client id and request id, which identify a request, in the header."""
 TAIL_BYTES = 65_536
-"""A body of this size or more travels as a second frame."""
+"""Bodies of this size or more are sent as a second frame."""
 MAX_SERVICE_BYTES = 100
 MAX_BODY_BYTES = 256 * 1024 * 1024
-"""The largest body; who sends a larger frame is disconnected."""
+"""The largest body; a peer that sends a larger frame is disconnected."""
 MAX_HOPS = 16
 NO_CLIENT = bytes(8)
 
 STATUS_SERVICES = ("status", "services", "workers", "events", "traces", "control")
-"""The services that the broker answers itself."""
+"""Services that the broker answers itself."""
 
 
 class Kind(IntEnum):
-    """What a message is for."""
+    """The kind of a message."""
 
     REGISTER = 1
     PING = 2
@@ -66,18 +66,18 @@ class Kind(IntEnum):
 
 
 class Flag(IntEnum):
-    """Bits of the header's flags; plain integers when combined (an IntFlag costs over 1 us for each `&`)."""
+    """Flag bits of the header. Plain integers: IntFlag costs over 1 us for each `&`."""
 
     TAIL = 1
     """The body is the second frame."""
     REPEATABLE = 2
-    """The request may be given to another worker if the first one dies with it."""
+    """The request may be retried on another worker if its worker dies."""
     URGENT = 4
-    """The request goes before the others of its service (status, keep-alives of locks)."""
+    """The request is served before others of its service (status, lock keep-alives)."""
 
 
 class Header(NamedTuple):
-    """A parsed header; `body_at` is where the body starts in its frame."""
+    """A parsed header; `body_at` is the offset of the body in its frame."""
 
     kind: int
     flags: int
@@ -91,7 +91,7 @@ class Header(NamedTuple):
 
 
 class Message(NamedTuple):
-    """Frames as they go over the wire: `head` is header, service name and (if `tail` is None) the body."""
+    """The frames of a message: `head` holds header, service name and, if `tail` is None, the body."""
 
     head: bytes
     tail: bytes | None = None
@@ -102,7 +102,7 @@ _KINDS = frozenset(int(kind) for kind in Kind)
 
 
 def parse(head: bytes) -> Header:
-    """Read the header of a message.
+    """Parse the header of a message.
 
     Raises:
         ProtocolError: too short, wrong magic or version, unknown kind, service name cut off.
@@ -136,7 +136,7 @@ def build(
     hops: int = 0,
     attempt: int = 0,
 ) -> Message:
-    """Make a message; a body of `TAIL_BYTES` or more becomes its second frame.
+    """Build a message; a body of `TAIL_BYTES` or more becomes the second frame.
 
     Raises:
         ProtocolError: the service name is longer than `MAX_SERVICE_BYTES`.
@@ -153,15 +153,15 @@ def build(
 
 
 def repatch(head: bytes, *, deadline_ms: int, attempt: int) -> bytes:
-    """The same head with another deadline and attempt, for the rare message that cannot be passed on as it is."""
+    """Return the head with another deadline and attempt, for messages that cannot be passed on unchanged."""
     return b"".join((head[:24], struct.pack(">IBB", deadline_ms, head[28], attempt), head[30:]))
 
 
 def body_of(header: Header, head: bytes, tail: bytes | None) -> bytes:
-    """The body of a message, wherever it travelled.
+    """Return the body of a message from either frame.
 
     Raises:
-        ProtocolError: the header promises a tail that is not there, or the other way round.
+        ProtocolError: the flag `TAIL` and the frames disagree.
     """
     if header.flags & Flag.TAIL:
         if tail is None:
@@ -173,7 +173,7 @@ def body_of(header: Header, head: bytes, tail: bytes | None) -> bytes:
 
 
 def pack_error(error: DagBoxError) -> bytes:
-    """The body of an ERROR message. What MessagePack cannot carry of it (a field, a lone surrogate) is left out."""
+    """Return the body of an ERROR message, without what MessagePack cannot encode (a field, a lone surrogate)."""
     try:
         return pack(error)
     except DagBoxError:
@@ -183,7 +183,7 @@ def pack_error(error: DagBoxError) -> bytes:
 
 
 def unpack_error(body: bytes) -> DagBoxError:
-    """The error of an ERROR message's body; a body that holds none gives a ProtocolError (returned, not raised)."""
+    """Return the error in the body of an ERROR message; a ProtocolError, returned and not raised, if it holds none."""
     try:
         value: Any = unpack(body)
     except DagBoxError as error:

@@ -1,4 +1,4 @@
-"""Requests as workers and services see them, and what can become of one."""
+"""Requests as services receive them, and their outcomes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dagbox.errors import DagBoxError
 
 @dataclass(slots=True)
 class Request:
-    """A request as it reaches a service. Nobody changes it (it is not frozen, which would double its cost).
+    """A request as a service receives it. Treat it as immutable (freezing it would double its cost).
 
     Args:
-        client: id of the client that asked first, 8 bytes.
-        id: the client's id for it, 8 bytes.
+        client: id of the client that made the request, 8 bytes.
+        id: the request id chosen by the client, 8 bytes.
         body: packed body.
-        deadline: monotonic seconds at which nobody wants the answer any more; None: never.
-        hops: how often it was forwarded before it came here.
-        attempt: how often a worker was given it before.
+        deadline: monotonic seconds after which the answer is no longer wanted; None: no deadline.
+        hops: number of times it was forwarded.
+        attempt: number of earlier attempts by a worker.
     """
 
     client: bytes
@@ -30,12 +30,12 @@ class Request:
 
     @property
     def key(self) -> bytes:
-        """The request's name for its whole life: client id + request id, 16 bytes."""
+        """Return client id + request id, 16 bytes: the identity of the request throughout."""
         return self.client + self.id
 
 
 class Reply(NamedTuple):
-    """The request is answered with this packed body."""
+    """The request was answered with this packed body."""
 
     request: Request
     body: bytes
@@ -49,7 +49,7 @@ class Failed(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """The request goes on to another service, with this packed body, under its own name."""
+    """The request is forwarded to another service with this packed body, under the same ids."""
 
     request: Request
     service: str
@@ -57,7 +57,7 @@ class Forward(NamedTuple):
 
 
 class Partial(NamedTuple):
-    """A part of the answer, sent ahead; the request is not over."""
+    """Part of the answer, sent early; more follows."""
 
     request: Request
     body: bytes

@@ -1,6 +1,6 @@
-"""Checks of what came from outside: each gives the value back or raises a typed error that names it.
+"""Check values that come from outside: each function returns the value or raises a typed error that names it.
 
-They are on the way of every operation, so the good case is as short as it can be.
+Every operation passes through here, so the good case is as short as it can be.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KINDS = {
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in the words that error messages use: `text`, `a map`, `nil`, ..."""
+    """Return the kind of a value in the words of error messages: `text`, `a map`, `nil`, ..."""
     return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
@@ -40,19 +40,19 @@ def _bucket_text(bucket: str) -> str:
 
 
 def bucket_name(value: object) -> str:
-    """The bucket name if it is one that users may use; as `check_bucket`, remembered.
+    """Return the bucket name. Same as `check_bucket`, but cached.
 
     Raises:
-        BadBucket: it is not.
+        BadBucket: it is not a name that users may use.
     """
     return _bucket_text(value) if type(value) is str else check_bucket(value)
 
 
 def record_key(value: object) -> str:
-    """The key if it is one; as `check_key`, short for ASCII.
+    """Return the key. Same as `check_key`, but faster for ASCII.
 
     Raises:
-        BadKey: it is not.
+        BadKey: it is not a key.
     """
     if type(value) is str and value.isascii() and 0 < len(value) <= MAX_KEY_BYTES:
         return value
@@ -60,10 +60,10 @@ def record_key(value: object) -> str:
 
 
 def record_name(bucket: object, key: object) -> tuple[str, str]:
-    """Return bucket and key if they name a record that users may have.
+    """Return the bucket and key of a record.
 
     Raises:
-        BadBucket, BadKey: one of them does not.
+        BadBucket, BadKey: one of them is not valid.
     """
     name = _bucket_text(bucket) if type(bucket) is str else check_bucket(bucket)
     if type(key) is str and key.isascii() and 0 < len(key) <= MAX_KEY_BYTES:
@@ -72,10 +72,10 @@ def record_name(bucket: object, key: object) -> tuple[str, str]:
 
 
 def map_of(value: object, allowed: Set[str], what: str, needed: Sequence[str] = ()) -> Mapping[str, Any]:
-    """Return the map if it is one that has all needed fields, and none but the allowed ones.
+    """Return the map.
 
     Raises:
-        InvalidArgument: not a map, a field that is not known (names it and the known ones), or one that is missing.
+        InvalidArgument: not a map, an unknown field (the message lists the known ones), or a missing field.
     """
     if type(value) is not dict and not isinstance(value, Mapping):
         raise InvalidArgument(f"{what} is a map, not {kind_of(value)}")
@@ -90,10 +90,10 @@ def map_of(value: object, allowed: Set[str], what: str, needed: Sequence[str] = 
 
 
 def required(operation: Mapping[str, Any], field: str, what: str) -> Any:
-    """A field that must be there.
+    """Return a required field.
 
     Raises:
-        InvalidArgument: it is not.
+        InvalidArgument: it is missing.
     """
     try:
         return operation[field]
@@ -102,7 +102,7 @@ def required(operation: Mapping[str, Any], field: str, what: str) -> Any:
 
 
 def whole(value: object, name: str, minimum: int = 0, maximum: int = MAX_WHOLE) -> int:
-    """The number if it is a whole one in a range.
+    """Return the number if it is a whole number in the range.
 
     Raises:
         InvalidArgument: not a whole number, or below the minimum.
@@ -118,14 +118,14 @@ def whole(value: object, name: str, minimum: int = 0, maximum: int = MAX_WHOLE) 
 
 
 def flag(value: object, name: str) -> bool:
-    """The value if it is true or false. Raises InvalidArgument otherwise."""
+    """Return the value if it is true or false. Raises InvalidArgument otherwise."""
     if type(value) is not bool:
         raise InvalidArgument(f"{name} is true or false, not {kind_of(value)}")
     return value
 
 
 def text(value: object, name: str, max_bytes: int, *, empty: bool = False) -> str:
-    """The value if it is text of at most so many bytes of UTF-8.
+    """Return the value if it is text of at most `max_bytes` of UTF-8.
 
     Raises:
         InvalidArgument: not text, empty though it must not be, or not valid Unicode.
@@ -152,18 +152,19 @@ def plain_text(value: object, name: str) -> str:
 
 
 def array(value: object, name: str) -> list[Any] | tuple[Any, ...]:
-    """The value if it is an array. Raises InvalidArgument otherwise."""
+    """Return the value if it is an array. Raises InvalidArgument otherwise."""
     if not isinstance(value, list | tuple):
         raise InvalidArgument(f"{name} is an array, not {kind_of(value)}")
     return value
 
 
 def are_plain_pairs(pairs: Sequence[Any]) -> bool:
-    """Whether all are tuples of a good bucket name and a short ASCII key: the common case of many refs, looked at
-    all at once, in C. Of others nothing is said: they are to be checked one by one.
+    """Return True if all pairs are tuples of a valid bucket name and a short ASCII key.
+
+    This is the common case of many refs, checked all at once, in C. If it returns False, check them one by one.
 
     Raises:
-        BadBucket: all are plain but for a bucket name that is none.
+        BadBucket: all are plain except for an invalid bucket name.
     """
     if not pairs or set(map(type, pairs)) != {tuple} or set(map(len, pairs)) != {2}:
         return False

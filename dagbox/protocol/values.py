@@ -1,4 +1,4 @@
-"""The values that people handle: refs, records, nodes, and their MessagePack form.
+"""Refs, records and nodes, and their encoding as MessagePack.
 
 MessagePack extension types: 1 is a ref (payload: MessagePack array `[bucket, key]` or
 `[bucket, key, version]`), 2 is an error (payload: MessagePack map `{"code", "message", "fields"}`), -1 is
@@ -18,9 +18,9 @@ import msgpack
 from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, error_from_wire
 
 MAX_KEY_BYTES = 511
-"""The longest key, in bytes of UTF-8: what LMDB's default build allows."""
+"""The longest key, in bytes of UTF-8: the limit of LMDB's default build."""
 MAX_BUCKET_BYTES = 120
-"""The longest bucket name, in bytes of UTF-8; leaves room for the store's own prefixes."""
+"""The longest bucket name, in bytes of UTF-8; leaves room for prefixes of the store."""
 
 _EXT_REF = 1
 _EXT_ERROR = 2
@@ -28,12 +28,12 @@ _EXT_ERROR = 2
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A pointer to a record. Equality and hash go by bucket and key: two refs to one record are equal.
+    """A pointer to a record. Refs with the same bucket and key are equal.
 
     Args:
         bucket: name of the bucket.
         key: key of the record.
-        version: the version it had when the ref was made; 0 if unknown.
+        version: the record's version when the ref was made; 0 if unknown.
     """
 
     bucket: str
@@ -45,7 +45,7 @@ class Ref:
 
 
 class Record(NamedTuple):
-    """A record as it was read: bucket, key, version, data."""
+    """A record: bucket, key, version, data."""
 
     bucket: str
     key: str
@@ -54,18 +54,18 @@ class Record(NamedTuple):
 
     @property
     def ref(self) -> Ref:
-        """The ref to this record, at this version."""
+        """Return a ref to this record, at this version."""
         return Ref(self.bucket, self.key, self.version)
 
 
 @dataclass(slots=True)
 class Node:
-    """One record of a nested read with the records its relations name.
+    """A record of a nested read, with the records of its relations.
 
     Attributes:
-        found: whether there is such a record; if not, `data` is None and `version` 0.
-        relations: name -> nodes, in the order the relation gives them.
-        more: name -> how many nodes a `limit` left out; a name that lost none is absent.
+        found: True if the record exists; otherwise `data` is None and `version` 0.
+        relations: name -> nodes, in the order of the relation.
+        more: name -> number of nodes left out by a `limit`; only for relations that were cut.
     """
 
     bucket: str
@@ -87,7 +87,7 @@ class Node:
 
     @property
     def ref(self) -> Ref:
-        """The ref to this record, at this version."""
+        """Return a ref to this record, at this version."""
         return Ref(self.bucket, self.key, self.version)
 
 
@@ -124,11 +124,11 @@ def _unpack_ext(code: int, payload: bytes) -> object:
 
 _packb = partial(msgpack.packb, default=_pack_other, datetime=True)
 unpack_trusted = partial(msgpack.unpackb, ext_hook=_unpack_ext, strict_map_key=False, timestamp=3)
-"""`unpack` without its care: raises msgpack's own errors, and TypeError for a list that is a key of a map."""
+"""Faster `unpack` that raises msgpack's own errors, and TypeError for a list as a map key."""
 
 
 def pack(value: object) -> bytes:
-    """The MessagePack form of a value.
+    """Encode a value as MessagePack.
 
     Raises:
         InvalidArgument: a type that MessagePack cannot carry, an integer beyond 64 bits, nesting beyond 511.
@@ -144,13 +144,13 @@ def pack(value: object) -> bytes:
 
 
 def new_packer() -> Callable[[object], bytes]:
-    """A `pack` for one thread, which keeps its buffer and so is faster; it raises msgpack's own errors."""
+    """Return a faster `pack` for one thread: it reuses its buffer, and raises msgpack's own errors."""
     packer: Callable[[object], bytes] = msgpack.Packer(default=_pack_other, datetime=True).pack
     return packer
 
 
 def unpack(data: bytes | memoryview) -> Any:
-    """The value of its MessagePack form. Lists that are keys of maps come as tuples.
+    """Decode a MessagePack value. Lists used as map keys become tuples.
 
     Raises:
         InvalidArgument: the bytes are not one MessagePack value, or a map is a key of a map.
@@ -176,12 +176,12 @@ def _map_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def as_map_key(key: Any) -> Any:
-    """The key as Python's maps can have it: lists become tuples, through all levels."""
+    """Return the key in hashable form: lists become tuples, at all levels."""
     return tuple(map(as_map_key, key)) if isinstance(key, list) else key
 
 
 def check_key(key: object) -> str:
-    """The key if it is one. Raises BadKey otherwise."""
+    """Return the key if it is valid. Raises BadKey otherwise."""
     if not isinstance(key, str):
         raise BadKey(key, f"a key is text, not {type(key).__name__}")
     if not key:
@@ -196,7 +196,7 @@ def check_key(key: object) -> str:
 
 
 def check_bucket(bucket: object) -> str:
-    """The bucket name if it is one that users may use. Raises BadBucket otherwise."""
+    """Return the bucket name if it is valid for users. Raises BadBucket otherwise."""
     if not isinstance(bucket, str):
         raise BadBucket(bucket, f"a bucket name is text, not {type(bucket).__name__}")
     if not bucket:

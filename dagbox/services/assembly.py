@@ -1,4 +1,4 @@
-"""Services put together with what they stand on: the store of a directory, the journal of its locks."""
+"""Open the built-in services with their resources: the store of a directory, the journal of its locks."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _AGAIN_S = 0.02
 
 
 def open_service(name: str, directory: str | os.PathLike[str], *, durability: str = "full") -> Service:
-    """Open one of DagBox's own services on a directory; closing it closes what it stands on.
+    """Open one of the built-in services on a directory; closing the service releases its resources.
 
     Args:
         name: reader, writer, lock or logic.
-        directory: where the data is; created if need be.
+        directory: the data directory; created if missing.
         durability: "full" or "process", see `LmdbStore`.
 
     Raises:
         InvalidArgument: another name.
         StoreUnavailable: the directory cannot be used.
-        InUse: another process has the lock table of the directory (after a wait of 5 s).
+        InUse: another process has the lock table of the directory (after waiting 5 s).
     """
     if name == "lock":
         return _open_lock(directory)
@@ -84,7 +84,7 @@ def _open_lock(directory: str | os.PathLike[str]) -> LockService:
 
 
 def _take_patiently(take: Callable[[], Any]) -> Any:
-    """Take a role that a process which is about to end may still have."""
+    """Take a role, waiting a while for a process that is about to release it."""
     end = time.monotonic() + _HANDOVER_S
     while True:
         try:

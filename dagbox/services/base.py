@@ -1,10 +1,10 @@
-"""What a service is to whoever drives it: requests in, outcomes out, time as a parameter.
+"""The interface between a service and its driver: requests in, outcomes out, time as a parameter.
 
 Rules:
 
-1. `handle` gets all requests that are waiting, so that a service can do them together (one commit, one
-   snapshot). It returns the outcomes that are ready, which may be those of earlier requests, and may keep a
-   request (a lock that waits) to give its outcome from a later `handle`, `cancel` or `tick`.
+1. `handle` gets all waiting requests, so that a service can process them together (one commit, one snapshot). It
+   returns the outcomes that are ready, which may belong to earlier requests. A request that has to wait (for a
+   lock) gets its outcome from a later `handle`, `cancel` or `tick`.
 2. Every request gets exactly one outcome (after any number of `Partial`). Bad input is an outcome (`Failed`),
    never an exception.
 3. The driver calls from one thread at a time.
@@ -26,31 +26,31 @@ class Service(Protocol):
 
     name: str
     credit: int
-    """How many requests a worker of this service may hold at once."""
+    """Number of requests that a worker of this service may hold at once."""
     repeatable: bool
-    """Whether a request may be given to another worker when its first one dies."""
+    """True if a request may be retried on another worker when its worker dies."""
     gather: int
-    """How many waiting requests `handle` wants at once: many where doing them together is cheaper (one commit),
-    few where the first answer should leave while the others are worked on."""
+    """Number of waiting requests to pass to `handle` at once: many if processing them together is cheaper (one
+    commit), few if the first answer should leave while the others are in progress."""
 
     @property
     def broken(self) -> DagBoxError | None:
-        """Why the service can do nothing more in this process, which has to end and be started again; mostly None."""
+        """The error after which the service cannot continue and the process must be restarted; otherwise None."""
 
     def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
-        """Take requests on; what is ready."""
+        """Process requests; return the outcomes that are ready."""
 
     def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
-        """The client took the request of this key back, or is gone; what is ready now."""
+        """Cancel the request with this key; return the outcomes that are ready."""
 
     def tick(self, now: float) -> Sequence[Outcome]:
-        """Time has passed; what is ready."""
+        """Let time pass; return the outcomes that are ready."""
 
     def next_deadline(self) -> float | None:
-        """When `tick` wants to be called, in monotonic seconds; None: not needed."""
+        """Return when `tick` is due, in monotonic seconds; None: not needed."""
 
     def report(self) -> dict[str, Any]:
-        """Figures for the status, as plain values under names of the service's own; called about once a second."""
+        """Return figures for the status, as plain values; called about once a second."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all resources. Idempotent."""

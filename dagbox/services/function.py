@@ -1,7 +1,7 @@
-"""A service made of a function: `dagbox.service` and what its handlers are given.
+"""Services made from functions: the `dagbox.service` decorator and the request object of its handlers.
 
-The function runs on a thread of the service's own pool, as many at once as the service has credit, so that it may
-take its time, block, and call the database. Its outcomes are handed over by `tick`.
+The function runs on a thread pool with as many threads as the service has credit, so it may block and call the
+database. `tick` returns the outcomes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("dagbox.service")
 
 
 class ServiceRequest:
-    """What a handler may know of the request it works on, and do with it besides returning a value."""
+    """The request that a handler works on: its properties, and ways to answer other than returning a value."""
 
     def __init__(self, request: Request, send: Callable[[Outcome], None]) -> None:
         self._request = request
@@ -32,39 +32,39 @@ class ServiceRequest:
 
     @property
     def id(self) -> str:
-        """The request's name for its whole life, in hexadecimal."""
+        """Return client id and request id in hexadecimal: the identity of the request throughout."""
         return self._request.key.hex()
 
     @property
     def deadline(self) -> float | None:
-        """When nobody wants the answer any more, in seconds of `time.monotonic`; None: never."""
+        """Return the end of the wait for an answer, in seconds of `time.monotonic`; None: no deadline."""
         return self._request.deadline
 
     @property
     def hops(self) -> int:
-        """How often the request was forwarded before it came here."""
+        """Return the number of times the request was forwarded."""
         return self._request.hops
 
     @property
     def attempt(self) -> int:
-        """How often the request was given to a worker that died with it."""
+        """Return the number of workers that died while working on the request."""
         return self._request.attempt
 
     @property
     def cancelled(self) -> bool:
-        """Whether the client took the request back; a long handler looks at it now and then."""
+        """Return True if the client cancelled the request; long handlers should check it regularly."""
         return self._cancelled.is_set()
 
-    def forward(self, service: str, payload: Any) -> Passed:
-        """Return this from a handler: the other service answers the client in its place."""
+    def forward(self, service: str, payload: Any) -> ForwardTo:
+        """Forward the request: return this value from the handler, and the other service answers the client."""
         if not isinstance(service, str) or not service:
             raise InvalidArgument(f"a request is forwarded to a service by name, not to {service!r}")
         if len(service.encode(errors="replace")) > MAX_SERVICE_BYTES:
             raise LimitExceeded("bytes of a service's name", len(service.encode(errors="replace")), MAX_SERVICE_BYTES)
-        return Passed(service, payload)
+        return ForwardTo(service, payload)
 
     def partial(self, value: Any) -> None:
-        """Send a part of the answer ahead."""
+        """Send part of the answer early."""
         self._send(Partial(self._request, pack(value)))
 
     def _cancel(self) -> None:
@@ -72,8 +72,8 @@ class ServiceRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """A handler's word that another service goes on with the request."""
+class ForwardTo:
+    """A request to be forwarded to another service."""
 
     service: str
     payload: Any
@@ -84,7 +84,7 @@ Handler = Callable[[Any, ServiceRequest], Any]
 
 @dataclass(frozen=True, slots=True)
 class ServiceFunction:
-    """A function with the service that it provides. Calling it calls the function."""
+    """A function and the service it provides. Calling it calls the function."""
 
     function: Handler
     name: str
@@ -96,12 +96,12 @@ class ServiceFunction:
 
 
 def service(name: str, *, credit: int = 1, repeatable: bool = False) -> Callable[[Handler], ServiceFunction]:
-    """Make a function `(payload, request) -> value` a service.
+    """Turn a function `(payload, request) -> value` into a service.
 
     Args:
         name: the service's name; several workers may provide one service.
-        credit: how many requests a worker holds, and works on, at once.
-        repeatable: whether a request may be given to another worker when its first one dies with it.
+        credit: number of requests that a worker holds, and works on, at once.
+        repeatable: True if a request may be retried on another worker when its worker dies.
 
     Raises:
         InvalidArgument: no name, or a credit below 1.
@@ -118,10 +118,10 @@ def service(name: str, *, credit: int = 1, repeatable: bool = False) -> Callable
 
 
 class FunctionService:
-    """Runs a `ServiceFunction` as a `Service`.
+    """Run a `ServiceFunction` as a `Service`.
 
     Attributes:
-        wake: called, from any thread, when `tick` has outcomes to give; whoever drives the service sets it.
+        wake: called from any thread when `tick` has outcomes; set by the driver.
     """
 
     gather = 16
@@ -146,14 +146,14 @@ class FunctionService:
         return self.tick(now)
 
     def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
-        """Tell the handler that nobody wants the answer."""
+        """Mark the request as cancelled for its handler."""
         running = self._running.get(key)
         if running is not None:
             running._cancel()
         return self.tick(now)
 
     def tick(self, now: float) -> Sequence[Outcome]:
-        """What the handlers have finished."""
+        """Return the outcomes of finished handlers."""
         ready: list[Outcome] = []
         while self._ready:
             outcome = self._ready.popleft()
@@ -163,15 +163,15 @@ class FunctionService:
         return ready
 
     def next_deadline(self) -> float | None:
-        """Never: the handlers wake the loop."""
+        """Return None: the handlers wake the loop."""
         return None
 
     def report(self) -> dict[str, Any]:
-        """`{"running"}`: how many requests handlers work on."""
+        """Return `{"running"}`: the number of requests in progress."""
         return {"running": len(self._running)}
 
     def close(self) -> None:
-        """Wait for the handlers that run; start no more."""
+        """Wait for running handlers; start no more. Idempotent."""
         for running in list(self._running.values()):
             running._cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -188,7 +188,7 @@ class FunctionService:
             return Failed(request, Cancelled(self.name))
         try:
             value = self._function(unpack(request.body), handed)
-            if isinstance(value, Passed):
+            if isinstance(value, ForwardTo):
                 return Forward(request, value.service, pack(value.payload))
             return Reply(request, pack(value))
         except DagBoxError as error:

@@ -1,4 +1,4 @@
-"""What the services share: making the operations of a body, and packing their results."""
+"""Shared by the services: parse the operations of a request, pack their results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _unpack_tuples = partial(unpack_trusted, use_list=False)
 
 
 def unpack_body(body: bytes) -> Any:
-    """The value of a body, its arrays as tuples: these can be keys of dicts, and are made faster than lists.
+    """Decode a body with its arrays as tuples: these can be dict keys, and are faster than lists.
 
     Raises:
         InvalidArgument: the body is not one MessagePack value.
@@ -32,17 +32,17 @@ def unpack_body(body: bytes) -> Any:
 
 
 class Received(NamedTuple, Generic[Kind]):
-    """The operations of a request, each made or the error of making it; `bare`: the body was one map."""
+    """The operations of a request, an error for each that was malformed; `bare`: the body was one map."""
 
     operations: Sequence[Kind | DagBoxError]
     bare: bool
 
 
 def receive(body: bytes, operations: ServiceOperations[Kind]) -> Received[Kind]:
-    """Make the operations of a packed body: one map, or an array of them.
+    """Parse the operations of a packed body: one map, or an array of maps.
 
     Raises:
-        InvalidArgument: not one MessagePack value, neither array nor map, or the one map is no operation.
+        InvalidArgument: not one MessagePack value, neither array nor map, or a bare map that is malformed.
         LimitExceeded: too many operations.
     """
     value = unpack_body(body)
@@ -62,7 +62,7 @@ def receive(body: bytes, operations: ServiceOperations[Kind]) -> Received[Kind]:
 
 
 def store_figures(store: Store) -> dict[str, Any]:
-    """The figures of a store for a report; of one that cannot be read, `{"error": why}`."""
+    """Return the figures of a store for a report; `{"error": message}` if it cannot be read."""
     try:
         return store.stats()
     except DagBoxError as error:
@@ -70,17 +70,17 @@ def store_figures(store: Store) -> dict[str, Any]:
 
 
 class Answers:
-    """Makes outcomes of results; for one thread, since it keeps its packer."""
+    """Turn results into outcomes. Not thread-safe: it reuses its packer."""
 
     def __init__(self) -> None:
         self._pack = new_packer()
 
     def bare(self, request: Request, result: Any) -> Outcome:
-        """The outcome of a request whose body was one map: the bare result, or failed with its error."""
+        """Return the outcome of a request whose body was one map: the bare result, or failed with its error."""
         return Failed(request, result) if isinstance(result, DagBoxError) else self.reply(request, result)
 
     def reply(self, request: Request, result: Any) -> Outcome:
-        """A reply with a packed result; of an array, errors among its elements."""
+        """Return a reply with a packed result; in an array, errors take the place of results."""
         try:
             body = self._pack(result)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -42,19 +42,19 @@ _NAMES_SHOWN = 20
 
 
 class Resolver(Protocol):
-    """Finds the keys of query relations; the logic service provides one."""
+    """Find the keys of query relations; implemented by the logic service."""
 
     def __call__(self, queries: Sequence[KeyQuery], snapshot: Snapshot) -> Sequence[Sequence[object] | DagBoxError]:
-        """A list of keys or refs, or an error, for each query, in order."""
+        """Return a list of keys or refs, or an error, for each query, in order."""
 
 
 class Reader:
     """The reader service; any number of them may serve one store.
 
     Args:
-        store: where the records are.
+        store: the store to read from.
         limits: how much one request may read.
-        resolver: finds the keys of query relations; without one these are a typed error.
+        resolver: finds the keys of query relations; without one they fail with a typed error.
     """
 
     name = "reader"
@@ -89,23 +89,23 @@ class Reader:
             return [self._answer(request, snapshot) for request in requests]
 
     def cancel(self, key: bytes, now: float) -> list[Outcome]:
-        """Nothing: the reader keeps no request."""
+        """Return nothing: the reader never holds requests."""
         return []
 
     def tick(self, now: float) -> list[Outcome]:
-        """Nothing: the reader waits for nothing."""
+        """Return nothing: the reader never waits."""
         return []
 
     def next_deadline(self) -> float | None:
-        """None: see `tick`."""
+        """Return None: see `tick`."""
         return None
 
     def report(self) -> dict[str, Any]:
-        """Nothing: the writer tells of the store."""
+        """Return nothing: the writer reports the figures of the store."""
         return {}
 
     def close(self) -> None:
-        """Call `close_store`, if it was given: otherwise the store belongs to whoever opened it."""
+        """Close the store if `close_store` was given; otherwise the caller owns it. Idempotent."""
         close_store, self._close_store = self._close_store, None
         if close_store is not None:
             close_store()
@@ -121,13 +121,13 @@ class Reader:
         return self._answers.reply(request, results)
 
     def execute(self, operation: ReaderOperation, snapshot: Snapshot) -> Any:
-        """Do one operation.
+        """Execute one operation.
 
         Returns:
-            The result as the class of the operation says, unpacked.
+            The result as documented in the class of the operation, unpacked.
 
         Raises:
-            DagBoxError: what the store could not do, or a limit that was passed.
+            DagBoxError: the store failed, or a limit was exceeded.
         """
         result = self.execute_all((operation,), snapshot)[0]
         if isinstance(result, DagBoxError):
@@ -135,10 +135,10 @@ class Reader:
         return result
 
     def execute_all(self, operations: Sequence[ReaderOperation | DagBoxError], snapshot: Snapshot) -> list[Any]:
-        """Do the operations of one request; a result or a DagBoxError for each, in order.
+        """Execute the operations of one request; return a result or a DagBoxError for each, in order.
 
-        The limits count over all of them, and reads with relations fetch each record once for all of them. An
-        operation that could not be made is the error of making it.
+        The limits count over all of them, and reads with relations fetch each record once for all of them. A
+        malformed operation is given as its error, and returned in its place.
         """
         budget = ReadBudget(self._limits)
         planner: Planner | None = None
@@ -176,7 +176,7 @@ class Reader:
             return self._store.stats()
         if isinstance(operation, ReturnValue):
             return operation.value
-        return operation  # the error of making it
+        return operation  # the error of a malformed one
 
     def _run(self, planner: Planner, snapshot: Snapshot) -> None:
         while need := planner.step():
@@ -189,7 +189,7 @@ class Reader:
 
 
 def _plan(operation: Read | FetchRows, planner: Planner) -> Callable[[Planner], Any]:
-    """Have the planner take an operation on; returns what gets its result, after the last step."""
+    """Add an operation to the planner; return a function that gets its result after the last step."""
     if isinstance(operation, Read):
         ticket = planner.add_all(operation.bucket, (operation.key,), operation.relations)[0]
         return lambda planner: planner.result(ticket)
@@ -197,7 +197,7 @@ def _plan(operation: Read | FetchRows, planner: Planner) -> Callable[[Planner], 
 
 
 class _Rows:
-    """Rows of an answer whose records are fetched: one read for each key of a column, however many rows have it."""
+    """Rows with records to fetch: each key of a column is read once, in however many rows it appears."""
 
     def __init__(self, operation: FetchRows, planner: Planner) -> None:
         self._operation = operation
@@ -253,10 +253,10 @@ def _read(operation: Read, snapshot: Snapshot, budget: ReadBudget) -> dict[str, 
 
 
 def fetch_many(refs: Sequence[tuple[str, str]], snapshot: Snapshot, budget: ReadBudget) -> list[Stored | None]:
-    """Records in order, read in chunks that grow, so that large ones meet the limit before all are in memory.
+    """Read records in order, in growing chunks, so that the limit is hit before all are in memory.
 
     Raises:
-        LimitExceeded: more data than the budget has left.
+        LimitExceeded: more data than is left in the budget.
     """
     found: list[Stored | None] = []
     chunk = _FIRST_CHUNK
@@ -269,10 +269,10 @@ def fetch_many(refs: Sequence[tuple[str, str]], snapshot: Snapshot, budget: Read
 
 
 def scan_page(page: Scan, snapshot: Snapshot) -> dict[str, Any]:
-    """One page: `{"entries": [(key, version, data | None), ...], "more": bool}`.
+    """Return one page: `{"entries": [(key, version, data | None), ...], "more": bool}`.
 
     Raises:
-        UnknownBucket: nothing was ever put into the bucket.
+        UnknownBucket: the bucket never held a record.
     """
     start, stop, after = page.start, page.stop, page.after
     if after is not None:
@@ -291,7 +291,7 @@ def scan_page(page: Scan, snapshot: Snapshot) -> dict[str, Any]:
             more = True
             break
         entries.append((key, stored[0], None if page.keys_only else stored[1]))
-    # A bucket that has become empty is no mistake of whoever scans it, such as a queue with nothing left to do.
+    # Scanning a bucket that became empty (a queue without work) is not an error.
     if not entries and after is None and page.bucket not in snapshot.tables.tables():
         raise UnknownBucket(page.bucket, sorted(snapshot.buckets())[:_NAMES_SHOWN])
     return {"entries": entries, "more": more}

@@ -5,15 +5,14 @@ array of their results (a failed one is an error in its place). Each is an atomi
 
 Rules:
 
-1. All writes that wait when `handle` is called become one commit (or a few, if they are very large): they are
+1. All writes waiting when `handle` is called become one commit (or a few, if they are very large): they are
    durable before any of them is answered.
-2. A write carries client id, request id and its position in the request, so that the store does it once, however
-   often the request is repeated. A refusal (`Conflict`) is remembered too, here: a repeat that comes after its client
-   was told, when another write has made room for it, is not done.
-3. `sweep`, `sync` and `backup` run after the writes that came in with them.
-4. A write that changes rules has a commit of its own, so that the check of the rules sees all earlier ones.
-5. When the store is broken, nothing more is done: all requests fail with the error that `broken` keeps, and
-   the process has to be started again.
+2. A write carries client id, request id and its position in the request, so that the store applies it once, however
+   often the request is repeated. A refusal (`Conflict`) is remembered too, here: a late repeat must not succeed after
+   its client was told of the conflict.
+3. `sweep`, `sync` and `backup` run after the writes of the same call.
+4. A write that changes rules gets its own commit, so that the check of the rules sees all earlier ones.
+5. Once the store is broken, all requests fail with the error in `broken`, and the process must be restarted.
 """
 
 from __future__ import annotations
@@ -46,28 +45,28 @@ from dagbox.services.operations import Answers, receive, store_figures
 from dagbox.store.base import Applied, Batch, Store
 
 SWEEP_EVERY_S = 1.0
-"""How often records are swept whose time is over, in seconds."""
+"""Interval between sweeps of expired records, in seconds."""
 SWEEP_AGAIN_S = 0.05
-"""The pause after a sweep that left some, in seconds."""
+"""Interval after a sweep that left some, in seconds."""
 SWEEP_RECORDS = 1000
-"""Records that one sweep removes at most."""
+"""The most records that one sweep removes."""
 COMMIT_OPERATIONS = 20_000
-"""Operations after which a commit takes no further batch."""
+"""Number of operations after which a commit takes no further batch."""
 COMMIT_BYTES = 64 * 1024 * 1024
 """Bytes of data after which a commit takes no further batch."""
 
 REFUSALS_KEPT = 10_000
-"""How many requests that were refused are remembered."""
+"""Number of refused requests that are remembered."""
 
 RuleCheck = Callable[[Batch], None]
-"""Checks a batch that changes rules against what is stored; raises a DagBoxError to refuse it."""
+"""Check a batch that changes rules against the store; raise a DagBoxError to refuse it."""
 
 _NO_RESULT = object()
 
 
 @dataclass(slots=True)
 class _Job:
-    """A request in work: a result for each operation, `_NO_RESULT` while it is not there."""
+    """A request in progress: a result for each operation, `_NO_RESULT` until it is known."""
 
     request: Request | None
     operations: Sequence[WriterOperation | DagBoxError]
@@ -76,15 +75,15 @@ class _Job:
 
 
 class _Pending(NamedTuple):
-    """A write on its way to the store.
+    """A write to be applied to the store.
 
     Args:
-        job: the request that it is of.
-        position: its place in the request.
-        operation: what was asked for.
-        batch: what the store is to do.
+        job: its request.
+        position: its index in the request.
+        operation: the operation as requested.
+        batch: the batch for the store.
         data_bytes: bytes of data that it writes.
-        changes_rules: whether it adds or drops rules.
+        changes_rules: True if it adds or drops rules.
     """
 
     job: _Job
@@ -99,8 +98,8 @@ class Writer:
     """The writer service; one per store.
 
     Args:
-        store: what to write to.
-        rule_check: called before a batch that changes rules is applied; None: such batches are taken as they are.
+        store: the store to write to.
+        rule_check: called before a batch that changes rules is applied; None: no check.
     """
 
     name = "writer"
@@ -121,7 +120,7 @@ class Writer:
         """The error after which the store must be opened again; the driver has to end the process."""
 
     def handle(self, requests: Sequence[Request], now: float) -> list[Outcome]:
-        """Do all requests, their writes in one commit."""
+        """Execute all requests, their writes in one commit."""
         outcomes: list[Outcome] = []
         jobs: list[_Job] = []
         for request in requests:
@@ -134,20 +133,20 @@ class Writer:
         return outcomes
 
     def apply_operations(self, operations: Sequence[WriterOperation | DagBoxError]) -> list[Any]:
-        """Do operations without packing, their writes in one commit; a result or a DagBoxError for each.
+        """Execute operations without packing, their writes in one commit; return a result or a DagBoxError for each.
 
-        Nothing is remembered of them: they carry no request. Not for two threads at once.
+        They carry no request ids, so their results are not remembered. Not thread-safe.
         """
         job = _Job(None, operations, bare=False)
         self._do([job])
         return job.results
 
     def cancel(self, key: bytes, now: float) -> list[Outcome]:
-        """Nothing: the writer keeps no request."""
+        """Return nothing: the writer never holds requests."""
         return []
 
     def tick(self, now: float) -> list[Outcome]:
-        """Sweep what has expired, if it is time to."""
+        """Sweep expired records if a sweep is due."""
         if now >= self._sweep_at and self.broken is None:
             try:
                 removed = self._store.sweep(SWEEP_RECORDS)
@@ -155,20 +154,20 @@ class Writer:
                 self.broken = error
                 return []
             except DagBoxError:
-                removed = 0  # a full disk, mostly: expired records stay invisible, and the next sweep tries again
+                removed = 0  # usually a full disk: expired records stay invisible, and the next sweep tries again
             self._sweep_at = now + (SWEEP_AGAIN_S if removed >= SWEEP_RECORDS else SWEEP_EVERY_S)
         return []
 
     def next_deadline(self) -> float | None:
-        """When the next sweep is due; None when the store is broken."""
+        """Return when the next sweep is due; None if the store is broken."""
         return None if self.broken else self._sweep_at
 
     def report(self) -> dict[str, Any]:
-        """`{"store": figures of the store}`, its commits among them."""
+        """Return `{"store": figures}`, including commits."""
         return {"store": store_figures(self._store)}
 
     def close(self) -> None:
-        """Call `close_store`, if it was given: otherwise the store belongs to whoever opened it."""
+        """Close the store if `close_store` was given; otherwise the caller owns it. Idempotent."""
         close_store, self._close_store = self._close_store, None
         if close_store is not None:
             close_store()
@@ -255,7 +254,7 @@ def _open_job(request: Request) -> _Job:
 
 
 def _to_pending(job: _Job, position: int, operation: Write, request: bytes | None) -> _Pending:
-    """Make the batch of a write: its fences, then what was asked for."""
+    """Build the batch of a write: its fences, then its operations."""
     if isinstance(operation, WriteBatch):
         items = operation.ops
         kinds = set(map(type, items))
@@ -277,7 +276,7 @@ def _to_pending(job: _Job, position: int, operation: Write, request: bytes | Non
 
 
 def _result(operation: Write, answer: Applied | DagBoxError) -> Any:
-    """Return the result of a write, from what the store did or refused."""
+    """Return the result of a write from the answer of the store."""
     if isinstance(answer, DagBoxError):
         if isinstance(operation, RememberFences) and isinstance(answer, Fenced):
             return LeaseLost(answer.key, answer.token, "another was granted before its holder could be told")
@@ -291,7 +290,7 @@ def _result(operation: Write, answer: Applied | DagBoxError) -> Any:
 
 
 def _commits(writes: Sequence[_Pending]) -> Iterator[Sequence[_Pending]]:
-    """Divide writes into commits: as few as the rules of this file allow."""
+    """Divide writes into as few commits as the rules of this module allow."""
     group: list[_Pending] = []
     operations = size = 0
     for write in writes:

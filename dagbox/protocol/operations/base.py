@@ -1,8 +1,8 @@
-"""What every operation has: its name and fields, and the way to and from the wire.
+"""The base of all operations: name, fields, and conversion to and from the wire.
 
 An operation is checked once, where it enters: by the client when a program makes a call, by `from_wire` when a
-service gets it from a peer. Whoever has the object trusts it; so nobody changes one. (They are not frozen, which
-would double the cost of making them.)
+service receives it from a peer. Code that has the object trusts it, so treat it as immutable. (Freezing it would
+double the cost of building it.)
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _ABOUT_THE_CLASS = frozenset(("op", "label", "needed", "fields", "shapes"))
 class Operation:
     """One operation of a service.
 
-    The docstring of each class is its line in docs/protocol.md: what it does, and after "Answer:" what comes back.
+    The docstring of each class is its row in docs/protocol.md: the first line, and the text after "Answer:".
     """
 
     __slots__ = ()
 
     op: ClassVar[str]
-    """Its name on the wire."""
+    """The name on the wire."""
     label: ClassVar[str]
-    """What messages of errors call it."""
+    """The name in error messages."""
     needed: ClassVar[tuple[str, ...]] = ()
-    """The fields that must be there, in the order in which they are missed."""
+    """Required fields, in the order in which they are reported."""
     fields: ClassVar[frozenset[str]]
-    """All fields that may be there."""
+    """All fields."""
     shapes: ClassVar[Mapping[str, str]] = {}
-    """Field -> how its value looks, for the documentation."""
+    """Field -> form of its value, for the documentation."""
 
     def __init_subclass__(cls) -> None:
         inherited: frozenset[str] = getattr(cls, "fields", frozenset(("op",)))
@@ -45,15 +45,15 @@ class Operation:
             cls.label = cls.op
 
     def to_wire(self) -> dict[str, object]:
-        """Return the operation as it travels: a map. Optional fields that say nothing are left out."""
+        """Return the wire form: a map, without optional fields that are not set."""
         return {"op": self.op}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent.
+        """Build the operation from its wire form, checking everything.
 
         Raises:
-            InvalidArgument, LimitExceeded: what is wrong with it.
+            InvalidArgument, LimitExceeded: it is malformed; the message names the field.
         """
         map_of(value, cls.fields, cls.label)
         return cls()
@@ -63,13 +63,13 @@ AnyOperation = TypeVar("AnyOperation", bound=Operation)
 
 
 class ServiceOperations(Generic[AnyOperation]):
-    """The operations of one service, and the way to make them of what peers send.
+    """The operations of one service, and the parser of their wire form.
 
     Args:
-        service: its name, for messages.
+        service: name of the service.
         kinds: its operations.
-        default: the operation that needs no `op`.
-        most: how many operations one request may carry.
+        default: the operation without `op`.
+        most: the most operations in one request.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class ServiceOperations(Generic[AnyOperation]):
         self.most = most
 
     def make(self, value: object) -> AnyOperation:
-        """Make one operation of what a peer sent: a map, whose field `op` is the operation's name.
+        """Build one operation from its wire form, a map whose field `op` names the operation.
 
         Raises:
-            InvalidArgument, LimitExceeded: what is wrong with it.
+            InvalidArgument, LimitExceeded: it is malformed.
         """
         if type(value) is not dict and not isinstance(value, Mapping):
             raise InvalidArgument(f"an operation is a map, not {kind_of(value)}")
@@ -100,10 +100,10 @@ class ServiceOperations(Generic[AnyOperation]):
         return kind.from_wire(value)
 
     def check_count(self, values: Sequence[object]) -> None:
-        """Count the operations that a peer sent in one request, those inside of batches included.
+        """Check the number of operations in one request, including those in batches.
 
         Raises:
-            LimitExceeded: there are too many.
+            LimitExceeded: too many.
         """
         count = len(values)
         for value in values:
@@ -115,7 +115,7 @@ class ServiceOperations(Generic[AnyOperation]):
 
 
 def to_wire(body: object) -> object:
-    """Return a body as it travels: operations as maps, all else as it is."""
+    """Return the wire form of a body: operations become maps, other values are unchanged."""
     if isinstance(body, Operation):
         return body.to_wire()
     if isinstance(body, list | tuple):

@@ -1,4 +1,4 @@
-"""Operations of the lock service. Times are whole milliseconds; the lock table checks their ranges."""
+"""Operations of the lock service. Durations are whole milliseconds; the lock table checks their ranges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _duration(value: object, what: str) -> int | None:
 
 @dataclass(slots=True)
 class Acquire(Operation):
-    """Lock keys, all or none. One that may wait (`wait_ms`) is the only operation of its request.
+    """Lock keys, all or none. With `wait_ms` it must be the only operation of its request.
 
     Answer: `{"keys", "token", "owner", "shared", "ttl_ms", "left_ms", "waited_ms"}`, or the error `locked`
     """
@@ -38,7 +38,7 @@ class Acquire(Operation):
     owner: str | None = None
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {
             "op": "acquire",
             "keys": self.keys,
@@ -52,7 +52,7 @@ class Acquire(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         owner = fields.get("owner")
         wait_ms = _number(fields.get("wait_ms", 0), "wait_ms of acquire")
@@ -69,9 +69,9 @@ class Acquire(Operation):
 
 @dataclass(slots=True)
 class Renew(Operation):
-    """Have a lease live `ttl_ms` from now on, as long as at first if it is left out.
+    """Extend a lease to `ttl_ms` from now; by default its original duration.
 
-    Answer: the same as for `acquire`, without `waited_ms`, or the error `lease_lost`
+    Answer: as for `acquire` but without `waited_ms`, or the error `lease_lost`
     """
 
     op = "renew"
@@ -81,7 +81,7 @@ class Renew(Operation):
     ttl_ms: int | None = None
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "renew", "token": self.token}
         if self.ttl_ms is not None:
             wire["ttl_ms"] = self.ttl_ms
@@ -89,14 +89,14 @@ class Renew(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         return cls(_number(fields["token"], "token of renew"), _duration(fields.get("ttl_ms"), "ttl_ms of renew"))
 
 
 @dataclass(slots=True)
 class Release(Operation):
-    """Give a lease back.
+    """Release a lease.
 
     Answer: true, or the error `lease_lost`
     """
@@ -107,20 +107,20 @@ class Release(Operation):
     token: int
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "release", "token": self.token}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         return cls(_number(map_of(value, cls.fields, cls.label, cls.needed)["token"], "token of release"))
 
 
 @dataclass(slots=True)
 class Force(Operation):
-    """Take a key from whoever holds it.
+    """Revoke all leases on a key.
 
-    Answer: the leases that were taken away, as `renew` answers them
+    Answer: the revoked leases, as answered by `renew`
     """
 
     op = "force"
@@ -129,18 +129,18 @@ class Force(Operation):
     key: str
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "force", "key": self.key}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         return cls(record_key(map_of(value, cls.fields, cls.label, cls.needed)["key"]))
 
 
 @dataclass(slots=True)
 class ListLocks(Operation):
-    """List the leases on each key, sorted by key; a key that is only waited for has a row with token 0.
+    """List the leases, sorted by key; a key with waiters only has a row with token 0.
 
     Answer: `[{"key", "owner", "shared", "token", "left_ms", "ttl_ms", "waiting"}, ...]`
     """
@@ -152,7 +152,7 @@ class ListLocks(Operation):
     limit: int | None = None
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "list"}
         if self.prefix:
             wire["prefix"] = self.prefix
@@ -164,7 +164,7 @@ class ListLocks(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label)
         limit = fields.get("limit")
         return cls(

@@ -1,6 +1,6 @@
-"""Operations of the logic service. Each request sees one snapshot.
+"""Operations of the logic service. All operations of one request see the same snapshot.
 
-A goal is text, or an array of conditions as data. Without variables it has one row, `[]`, if it holds.
+A goal is text, or an array of conditions as data. A goal without variables has one row, `[]`, if it holds.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Params = Mapping[str, object]
 
 @dataclass(slots=True)
 class Query(Operation):
-    """Return the rows of a goal, sorted by `order`: a variable or several, `-X` for falling; else by their values.
+    """Return the rows of a goal, sorted by `order` (variables, `-X` for descending) or by their values.
 
-    `fetch` is variable -> `{"bucket"?, "relations"?}`: the reader then adds the records that the variable names.
-    Where the bucket is left out, the declaration of the predicate gives it.
+    `fetch` is variable -> `{"bucket"?, "relations"?}`: the reader then adds the records whose keys the variable holds.
+    The default bucket comes from the declaration of the predicate.
 
     Answer: `{"columns": [name, ...], "rows": [[value, ...], ...], "more": bool}`
     """
@@ -51,7 +51,7 @@ class Query(Operation):
     fetch: Mapping[object, object] | None = None
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "query", "goal": self.goal}
         if self.timeout_ms is not None:
             wire["timeout_ms"] = self.timeout_ms
@@ -67,7 +67,7 @@ class Query(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         limit, fetch = fields.get("limit"), fields.get("fetch")
         if fetch is not None and not isinstance(fetch, Mapping):
@@ -84,7 +84,7 @@ class Query(Operation):
 
 @dataclass(slots=True)
 class Why(Operation):
-    """Prove an answer, or say for each rule which condition fails.
+    """Return a proof of an answer, or for each rule the condition that fails.
 
     Answer: the proof `{"kind", "text", "rule"?, "bindings"?, "children"?}`, or `{"goal", "reasons"}`
     """
@@ -97,7 +97,7 @@ class Why(Operation):
     timeout_ms: int | None = None
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "why", "goal": self.goal}
         if self.timeout_ms is not None:
             wire["timeout_ms"] = self.timeout_ms
@@ -107,14 +107,14 @@ class Why(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         return cls(_goal(fields["goal"], "why"), _params(fields.get("params")), _timeout(fields.get("timeout_ms")))
 
 
 @dataclass(slots=True)
 class Explain(Operation):
-    """Return the plan by which a goal would be answered.
+    """Return the query plan of a goal.
 
     Answer: `{"goal", "asks", "layers", "sizes"}`
     """
@@ -125,20 +125,20 @@ class Explain(Operation):
     goal: Goal
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "explain", "goal": self.goal}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         return cls(_goal(map_of(value, cls.fields, cls.label, cls.needed)["goal"], "explain"))
 
 
 @dataclass(slots=True)
 class ListFacts(Operation):
-    """List the facts of one predicate or of all, a page of them; `derived` includes those that declarations derive.
+    """List a page of facts, of one predicate or of all; `derived` includes facts derived from records.
 
-    Answer: `{"facts": [[predicate, [argument, ...]], ...], "more": bool, "after"}`: at most 10,000
+    Answer: `{"facts": [[predicate, [argument, ...]], ...], "more": bool, "after"}`; at most 10,000
     """
 
     op = "facts"
@@ -149,7 +149,7 @@ class ListFacts(Operation):
     after: object = None
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "facts", "derived": self.derived}
         if self.predicate is not None:
             wire["predicate"] = self.predicate
@@ -160,7 +160,7 @@ class ListFacts(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label)
         predicate, limit = fields.get("predicate"), fields.get("limit")
         return cls(
@@ -171,7 +171,7 @@ class ListFacts(Operation):
         )
 
     def page(self, limit: int, after: object) -> ListFacts:
-        """Return the operation for the page of so many facts that goes on at `after`; None: the first page."""
+        """Return the operation for a page of `limit` facts from a cursor; None: the first page."""
         return replace(self, limit=limit, after=after)
 
 
@@ -187,7 +187,7 @@ class ListPredicates(Operation):
 
 @dataclass(slots=True)
 class ListRules(Operation):
-    """List the rules and declarations, in the order in which they were added.
+    """List rules and declarations in the order they were added.
 
     Answer: `[{"id", "text"}, ...]`
     """
@@ -197,7 +197,7 @@ class ListRules(Operation):
 
 @dataclass(slots=True)
 class ListRunning(Operation):
-    """List the queries that run, in all workers.
+    """List the running queries of all workers.
 
     Answer: `[{"id", "client", "goal", "age_ms", "derived", "rows"}, ...]`
     """
@@ -207,9 +207,9 @@ class ListRunning(Operation):
 
 @dataclass(slots=True)
 class StopQuery(Operation):
-    """Stop a query that runs.
+    """Stop a running query.
 
-    Answer: bool: was there one
+    Answer: true if it was running
     """
 
     op = "stop"
@@ -218,12 +218,12 @@ class StopQuery(Operation):
     id: str
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "stop", "id": self.id}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         return cls(text(map_of(value, cls.fields, cls.label, cls.needed)["id"], "the id of stop", MAX_QUERY_ID_BYTES))
 
 

@@ -1,6 +1,6 @@
-"""Operations of the reader. Those of one request see one snapshot.
+"""Operations of the reader. All operations of one request see the same snapshot.
 
-A record that is not there, or whose bucket is not there, is `found` false, version 0, data nil.
+A record that does not exist has `found` false, version 0 and data nil.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Relations = Mapping[str, object]
 
 @dataclass(slots=True)
 class Read(Operation):
-    """Read a record, with the records that its relations lead to.
+    """Read a record and, nested, the records of its relations.
 
-    Answer: `{"bucket", "key", "found", "version", "data", "relations"?, "more"?}`: data a binary, or nil
+    Answer: `{"bucket", "key", "found", "version", "data", "relations"?, "more"?}`; data is binary or nil
     """
 
     op = "read"
@@ -46,14 +46,14 @@ class Read(Operation):
     relations: Relations | None = None
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map; `op` is left out."""
+        """Return the wire form, without `op`."""
         if self.relations is None:
             return {"bucket": self.bucket, "key": self.key}
         return {"bucket": self.bucket, "key": self.key, "relations": self.relations}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         relations = fields.get("relations")
         if relations is not None and not isinstance(relations, Mapping):
@@ -64,7 +64,7 @@ class Read(Operation):
 
 @dataclass(slots=True)
 class GetMany(Operation):
-    """Read many records at once.
+    """Read many records.
 
     Answer: `[[version, data] or nil, ...]`, in order
     """
@@ -76,12 +76,12 @@ class GetMany(Operation):
     refs: Sequence[tuple[str, str]]
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "get_many", "refs": self.refs}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         return cls(_pairs(map_of(value, cls.fields, cls.label, cls.needed)["refs"]))
 
 
@@ -100,10 +100,10 @@ def _pair(pair: object, position: int) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class Scan(Operation):
-    """Read a page of a bucket, in the order of the keys.
+    """Read a page of a bucket, ordered by key.
 
-    A page has up to `limit` records, fewer if their keys and data would pass `PAGE_BYTES`. `start` is the lowest key,
-    included, and `stop` the bound above, excluded, in both directions. While `more` is true, the next page is the
+    A page has up to `limit` records, fewer if their keys and data exceed `PAGE_BYTES`. `start` is the lowest key
+    (inclusive) and `stop` the highest (exclusive), in both directions. While `more` is true, the next page is the
     same operation with `after` set to the last key of this one. With `keys_only` the data of each entry is nil.
 
     Answer: `{"entries": [[key, version, data], ...], "more": bool}`
@@ -122,7 +122,7 @@ class Scan(Operation):
     keys_only: bool = False
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "scan", "bucket": self.bucket}
         if self.prefix:
             wire["prefix"] = self.prefix
@@ -138,7 +138,7 @@ class Scan(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         prefix, limit = fields.get("prefix"), fields.get("limit")
         return cls(
@@ -153,7 +153,7 @@ class Scan(Operation):
         )
 
     def page(self, limit: int, after: str | None) -> Scan:
-        """Return the operation for the page of so many records behind a key; None: the first page."""
+        """Return the operation for a page of `limit` records after a key; None: the first page."""
         return replace(self, limit=limit, after=after)
 
 
@@ -183,9 +183,9 @@ class StoreStats(Operation):
 
 @dataclass(slots=True)
 class FetchRows(Operation):
-    """Complete the rows of a query whose keys logic has found: what it forwards to the reader.
+    """Fetch the records for the rows of a query; forwarded by the logic service.
 
-    Answer: the same without `fetch`, and `"nodes": {variable: {key: object}}`, each object as a read answers it
+    Answer: the same without `fetch`, plus `"nodes": {variable: {key: object}}` with objects as answered by a read
     """
 
     op = "rows"
@@ -198,12 +198,12 @@ class FetchRows(Operation):
     more: bool = False
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "rows", "columns": self.columns, "rows": self.rows, "more": self.more, "fetch": self.fetch}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         columns = array(fields["columns"], "the columns of rows")
         rows = array(fields["rows"], "the rows of rows")
@@ -215,7 +215,7 @@ class FetchRows(Operation):
 
 @dataclass(slots=True)
 class ReturnValue(Operation):
-    """Return a value that logic has already: what stood in the request beside rows to fetch.
+    """Return the given value; forwarded by the logic service beside `rows`, for other results of the request.
 
     Answer: the value
     """
@@ -226,12 +226,12 @@ class ReturnValue(Operation):
     value: object
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "value", "value": self.value}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         return cls(map_of(value, cls.fields, cls.label, cls.needed)["value"])
 
 

@@ -1,7 +1,7 @@
-"""Operations of the writer, each an atomic batch of its own. What was answered is on disk.
+"""Operations of the writer, each an atomic batch of its own. Answered writes are on disk.
 
 `if_version` is the version that the record must have, 0 if it must not exist. `fence` is an array of pairs
-[lock key, token]: the write is done only if no higher token was seen for any of them.
+[lock key, token]: the write is refused if a higher token was seen for any of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FactValue = str | int | float
 
 
 class Fence(NamedTuple):
-    """A lock key and the fencing token of a lease on it. In a batch: refuse it if a higher token was seen."""
+    """A lock key and the fencing token of a lease on it. A batch is refused if a higher token was seen."""
 
     key: str
     token: int
@@ -42,7 +42,7 @@ _FENCE_SHAPE = "[[lock key, token], ...]"
 
 @dataclass(slots=True)
 class Put(Operation):
-    """Write a record. Without a key the store makes one; `ttl_ms` is how long it lives, from the commit on.
+    """Write a record, under a new key if none is given; `ttl_ms` counts from the commit.
 
     Answer: `[key, version]`
     """
@@ -58,7 +58,7 @@ class Put(Operation):
     fence: Fences = ()
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "put", "bucket": self.bucket, "data": self.data}
         if self.key is not None:
             wire["key"] = self.key
@@ -72,7 +72,7 @@ class Put(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         data, key = fields["data"], fields.get("key")
         if type(data) is not bytes or not 0 < len(data) <= MAX_DATA_BYTES:
@@ -90,7 +90,7 @@ class Put(Operation):
 
 
 def bad_data(data: object, what: str) -> DagBoxError:
-    """Return the error of data that no record can have."""
+    """Return the error for invalid data of a record."""
     if not isinstance(data, bytes):
         return InvalidArgument(
             f"the data of {what} is {kind_of(data)}: data travels as a MessagePack binary that holds the packed record"
@@ -102,7 +102,7 @@ def bad_data(data: object, what: str) -> DagBoxError:
 
 @dataclass(slots=True)
 class ShortPut(Put):
-    """Write a record: the short form.
+    """Write a record (short form).
 
     Answer: the key
     """
@@ -111,7 +111,7 @@ class ShortPut(Put):
     label = "a write"
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map, which has no `op`."""
+        """Return the wire form, without `op`."""
         wire = Put.to_wire(self)
         del wire["op"]
         return wire
@@ -121,7 +121,7 @@ class ShortPut(Put):
 class Delete(Operation):
     """Remove a record.
 
-    Answer: bool: was there one
+    Answer: true if it existed
     """
 
     op = "delete"
@@ -133,7 +133,7 @@ class Delete(Operation):
     fence: Fences = ()
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "delete", "bucket": self.bucket, "key": self.key}
         if self.if_version is not None:
             wire["if_version"] = self.if_version
@@ -143,7 +143,7 @@ class Delete(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         version, fence = fields.get("if_version"), fields.get("fence")
         bucket, key = record_name(fields["bucket"], fields["key"])
@@ -157,7 +157,7 @@ class Delete(Operation):
 
 @dataclass(slots=True)
 class Check(Operation):
-    """Go on only if the record is at this version (0: absent). Only in a batch.
+    """Require that a record is at this version (0: absent). Only in a batch.
 
     Answer: nil
     """
@@ -170,12 +170,12 @@ class Check(Operation):
     version: int
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "check", "bucket": self.bucket, "key": self.key, "version": self.version}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         bucket, key = record_name(fields["bucket"], fields["key"])
         return cls(bucket, key, whole(fields["version"], "version"))
@@ -183,14 +183,14 @@ class Check(Operation):
 
 @dataclass(slots=True)
 class _FactOperation(Operation):
-    """What adding and removing a fact share."""
+    """Shared by `AssertFact` and `RetractFact`."""
 
     predicate: str
     args: tuple[FactValue, ...]
     fence: Fences = ()
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": self.op, "predicate": self.predicate, "args": self.args}
         if self.fence:
             wire["fence"] = self.fence
@@ -198,17 +198,17 @@ class _FactOperation(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         args, fence = array(fields["args"], f"the args of {cls.label}"), fields.get("fence")
         return cls.checked(fields["predicate"], args, () if fence is None else _fences(fence))
 
     @classmethod
     def checked(cls, predicate: object, args: Sequence[object], fence: Fences = ()) -> Self:
-        """Make the operation of a predicate and arguments that nobody has looked at.
+        """Build the operation from an unchecked predicate and arguments.
 
         Raises:
-            InvalidArgument, LimitExceeded: what is wrong with them.
+            InvalidArgument, LimitExceeded: one of them is invalid.
         """
         name = text(predicate, f"the predicate of {cls.label}", MAX_PREDICATE_BYTES)
         if not name.isidentifier() or not name[0].islower():
@@ -239,7 +239,7 @@ def _fact_value(arg: object, predicate: str, position: int) -> FactValue:
 class AssertFact(_FactOperation):
     """Add a fact.
 
-    Answer: bool: was it new
+    Answer: true if it is new
     """
 
     op = "assert_fact"
@@ -248,9 +248,9 @@ class AssertFact(_FactOperation):
 
 @dataclass(slots=True)
 class RetractFact(_FactOperation):
-    """Remove a fact that was asserted.
+    """Remove an asserted fact.
 
-    Answer: bool: was there one
+    Answer: true if it existed
     """
 
     op = "retract_fact"
@@ -259,7 +259,7 @@ class RetractFact(_FactOperation):
 
 @dataclass(slots=True)
 class AddRule(Operation):
-    """Add a rule or declaration; it is refused if the rules would be wrong with it.
+    """Add a rule or declaration, after checking it against all others.
 
     Answer: the rule's id
     """
@@ -271,7 +271,7 @@ class AddRule(Operation):
     fence: Fences = ()
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "add_rule", "text": self.text}
         if self.fence:
             wire["fence"] = self.fence
@@ -279,7 +279,7 @@ class AddRule(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         fence = fields.get("fence")
         rule = text(fields["text"], "the text of add_rule", MAX_RULE_BYTES)
@@ -290,7 +290,7 @@ class AddRule(Operation):
 class DropRule(Operation):
     """Remove a rule by its id.
 
-    Answer: bool: was there one
+    Answer: true if it existed
     """
 
     op = "drop_rule"
@@ -300,7 +300,7 @@ class DropRule(Operation):
     fence: Fences = ()
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "drop_rule", "id": self.id}
         if self.fence:
             wire["fence"] = self.fence
@@ -308,21 +308,21 @@ class DropRule(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         fence = fields.get("fence")
         return cls(record_key(fields["id"]), () if fence is None else _fences(fence))
 
 
 BatchItem = Put | Delete | Check | AssertFact | RetractFact | AddRule | DropRule
-"""What a batch may hold."""
+"""The operations that a batch may hold."""
 _ITEMS: list[type[BatchItem]] = [Put, Delete, Check, AssertFact, RetractFact, AddRule, DropRule]
 _BATCH_ITEMS = {kind.op: kind for kind in _ITEMS}
 
 
 @dataclass(slots=True)
 class WriteBatch(Operation):
-    """Do writes and checks together or not at all; later ones see what earlier ones did.
+    """Apply writes and checks atomically, in order; later ones see the effects of earlier ones.
 
     Answer: `[version, [answer, ...]]`
     """
@@ -336,7 +336,7 @@ class WriteBatch(Operation):
     fence: Fences = ()
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         wire: dict[str, object] = {"op": "batch", "ops": [one.to_wire() for one in self.ops]}
         if self.fence:
             wire["fence"] = self.fence
@@ -344,7 +344,7 @@ class WriteBatch(Operation):
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         items, fence = array(fields["ops"], "the field 'ops' of a batch"), fields.get("fence")
         cls.check_size(len(items))
@@ -353,7 +353,7 @@ class WriteBatch(Operation):
 
     @staticmethod
     def check_size(count: int) -> None:
-        """Raise InvalidArgument if there are no operations, LimitExceeded if there are too many."""
+        """Raise InvalidArgument for no operations, LimitExceeded for too many."""
         if not count:
             raise InvalidArgument("a batch has at least one operation")
         if count > MAX_OPERATIONS:
@@ -379,9 +379,9 @@ def _batch_item(item: object, position: int) -> BatchItem:
 
 @dataclass(slots=True)
 class RememberFences(Operation):
-    """Remember the tokens of a grant, so that older ones are refused: what the lock service forwards with it.
+    """Persist the tokens of a grant so that older tokens are refused; forwarded by the lock service.
 
-    Answer: the `answer` that was given, once the tokens are on disk
+    Answer: the given `answer`, once the tokens are on disk
     """
 
     op = "fence"
@@ -392,12 +392,12 @@ class RememberFences(Operation):
     answer: object = None
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "fence", "fence": self.fence, "answer": self.answer}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label)
         fence = fields.get("fence")
         fences = () if fence is None else _fences(fence, MAX_OPERATIONS)
@@ -425,9 +425,9 @@ def check_fences(count: int, most: int = MAX_FENCES) -> None:
 
 @dataclass(slots=True)
 class Sweep(Operation):
-    """Remove some of the records whose time is over.
+    """Remove some of the expired records.
 
-    Answer: how many
+    Answer: the number of records removed
     """
 
     op = "sweep"
@@ -435,7 +435,7 @@ class Sweep(Operation):
 
 @dataclass(slots=True)
 class Sync(Operation):
-    """Wait until all that was written is on disk, whatever the durability of the store.
+    """Flush everything to disk, whatever the durability of the store.
 
     Answer: nil
     """
@@ -445,7 +445,7 @@ class Sync(Operation):
 
 @dataclass(slots=True)
 class Backup(Operation):
-    """Copy the store to a directory that does not exist, by its absolute path on the writer's machine.
+    """Copy the store to a new directory, given as an absolute path on the writer's machine.
 
     Answer: nil
     """
@@ -456,12 +456,12 @@ class Backup(Operation):
     path: str
 
     def to_wire(self) -> dict[str, object]:
-        """Return the map."""
+        """Return the wire form."""
         return {"op": "backup", "path": self.path}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
-        """Make the operation from what a peer sent; see `Operation.from_wire`."""
+        """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         path = text(fields["path"], "the path of backup", MAX_PATH_BYTES)
         if "\0" in path or not os.path.isabs(path):
@@ -471,7 +471,7 @@ class Backup(Operation):
 
 Maintenance = Sweep | Sync | Backup
 Write = Put | Delete | AssertFact | RetractFact | AddRule | DropRule | WriteBatch | RememberFences
-"""What becomes a batch of the store."""
+"""The operations that become batches of the store."""
 WriterOperation = Write | Maintenance
 WRITER: ServiceOperations[WriterOperation] = ServiceOperations(
     "writer",

@@ -18,8 +18,9 @@ from typing import Any
 import click
 
 from dagbox.notation.json import dump
+from dagbox.protocol.values import Node, Ref
 from dagbox.text.tables import GAP, Cell, TextTable
-from dagbox.text.terminal import supports_colour
+from dagbox.text.terminal import align, printable, supports_colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,40 @@ def table_lines(rows: Iterable[Any], columns: Sequence[Column]) -> Iterator[str]
     for cells in table.rows([column.cell(row) for column in columns] for row in rows):
         line = GAP.join(cells).rstrip()
         yield line if table.count else styled(line, bold=True)
+
+
+def print_node(node: Node) -> None:
+    """Print a node and its relations, indented; its data as fields."""
+    sys.stdout.write("\n".join(_node_lines(node, "", supports_colour(sys.stdout))) + "\n")
+
+
+def _node_lines(node: Node, margin: str, colour: bool) -> list[str]:
+    name = printable(f"{node.bucket}/{node.key}")
+    if colour:
+        name = click.style(name, bold=True)
+    lines = [f"{margin}{name}" + (f"  version {node.version}" if node.found else "  not found")]
+    margin += "  "
+    if node.found and isinstance(node.data, dict):
+        lines += align([(str(field), _with_refs(value)) for field, value in node.data.items()], margin)
+    elif node.found:
+        lines.append(margin + printable(_with_refs(node.data)))
+    for relation, nodes in node.relations.items():
+        left = node.more.get(relation, 0)
+        name = printable(relation)
+        if colour:
+            name = click.style(name, fg="cyan")
+        lines.append(f"{margin}{name}: {len(nodes)}" + (f" and {left} more" if left else ""))
+        for related in nodes:
+            lines += _node_lines(related, margin + "  ", colour)
+    return lines
+
+
+def _with_refs(value: Any) -> str:
+    """Return one ref or a list of refs as `@bucket/key`, every other value as tables show it."""
+    refs = value if isinstance(value, list) and value else [value]
+    if all(isinstance(ref, Ref) for ref in refs):
+        return ", ".join([f"@{ref.bucket}/{ref.key}" for ref in refs])
+    return "" if value is None else plain(value)
 
 
 def plain(value: Any) -> str:

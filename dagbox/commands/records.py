@@ -19,9 +19,8 @@ from dagbox.commands.options import (
     target_option,
     timeout_option,
 )
-from dagbox.commands.output import Column, plain, print_json, print_rows, report, styled
+from dagbox.commands.output import Column, print_json, print_node, print_rows, report
 from dagbox.protocol.values import Node, Ref
-from dagbox.text.terminal import cell_width, pad, printable
 
 if TYPE_CHECKING:
     from dagbox import Database
@@ -80,7 +79,7 @@ def get(
             elif output == "json":
                 print_json(node_map(node))
             else:
-                click.echo("\n".join(_tree_lines(node)))
+                print_node(node)
     return 1 if missing else 0
 
 
@@ -120,34 +119,6 @@ def node_map(node: Node) -> dict[str, Any]:
     if node.more:
         fields["more"] = node.more
     return fields
-
-
-def _tree_lines(node: Node, margin: str = "") -> list[str]:
-    """Return a node and its relations as indented lines; the data as fields."""
-    name = styled(printable(f"{node.bucket}/{node.key}"), bold=True)
-    lines = [f"{margin}{name}" + (f"  version {node.version}" if node.found else "  not found")]
-    margin += "  "
-    if node.found and isinstance(node.data, dict):
-        fields = [(printable(str(field)), _value_text(value)) for field, value in node.data.items()]
-        width = max((cell_width(field) for field, _ in fields), default=0)
-        lines += [f"{margin}{pad(field, width)}  {text}" for field, text in fields]
-    elif node.found:
-        lines.append(margin + _value_text(node.data))
-    for relation, nodes in node.relations.items():
-        left = node.more.get(relation, 0)
-        count = f"{len(nodes)} and {left} more" if left else f"{len(nodes)}"
-        lines.append(f"{margin}{styled(printable(relation), fg='cyan')}: {count}")
-        for related in nodes:
-            lines += _tree_lines(related, margin + "  ")
-    return lines
-
-
-def _value_text(value: Any) -> str:
-    """Return a value on one line: one ref or a list of them as `@bucket/key`, everything else as tables show it."""
-    refs = value if isinstance(value, list) and value else [value]
-    if all(isinstance(ref, Ref) for ref in refs):
-        return printable(", ".join(f"@{ref}" for ref in refs))
-    return "" if value is None else printable(plain(value))
 
 
 @click.command("put", short_help="write a record")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Iterable
 from typing import IO
 
 ELLIPSIS = "…"
@@ -72,6 +73,13 @@ def pad(text: str, cells: int, *, right: bool = False) -> str:
     """Return the text with spaces after it, or before it to align it right, up to `cells` cells."""
     space = " " * (cells - cell_width(text))
     return space + text if right else text + space
+
+
+def align(pairs: Iterable[tuple[str, str]], margin: str = "") -> list[str]:
+    """Return a line for each pair of a name and a value, made printable, with the values in one column."""
+    shown = [(printable(name), printable(value)) for name, value in pairs]
+    width = max([cell_width(name) for name, _ in shown], default=0)
+    return [f"{margin}{pad(name, width)}  {value}" for name, value in shown]
 
 
 def supports_colour(stream: IO[str]) -> bool:

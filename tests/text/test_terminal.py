@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagbox.text.terminal import cell_width, one_line, pad, printable, supports_colour, truncate
+from dagbox.text.terminal import align, cell_width, one_line, pad, printable, supports_colour, truncate
 
 ATTACKS = {
     "clear the screen": ("\x1b[2J", r"\x1b[2J"),
@@ -115,6 +115,11 @@ def test_cut_and_padded_text_has_its_width(text: str, cells: int) -> None:
     assert cell_width(cut) <= cells
     assert cell_width(pad(cut, cells)) == cells
     assert pad(cut, cells, right=True).endswith(cut)
+
+
+def test_pairs_are_aligned_and_printable() -> None:
+    assert align([("日本", "1"), ("a\x1b", "two\nlines")], "  ") == ["  日本   1", "  a\\x1b  two\\nlines"]
+    assert align([]) == []
 
 
 class _Terminal(io.StringIO):

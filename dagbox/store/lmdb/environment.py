@@ -275,9 +275,9 @@ class LmdbEnvironment:
         self.barrier.learn(found)
 
     def _unknown_tables(self, txn: Txn) -> list[str]:
-        names = txn.cursor(self._main).iternext(keys=True, values=False)
+        names, known = txn.cursor(self._main).iternext(keys=True, values=False), self.barrier.known
         try:
-            return [name for name in (raw.decode() for raw in names) if name not in self.barrier.known]
+            return [name for name in (raw.decode() for raw in names) if name not in known]
         except UnicodeDecodeError:
             raise self._not_ours() from None
 

@@ -45,19 +45,20 @@ class ResizeBarrier(Generic[Handle, Txn]):
         announce: count the caller as inside, without looking whether the barrier is closed; takes None.
         leave: undo one `announce` or `enter`.
         handles: table name -> handle, empty while the barrier is closed; never changed in place.
+        known: the same, also while the barrier is closed.
         snapshots: id of an open snapshot -> (its thread's id, monotonic seconds at which it was opened).
     """
 
     __slots__ = (
         "_closed",
         "_inside",
-        "_known",
         "_mutex",
         "announce",
         "begin",
         "draining",
         "generation",
         "handles",
+        "known",
         "leave",
         "snapshots",
     )
@@ -75,22 +76,17 @@ class ResizeBarrier(Generic[Handle, Txn]):
         self.leave: Callable[[], None] = self._inside.pop
         self.handles: dict[str, Handle] = {}
         self.snapshots: dict[int, tuple[int, float]] = {}
-        self._known: dict[str, Handle] = {}
+        self.known: dict[str, Handle] = {}
         self._mutex = threading.Lock()
         self._closed = False
         self.draining = False
 
-    @property
-    def known(self) -> dict[str, Handle]:
-        """All handles, whether the barrier is closed or not."""
-        return self._known
-
     def learn(self, handles: Mapping[str, Handle]) -> None:
         """Add handles."""
         with self._mutex:
-            self._known = {**self._known, **handles}
+            self.known = {**self.known, **handles}
             if not self._closed:
-                self.handles = self._known
+                self.handles = self.known
 
     def enter(self) -> None:
         """Wait until the barrier is open, and count the caller as inside until it calls `leave`."""
@@ -149,7 +145,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
     def _set_closed(self, closed: bool) -> None:
         with self._mutex:
             self._closed = closed
-            self.handles = {} if closed else self._known
+            self.handles = {} if closed else self.known
 
     def _others_read(self, me: int) -> bool:
         return any(thread != me for thread, _ in list(self.snapshots.values()))
@@ -157,7 +153,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
     def drop_handles(self) -> None:
         """Forget all handles for good: the store is being closed."""
         with self._mutex:
-            self._known = {}
+            self.known = {}
             self.handles = {}
 
     def _holds_snapshot(self, thread: int) -> bool:

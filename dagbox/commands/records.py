@@ -97,8 +97,7 @@ def relations_of(text: str) -> dict[str, Any]:
     scanner = Scanner(stripped if stripped.startswith("{") else f"{{ {stripped} }}", None)
     try:
         relations = read_relations(scanner, ())
-        scanner.skip_space()
-        if not scanner.at_end:
+        if scanner.next_char():
             scanner.wrong("the relations end before this")
     except SyntaxProblem as problem:
         raise click.UsageError(f"--with {text!r}: {problem}", click.get_current_context()) from None

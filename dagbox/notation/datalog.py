@@ -1,184 +1,210 @@
-"""Datalog as text in commands: where a query ends, how to colour it, and facts as values.
+"""Datalog inside a command: where its text ends, how to colour it, facts as values, constants as text.
 
-The logic service is the judge of rules and queries. The shell only finds where such a text ends, so that it may
-stand in a command without quotes:
+The tokens are those of the parser of rules and queries (`dagbox.datalog.language.lexer`), which judges the text in the
+end. Here only the end of the text is found, so that it may stand in a command without quotes. It ends
 
-- before `|`, before an option (` --limit`), before a word such as `fetch`, and at the end of the text;
-- before `>` or `>>` where that cannot be a comparison: after the closing bracket of a predicate, after a full stop;
-- a bracket or quote that is open, or a comma, operator or `:-` at the end, wants another line.
+- before `|`, before an option (` --limit`), before a word such as `fetch`, before a brace, and with the command;
+- before `>` or `>>` where that cannot be a comparison: after the closing bracket of a predicate, after a full stop.
+
+An open bracket, or a comma, operator or `:-` at the end, needs another line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from dagbox.notation.scanner import Scanner, Word
+from dagbox.errors import RuleSyntax
+from dagbox.notation.scanner import Expect, Scanner, Style, Word
 
-_TOKEN = re.compile(
-    r"""
-      (?P<comment>%[^\n]*)
-    | (?P<key>\$\w*)
-    | (?P<name>[^\W\d_][\w]*|_\w*)
-    | (?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
-    | (?P<turnstile>:-)
-    | (?P<operator><=|>=|!=|==|[=<>+\-*/%])
-    | (?P<separator>,)
-    | (?P<open>[(\[])
-    | (?P<close>[)\]])
-    | (?P<stop>\.)
-    """,
-    re.VERBOSE,
-)
+if TYPE_CHECKING:
+    from dagbox.datalog.language.lexer import Token
+
+Fact = tuple[str, tuple[Any, ...]]
+"""A predicate and its arguments."""
+
 _OPTION = re.compile(r"--[a-z]")
+_STOP_WORD = re.compile(r"[a-z]+\b(?!\s*\()")
 _RELATION_NAME = re.compile(r"[^\W\d][\w.-]*\s*:(?!-)")
-_WANTS_MORE = frozenset({"turnstile", "operator", "separator"})
-KEYWORDS = frozenset({"not", "count", "sum", "min", "max"})
+_PREDICATE = re.compile(r"[a-z][A-Za-z0-9_]*")
+_BARE_ARGUMENT = re.compile(r"""[^\s"'{}()\[\],|>;]+""")
+_WANTS_MORE = frozenset({"comma", "implies", "operator", "open", "not"})
+AGGREGATES = frozenset({"count", "sum", "min", "max"})
+_STYLES: dict[str, Style] = {
+    "comment": "comment",
+    "implies": "operator",
+    "keyword": "keyword",
+    "name": "name",
+    "number": "number",
+    "operator": "operator",
+    "parameter": "variable",
+    "string": "string",
+    "variable": "variable",
+}
 
 
-class _Reader:
-    """Reads one Datalog text token by token; see `read_datalog`."""
+def tokens(text: str, start: int = 0) -> Iterator[Token]:
+    """Yield the tokens of a text, as `dagbox.datalog.language.lexer.tokens` does."""
+    # Loaded when the first text comes: lark takes longer to import than most commands to run.
+    from dagbox.datalog.language import lexer
 
-    def __init__(self, scanner: Scanner, stops: Collection[str], in_relation: bool, predicates: str) -> None:
-        self.scanner = scanner
-        self.stops = stops
-        self.in_relation = in_relation
-        self.predicates = predicates
-        self.opened: list[tuple[int, bool]] = []
-        self.last = ""
-        self.last_end = scanner.pos
-        self.end = scanner.pos
+    return lexer.tokens(text, start)
 
-    def read(self) -> str:
-        """The text up to where it ends."""
-        scanner, start = self.scanner, self.scanner.pos
-        while True:
-            scanner.skip_space()
-            if scanner.at_end or self._ends_here():
-                break
-            self._token()
-            self.end = scanner.pos
-        if self.opened:
-            scanner.unfinished(") is missing", self.opened[-1][0])
-        if self.last in _WANTS_MORE and scanner.at_end:
-            scanner.unfinished(f"the text goes on after {scanner.text[self.last_end - 1 : self.last_end]}")
-        return scanner.text[start : self.end]
 
-    def _ends_here(self) -> bool:
-        scanner = self.scanner
-        char = scanner.peek()
-        if char == "|":
-            return True
-        if self.opened:
-            return False
-        if char in "{}" or _OPTION.match(scanner.text, scanner.pos):
-            return True
-        if char == ">" and self.last in ("atom", "stop", ""):
-            return True
-        complete = bool(self.last) and self.last not in _WANTS_MORE
-        if complete and self.in_relation and _RELATION_NAME.match(scanner.text, scanner.pos):
-            return True
-        return self._stop_word()
+def write_term(value: Any) -> str:
+    """Return a constant as rules, facts and queries write it: text that is no name is quoted."""
+    from dagbox.datalog.language.terms import show_value
 
-    def _stop_word(self) -> bool:
-        """Whether a word comes that ends the text; the word must not be the name of a predicate."""
-        if not self.stops or not self.last or self.last in _WANTS_MORE:
-            return False
-        match = re.compile(r"[a-z]+\b(?!\s*\()").match(self.scanner.text, self.scanner.pos)
-        return match is not None and match.group() in self.stops
+    return show_value(value)
 
-    def _token(self) -> None:
-        scanner = self.scanner
-        if scanner.peek() in "\"'":
-            start = scanner.pos
-            scanner.read_word()
-            scanner.span(start, scanner.pos, "string")
-            self._seen("value")
-            return
-        match = _TOKEN.match(scanner.text, scanner.pos)
-        if match is None:
-            scanner.wrong(f"{scanner.peek()!r} is not Datalog")
-        kind = match.lastgroup or ""
-        scanner.pos = match.end()
-        getattr(self, f"_on_{kind}")(match)
 
-    def _seen(self, kind: str) -> None:
-        self.last, self.last_end = kind, self.scanner.pos
+def write_fact(predicate: str, args: Collection[Any]) -> str:
+    """Return a fact as it is typed: `likes(ada, "p 1")`."""
+    return f"{predicate}({', '.join(map(write_term, args))})" if args else predicate
 
-    def _on_comment(self, match: re.Match[str]) -> None:
-        self.scanner.span(match.start(), match.end(), "comment")
 
-    def _on_key(self, match: re.Match[str]) -> None:
-        self.scanner.span(match.start(), match.end(), "variable")
-        self._seen("value")
+def fill_in(goal: str, values: Mapping[str, Any]) -> str:
+    """Return a goal with constants in the place of its variables; variables without a value stay."""
+    parts, place = [], 0
+    for token in tokens(goal):
+        if token.kind == "variable" and token.text in values:
+            parts += [goal[place : token.start], write_term(values[token.text])]
+            place = token.end
+    return "".join([*parts, goal[place:]])
 
-    def _on_number(self, match: re.Match[str]) -> None:
-        self.scanner.span(match.start(), match.end(), "number")
-        self._seen("value")
 
-    def _on_name(self, match: re.Match[str]) -> None:
-        scanner, name = self.scanner, match.group()
-        word = Word(name, match.start(), match.end())
-        if name in KEYWORDS:
-            kind = "keyword"
-        elif name[0] == "_" or name[0].isupper():
-            kind = "variable"
-        elif scanner.peek() == "(":
-            kind = "predicate"
-        else:
-            kind = "name"
-            scanner.expect(self.predicates if not self.opened else "argument", word)
-        scanner.span(word.start, word.end, kind)
-        self._seen("operator" if name == "not" else kind)
-
-    def _on_turnstile(self, match: re.Match[str]) -> None:
-        self.scanner.span(match.start(), match.end(), "operator")
-        self._seen("turnstile")
-
-    def _on_operator(self, match: re.Match[str]) -> None:
-        self.scanner.span(match.start(), match.end(), "operator")
-        self._seen("operator")
-
-    def _on_separator(self, match: re.Match[str]) -> None:
-        self._seen("separator")
-
-    def _on_open(self, match: re.Match[str]) -> None:
-        self.opened.append((match.start(), self.last in ("predicate", "keyword")))
-        self._seen("separator")
-
-    def _on_close(self, match: re.Match[str]) -> None:
-        if not self.opened:
-            self.scanner.wrong("this bracket was never opened", match.start(), match.end())
-        _, atom = self.opened.pop()
-        self._seen("atom" if atom else "value")
-
-    def _on_stop(self, match: re.Match[str]) -> None:
-        self._seen("stop")
+def first_variable(text: str) -> str | None:
+    """Return the first variable of a query that has a name (`_` has none), or None."""
+    return next((token.text for token in tokens(text) if token.kind == "variable" and token.text[0] != "_"), None)
 
 
 def read_datalog(
-    scanner: Scanner, *, stops: Collection[str] = (), in_relation: bool = False, predicates: str = "predicate"
+    scanner: Scanner,
+    *,
+    stops: Collection[str] = (),
+    in_relation: bool = False,
+    predicates: Expect = Expect.PREDICATE,
 ) -> str:
     """Read a rule or query as text.
 
     Args:
         stops: words that end the text where they are no predicate.
         in_relation: `name:` begins the next relation and so ends the text.
-        predicates: the kind that completion is told at a place for a predicate.
+        predicates: what to expect in the place of a predicate.
 
     Raises:
         SyntaxProblem: a character that Datalog does not have, or a bracket that was never opened.
-        Unfinished: a bracket or quote is open, or the text ends in the middle of a condition.
+        Unfinished: a bracket is open, or the text ends in the middle of a condition.
     """
-    scanner.skip_space()
-    if scanner.at_end:
-        scanner.expect(predicates, scanner.here())
-    return _Reader(scanner, stops, in_relation, predicates).read()
+    if not scanner.next_char():
+        scanner.expect(predicates)
+        return ""
+    return _DatalogReader(scanner, stops, in_relation, predicates).read()
 
 
-def read_facts(scanner: Scanner) -> list[tuple[str, tuple[Any, ...]]]:
-    """Read one or more ground facts, `likes(ada, "p 1"), age(ada, 36)`, as (predicate, arguments).
+class _DatalogReader:
+    """Reads one Datalog text token by token; see `read_datalog`.
+
+    Attributes:
+        opened: where each open bracket stands, and True if it follows the name of a predicate.
+        last: the kind of the last token; also "predicate" for a name before a bracket, "atom" for the bracket that
+            closes a predicate, "not" for that keyword.
+    """
+
+    def __init__(self, scanner: Scanner, stops: Collection[str], in_relation: bool, predicates: Expect) -> None:
+        self.scanner = scanner
+        self.text = scanner.text
+        self.stops = stops
+        self.in_relation = in_relation
+        self.predicates = predicates
+        self.opened: list[tuple[int, bool]] = []
+        self.last = ""
+        self.last_text = ""
+
+    def read(self) -> str:
+        """Return the text up to where it ends, and leave the scanner there."""
+        scanner = self.scanner
+        start = end = scanner.pos
+        for token in tokens(self.text, start):
+            if token.kind == "comment":
+                scanner.span(token.start, token.end, "comment")
+            elif self._ends_before(token):
+                break
+            else:
+                self._read_token(token)
+                end = token.end
+            scanner.pos = token.end
+        if self.opened:
+            scanner.unfinished(") is missing", self.opened[-1][0])
+        if not scanner.next_char() and self.last in _WANTS_MORE:
+            scanner.unfinished(f"the text goes on after {self.last_text}")
+        return self.text[start:end]
+
+    def _ends_before(self, token: Token) -> bool:
+        """Return True if the text ends before this token and the command goes on with it."""
+        if token.text == "|":
+            return True
+        if self.opened:
+            return False
+        if token.text in "{}" or _OPTION.match(self.text, token.start):
+            return True
+        if token.text == ">" and self.last in ("atom", "dot", ""):
+            return True
+        if not self.last or self.last in _WANTS_MORE:
+            return False
+        if self.in_relation and _RELATION_NAME.match(self.text, token.start):
+            return True
+        # A word such as `fetch` or `in` ends the text, unless it is the name of a predicate.
+        word = _STOP_WORD.match(self.text, token.start)
+        return word is not None and word.group() in self.stops
+
+    def _read_token(self, token: Token) -> None:
+        kind, style = str(token.kind), _STYLES.get(token.kind)
+        if kind == "unknown":
+            self._refuse(token)
+        elif kind == "open":
+            self.opened.append((token.start, self.last in ("predicate", "aggregate")))
+        elif kind == "close":
+            if not self.opened:
+                self.scanner.wrong("this bracket was never opened", token.start, token.end)
+            kind = "atom" if self.opened.pop()[1] else "value"
+        elif kind == "name":
+            kind, style = self._name(token)
+        elif token.text == "not":
+            kind = "not"
+        if style is not None:
+            self.scanner.span(token.start, token.end, style)
+        self.last, self.last_text = kind, token.text
+
+    def _name(self, token: Token) -> tuple[str, Style]:
+        """Return what a name is by what follows it, and its style."""
+        if token.text in AGGREGATES:
+            return "aggregate", "keyword"
+        if self.text.startswith("(", token.end):
+            return "predicate", "predicate"
+        word = Word(token.text, token.start, token.end)
+        self.scanner.expect(Expect.ARGUMENT if self.opened else self.predicates, word)
+        return "name", "name"
+
+    def _refuse(self, token: Token) -> None:
+        """Raise what is wrong with a character that begins no token."""
+        from dagbox.datalog.language.parser import describe_bad_character
+
+        scanner, rest = self.scanner, self.text[token.start :]
+        if rest == "$":
+            scanner.unfinished("the name of a parameter is missing after $", token.start)
+        if token.text in "\"'" and "\n" not in rest:
+            # Not Unfinished, for a quoted text ends on its line; no mistake either while it is being typed.
+            scanner.expect(Expect.TEXT, Word(rest[1:], token.start, scanner.end))
+            scanner.wrong("a quote is open", token.start, scanner.end)
+        scanner.wrong(describe_bad_character(rest), token.start, token.end)
+
+
+def read_facts(scanner: Scanner) -> list[Fact]:
+    """Read one or more facts, `likes(ada, "p 1"), age(ada, 36)`.
+
+    An argument is a constant of Datalog, or a bare word such as `user/ada`, which stands for that text.
 
     Raises:
         SyntaxProblem: not a fact; a variable in it.
@@ -187,66 +213,94 @@ def read_facts(scanner: Scanner) -> list[tuple[str, tuple[Any, ...]]]:
     facts = []
     while True:
         facts.append(_read_fact(scanner))
-        scanner.skip_space()
-        if scanner.take("."):
-            scanner.skip_space()
+        scanner.take(".")
+        _skip_comments(scanner)
         if not scanner.take(","):
             return facts
 
 
-def _read_fact(scanner: Scanner) -> tuple[str, tuple[Any, ...]]:
-    scanner.skip_space()
-    name = scanner.read_name()
-    if name is None:
-        scanner.expect("predicate", scanner.here())
+def _skip_comments(scanner: Scanner) -> None:
+    while scanner.next_char() in ("%", "#") and not scanner.at_end:
+        line_end = scanner.text.find("\n", scanner.pos)
+        stop = scanner.end if line_end < 0 else line_end
+        scanner.span(scanner.pos, stop, "comment")
+        scanner.pos = stop
+
+
+def _read_fact(scanner: Scanner) -> Fact:
+    _skip_comments(scanner)
+    match = _PREDICATE.match(scanner.text, scanner.pos)
+    if match is None:
         if scanner.at_end:
+            scanner.expect(Expect.PREDICATE)
             scanner.unfinished("a fact is missing, such as likes(ada, p1)")
         scanner.wrong("the name of a predicate expected, such as likes")
-    scanner.expect("predicate", name)
-    scanner.span(name.start, name.end, "predicate")
+    scanner.pos = match.end()
+    name = match.group()
+    scanner.expect(Expect.PREDICATE, Word(name, match.start(), match.end()))
+    scanner.span(match.start(), match.end(), "predicate")
     args: list[Any] = []
-    if not scanner.take("("):
-        return name.value, ()
-    scanner.skip_space()
+    if scanner.peek() != "(":
+        return name, ()
+    scanner.take("(")
     if scanner.take(")"):
-        return name.value, ()
+        return name, ()
     while True:
-        args.append(_read_argument(scanner, name.value, len(args)))
-        scanner.skip_space()
+        args.append(_read_argument(scanner, name, len(args)))
         if scanner.take(")"):
-            return name.value, tuple(args)
-        if scanner.at_end:
-            scanner.unfinished(") is missing", name.end)
+            return name, tuple(args)
         if not scanner.take(","):
+            if not scanner.next_char():
+                scanner.unfinished(") is missing", match.end())
             scanner.wrong(f", or ) expected, not {scanner.peek()!r}")
 
 
 def _read_argument(scanner: Scanner, predicate: str, position: int) -> Any:
-    scanner.skip_space()
-    start, quoted = scanner.pos, scanner.peek() in ("'", '"')
-    word = scanner.read_word("argument", (predicate, position))
-    if word is None:
-        if scanner.at_end:
-            scanner.unfinished(") is missing")
-        scanner.wrong("an argument expected: a name, a text in quotes, or a number")
-    if quoted:
-        scanner.span(start, scanner.pos, "string")
-        return word.value
-    number = _as_number(word.value)
-    if number is not None:
+    char = scanner.next_char()
+    start = scanner.pos
+    if char in ('"', "'"):
+        return _read_quoted(scanner, predicate, position)
+    match = _BARE_ARGUMENT.match(scanner.text, start)
+    scanner.pos = match.end() if match else start
+    text = match.group() if match else ""
+    scanner.expect(Expect.ARGUMENT, Word(text, start, scanner.pos), (predicate, position))
+    if not text:
+        scanner.absent(") is missing" if not char else "an argument expected: a name, a text in quotes, or a number")
+    if _is_number(text):
         scanner.span(start, scanner.pos, "number")
-        return number
-    if word.value[0].isupper() or word.value[0] == "_":
-        scanner.wrong(
-            f'{word.value} is a variable, a fact has none: write "{word.value}" for the text', start, word.end
-        )
+        return _constant(scanner, text, start)
+    if text[0].isupper() or text[0] == "_":
+        scanner.wrong(f'{text} is a variable, a fact has none: write "{text}" for the text', start, scanner.pos)
     scanner.span(start, scanner.pos, "name")
-    return word.value
+    return text
 
 
-def _as_number(text: str) -> int | float | None:
-    if re.fullmatch(r"-?\d+", text):
-        return int(text)
-    if re.fullmatch(r"-?\d+\.\d+(?:[eE][+-]?\d+)?|-?\d+[eE][+-]?\d+", text):
-        return float(text)
-    return None
+def _read_quoted(scanner: Scanner, predicate: str, position: int) -> str:
+    start = scanner.pos
+    token = next(tokens(scanner.text, start))
+    if token.kind != "string":
+        line_end = scanner.text.find("\n", start)
+        stop = scanner.end if line_end < 0 else line_end
+        word = Word(scanner.text[start + 1 : stop], start, stop)
+        scanner.expect(Expect.ARGUMENT, word, (predicate, position))
+        scanner.wrong("a quote is open", start, stop)
+    scanner.pos = token.end
+    scanner.span(start, scanner.pos, "string")
+    return str(_constant(scanner, token.text, start))
+
+
+def _is_number(text: str) -> bool:
+    if text[0] not in "-0123456789":
+        return False
+    kinds = [token.kind for token in tokens(text)]
+    return kinds == ["number"] or (text[0] == "-" and kinds == ["operator", "number"])
+
+
+def _constant(scanner: Scanner, text: str, start: int) -> Any:
+    """Return the value of a number or quoted text, as the parser of rules reads it."""
+    from dagbox.datalog.language.parser import parse_constant
+
+    try:
+        return parse_constant(text)
+    except RuleSyntax as error:
+        scanner.wrong(error.reason, start, start + len(text))

@@ -1,4 +1,4 @@
-"""JSON as people write and read it in the shell, with the values that JSON has no form for.
+"""JSON as people type and read it, with forms for the values that JSON lacks.
 
 A record can hold more than JSON: refs, bytes, times, maps whose keys are not text, numbers that are not finite.
 Each has a form as an object with one member, and these forms are read back as the values they stand for:
@@ -28,7 +28,7 @@ from typing import Any
 import msgpack
 
 from dagbox.notation.problems import SyntaxProblem
-from dagbox.notation.scanner import Scanner, Word, quote
+from dagbox.notation.scanner import Expect, Scanner, Style, Word, quote
 from dagbox.protocol.values import Ref
 
 MAX_DEPTH = 200
@@ -43,7 +43,7 @@ class Document(dict[str, Any]):
 
 
 def to_plain(value: Any) -> Any:
-    """The value with everything that JSON has no form for replaced by its form; reads back as the same value."""
+    """Return the value with everything that JSON has no form for replaced by its form; `from_plain` reverses it."""
     if value is None or isinstance(value, bool | int | str | Document):
         return value
     if isinstance(value, float):
@@ -78,10 +78,10 @@ def _plain_map(value: Mapping[Any, Any]) -> Any:
 
 
 def from_plain(value: Any) -> Any:
-    """The value that a JSON text stands for: the other way round of `to_plain`.
+    """Return the value that plain JSON stands for; the inverse of `to_plain`.
 
     Raises:
-        ValueError: a form such as `{"$bytes": ...}` whose content is not what it has to be.
+        ValueError: a form such as `{"$bytes": ...}` has invalid content.
     """
     if isinstance(value, list):
         return [from_plain(item) for item in value]
@@ -97,7 +97,7 @@ def from_plain(value: Any) -> Any:
 
 
 def parse_ref(text: str) -> Ref:
-    """The ref that `bucket/key` names.
+    """Return the ref that `bucket/key` names.
 
     Raises:
         ValueError: there is no slash, or nothing before or after it.
@@ -161,13 +161,13 @@ _FORMS = {
 
 
 def dump(value: Any, *, indent: int | None = None) -> str:
-    """The JSON text of a value, in one line unless an indent is given."""
+    """Return the JSON text of a value, in one line unless an indent is given."""
     plain = to_plain(value)
     return json.dumps(plain, ensure_ascii=False, indent=indent) if indent else _ENCODER.encode(plain)
 
 
 def write(value: Any) -> str:
-    """The value as one types it in the shell: JSON, but with refs as `@bucket/key`."""
+    """Return the value as it is typed in the shell: JSON, with refs as `@bucket/key`."""
     if isinstance(value, Ref):
         return f"@{quote(str(value))}"
     if isinstance(value, list | tuple):
@@ -178,25 +178,24 @@ def write(value: Any) -> str:
 
 
 def load(text: str) -> Any:
-    """The value of a whole JSON text.
+    """Return the value of a whole JSON text.
 
     Raises:
-        SyntaxProblem: it is not JSON; with the place.
+        SyntaxProblem: it is not JSON; names the place.
     """
     try:
         return from_plain(json.loads(text, parse_constant=_refuse_constant, parse_float=_finite))
     except json.JSONDecodeError:
         pass
     except RecursionError:
-        # Read again below, by the parser that says where it becomes too deep.
+        # Parsed again below, by the parser that says where it becomes too deep.
         pass
     except ValueError as error:
         raise SyntaxProblem(str(error), 0, len(text)) from None
     scanner = Scanner(text)
-    scanner.skip_space()
+    scanner.next_char()
     value = read_json(scanner)
-    scanner.skip_space()
-    if not scanner.at_end:
+    if scanner.next_char():
         scanner.wrong("the JSON value ends before this")
     return value
 
@@ -220,7 +219,7 @@ def read_json(scanner: Scanner, target: Any = None) -> Any:
 
     Raises:
         SyntaxProblem: it is not JSON.
-        Unfinished: it is not all there.
+        Unfinished: the text ends inside the value.
     """
     start = scanner.pos
     value = _read_value(scanner, target, 0)
@@ -231,34 +230,34 @@ def read_json(scanner: Scanner, target: Any = None) -> Any:
 
 
 def _read_value(scanner: Scanner, target: Any, depth: int) -> Any:
-    scanner.skip_space()
+    char = scanner.next_char()
     if depth > MAX_DEPTH:
         scanner.wrong(f"nested deeper than {MAX_DEPTH}")
-    char = scanner.peek()
     if char == "{":
         return _read_object(scanner, target, depth)
     if char == "[":
         return _read_list(scanner, target, depth)
     if char == '"':
-        return _read_string(scanner, "string")
+        return _read_string(scanner, target, depth, None)
     if char == "@":
         return _read_ref(scanner)
     return _read_scalar(scanner)
 
 
 def _read_object(scanner: Scanner, target: Any, depth: int) -> dict[str, Any]:
-    scanner.take("{")
+    scanner.pos += 1
     out: dict[str, Any] = {}
     while True:
-        scanner.skip_space()
-        if not out and scanner.take("}"):
+        char = scanner.next_char()
+        if char == "}" and not out:
+            scanner.pos += 1
             return out
-        if scanner.at_end:
-            scanner.expect("json-key", scanner.here(), (target, depth, tuple(out)))
+        if not char:
+            scanner.expect(Expect.JSON_KEY, None, (target, depth, tuple(out)))
             scanner.unfinished("} is missing")
-        if scanner.peek() != '"':
+        if char != '"':
             scanner.wrong('a name in double quotes expected, such as "name"')
-        key = _read_string(scanner, "json-key", (target, depth, tuple(out)))
+        key = _read_string(scanner, target, depth, out)
         scanner.need(":", f"after {json.dumps(key, ensure_ascii=False)}")
         out[key] = _read_value(scanner, target, depth + 1)
         if not _read_separator(scanner, "}"):
@@ -266,9 +265,8 @@ def _read_object(scanner: Scanner, target: Any, depth: int) -> dict[str, Any]:
 
 
 def _read_list(scanner: Scanner, target: Any, depth: int) -> list[Any]:
-    scanner.take("[")
+    scanner.pos += 1
     out: list[Any] = []
-    scanner.skip_space()
     if scanner.take("]"):
         return out
     while True:
@@ -279,38 +277,38 @@ def _read_list(scanner: Scanner, target: Any, depth: int) -> list[Any]:
 
 def _read_separator(scanner: Scanner, close: str) -> bool:
     """Read a comma (True) or the closing bracket (False)."""
-    scanner.skip_space()
-    if scanner.take(","):
-        return True
-    if not scanner.take(close):
-        if scanner.at_end:
-            scanner.unfinished(f"{close} is missing")
-        scanner.wrong(f", or {close} expected, not {scanner.peek()!r}")
-    return False
+    char = scanner.next_char()
+    if char not in (",", close):
+        scanner.absent(f", or {close} expected, not {char!r}" if char else f"{close} is missing")
+    scanner.pos += 1
+    return char == ","
 
 
-def _read_string(scanner: Scanner, kind: str, detail: Any = None) -> str:
+def _read_string(scanner: Scanner, target: Any, depth: int, members: dict[str, Any] | None) -> str:
+    """Read a quoted text: a value, or the name of a member if those before it are given."""
     start = scanner.pos
+    style: Style = "string" if members is None else "json-key"
     try:
         value, end = scanstring(scanner.text, start + 1, True)
     except json.JSONDecodeError as error:
-        if error.msg.startswith("Unterminated"):
-            scanner.pos = len(scanner.text)
-            scanner.span(start, scanner.pos, kind)
-            if kind == "json-key":
-                scanner.expect(kind, Word(scanner.text[start + 1 :], start, scanner.pos), detail)
-            scanner.unfinished("a quote is open", start)
-        scanner.wrong(f"bad text: {error.msg.lower()}", error.pos, error.pos + 1)
+        if not error.msg.startswith("Unterminated"):
+            scanner.wrong(f"bad text: {error.msg.lower()}", error.pos, error.pos + 1)
+        scanner.pos = scanner.end
+        scanner.span(start, scanner.end, style)
+        if members is not None:
+            word = Word(scanner.text[start + 1 :], start, scanner.end)
+            scanner.expect(Expect.JSON_KEY, word, (target, depth, tuple(members)))
+        scanner.unfinished("a quote is open", start)
     scanner.pos = end
-    scanner.span(start, end, kind)
+    scanner.span(start, end, style)
     return str(value)
 
 
 def _read_ref(scanner: Scanner) -> dict[str, str]:
-    """`@bucket/key`, as the form that `from_plain` understands."""
+    """Read `@bucket/key` as the form that `from_plain` understands."""
     start = scanner.pos
     scanner.pos += 1
-    word = scanner.read_word("ref")
+    word = scanner.read_word(Expect.REF) if not scanner.peek().isspace() else None
     if word is None and scanner.at_end:
         scanner.unfinished("bucket/key is missing after @")
     bucket, _, key = word.value.partition("/") if word else ("", "", "")
@@ -335,7 +333,7 @@ def _read_scalar(scanner: Scanner) -> Any:
     if literal is None:
         scanner.wrong(f"a JSON value expected, not {scanner.peek()!r}")
     word = Word(literal.group(), literal.start(), literal.end())
-    scanner.expect("keyword", word, tuple(_LITERALS))
+    scanner.expect(Expect.KEYWORD, word, tuple(_LITERALS))
     if word.value not in _LITERALS:
         if word.end == len(scanner.text) and any(name.startswith(word.value) for name in _LITERALS):
             scanner.unfinished("true, false or null", word.start)

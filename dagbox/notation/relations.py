@@ -5,7 +5,7 @@
       team: via team
       fans: where follows(X, $key) in user limit 10 }
 
-Names are separated by white space, commas or semicolons. A block belongs to the ref before it; one after brackets
+Names are separated by white space, commas or semicolons. A block belongs to the ref before it; a block after brackets
 belongs to each ref in them. The JSON of the wire form is accepted in the place of the whole block, or of one relation.
 """
 
@@ -14,16 +14,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dagbox.notation.datalog import read_datalog
+from dagbox.notation.datalog import first_variable, read_datalog
 from dagbox.notation.json import read_json
-from dagbox.notation.scanner import Scanner, Word
+from dagbox.notation.scanner import Expect, Scanner, Word
 
 Source = tuple[Any, ...]
-"""Where the record comes from whose fields can be completed: ("record", bucket, key), ("bucket", name),
-("via", source, path), or () if nobody can know."""
+"""The record whose fields can be completed: ("record", bucket, key), ("bucket", name), ("via", source, path), or ()
+if it cannot be known."""
 
 _CLAUSES = ("in", "limit", "var")
 _JSON_BLOCK = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:\s*[\[{]')
+_VIA_OR_WHERE = re.compile(r"(via|where)(?!\S)")
+_NEXT_RELATION = re.compile(r"\s*,\s*[^\W\d][\w.-]*:")
 
 
 def read_relations(scanner: Scanner, source: Source) -> dict[str, Any]:
@@ -39,19 +41,17 @@ def read_relations(scanner: Scanner, source: Source) -> dict[str, Any]:
     if _JSON_BLOCK.match(scanner.text, scanner.pos):
         return _read_json_block(scanner)
     opened = scanner.pos
-    scanner.take("{")
+    scanner.pos += 1
     relations: dict[str, Any] = {}
-    while True:
-        while scanner.skip_space() or scanner.take(",") or scanner.take(";"):
-            pass
-        if scanner.take("}"):
-            return relations
-        if scanner.at_end:
-            if not scanner.after_word:
-                scanner.expect("relation", scanner.here(), (source, tuple(relations)))
+    while (char := scanner.next_char(separators=True)) != "}":
+        if not char:
+            if scanner.spaced:
+                scanner.expect(Expect.RELATION, None, (source, tuple(relations)))
             scanner.unfinished("} is missing", opened)
-        name = _read_relation_name(scanner, source, relations)
+        name = _read_relation_name(scanner, char, source, relations)
         relations[name] = _read_relation(scanner, source, name)
+    scanner.pos += 1
+    return relations
 
 
 def _read_json_block(scanner: Scanner) -> dict[str, Any]:
@@ -62,73 +62,51 @@ def _read_json_block(scanner: Scanner) -> dict[str, Any]:
     return value
 
 
-def _read_relation_name(scanner: Scanner, source: Source, relations: dict[str, Any]) -> str:
-    start = scanner.pos
+def _read_relation_name(scanner: Scanner, char: str, source: Source, relations: dict[str, Any]) -> str:
+    detail = (source, tuple(relations))
     word: Word | None
-    if scanner.peek() in ("'", '"'):
-        word = scanner.read_word()
+    if char in ("'", '"'):
+        word = scanner.read_word(Expect.RELATION, "relation", detail)
         if word is not None and word.value.endswith(":"):
+            # The colon after a quoted name is a bare character of the same word.
             word = Word(word.value[:-1], word.start, word.end - 1)
             scanner.pos -= 1
     else:
-        word = scanner.read_name()
+        word = scanner.read_name(Expect.RELATION, "relation", detail)
     if word is None:
-        scanner.wrong(f"the name of a relation expected, such as author, not {scanner.peek()!r}")
-    scanner.expect("relation", word, (source, tuple(relations)))
-    scanner.span(start, scanner.pos, "relation")
+        scanner.wrong(f"the name of a relation expected, such as author, not {char!r}")
     if word.value in relations:
-        scanner.wrong(f"the relation {word.value} is there twice: give one of them another name", start, word.end)
+        scanner.wrong(f"the relation {word.value} is there twice: give one of them another name", word.start, word.end)
     scanner.need(":", f"after the relation's name {word.value}")
     return word.value
 
 
 def _read_relation(scanner: Scanner, source: Source, name: str) -> Any:
-    scanner.skip_space()
-    start = scanner.pos
-    char = scanner.peek()
+    char = scanner.next_char()
     if char == "(":
         return _read_group(scanner)
     if char in ("[", "{"):
         return read_json(scanner)
-    keyword = scanner.read_name() if char else None
-    if keyword is not None and not scanner.peek().strip(" \t\n"):
-        scanner.expect("relation-value", keyword, source)
-        if keyword.value == "via":
-            scanner.span(keyword.start, keyword.end, "keyword")
-            return _read_via(scanner, source)
-        if keyword.value == "where":
-            scanner.span(keyword.start, keyword.end, "keyword")
-            return _read_where(scanner)
-    scanner.pos = start
-    return _read_list(scanner, source, name)
+    match = _VIA_OR_WHERE.match(scanner.text, scanner.pos)
+    if match is None:
+        return _read_list(scanner, source, name)
+    scanner.read_name(Expect.RELATION_VALUE, "keyword", source)
+    return _read_via(scanner, source) if match.group() == "via" else _read_where(scanner)
 
 
 def _read_list(scanner: Scanner, source: Source, name: str) -> list[dict[str, Any]]:
-    """`post/p1, post/p2 { ... }`: objects with their own relations."""
-    out: list[dict[str, Any]] = []
-    while True:
+    """Read `post/p1, post/p2 { ... }`: refs with relations of their own."""
+    out = [_read_object(scanner, source, name)]
+    while not _NEXT_RELATION.match(scanner.text, scanner.pos) and scanner.take(","):
         out.append(_read_object(scanner, source, name))
-        mark = scanner.pos
-        scanner.skip_space()
-        if not scanner.take(","):
-            scanner.pos = mark
-            return out
-        after = scanner.pos
-        scanner.skip_space()
-        following = scanner.read_name()
-        if following is not None and scanner.peek() == ":":
-            scanner.pos = mark
-            scanner.spans.pop()
-            return out
-        scanner.pos = after
+    return out
 
 
 def _read_object(scanner: Scanner, source: Source, name: str) -> dict[str, Any]:
     bucket, key = _read_pair(scanner, f"{name}: takes bucket/key, via PATH, where QUERY or (bucket/key, ...)", source)
     target: dict[str, Any] = {"bucket": bucket, "key": key}
     mark = scanner.pos
-    scanner.skip_space()
-    if scanner.peek() == "{":
+    if scanner.next_char() == "{":
         target["relations"] = read_relations(scanner, ("record", bucket, key))
     else:
         scanner.pos = mark
@@ -136,58 +114,44 @@ def _read_object(scanner: Scanner, source: Source, name: str) -> dict[str, Any]:
 
 
 def _read_pair(scanner: Scanner, usage: str, source: Source = ()) -> tuple[str, str]:
-    scanner.skip_space()
-    word = scanner.read_word("relation-value", source)
+    word = scanner.read_word(Expect.RELATION_VALUE, "ref", source)
     if word is None:
-        if scanner.at_end:
-            scanner.unfinished(usage)
-        scanner.wrong(usage)
+        scanner.absent(usage)
     bucket, slash, key = word.value.partition("/")
     if not (slash and bucket and key):
-        if word.end == len(scanner.text):
+        scanner.spans.pop()
+        if word.end == scanner.end:
             scanner.unfinished(usage, word.start)
         scanner.wrong(usage, word.start, word.end)
-    scanner.span(word.start, word.end, "ref")
     return bucket, key
 
 
 def _read_group(scanner: Scanner) -> dict[str, Any]:
-    """`(post/p1, post/p2) limit 1 { ... }`: one limit and one block for all."""
-    scanner.take("(")
+    """Read `(post/p1, post/p2) limit 1 { ... }`: one limit and one block for all refs."""
+    scanner.pos += 1
     keys: list[list[str]] = []
-    while True:
-        scanner.skip_space()
-        if scanner.take(")"):
-            break
+    while not scanner.take(")"):
         keys.append(list(_read_pair(scanner, "brackets take bucket/key, bucket/key, ...")))
-        scanner.skip_space()
-        if not scanner.take(",") and scanner.peek() != ")":
+        if not scanner.take(",") and scanner.next_char() != ")":
             scanner.need(")", "after the refs")
-            break
     relation: dict[str, Any] = {"keys": keys}
     first = keys[0] if keys else None
     return _read_tail(scanner, relation, ("limit",), ("record", *first) if first else ())
 
 
 def _read_via(scanner: Scanner, source: Source) -> dict[str, Any]:
-    scanner.skip_space()
-    word = scanner.read_word("path", source)
+    word = scanner.read_word(Expect.PATH, "path", source)
     if word is None:
-        if scanner.at_end:
-            scanner.unfinished("the path is missing, such as via author")
-        scanner.wrong("a path expected after via, such as author or meta.author")
-    scanner.span(word.start, word.end, "path")
+        scanner.absent("a path expected after via, such as author or meta.author")
     return _read_tail(scanner, {"path": word.value}, ("in", "limit"), ("via", source, word.value))
 
 
 def _read_where(scanner: Scanner) -> dict[str, Any]:
-    scanner.skip_space()
+    scanner.next_char()
     start = scanner.pos
     text = read_datalog(scanner, stops=_CLAUSES, in_relation=True)
     if not text:
-        if scanner.at_end:
-            scanner.unfinished("the query is missing, such as follows(X, $key)")
-        scanner.wrong("a query expected after where, such as follows(X, $key)")
+        scanner.absent("a query expected after where, such as follows(X, $key)")
     relation = _read_tail(scanner, {"query": text, "var": None}, _CLAUSES, ())
     if relation["var"] is None:
         relation["var"] = first_variable(text)
@@ -198,31 +162,21 @@ def _read_where(scanner: Scanner) -> dict[str, Any]:
     return relation
 
 
-def first_variable(text: str) -> str | None:
-    """The first variable of a query that has a name; None if there is none."""
-    bare = re.sub(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", " ", text)
-    match = re.search(r"(?<![\w$])[A-Z]\w*", bare)
-    return match.group() if match else None
-
-
 def _read_tail(scanner: Scanner, relation: dict[str, Any], allowed: tuple[str, ...], below: Source) -> dict[str, Any]:
-    """`in BUCKET`, `limit N`, `var X` in any order, then perhaps a block."""
+    """Read `in BUCKET`, `limit N`, `var X` in any order, then perhaps a block."""
     while True:
         mark = scanner.pos
-        scanner.skip_space()
-        spaced = not scanner.after_word
-        word = scanner.read_name()
-        if scanner.at_end and spaced:
+        char = scanner.next_char()
+        spaced = scanner.spaced
+        word = scanner.read_name() if char.isalpha() else None
+        if spaced and scanner.at_end:
             left = tuple(clause for clause in allowed if _member(clause) not in relation or clause == "var")
-            scanner.expect("keyword", word or scanner.here(), left)
+            scanner.expect(Expect.KEYWORD, word, left)
         if word is None or word.value not in allowed or scanner.peek() == ":":
-            scanner.pos = mark
             break
         scanner.span(word.start, word.end, "keyword")
         below = _read_clause(scanner, relation, word.value, below)
-    mark = scanner.pos
-    scanner.skip_space()
-    if scanner.peek() == "{":
+    if char == "{":
         relation["relations"] = read_relations(scanner, below)
     else:
         scanner.pos = mark
@@ -234,13 +188,10 @@ def _member(clause: str) -> str:
 
 
 def _read_clause(scanner: Scanner, relation: dict[str, Any], clause: str, below: Source) -> Source:
-    """Read what follows a clause's word; where the records below come from then."""
-    scanner.skip_space()
-    word = scanner.read_word("bucket" if clause == "in" else "")
+    """Read the value of a clause into the relation; return the source of the records below."""
+    word = scanner.read_word(Expect.BUCKET if clause == "in" else None)
     if word is None:
-        if scanner.at_end:
-            scanner.unfinished(f"{clause} takes a value")
-        scanner.wrong(f"{clause} takes a value, not {scanner.peek()!r}")
+        scanner.absent(f"{clause} takes a value")
     if clause == "in":
         scanner.span(word.start, word.end, "bucket")
         relation["bucket"] = word.value

@@ -15,7 +15,8 @@ from functools import partial
 
 import dagbox
 from dagbox.shell.connection import Connection, default_target, open_connection
-from dagbox.shell.grammar.parse import ParsedCommand, parse
+from dagbox.shell.grammar.parse import parse
+from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.grammar.splitting import split_commands
 from dagbox.shell.output import Output
 from dagbox.shell.problems import CommandFailed, LeaveShell

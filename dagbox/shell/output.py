@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TextIO
 
-from dagbox.shell.grammar.parse import Redirect
+from dagbox.shell.grammar.parsed import Redirect
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.palette import coloured
 from dagbox.shell.render.text import Line, plain

@@ -21,7 +21,8 @@ from typing import Any
 import dagbox
 from dagbox.notation.problems import SyntaxProblem
 from dagbox.shell.connection import Connection
-from dagbox.shell.grammar.parse import ParsedCommand, parse
+from dagbox.shell.grammar.parse import parse
+from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.output import DEFAULT_PAGER, Output
 from dagbox.shell.problems import CommandFailed, Declined, LeaveShell
 from dagbox.shell.render.show import View, show

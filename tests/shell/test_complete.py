@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 import dagbox
-from dagbox.shell.editor.complete import MOST, Proposer
+from dagbox.shell.editor.complete import MAX_PROPOSALS, Proposer
 from dagbox.shell.editor.hints import NOTHING_TYPED, hint, plain_hint
-from dagbox.shell.editor.live_names import Answer, Live, Name
+from dagbox.shell.editor.live_names import Answer, LiveNames, Name
 from dagbox.shell.grammar.parse import parse
 
 
-class Canned(Live):
+class Canned(LiveNames):
     """Live names that are all known from the beginning."""
 
     KNOWN: dict[tuple[Any, ...], list[Name]] = {
@@ -171,7 +171,7 @@ def test_proposals_are_bounded() -> None:
     live = Canned()
     live.KNOWN = {("buckets",): [Name(f"b{number:04}") for number in range(1000)]}
     proposer = Proposer(live, lambda: None)
-    assert len(proposer.propose(parse("get "))) == MOST
+    assert len(proposer.propose(parse("get "))) == MAX_PROPOSALS
     assert proposer.more
 
 
@@ -215,10 +215,10 @@ def test_a_hint_leaves_out_the_summary_where_there_is_no_room() -> None:
 
 @pytest.fixture
 def live_of() -> Any:
-    made: list[Live] = []
+    made: list[LiveNames] = []
 
-    def make(db: Any, **more: Any) -> Live:
-        made.append(Live(lambda: db, shared=True, **more))
+    def make(db: Any, **more: Any) -> LiveNames:
+        made.append(LiveNames(lambda: db, shared=True, **more))
         return made[-1]
 
     yield make
@@ -244,7 +244,7 @@ class Stalled:
         return [None] * len(refs)
 
 
-def test_asking_never_waits_and_overtaken_questions_are_dropped(live_of: Callable[..., Live]) -> None:
+def test_asking_never_waits_and_overtaken_questions_are_dropped(live_of: Callable[..., LiveNames]) -> None:
     db = Stalled()
     live = live_of(db)
     assert live.keys("user", "").names == ()
@@ -252,7 +252,7 @@ def test_asking_never_waits_and_overtaken_questions_are_dropped(live_of: Callabl
     for number in range(100):
         assert live.keys("user", f"p{number}").names == ()
     answered = threading.Semaphore(0)
-    live.on_news = answered.release
+    live.on_names = answered.release
     for _ in range(9):
         db.go.release()
     for _ in range(9):
@@ -261,7 +261,7 @@ def test_asking_never_waits_and_overtaken_questions_are_dropped(live_of: Callabl
     assert not live.busy
 
 
-def test_an_answer_is_kept_and_serves_longer_prefixes(live_of: Callable[..., Live]) -> None:
+def test_an_answer_is_kept_and_serves_longer_prefixes(live_of: Callable[..., LiveNames]) -> None:
     asked: list[str] = []
 
     class Few:
@@ -276,7 +276,7 @@ def test_an_answer_is_kept_and_serves_longer_prefixes(live_of: Callable[..., Liv
     now = [100.0]
     live = live_of(Few(), clock=lambda: now[0])
     came = threading.Event()
-    live.on_news = came.set
+    live.on_names = came.set
     live.keys("user", "a")
     assert came.wait(10)
     assert [name.text for name in live.keys("user", "a").names] == ["ada", "adam"]
@@ -290,7 +290,7 @@ def test_an_answer_is_kept_and_serves_longer_prefixes(live_of: Callable[..., Liv
 
 
 def test_large_records_are_not_read_to_complete_their_keys(
-    live_of: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+    live_of: Callable[..., LiveNames], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_of: list[str] = []
     now = [0.0]
@@ -308,7 +308,7 @@ def test_large_records_are_not_read_to_complete_their_keys(
 
     live = live_of(Large(), clock=lambda: 1.0)
     came = threading.Semaphore(0)
-    live.on_news = came.release
+    live.on_names = came.release
     live.keys("film", "")
     assert came.acquire(timeout=10)
     answer = live.keys("film", "")
@@ -334,10 +334,10 @@ def test_an_error_is_an_empty_answer_and_the_loss_of_the_node_is_told() -> None:
             closed.set()
 
     closed, told = threading.Event(), threading.Event()
-    live = Live(Broken)
+    live = LiveNames(Broken)
     reached: list[bool] = []
-    live.on_reach = reached.append
-    live.on_news = told.set
+    live.on_reachable = reached.append
+    live.on_names = told.set
     try:
         assert live.ask("buckets").names == ()
         assert told.wait(10)
@@ -348,13 +348,13 @@ def test_an_error_is_an_empty_answer_and_the_loss_of_the_node_is_told() -> None:
     assert not live.reachable
 
 
-def test_names_come_from_the_store(tmp_path: Any, live_of: Callable[..., Live]) -> None:
+def test_names_come_from_the_store(tmp_path: Any, live_of: Callable[..., LiveNames]) -> None:
     with dagbox.open(tmp_path / "data") as db:
         db.put("team", {"lead": dagbox.Ref("user", "ada")}, key="core")
         db.put("user", {"name": "Ada", "team": dagbox.Ref("team", "core"), "home": {"city": "London"}}, key="ada")
         live = live_of(db)
         came = threading.Semaphore(0)
-        live.on_news = came.release
+        live.on_names = came.release
 
         def answer(*question: Any) -> dict[str, str]:
             if live.ask(*question).at == 0:

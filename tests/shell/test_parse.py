@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import dagbox
-from dagbox.shell.grammar.parse import FileValue, Prefix, Query, ReadRequest, RecordTarget, Redirect, parse
+from dagbox.shell.grammar.parse import parse
+from dagbox.shell.grammar.parsed import FileValue, Prefix, Query, ReadRequest, RecordTarget, Redirect
 from dagbox.shell.grammar.splitting import split_commands
 
 NESTED = """get user/ada {

@@ -29,6 +29,7 @@ from dagbox.datalog.language.terms import (
     Position,
     Rule,
     Statement,
+    Value,
     Var,
     constant,
 )
@@ -130,6 +131,15 @@ def parse_goal(text: str) -> tuple[Literal, ...]:
     return _Build(text).body(_parse(text, "goal").children[0])
 
 
+def parse_constant(text: str) -> Value:
+    """Return the value of a number (perhaps with a minus sign) or of a quoted text. Raises RuleSyntax."""
+    goal = parse_goal(f"constant({text})")
+    (term,) = goal[0].args if len(goal) == 1 and isinstance(goal[0], Atom) else (None,)
+    if not isinstance(term, Const):
+        raise _fail(text, Position(1, 1), "this is no constant")
+    return term.value
+
+
 def _parse(text: object, start: str) -> Any:
     """The tree of a text. Raises RuleSyntax."""
     if not isinstance(text, str):
@@ -145,7 +155,7 @@ def _parse(text: object, start: str) -> Any:
         raise _unexpected(text, start, error) from None
     except UnexpectedCharacters as error:
         at = Position(error.line, error.column)
-        raise _fail(text, at, _bad_character(text[error.pos_in_stream or 0 :])) from None
+        raise _fail(text, at, describe_bad_character(text[error.pos_in_stream or 0 :])) from None
     except UnexpectedInput as error:
         raise _fail(text, Position(error.line, error.column), "this is not a rule") from None
 
@@ -201,7 +211,8 @@ def _names(expected: Any) -> str:
     return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def _bad_character(rest: str) -> str:
+def describe_bad_character(rest: str) -> str:
+    """Return what is wrong with a text whose first character begins no token."""
     if rest[:1] in ("'", '"'):
         return "the quoted text does not end on its line"
     if rest[:1].isdigit():

@@ -9,7 +9,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.lexers import Lexer
 from prompt_toolkit.styles import Style
 
-from dagbox.shell.grammar.parse import ParsedCommand
+from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.render.palette import STYLES
 
 MOST_CHARACTERS = 20_000
@@ -43,9 +43,9 @@ def line_fragments(parsed: ParsedCommand) -> list[StyleAndTextTuples]:
     """The lines of a text in styled parts."""
     styles = [""] * len(parsed.text)
     for span in parsed.spans:
-        if span.kind == "unfinished":
+        if span.style == "unfinished":
             continue
-        styles[span.start : span.end] = [f"class:shell.{span.kind}"] * (span.end - span.start)
+        styles[span.start : span.end] = [f"class:shell.{span.style}"] * (span.end - span.start)
     lines: list[StyleAndTextTuples] = []
     place = 0
     for line in parsed.text.split("\n"):

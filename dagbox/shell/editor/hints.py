@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dagbox.shell.grammar.parse import ParsedCommand
+from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.render.text import Line, plain, safe, shorten
 from dagbox.shell.session import Shell, show_span
 

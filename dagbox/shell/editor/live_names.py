@@ -2,7 +2,7 @@
 
 Rules:
 
-1. `ask` never waits: it gives what is known and has the rest fetched. When an answer comes, `on_news` is called,
+1. `ask` never waits: it gives what is known and has the rest fetched. When an answer comes, `on_names` is called,
    from the thread that fetches.
 2. One thread fetches, on a connection of its own, the newest question first; questions that were overtaken by so
    many newer ones are dropped. An error is an empty answer, remembered for a while like any other.
@@ -22,6 +22,7 @@ from itertools import islice
 from typing import Any
 
 import dagbox
+from dagbox.notation.datalog import write_term
 from dagbox.notation.relations import Source
 
 KEYS = 50
@@ -70,7 +71,7 @@ NOTHING = Answer()
 Question = tuple[Any, ...]
 
 
-class Live:
+class LiveNames:
     """The cache of names and the thread that fills it.
 
     Args:
@@ -82,8 +83,8 @@ class Live:
     def __init__(
         self, connect: Callable[[], Any], *, shared: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.on_news: Callable[[], None] = lambda: None
-        self.on_reach: Callable[[bool], None] = lambda reachable: None
+        self.on_names: Callable[[], None] = lambda: None
+        self.on_reachable: Callable[[bool], None] = lambda reachable: None
         self.reachable = True
         self._connect = connect
         self._shared = shared
@@ -182,7 +183,7 @@ class Live:
                 self._answers[question] = answer
                 while len(self._answers) > KEPT:
                     self._answers.popitem(last=False)
-            self.on_news()
+            self.on_names()
         self._disconnect()
 
     def _fetch(self, question: Question) -> Answer:
@@ -211,8 +212,8 @@ class Live:
             self._disconnect()
         if reachable != self.reachable:
             self.reachable = reachable
-            self.on_reach(reachable)
-            self.on_news()
+            self.on_reachable(reachable)
+            self.on_names()
 
     def _database(self) -> Any:
         if self._db is None:
@@ -348,7 +349,7 @@ def _predicates(db: Any) -> Fetched:
 
 def _arguments(db: Any, predicate: str, position: int) -> Fetched:
     facts = db.facts(predicate, limit=FACTS)
-    values = {str(fact.args[position]) for fact in facts if position < len(fact.args)}
+    values = {write_term(fact.args[position]) for fact in facts if position < len(fact.args)}
     return [Name(value) for value in sorted(values)][:KEYS], len(values) > KEYS
 
 

@@ -27,8 +27,9 @@ from dagbox.shell.editor.complete import Proposer
 from dagbox.shell.editor.highlight import ShellLexer, shell_style
 from dagbox.shell.editor.hints import hint, state
 from dagbox.shell.editor.history import newest_first, open_history
-from dagbox.shell.editor.live_names import Live
-from dagbox.shell.grammar.parse import ParsedCommand, parse
+from dagbox.shell.editor.live_names import LiveNames
+from dagbox.shell.grammar.parse import parse
+from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.grammar.splitting import split_commands
 from dagbox.shell.problems import LeaveShell
 from dagbox.shell.results import plural
@@ -55,7 +56,7 @@ class ShellCompleter(Completer):
             yield Completion(
                 proposal.text,
                 start_position=proposal.start - len(before),
-                display=proposal.shown or proposal.text.strip(),
+                display=proposal.display or proposal.text.strip(),
                 display_meta=proposal.meta,
             )
 
@@ -173,7 +174,7 @@ class Repl:
         if self.live_target is not self.shell.connection:
             self.live.close()
             self.live = self._new_live()
-            self.proposer.live = self.live
+            self.proposer.names = self.live
             self.live.start()
 
     def ask(self, question: str) -> bool:
@@ -187,12 +188,12 @@ class Repl:
 
     # -- the node in the background
 
-    def _new_live(self) -> Live:
+    def _new_live(self) -> LiveNames:
         connection = self.shell.connection
         self.live_target = connection
-        live = Live(connection.beside, shared=connection.embedded)
-        live.on_news = self._news
-        live.on_reach = self._reach
+        live = LiveNames(connection.beside, shared=connection.embedded)
+        live.on_names = self._news
+        live.on_reachable = self._reach
         return live
 
     def _news(self) -> None:

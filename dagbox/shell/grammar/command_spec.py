@@ -152,6 +152,11 @@ class CommandSpec:
         return (*self.options, *((YES,) if self.danger else ()), FORMAT)
 
     @cached_property
+    def option_defaults(self) -> tuple[tuple[str, bool | None], ...]:
+        """The argument of each option, and its value where the option is not given."""
+        return tuple((option.argument, False if option.kind is None else None) for option in self.all_options)
+
+    @cached_property
     def parts(self) -> tuple[tuple[str, str], ...]:
         """The signature in parts: (name of the parameter or "", text)."""
         own = [(param.name, param.label) for param in self.params]

@@ -24,7 +24,7 @@ from typing import Any
 import dagbox
 from dagbox.notation.json import dump, load
 from dagbox.notation.problems import SyntaxProblem
-from dagbox.shell.grammar.parse import RecordTarget
+from dagbox.shell.grammar.parsed import RecordTarget
 from dagbox.shell.handlers.records import written
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome

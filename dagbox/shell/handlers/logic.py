@@ -5,30 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dagbox.notation.relations import first_variable
-from dagbox.shell.grammar.parse import Query
+from dagbox.notation.datalog import Fact, first_variable, write_fact, write_term
+from dagbox.shell.grammar.parsed import Query
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.text import Line, safe
 from dagbox.shell.render.tree import Branch, draw
 from dagbox.shell.results import Detail, Outcome, Rows, Text, at_most, plural
 from dagbox.shell.session import Pending, Shell
-
-Fact = tuple[str, tuple[Any, ...]]
-
-
-def show_fact(predicate: str, args: tuple[Any, ...] | list[Any]) -> str:
-    """A fact as one writes it."""
-    return f"{predicate}({', '.join(show_argument(arg) for arg in args)})" if args else predicate
-
-
-def show_argument(arg: Any) -> str:
-    """An argument as one writes it: text that is no name stands in quotes."""
-    if not isinstance(arg, str):
-        return str(arg)
-    if arg.isidentifier() and arg[0].islower():
-        return arg
-    escaped = arg.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def assert_facts(shell: Shell, facts: list[Fact]) -> Outcome:
@@ -50,8 +33,8 @@ def _change(
 ) -> Outcome:
     if shell.batch is not None:
         for fact in facts:
-            shell.collect(Pending(f"{verb} {show_fact(*fact)}", _later(apply, fact)))
-        text = ", ".join(show_fact(*fact) for fact in facts)
+            shell.collect(Pending(f"{verb} {write_fact(*fact)}", _later(apply, fact)))
+        text = ", ".join(write_fact(*fact) for fact in facts)
         return Outcome(
             f"in the batch ({len(shell.batch)}): {verb} {text}", {"batched": text, "position": len(shell.batch)}
         )
@@ -72,7 +55,7 @@ def list_facts(shell: Shell, predicate: str | None, limit: int | None) -> Rows:
     facts = shell.db.facts(predicate, limit=None if limit is None else limit + 1)
     result = Rows(("fact",), [], "fact", raw="fact")
     result.rows = (
-        {"fact": show_fact(fact.predicate, fact.args), "predicate": fact.predicate, "args": list(fact.args)}
+        {"fact": write_fact(fact.predicate, fact.args), "predicate": fact.predicate, "args": list(fact.args)}
         for fact in at_most(facts, limit, result.notes)
     )
     return result
@@ -151,7 +134,7 @@ def _refutation(proof: Mapping[str, Any]) -> Branch:
 
 
 def _reason(reason: Mapping[str, Any]) -> Branch:
-    known = ", ".join(f"{name} = {show_argument(value)}" for name, value in (reason.get("bindings") or {}).items())
+    known = ", ".join(f"{name} = {write_term(value)}" for name, value in (reason.get("bindings") or {}).items())
     label: Line = [("missing", f"{safe(str(reason.get('condition')))} failed")]
     if reason.get("rule"):
         label.append(("note", f"  in {safe(str(reason['rule']))}"))

@@ -12,7 +12,7 @@ import dagbox
 from dagbox.notation.json import load, write
 from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import quote
-from dagbox.shell.grammar.parse import FileValue, Prefix, ReadRequest, RecordTarget
+from dagbox.shell.grammar.parsed import FileValue, Prefix, ReadRequest, RecordTarget
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.text import shorten
 from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows, at_most, plural

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from dagbox.shell.connection import is_missing, open_connection
-from dagbox.shell.grammar.parse import ParsedCommand
+from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.grammar.splitting import split_commands
 from dagbox.shell.problems import CommandFailed, LeaveShell
 from dagbox.shell.results import Outcome, Rows, plural

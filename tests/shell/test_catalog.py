@@ -6,15 +6,19 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from dagbox.shell.editor.complete import Proposer
+from dagbox.notation.scanner import Expect, Style
+from dagbox.shell.editor.complete import PROPOSERS
 from dagbox.shell.grammar.catalog import CATALOG
 from dagbox.shell.grammar.command_spec import CommandSpec, Kind
-from dagbox.shell.grammar.parse import READERS, parse
+from dagbox.shell.grammar.parse import parse
+from dagbox.shell.grammar.readers import READERS
 from dagbox.shell.handlers import help as helping
 from dagbox.shell.handlers.topics import TOPICS
+from dagbox.shell.render.palette import STYLES
 from tests.shell.conftest import Driven
 
 ROOT = Path(__file__).parents[2]
@@ -22,10 +26,6 @@ NAMED = """
 get put del scan ls buckets peek edit lock unlock locks renew assert retract facts rule rules query why explain
 batch commit abort call status services workers traces trace watch time export import source set use help history
 clear exit
-"""
-PROPOSED = """
-command option ref bucket relation relation-value path json-key lock predicate predicate-name argument rule-id query-id
-service worker trace topic setting setting-value file keyword literal
 """
 
 
@@ -53,10 +53,10 @@ def test_a_row_says_what_it_does(row: CommandSpec) -> None:
         assert meaning
 
 
-def test_every_kind_is_read_and_what_is_expected_is_proposed() -> None:
+def test_every_kind_has_a_reader_and_every_expectation_a_source_of_proposals() -> None:
     assert set(READERS) | {Kind.CHOICE} == set(Kind)
-    for name in PROPOSED.split():
-        assert hasattr(Proposer, "_" + name.replace("-", "_"))
+    assert set(PROPOSERS) == set(Expect)
+    assert set(get_args(Style)) <= set(STYLES)
 
 
 def test_help_shows_every_command_and_topic(driven: Driven) -> None:

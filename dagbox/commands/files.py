@@ -259,11 +259,11 @@ def backup(copy: str, target: str | None, timeout: float, output: str) -> None:
 @format_option
 def restore(source: str, directory: str, output: str) -> None:
     """Create a database in DIR, which does not exist or is empty, from a BACKUP, which is verified first."""
-    from dagbox.services.lock.high_water import copy_marks
+    from dagbox.services.lock.high_water import copy_high_water
     from dagbox.store.maintenance import restore as restore_store
 
     restored = restore_store(source, directory)
-    copy_marks(source, directory)
+    copy_high_water(source, directory)
     records = sum(restored.entries.values())
     if output == "json":
         print_json({"path": directory, "version": restored.version, "records": records})

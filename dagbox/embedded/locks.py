@@ -25,7 +25,7 @@ from dagbox.protocol.operations.writes import Fences
 from dagbox.services.lock.authority import LockAuthority
 from dagbox.services.lock.high_water import open_lock_store
 from dagbox.services.lock.journal import LockJournal, boot_id
-from dagbox.services.lock.service import WAITS, Call, LockOperations, LockService, fences_of
+from dagbox.services.lock.service import WAITS, LockCall, LockOperations, LockService, fences_of
 from dagbox.services.operations import receive
 from dagbox.store import open_store
 from dagbox.transport.address import node_address
@@ -78,7 +78,7 @@ class LocalLocks:
         deadline = time.monotonic() + timeout_s
         request = self._client + next(self._requests).to_bytes(8, "big")
         calls = [
-            Call(operation, request + position.to_bytes(2, "big"), deadline, len(operations) == 1)
+            LockCall(operation, request + position.to_bytes(2, "big"), deadline, len(operations) == 1)
             for position, operation in enumerate(operations)
         ]
         with self._gate:
@@ -104,7 +104,7 @@ class LocalLocks:
             tokens = sorted({token for _, token in fences})
             with self._gate:
                 self._operations.execute(
-                    [Call(Release(t), request + n.to_bytes(2, "big")) for n, t in enumerate(tokens)],
+                    [LockCall(Release(t), request + n.to_bytes(2, "big")) for n, t in enumerate(tokens)],
                     time.monotonic(),
                 )
                 self._collect()

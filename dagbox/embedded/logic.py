@@ -48,11 +48,11 @@ class EmbeddedLogic:
             DagBoxError: what the operation, or the request as a whole, failed with.
         """
         from dagbox.services.logic.jobs import Job
-        from dagbox.services.logic.operations import Onward
+        from dagbox.services.logic.operations import ForwardTo
 
         job = Job(f"own-{next(self._numbers)}", ends=time.monotonic() + timeout_s)
         result = self.operations().run(body, job)
-        return self._read(result.body) if isinstance(result, Onward) else result
+        return self._read(result.body) if isinstance(result, ForwardTo) else result
 
     def report(self) -> dict[str, Any]:
         """Figures for the status; none before the first query."""

@@ -1,4 +1,4 @@
-"""What the lock table tells and keeps: leases, events, marks, limits."""
+"""The data of the lock table: leases, events, the high-water mark, limits."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import NamedTuple
 from dagbox.errors import DagBoxError
 
 ENDED_KEPT = 32_768
-"""How many leases that are over are remembered, to answer repeated requests and to explain a lost lease."""
+"""Ended leases that are remembered, to answer repeated requests and to explain a lost lease."""
 CANCELLED_KEPT = 4_096
-"""How many cancelled requests are remembered, so that a late repeat is not granted to nobody."""
+"""Cancelled requests that are remembered, so that a late repeat is not granted to nobody."""
 TOKEN_BLOCK = 100_000
-"""How many tokens are reserved at once."""
+"""Tokens that are reserved at once."""
 BEFORE_RESTART = "(a holder from before the restart of the machine)"
 """The owner that `Locked` names during the grace period."""
 
 
-class Limits(NamedTuple):
-    """What one table allows. Times are seconds, sizes bytes of UTF-8."""
+class LockLimits(NamedTuple):
+    """Limits of one table. Times are seconds, sizes bytes of UTF-8."""
 
     keys: int = 128
     """Keys of one lock."""
@@ -33,7 +33,7 @@ class Limits(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """A lock that is held. Times are monotonic seconds."""
+    """A lock that is held. Times are monotonic seconds, spans seconds."""
 
     token: int
     keys: tuple[str, ...]
@@ -42,19 +42,19 @@ class Lease(NamedTuple):
     ttl: float
     expires_at: float
     request: bytes
-    """The request key it was granted under."""
+    """The key of the request that was granted it."""
 
     def left(self, now: float) -> float:
-        """Seconds until it ends, never below 0."""
+        """Return the seconds until it ends, never below 0."""
         return max(0.0, self.expires_at - now)
 
 
-class Granted(NamedTuple):
+class LockGranted(NamedTuple):
     """A request was granted its lease.
 
     Args:
-        repeat: it was granted before, and the request came again.
-        waited: how long it stood in line, in seconds; 0 for a repeat.
+        repeat: True if it was granted before, and the request came again.
+        waited: seconds it waited; 0 for a repeat.
     """
 
     request: bytes
@@ -63,7 +63,7 @@ class Granted(NamedTuple):
     waited: float = 0.0
 
 
-class Refused(NamedTuple):
+class LockRefused(NamedTuple):
     """A request to acquire ended without a lease."""
 
     request: bytes
@@ -71,19 +71,19 @@ class Refused(NamedTuple):
 
 
 class Renewed(NamedTuple):
-    """A lease lasts longer (or shorter) now."""
+    """A lease was given a new end."""
 
     lease: Lease
 
 
 class Ended(NamedTuple):
-    """A lease is over.
+    """A lease ended.
 
     Args:
         lease: as it was last.
         how: "released", "expired", "forced", "cancelled" or "restarted" (the machine was).
-        by: the request key that ended it; empty if none did.
-        number: counts the leases that ended, from 1.
+        by: key of the request that ended it; empty if none did.
+        number: 1 for the first lease of the table that ended, and so on.
     """
 
     lease: Lease
@@ -92,13 +92,13 @@ class Ended(NamedTuple):
     number: int
 
 
-class Marks(NamedTuple):
-    """What has to outlive everything.
+class HighWater(NamedTuple):
+    """Bounds that must survive a power loss.
 
     Args:
         tokens: the highest token that may have been issued.
-        max_ttl: the longest time to live, in seconds, of any lease that may be out.
-        grace_until: monotonic seconds of this boot before which nobody is granted a key.
+        max_ttl: the longest time to live, in seconds, of any lease that may be held.
+        grace_until: monotonic seconds of this boot before which no key is granted.
     """
 
     tokens: int = 0
@@ -106,26 +106,26 @@ class Marks(NamedTuple):
     grace_until: float = 0.0
 
 
-class Marked(NamedTuple):
-    """The marks moved; if `durable`, they must be safe from a power loss before a grant is told."""
+class HighWaterMoved(NamedTuple):
+    """The high-water mark changed; if `durable`, it must be safe from a power loss before a grant is announced."""
 
-    marks: Marks
+    high_water: HighWater
     durable: bool
 
 
-Event = Granted | Refused | Renewed | Ended | Marked
+LockEvent = LockGranted | LockRefused | Renewed | Ended | HighWaterMoved
 
 
 class TableState(NamedTuple):
-    """All of a table that outlives its process: marks, leases by token, ended leases by number."""
+    """The state of a table that outlives its process: leases by token, ended leases by number."""
 
-    marks: Marks = Marks()
+    high_water: HighWater = HighWater()
     leases: tuple[Lease, ...] = ()
     ended: tuple[Ended, ...] = ()
 
 
 class Waiting(NamedTuple):
-    """A request in a key's line: its owner, how long it has waited (seconds), and its mode."""
+    """A request in a key's wait queue: its owner, the seconds it has waited, and its mode."""
 
     owner: str
     waited: float
@@ -133,7 +133,7 @@ class Waiting(NamedTuple):
 
 
 class KeyInfo(NamedTuple):
-    """One key: the leases that hold it and the requests that wait for it, in order."""
+    """A key with the leases that hold it and the requests that wait for it, in order."""
 
     key: str
     leases: list[Lease]
@@ -141,19 +141,19 @@ class KeyInfo(NamedTuple):
 
 
 def after_machine_restart(state: TableState, now: float) -> TableState:
-    """The state to go on with when the machine was restarted since it was written.
+    """Return the state to continue with after a restart of the machine.
 
-    The clock began anew and the last writes may be lost, so no lease can be continued: all are over, and
-    nobody is granted a key until the longest one that could be out has passed.
+    The clock has started again and the last writes may be lost, so no lease can be continued: all of them end, and no
+    key is granted until the longest lease that could be held has expired.
     """
     number = state.ended[-1].number if state.ended else 0
     ended = list(state.ended)
     for lease in state.leases:
         number += 1
         ended.append(Ended(lease, "restarted", b"", number))
-    marks = state.marks._replace(grace_until=now + state.marks.max_ttl)
-    return TableState(marks, (), tuple(ended[-ENDED_KEPT:]))
+    high_water = state.high_water._replace(grace_until=now + state.high_water.max_ttl)
+    return TableState(high_water, (), tuple(ended[-ENDED_KEPT:]))
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = LockLimits()
 EMPTY_STATE = TableState()

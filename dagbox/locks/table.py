@@ -1,27 +1,28 @@
-"""The lock table: who holds which keys, who waits for them, and until when.
+"""The lock table: leases on keys, and the requests that wait for them.
 
 Rules:
 
 1. A key is held by one exclusive lease, or by any number of shared ones, or by nobody.
 2. A lease has all of its keys from its first moment to its last. Nobody holds a key while waiting for
    another, so nobody can wait in a circle.
-3. Waiting is fair. A request stands, from the moment it comes, in the line of every key it names. A key
-   goes to the head of its line, and to the shared requests right behind a shared head; who came later never
-   passes one it would conflict with, even if the key lies free because its next holder still waits for
-   another key. So a request for many keys does not starve: whoever could delay it was there before it.
+3. Waiting is fair. A request is queued, from the moment it arrives, at every key it names. A key goes to the
+   head of its queue, and to the shared requests right behind a shared head; a later request never passes one
+   it would conflict with, even if the key is free because its next holder still waits for another key. So a
+   request for many keys does not starve: whatever could delay it was there before it.
 4. Every grant has a fencing token of its own, one for all its keys, higher than every token before it, also
    across restarts: tokens are reserved in blocks, and a block is made durable before its first one is used.
-5. A lease ends at `expires_at` sharp. Who waits is refused at `until` sharp; when both have passed by the
-   time the driver calls, the refusals come first: nobody who stopped waiting is ever granted anything.
-6. A request key gets one grant, ever. A repeat finds the lease, or the same place in line, or learns that
-   the lease is over (as far back as the last `ENDED_KEPT` leases).
-7. Between the restart of the machine and `grace_until` nobody is granted a key, except one that an operator
-   freed with `force`: leases that are out and that the journal has forgotten run out in that time.
-8. An owner that asks twice waits for itself: leases are told apart by token, not by owner.
+5. A lease ends at `expires_at` sharp, and a wait at `until` sharp. When both have passed by the time the driver
+   calls, refusals come first: a request that stopped waiting is never granted anything.
+6. A request key gets one grant, ever. A repeat finds the lease, or the same place in the queue, or learns that
+   the lease has ended (as far back as the last `ENDED_KEPT` leases). If its wait ends in the very call that
+   brings the repeat, the end of the wait answers both; only a repeat after that answer asks anew.
+7. Between a restart of the machine and `grace_until` no key is granted, except one that an operator freed with
+   `force`: leases that are held and that the journal has lost expire in that time.
+8. An owner that asks twice waits for itself: leases are identified by token, not by owner.
 
-The machine has no clock: `now` is monotonic seconds, and a `now` that lies in the past counts as the latest
-one seen. `acquire` answers with an event; the other operations return their result or raise. What happened,
-in order, is taken with `take_events`: all of it must be in the journal before any of it is told to anybody.
+The machine has no clock: `now` is monotonic seconds, and a `now` in the past counts as the latest one seen.
+`acquire` answers with an event; the other operations return their result or raise. `take_events` returns what
+happened, in order: all of it must be in the journal before any of it is announced.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ from dagbox.locks.model import (
     ENDED_KEPT,
     TOKEN_BLOCK,
     Ended,
-    Event,
-    Granted,
+    HighWater,
+    HighWaterMoved,
     KeyInfo,
     Lease,
-    Limits,
-    Marked,
-    Marks,
-    Refused,
+    LockEvent,
+    LockGranted,
+    LockLimits,
+    LockRefused,
     Renewed,
     TableState,
     Waiting,
@@ -64,7 +65,7 @@ from dagbox.locks.wait_queue import KeyState, Waiter
 from dagbox.protocol.values import check_key
 
 COUNTED = ("granted", "waited", "refused", "renewed", "released", "expired", "forced", "cancelled")
-"""The names of what `stats` counts since the table was made."""
+"""The counters of `stats`, since the table was made."""
 _WHY = {
     "released": "it was released",
     "expired": "it ran out",
@@ -78,15 +79,15 @@ class LockTable:
     """The lock table of one directory; see the rules above.
 
     Args:
-        limits: what it allows.
-        state: what to go on from; see `after_machine_restart` for a state of another boot.
+        limits: its limits.
+        state: the state to continue from; see `after_machine_restart` for a state of another boot.
         now: monotonic seconds.
-        token_block: how many tokens to reserve at once.
+        token_block: tokens to reserve at once.
     """
 
     def __init__(
         self,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: LockLimits = DEFAULT_LIMITS,
         state: TableState = EMPTY_STATE,
         now: float = 0.0,
         token_block: int = TOKEN_BLOCK,
@@ -94,15 +95,15 @@ class LockTable:
         self.limits = limits
         self.counts: Counter[str] = Counter()
         self._now = now
-        self._marks = state.marks
+        self._high_water = state.high_water
         self._token_block = token_block
-        # The rest of the last block is given up: which of its tokens were issued may be lost.
-        self._token = state.marks.tokens
+        # The rest of the last block is skipped: the record of which of its tokens were issued may be lost.
+        self._token = state.high_water.tokens
         self._ttl_since = now
         self._ttl_seen = 0.0
         self._freed: set[str] = set()
-        self._in_grace = state.marks.grace_until > now
-        self._events: list[Event] = []
+        self._in_grace = state.high_water.grace_until > now
+        self._events: list[LockEvent] = []
         self._keys: dict[str, KeyState] = {}
         self._leases: dict[int, Lease] = {}
         self._by_request: dict[bytes, Lease | Waiter] = {}
@@ -120,7 +121,7 @@ class LockTable:
         for lease in state.leases:
             self._hold(lease)
 
-    # What it is told
+    # Operations
 
     def acquire(
         self,
@@ -133,20 +134,23 @@ class LockTable:
         wait: float = 0.0,
         shared: bool = False,
     ) -> None:
-        """Ask for a lease on all of these keys. The answer is one `Granted` or `Refused` event, now or later.
+        """Ask for a lease on all of these keys. The answer is one `LockGranted` or `LockRefused` event, now or later.
 
         Args:
-            request: names the request; a repeat is answered as rule 6 says.
-            owner: text that tells people who holds the lock.
-            keys: at least one; a key that stands there twice counts once.
+            request: key of the request; a repeat is answered as rule 6 says.
+            owner: text that identifies the holder to people.
+            keys: at least one; a repeated key counts once.
             ttl: seconds from the grant on.
             wait: seconds to wait at most; 0 answers at once.
-            shared: together with other shared leases.
+            shared: True to share the keys with other shared leases.
 
-        Errors of a `Refused`: Locked (with the key that was not to be had), Busy (too many wait), LimitExceeded,
-        BadKey, InvalidArgument; for a repeat LeaseLost (granted, and over since) or Cancelled.
+        Errors of a `LockRefused`: Locked (with the unavailable key), Busy (too many wait), LimitExceeded, BadKey,
+        InvalidArgument; for a repeat LeaseLost (granted, and ended since) or Cancelled.
         """
+        before = self._by_request.get(request)
         self.tick(now)
+        if isinstance(before, Waiter) and not self._still_waits(before):
+            return  # the tick has answered it (rule 6)
         if self._answer_repeat(request):
             return
         try:
@@ -167,10 +171,10 @@ class LockTable:
             self._wait(Waiter(request, owner, names, ttl, shared, self._now, self._now + wait))
 
     def renew(self, token: int, ttl: float | None, now: float) -> Lease:
-        """Have a lease last `ttl` seconds from now on (None: as long as it was granted for).
+        """Make a lease last `ttl` seconds from now on (None: as long as it was granted for).
 
         Raises:
-            LeaseLost: it is over.
+            LeaseLost: it has ended.
             LimitExceeded: the time to live is out of bounds.
         """
         self.tick(now)
@@ -189,10 +193,10 @@ class LockTable:
         return renewed
 
     def release(self, token: int, now: float, by: bytes = b"") -> None:
-        """End a lease; its keys go to who waits for them. Repeated under the same request key `by` it does nothing.
+        """End a lease; its keys go to the requests that wait. Repeated under the same request key `by` it does nothing.
 
         Raises:
-            LeaseLost: it was over before.
+            LeaseLost: it had ended before.
         """
         self.tick(now)
         before = self._ended.get(token)
@@ -201,7 +205,7 @@ class LockTable:
         self._end([self._held(token)], "released", by)
 
     def force(self, key: str, now: float, by: bytes = b"") -> list[Lease]:
-        """End all leases that hold a key, with all of their keys; in a grace period, free the key from it.
+        """End all leases that hold a key, with all of their keys; in a grace period, exempt the key from it.
 
         Repeated under the same request key `by` it ends no further lease.
 
@@ -219,9 +223,9 @@ class LockTable:
         return leases
 
     def cancel(self, request: bytes, now: float) -> None:
-        """Nobody wants the answer to this request any more: it leaves the line, or gives its lease back.
+        """Withdraw a request: remove it from the queues, or end the lease it was granted.
 
-        A request that waited is answered with a `Refused` that carries Cancelled.
+        A request that waited is answered with a `LockRefused` that carries Cancelled.
         """
         self.tick(now)
         found = self._by_request.get(request)
@@ -237,7 +241,7 @@ class LockTable:
                 self._cancelled.popitem(last=False)
 
     def tick(self, now: float) -> None:
-        """Let time pass: refuse who has waited long enough, then end the leases that have run out."""
+        """Advance the clock: refuse requests whose wait is over, then end leases that have expired."""
         if now > self._now:
             self._now = now
         now = self._now
@@ -245,22 +249,22 @@ class LockTable:
             self._refuse_late(now)
         if self._lease_times and self._lease_times[0][0] <= now:
             self._expire(now)
-        if self._in_grace and now >= self._marks.grace_until:
+        if self._in_grace and now >= self._high_water.grace_until:
             self._in_grace = False
             self._freed.clear()
             self._settle(list(self._keys))
-        if self._marks.max_ttl and now - self._ttl_since >= self._marks.max_ttl:
+        if self._high_water.max_ttl and now - self._ttl_since >= self._high_water.max_ttl:
             self._lower_max_ttl(now)
 
-    # What can be asked
+    # Queries
 
-    def take_events(self) -> list[Event]:
-        """What happened since the last call, in order."""
+    def take_events(self) -> list[LockEvent]:
+        """Return the events since the last call, in order."""
         events, self._events = self._events, []
         return events
 
     def next_deadline(self) -> float | None:
-        """When `tick` has something to do, in monotonic seconds; None: never, as things are."""
+        """Return when `tick` is due, in monotonic seconds; None if nothing is pending."""
         while self._lease_times and not self._is_current(*self._lease_times[0]):
             self._drop_lease_time()
         while self._waiter_times and not self._still_waits(self._waiter_times[0][2]):
@@ -269,38 +273,42 @@ class LockTable:
         if self._waiter_times:
             times.append(self._waiter_times[0][0])
         if self._in_grace:
-            times.append(self._marks.grace_until)
+            times.append(self._high_water.grace_until)
         return min(times, default=None)
 
     def state(self) -> TableState:
-        """All that outlives the process. Who waits does not: their requests come again."""
-        return TableState(self._marks, tuple(self._leases.values()), tuple(self._ended.values()))
+        """Return what outlives the process. Waiting requests do not: they are sent again."""
+        return TableState(self._high_water, tuple(self._leases.values()), tuple(self._ended.values()))
 
     def listing(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[KeyInfo]:
-        """The keys that are held or waited for, sorted; only those that begin with `prefix` and come after `after`."""
+        """Return the keys that are held or waited for, sorted: those that start with `prefix` and follow `after`."""
         names = (name for name in self._keys if name.startswith(prefix) and name > after)
         chosen = sorted(names) if limit is None else heapq.nsmallest(limit, names)
         return [self._describe(name) for name in chosen]
 
     def knows(self, request: bytes) -> bool:
-        """Whether this request holds a lease or waits for one."""
+        """Return True if this request holds a lease or waits for one."""
         return request in self._by_request
 
     def lease(self, token: int) -> Lease | None:
-        """The lease of this token, if it is held."""
+        """Return the lease of a token if it is held, else None."""
         return self._leases.get(token)
 
     def stats(self) -> dict[str, int]:
-        """Leases and keys held, requests waiting, the highest token, and counts since the table was made."""
+        """Return leases and keys held, requests waiting, the highest token, and counts since the table was made."""
         return {
             "leases": len(self._leases),
             "keys": len(self._keys),
             "waiting": self._waiting,
             "token": self._token,
-            "max_ttl_ms": round(self._marks.max_ttl * 1000),
-            "grace_left_ms": math.ceil(max(0.0, self._marks.grace_until - self._now) * 1000) if self._in_grace else 0,
+            "max_ttl_ms": round(self._high_water.max_ttl * 1000),
+            "grace_left_ms": self._grace_left_ms(),
             **{name: self.counts[name] for name in COUNTED},
         }
+
+    def _grace_left_ms(self) -> int:
+        left = self._high_water.grace_until - self._now
+        return math.ceil(max(0.0, left) * 1000) if self._in_grace else 0
 
     # Checks
 
@@ -332,7 +340,7 @@ class LockTable:
             raise self._busy()
         for name in names:
             state = self._keys.get(name)
-            if state and len(state.line) + len(state.let_in) >= self.limits.waiting_per_key:
+            if state and len(state.queue) + len(state.admitted) >= self.limits.waiting_per_key:
                 raise self._busy()
 
     def _busy(self) -> Busy:
@@ -351,10 +359,10 @@ class LockTable:
         return LeaseLost(ended.lease.keys[0], token, _WHY[ended.how]) if ended else LeaseLost("", token)
 
     def _answer_repeat(self, request: bytes) -> bool:
-        """Answer a request that came before (rule 6); whether it did."""
+        """Answer a repeated request (rule 6). Return False if it is not one."""
         found = self._by_request.get(request)
         if isinstance(found, Lease):
-            self._events.append(Granted(request, found, repeat=True))
+            self._events.append(LockGranted(request, found, repeat=True))
         elif found is None and request in self._ended_requests:
             self._refuse(request, self._lost(self._ended_requests[request]))
         elif found is None and request in self._cancelled:
@@ -363,32 +371,32 @@ class LockTable:
             return found is not None
         return True
 
-    # Who is in the way
+    # Conflicts
 
     def _first_blocked(self, names: tuple[str, ...], shared: bool) -> str | None:
-        """The first key that a newcomer cannot have now, or None."""
+        """Return the first key that a new request cannot have now, or None."""
         for name in names:
             state = self._keys.get(name)
-            if state is not None and (state.line or not state.admits(shared)):
+            if state is not None and (state.queue or not state.admits(shared)):
                 return name
             if self._in_grace and name not in self._freed:
                 return name
         return None
 
     def _locked(self, name: str, now: float) -> Locked:
-        """Why a key was not to be had: a lease on it, the grace period, or who has it kept or stands before."""
+        """Return the reason a key is unavailable: a lease on it, the grace period, or a request ahead in the queue."""
         state = self._keys.get(name)
         if state and state.holders:
             lease = self._leases[next(reversed(state.holders))]
             return Locked(name, lease.owner, _ms(lease.left(now)))
         if self._in_grace and name not in self._freed:
-            return Locked(name, BEFORE_RESTART, _ms(self._marks.grace_until - now))
+            return Locked(name, BEFORE_RESTART, _ms(self._high_water.grace_until - now))
         ahead = self._ahead(state) if state else None
         return Locked(name, ahead.owner, _ms(max(0.0, ahead.until - now))) if ahead else Locked(name, "", 0)
 
     @staticmethod
     def _ahead(state: KeyState) -> Waiter | None:
-        return next(iter(state.let_in.values()), None) or next(iter(state.line.values()), None)
+        return next(iter(state.admitted.values()), None) or next(iter(state.queue.values()), None)
 
     # Waiting
 
@@ -402,7 +410,7 @@ class LockTable:
             self._waiter_times = [entry for entry in self._waiter_times if self._still_waits(entry[2])]
             heapq.heapify(self._waiter_times)
         for name in waiter.keys:
-            self._keys.setdefault(name, KeyState()).line[waiter.number] = waiter
+            self._keys.setdefault(name, KeyState()).queue[waiter.number] = waiter
         self._settle(waiter.keys)
         self.counts["waited"] += 1
 
@@ -410,23 +418,23 @@ class LockTable:
         return self._by_request.get(waiter.request) is waiter
 
     def _leave(self, waiter: Waiter) -> None:
-        """Take a waiter out of all lines; the caller settles its keys."""
+        """Remove a waiter from all queues; the caller settles its keys."""
         del self._by_request[waiter.request]
         self._waiting -= 1
         for name in waiter.keys:
             state = self._keys[name]
-            if state.let_in.pop(waiter.number, None) is None:
-                state.line.pop(waiter.number, None)
+            if state.admitted.pop(waiter.number, None) is None:
+                state.queue.pop(waiter.number, None)
 
     def _settle(self, names: Iterable[str]) -> None:
-        """Let into each key who may come in, and grant, in the order they came, who has all keys now."""
+        """Admit waiters to each key, and grant those that have all their keys now, in order of arrival."""
         ready: list[Waiter] = []
         for name in names:
             state = self._keys.get(name)
             if state is None:
                 continue
             if not (self._in_grace and name not in self._freed):
-                self._let_in(state, ready)
+                self._admit(state, ready)
             if state.is_idle():
                 del self._keys[name]
         for waiter in sorted(ready, key=lambda waiter: waiter.number):
@@ -434,24 +442,24 @@ class LockTable:
             self._grant(waiter.request, waiter.owner, waiter.keys, waiter.ttl, waiter.shared, waiter.since)
 
     @staticmethod
-    def _let_in(state: KeyState, ready: list[Waiter]) -> None:
-        while state.line:
-            number, waiter = next(iter(state.line.items()))
+    def _admit(state: KeyState, ready: list[Waiter]) -> None:
+        while state.queue:
+            number, waiter = next(iter(state.queue.items()))
             if not state.admits(waiter.shared):
                 return
-            del state.line[number]
-            state.let_in[number] = waiter
+            del state.queue[number]
+            state.admitted[number] = waiter
             state.shared = waiter.shared
             waiter.missing -= 1
             if not waiter.missing:
                 ready.append(waiter)
 
     def _refuse(self, request: bytes, error: DagBoxError) -> None:
-        self._events.append(Refused(request, error))
+        self._events.append(LockRefused(request, error))
         self.counts["refused"] += 1
 
     def _refuse_late(self, now: float) -> None:
-        """All of them leave before anybody comes in (rule 5)."""
+        """Refuse waiters whose time is over; all of them leave before any waiter is admitted (rule 5)."""
         late: list[Waiter] = []
         while self._waiter_times and self._waiter_times[0][0] <= now:
             waiter = heapq.heappop(self._waiter_times)[2]
@@ -464,8 +472,8 @@ class LockTable:
         self._settle(dict.fromkeys(name for waiter in late for name in waiter.keys))
 
     def _missing_key(self, waiter: Waiter) -> str:
-        """The first key that a waiter was not let into."""
-        return next(name for name in waiter.keys if waiter.number in self._keys[name].line)
+        """Return the first key that has not admitted a waiter."""
+        return next(name for name in waiter.keys if waiter.number in self._keys[name].queue)
 
     # Leases
 
@@ -474,11 +482,11 @@ class LockTable:
     ) -> None:
         self._mark_ttl(ttl)
         self._token += 1
-        if self._token > self._marks.tokens:
-            self._mark(self._marks._replace(tokens=self._token - 1 + self._token_block), durable=True)
+        if self._token > self._high_water.tokens:
+            self._mark(self._high_water._replace(tokens=self._token - 1 + self._token_block), durable=True)
         lease = Lease(self._token, names, owner, shared, ttl, self._now + ttl, request)
         self._hold(lease)
-        self._events.append(Granted(request, lease, waited=max(0.0, self._now - since)))
+        self._events.append(LockGranted(request, lease, waited=max(0.0, self._now - since)))
         self.counts["granted"] += 1
 
     def _hold(self, lease: Lease) -> None:
@@ -524,7 +532,7 @@ class LockTable:
         return lease is not None and lease.expires_at == time
 
     def _drop_lease_time(self) -> None:
-        """Take the first time off the heap; a lease that was renewed since goes back in with its new one."""
+        """Pop the first time off the heap; a lease that was renewed since goes back with its new one."""
         time, token = self._lease_times[0]
         lease = self._leases.get(token)
         if lease is not None and lease.expires_at > time:
@@ -544,30 +552,30 @@ class LockTable:
                 del self._ended_requests[oldest.lease.request]
             self._ended_by.pop(oldest.by, None)
 
-    # Marks
+    # High-water mark
 
-    def _mark(self, marks: Marks, durable: bool) -> None:
-        self._marks = marks
-        self._events.append(Marked(marks, durable))
+    def _mark(self, high_water: HighWater, durable: bool) -> None:
+        self._high_water = high_water
+        self._events.append(HighWaterMoved(high_water, durable))
 
     def _mark_ttl(self, ttl: float) -> None:
-        """Raise the mark before a lease of this length is out; in steps, since each one is a sync."""
+        """Raise the mark before a lease of this length is granted; in steps, since each one costs a sync."""
         step = 1.0 if ttl <= 60.0 else 60.0
         rounded = math.ceil(ttl / step) * step
         self._ttl_seen = max(self._ttl_seen, rounded)
-        if rounded > self._marks.max_ttl:
-            self._mark(self._marks._replace(max_ttl=rounded), durable=True)
+        if rounded > self._high_water.max_ttl:
+            self._mark(self._high_water._replace(max_ttl=rounded), durable=True)
 
     def _lower_max_ttl(self, now: float) -> None:
-        """A whole `max_ttl` has passed since `_ttl_since`: what is out was granted since, for `_ttl_seen` at most."""
-        if self._ttl_seen < self._marks.max_ttl:
-            self._mark(self._marks._replace(max_ttl=self._ttl_seen), durable=False)
+        """Lower the mark: all leases were granted within the last `max_ttl`, for `_ttl_seen` at most."""
+        if self._ttl_seen < self._high_water.max_ttl:
+            self._mark(self._high_water._replace(max_ttl=self._ttl_seen), durable=False)
         self._ttl_since = now
         self._ttl_seen = 0.0
 
     def _describe(self, name: str) -> KeyInfo:
         state = self._keys[name]
-        waiters = [*state.let_in.values(), *state.line.values()]
+        waiters = [*state.admitted.values(), *state.queue.values()]
         return KeyInfo(
             name,
             [self._leases[token] for token in state.holders],
@@ -576,5 +584,5 @@ class LockTable:
 
 
 def _ms(seconds: float) -> int:
-    """Whole milliseconds, rounded up, so that time left is never told as none."""
+    """Return whole milliseconds, rounded up, so that remaining time is never shown as none."""
     return math.ceil(seconds * 1000 - 1e-6) if math.isfinite(seconds) else 2**63 - 1

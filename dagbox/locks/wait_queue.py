@@ -1,4 +1,4 @@
-"""Who stands where at one key: its holders, who it is kept for, and the line behind them."""
+"""The state of one key: its holders, the waiters it is reserved for, and the queue behind them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 
 class Waiter:
-    """A request that waits: in the line of each of its keys, and let in (`missing` counts down) by some."""
+    """A waiting request: queued at each of its keys, until it is admitted by all of them (`missing` counts down)."""
 
     __slots__ = ("keys", "missing", "number", "owner", "request", "shared", "since", "ttl", "until")
 
@@ -27,22 +27,23 @@ class Waiter:
 class KeyState:
     """A key that is held or waited for.
 
-    `holders` and `let_in` together are one exclusive member or any number of shared ones (`shared` says
-    which); `let_in` are waiters that have this key kept for them and still wait for another. Once let in, a
-    waiter stays so: nothing that conflicts with it can come in before it leaves.
+    `holders` and `admitted` together are one exclusive member or any number of shared ones (`shared` says which).
+    `admitted` are waiters that this key is reserved for while they still wait for another. Once admitted, a waiter
+    stays so: nothing that conflicts with it is admitted before it leaves.
     """
 
-    __slots__ = ("holders", "let_in", "line", "shared")
+    __slots__ = ("admitted", "holders", "queue", "shared")
 
     def __init__(self) -> None:
         self.holders: dict[int, None] = {}
-        self.let_in: dict[int, Waiter] = {}
-        self.line: OrderedDict[int, Waiter] = OrderedDict()
+        self.admitted: dict[int, Waiter] = {}
+        self.queue: OrderedDict[int, Waiter] = OrderedDict()
         self.shared = False
 
     def admits(self, shared: bool) -> bool:
-        """Whether a member of this mode may come in now, whoever stands in line."""
-        return not (self.holders or self.let_in) or (shared and self.shared)
+        """Return True if a member of this mode fits beside the present ones, whatever is queued."""
+        return not (self.holders or self.admitted) or (shared and self.shared)
 
     def is_idle(self) -> bool:
-        return not (self.holders or self.let_in or self.line)
+        """Return True if nobody holds the key or waits for it."""
+        return not (self.holders or self.admitted or self.queue)

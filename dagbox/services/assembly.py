@@ -53,12 +53,12 @@ def open_service(name: str, directory: str | os.PathLike[str], *, durability: st
         return Writer(store, close_store=store.close)
     if name == "logic":
         from dagbox.services.logic.operations import LogicOperations
-        from dagbox.services.logic.peers import Board
+        from dagbox.services.logic.peers import PeerQueries
         from dagbox.services.logic.service import LogicService
 
         open_store(directory, durability=durability).close()
         store = open_store(directory, readonly=True)
-        operations = LogicOperations(store, board=Board(Path(directory) / LOGIC_DIRECTORY))
+        operations = LogicOperations(store, peers=PeerQueries(Path(directory) / LOGIC_DIRECTORY))
         return LogicService(operations, close_store=store.close)
     raise InvalidArgument(f"no service {name!r} here: reader, writer, lock, logic")
 

@@ -40,7 +40,7 @@ from dagbox.protocol.operations.writes import (
     WriterOperation,
 )
 from dagbox.services.base import Failed, Outcome, Request
-from dagbox.services.lock.high_water import copy_marks
+from dagbox.services.lock.high_water import copy_high_water
 from dagbox.services.operations import Answers, receive, store_figures
 from dagbox.store.base import Applied, Batch, Store
 
@@ -316,4 +316,4 @@ def _backup(store: Store, operation: Backup) -> None:
         raise InvalidArgument(f"{path} exists: a backup makes its directory, name one that does not exist")
     store.backup(path)
     if store.path is not None:
-        copy_marks(store.path, path)
+        copy_high_water(store.path, path)

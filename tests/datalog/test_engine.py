@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagbox.datalog import Budget, Engine, MemoryFacts, Program, Progress
+from dagbox.datalog import Budget, Engine, MemoryFacts, Program, QueryProgress
 from dagbox.datalog.proofs.explain import explain
 from dagbox.datalog.proofs.why import why, why_not
 from dagbox.errors import (
@@ -234,7 +234,7 @@ def test_what_would_run_for_ever_is_stopped(program: str, goal: str) -> None:
         assert 20_000 <= caught.value.derived < 60_000
         assert caught.value.read > 0
 
-    def deadline(progress: Progress) -> None:
+    def deadline(progress: QueryProgress) -> None:
         if progress.derived > 30_000:
             raise QueryDeadline("logic", 500, progress.derived, progress.read)
 
@@ -244,9 +244,9 @@ def test_what_would_run_for_ever_is_stopped(program: str, goal: str) -> None:
 
 
 def test_a_join_without_answers_is_stopped_too() -> None:
-    calls: list[Progress] = []
+    calls: list[QueryProgress] = []
 
-    def cancel(progress: Progress) -> None:
+    def cancel(progress: QueryProgress) -> None:
         calls.append(progress)
         if progress.read > 100_000:
             raise Cancelled("logic")

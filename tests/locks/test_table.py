@@ -20,13 +20,13 @@ from dagbox.locks import (
     BEFORE_RESTART,
     ENDED_KEPT,
     Ended,
-    Granted,
+    HighWater,
+    HighWaterMoved,
     Lease,
-    Limits,
+    LockGranted,
+    LockLimits,
+    LockRefused,
     LockTable,
-    Marked,
-    Marks,
-    Refused,
     Renewed,
     TableState,
     after_machine_restart,
@@ -38,31 +38,50 @@ def ask(table: LockTable, request: str, *keys: str, now: float = 0.0, ttl: float
 
 
 def events(table: LockTable) -> list[Any]:
-    """What happened, without the marks."""
-    return [event for event in table.take_events() if not isinstance(event, Marked)]
+    """Return the events, without those of the high-water mark."""
+    return [event for event in table.take_events() if not isinstance(event, HighWaterMoved)]
 
 
 def granted(table: LockTable) -> list[str]:
     """The requests that were granted since the last look, in order; there must be nothing else but ends."""
     happened = events(table)
-    assert all(isinstance(event, Granted | Ended) for event in happened), happened
-    return [event.request.decode() for event in happened if isinstance(event, Granted)]
+    assert all(isinstance(event, LockGranted | Ended) for event in happened), happened
+    return [event.request.decode() for event in happened if isinstance(event, LockGranted)]
 
 
 def refusal(table: LockTable, request: str) -> DagBoxError:
-    found = [event for event in table.take_events() if isinstance(event, Refused)]
+    found = [event for event in table.take_events() if isinstance(event, LockRefused)]
     assert [event.request for event in found] == [request.encode()]
     return found[0].error
 
 
-def test_a_free_key_is_granted_at_once_and_the_marks_come_first() -> None:
+def test_a_repeat_at_the_end_of_its_wait_is_answered_by_that_end() -> None:
+    table = LockTable()
+    ask(table, "a", "x")
+    ask(table, "b", "x", wait=1.0)
+    table.take_events()
+    ask(table, "b", "x", now=1.0, wait=1.0)
+    assert isinstance(refusal(table, "b"), Locked)
+    assert not table.knows(b"b")
+
+
+def test_a_repeat_at_the_end_of_the_lease_it_waits_for_is_granted_once() -> None:
+    table = LockTable()
+    ask(table, "a", "x", ttl=1.0)
+    ask(table, "b", "x", wait=5.0)
+    table.take_events()
+    ask(table, "b", "x", now=1.0, wait=5.0)
+    assert granted(table) == ["b"]
+
+
+def test_a_free_key_is_granted_at_once_and_the_high_water_mark_comes_first() -> None:
     table = LockTable(token_block=100)
     ask(table, "a", "x", "y", now=5.0, ttl=2.5)
     lease = Lease(1, ("x", "y"), "owner-a", False, 2.5, 7.5, b"a")
     assert table.take_events() == [
-        Marked(Marks(0, 3.0, 0.0), True),
-        Marked(Marks(100, 3.0, 0.0), True),
-        Granted(b"a", lease),
+        HighWaterMoved(HighWater(0, 3.0, 0.0), True),
+        HighWaterMoved(HighWater(100, 3.0, 0.0), True),
+        LockGranted(b"a", lease),
     ]
     assert table.next_deadline() == 7.5
 
@@ -144,9 +163,9 @@ def test_a_wait_ends_with_the_key_that_was_missing() -> None:
     assert granted(table) == ["a"]
     table.tick(4.0)
     happened = events(table)
-    assert [type(event) for event in happened] == [Refused, Granted]
+    assert [type(event) for event in happened] == [LockRefused, LockGranted]
     assert happened[0].error.fields == {"key": "y", "owner": "owner-a", "left_ms": 6000}
-    assert happened[1].request == b"c", "its place in the line of x is given up"
+    assert happened[1].request == b"c", "it gives up its place in the queue of x"
 
 
 def test_who_stopped_waiting_is_not_granted_by_a_driver_that_comes_late() -> None:
@@ -159,9 +178,9 @@ def test_who_stopped_waiting_is_not_granted_by_a_driver_that_comes_late() -> Non
     table.tick(30.0)
     happened = events(table)
     assert [(type(event), event.request) for event in happened if not isinstance(event, Ended)] == [
-        (Refused, b"b"),
-        (Refused, b"c"),
-        (Granted, b"d"),
+        (LockRefused, b"b"),
+        (LockRefused, b"c"),
+        (LockGranted, b"d"),
     ]
     assert happened[-1].lease.expires_at == 40.0
 
@@ -273,7 +292,7 @@ def test_a_repeated_request_keeps_its_place() -> None:
     assert granted(table) == ["b"]
 
 
-def test_cancel_leaves_the_line_and_lets_the_next_one_in() -> None:
+def test_cancel_leaves_the_queue_and_admits_the_next() -> None:
     table = LockTable()
     ask(table, "a", "x")
     ask(table, "b", "x", "y", wait=60.0)
@@ -332,8 +351,8 @@ def test_bad_input_is_refused_and_changes_nothing(arguments: dict[str, Any], err
     assert table.state() == TableState()
 
 
-def test_the_line_has_an_end() -> None:
-    table = LockTable(Limits(waiting=3, waiting_per_key=2))
+def test_the_queue_has_a_limit() -> None:
+    table = LockTable(LockLimits(waiting=3, waiting_per_key=2))
     for request in ("h1", "h2"):
         ask(table, request, request[1], ttl=0.5)
     for request in ("w1", "w2"):
@@ -350,7 +369,7 @@ def test_the_line_has_an_end() -> None:
 
 
 def test_the_table_has_an_end() -> None:
-    table = LockTable(Limits(leases=2))
+    table = LockTable(LockLimits(leases=2))
     for request in "abc":
         ask(table, request, request)
     assert isinstance(refusal(table, "c"), Busy)
@@ -376,7 +395,7 @@ def test_tokens_are_reserved_in_blocks_and_never_used_again() -> None:
     marks = []
     for number in range(4):
         ask(table, f"r{number}", f"k{number}", ttl=1.0)
-        marks += [event.marks.tokens for event in table.take_events() if isinstance(event, Marked)]
+        marks += [event.high_water.tokens for event in table.take_events() if isinstance(event, HighWaterMoved)]
     assert marks == [0, 3, 6]
     again = LockTable(state=table.state(), now=0.5, token_block=3)
     ask(again, "new", "new", now=0.5)
@@ -388,17 +407,17 @@ def test_the_longest_time_to_live_is_marked_up_at_once_and_down_when_it_has_pass
     ask(table, "long", "x", ttl=100.0)
     ask(table, "a", "y", ttl=2.0)
     table.renew(1, 190.0, 1.0)
-    raised = [event for event in table.take_events() if isinstance(event, Marked)]
-    assert [(event.marks.max_ttl, event.durable) for event in raised] == [(120.0, True)] * 2 + [(240.0, True)]
+    raised = [event for event in table.take_events() if isinstance(event, HighWaterMoved)]
+    assert [(event.high_water.max_ttl, event.durable) for event in raised] == [(120.0, True)] * 2 + [(240.0, True)]
     table.release(1, 2.0)
     table.tick(239.0)
-    assert table.state().marks.max_ttl == 240.0
+    assert table.state().high_water.max_ttl == 240.0
     table.tick(240.0)
-    assert table.state().marks.max_ttl == 240.0, "what was seen since the last look may still be out"
+    assert table.state().high_water.max_ttl == 240.0, "what was seen since the last look may still be out"
     ask(table, "b", "y", now=241.0, ttl=2.0)
     table.tick(480.0)
-    assert table.state().marks.max_ttl == 2.0
-    assert [event.durable for event in table.take_events() if isinstance(event, Marked)] == [False]
+    assert table.state().high_water.max_ttl == 2.0
+    assert [event.durable for event in table.take_events() if isinstance(event, HighWaterMoved)] == [False]
 
 
 def test_a_process_that_comes_back_goes_on_with_what_was_left() -> None:
@@ -441,7 +460,7 @@ def test_after_a_restart_of_the_machine_nobody_is_granted_until_the_longest_leas
 
 
 def test_an_operator_can_free_a_key_from_the_grace_period() -> None:
-    state = after_machine_restart(TableState(Marks(5, 60.0, 0.0)), now=0.0)
+    state = after_machine_restart(TableState(HighWater(5, 60.0, 0.0)), now=0.0)
     table = LockTable(state=state)
     ask(table, "a", "x", wait=30.0)
     ask(table, "b", "x", "y", wait=30.0)

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from dagbox.datalog.engine.budget import Progress
+from dagbox.datalog.engine.budget import QueryProgress
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, QueryDeadline, QueryLimit, UnknownPredicate
 from dagbox.protocol.operations.logic import Query
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
 from dagbox.services.logic.jobs import Job, QueryLimits
 from dagbox.services.logic.operations import LogicOperations
-from dagbox.services.logic.peers import STALE_S, Board
+from dagbox.services.logic.peers import STALE_S, PeerQueries
 from dagbox.services.logic.service import PER_CLIENT, LogicService
 from dagbox.services.reader import Reader
 from dagbox.store.base import AddRule, AssertFact, Put, Store
@@ -34,8 +34,8 @@ SHORT = {"op": "query", "goal": "edge(a, X)"}
 class Driven:
     """A service, and a thread's worth of driving."""
 
-    def __init__(self, store: Store, limits: QueryLimits | None = None, board: Board | None = None) -> None:
-        self.operations = LogicOperations(store, limits, board=board)
+    def __init__(self, store: Store, limits: QueryLimits | None = None, peers: PeerQueries | None = None) -> None:
+        self.operations = LogicOperations(store, limits, peers=peers)
         self.service = LogicService(self.operations)
         self.woken = threading.Event()
         self.service.wake = self.woken.set
@@ -198,7 +198,7 @@ def test_reading_many_stored_facts_is_ended_too(data: MemoryStore) -> None:
             LogicOperations(data).run(Query(goal), job)
     check = job.budget(QueryLimits(), None).check
     assert check is not None
-    facts = StoredFacts(data.snapshot().tables, partial(check, Progress(0, 0)))
+    facts = StoredFacts(data.snapshot().tables, partial(check, QueryProgress(0, 0)))
     with pytest.raises(Cancelled):
         facts.groups("up", (0,))
 
@@ -217,7 +217,7 @@ def test_changed_rules_are_seen_by_the_next_query(logic: Driven, data: MemorySto
 
 
 def test_workers_see_and_stop_each_others_queries(data: MemoryStore, tmp_path: Path) -> None:
-    one, two = Driven(data, board=Board(tmp_path / "logic")), Driven(data, board=Board(tmp_path / "logic"))
+    one, two = Driven(data, peers=PeerQueries(tmp_path / "logic")), Driven(data, peers=PeerQueries(tmp_path / "logic"))
     try:
         endless = one.send(FOR_EVER)
         seen: list[Any] = []
@@ -239,7 +239,7 @@ def test_workers_see_and_stop_each_others_queries(data: MemoryStore, tmp_path: P
 
 
 def test_what_a_worker_left_behind_is_not_listed(tmp_path: Path) -> None:
-    gone, here = Board(tmp_path / "logic"), Board(tmp_path / "logic")
+    gone, here = PeerQueries(tmp_path / "logic"), PeerQueries(tmp_path / "logic")
     gone.show([{"id": "q1", "goal": "up(X)"}])
     assert here.others() == [{"id": "q1", "goal": "up(X)"}]
     (left,) = (tmp_path / "logic").iterdir()
@@ -252,9 +252,9 @@ def test_what_a_worker_left_behind_is_not_listed(tmp_path: Path) -> None:
 
 def test_a_board_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "logic").write_text("a file where the directory should be")
-    board = Board(tmp_path / "logic")
-    board.show([{"id": "q1"}])
-    assert (board.others(), board.ask_to_stop("q1"), board.take_stops(["q1"])) == ([], False, [])
+    peers = PeerQueries(tmp_path / "logic")
+    peers.show([{"id": "q1"}])
+    assert (peers.others(), peers.ask_to_stop("q1"), peers.take_stops(["q1"])) == ([], False, [])
 
 
 def test_closing_stops_what_runs(data: MemoryStore) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagbox.datalog.engine.budget import Meter
 from dagbox.datalog.engine.facts import free_positions
-from dagbox.datalog.engine.plan import Node
+from dagbox.datalog.engine.plan import CallPattern
 from dagbox.datalog.language.terms import Value, sort_key
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _first(rows: Collection[Row], key: Any, limit: int | None) -> list[Row]:
     return made if limit is None else made[:limit]
 
 
-def answer_rows(prepared: Prepared, goal: Node, key: Any, get: Callable[[Any], Any], meter: Meter) -> Answers:
+def answer_rows(prepared: Prepared, goal: CallPattern, key: Any, get: Callable[[Any], Any], meter: Meter) -> Answers:
     """The rows that a table (or stored facts) has for a goal's key."""
     bound = prepared.node.bound
     parts = key if len(bound) != 1 else (key,)

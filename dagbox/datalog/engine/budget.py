@@ -13,7 +13,7 @@ BYTES_PER_FACT = 100
 _CHECK_EVERY = 8192
 
 
-class Progress(NamedTuple):
+class QueryProgress(NamedTuple):
     """How far a query has come: facts derived (with what rules carry between tables), rows looked at."""
 
     derived: int
@@ -36,7 +36,7 @@ class Budget:
     facts: int | None = None
     bytes: int | None = None
     read: int | None = None
-    check: Callable[[Progress], None] | None = None
+    check: Callable[[QueryProgress], None] | None = None
 
 
 class Meter:
@@ -71,7 +71,7 @@ class Meter:
         if budget.read is not None and self.read > budget.read:
             raise QueryLimit("rows read", self.read, budget.read, self.derived, self.read)
         if budget.check is not None:
-            budget.check(Progress(self.derived, self.read))
+            budget.check(QueryProgress(self.derived, self.read))
 
     def rows(self, number: int) -> None:
         """Check a number of answers. Raises QueryLimit."""

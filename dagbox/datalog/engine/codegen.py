@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagbox.datalog.engine.facts import free_positions
-from dagbox.datalog.engine.plan import Absent, Assign, Filter, Node, Read, RulePlan, stored_name
+from dagbox.datalog.engine.plan import AbsentStep, AssignStep, CallPattern, FilterStep, ReadStep, RulePlan, stored_name
 from dagbox.datalog.engine.values import OPERATIONS, less, less_equal
 from dagbox.datalog.language.terms import Arith, Atom, Compare, Const, Expr, Var, terms_of, variables
 
@@ -40,7 +40,7 @@ class LinkCode:
         node: of the table; None where a function was only cut in two.
     """
 
-    node: Node | None
+    node: CallPattern | None
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class _Writer:
         self.depth += 1
 
 
-def compile_rule(plan: RulePlan, node: Node, arity: int, recursive: bool, trace: bool) -> RuleCode:
+def compile_rule(plan: RulePlan, node: CallPattern, arity: int, recursive: bool, trace: bool) -> RuleCode:
     """Compile a rule of a node.
 
     Args:
@@ -97,7 +97,7 @@ def compile_rule(plan: RulePlan, node: Node, arity: int, recursive: bool, trace:
 
 
 class _Compiler:
-    def __init__(self, plan: RulePlan, node: Node, arity: int, recursive: bool, trace: bool) -> None:
+    def __init__(self, plan: RulePlan, node: CallPattern, arity: int, recursive: bool, trace: bool) -> None:
         self.core = plan.core
         self.steps = plan.steps
         self.node = node
@@ -179,12 +179,12 @@ class _Compiler:
     # -- steps
 
     def step(self, step: Any, number: int) -> None:
-        if isinstance(step, Filter):
+        if isinstance(step, FilterStep):
             self.filter(self.comparison(step.compare))
-        elif isinstance(step, Assign):
+        elif isinstance(step, AssignStep):
             value = self.term(step.term)
             self.put(f"{self.name(step.name)} = {value}")
-        elif isinstance(step, Absent):
+        elif isinstance(step, AbsentStep):
             self.absent(step, number)
         elif step.stored:
             self.read_stored(step, number)
@@ -201,7 +201,7 @@ class _Compiler:
         if self.last:
             self.last.filters.append(condition)
 
-    def read_stored(self, step: Read, number: int) -> None:
+    def read_stored(self, step: ReadStep, number: int) -> None:
         rows = self.fetch(step.node, step.atom)
         outs = free_positions(len(step.atom.args), step.node.bound)
         if not outs or (step.node.bound and not self.wanted(step.atom, outs, number)):
@@ -214,7 +214,7 @@ class _Compiler:
         if not step.node.bound:
             self.tick("1")
 
-    def absent(self, step: Absent, number: int) -> None:
+    def absent(self, step: AbsentStep, number: int) -> None:
         rest = free_positions(len(step.atom.args), step.node.bound)
         known = all(arg != Var("_") for arg in step.atom.args)
         member = self.rest_of(step.atom, rest) if rest and known else ""
@@ -227,7 +227,7 @@ class _Compiler:
             member = self.rest_of(step.atom, rest) if member else ""
         self.put(f"if {member} in {rows}: continue" if member else f"if {rows}: continue")
 
-    def read_table(self, step: Read, number: int) -> None:
+    def read_table(self, step: ReadStep, number: int) -> None:
         self.link(step.node, tuple(step.atom.args[i] for i in step.node.bound), number)
         outs = free_positions(len(step.atom.args), step.node.bound)
         self.tick("len(rests)")
@@ -238,7 +238,7 @@ class _Compiler:
         else:
             self.unpack_rows(step.atom, outs, "rests")
 
-    def fetch(self, node: Node, atom: Atom) -> str:
+    def fetch(self, node: CallPattern, atom: Atom) -> str:
         """A name that holds the rests of a key of stored facts."""
         self.access.append((stored_name(node.predicate), node.bound))
         rows = self.fresh("s")
@@ -272,7 +272,7 @@ class _Compiler:
 
     # -- links
 
-    def link(self, node: Node | None, key: tuple[Any, ...], number: int) -> None:
+    def link(self, node: CallPattern | None, key: tuple[Any, ...], number: int) -> None:
         """End the function by handing over to a table, and begin the one that goes on from it."""
         index = len(self.links)
         self.links.append(LinkCode(node))
@@ -414,8 +414,8 @@ class _Compiler:
 
 
 def _used(step: Any) -> set[str]:
-    if isinstance(step, Read | Absent):
+    if isinstance(step, ReadStep | AbsentStep):
         return {v.name for arg in step.atom.args for v in variables(arg)}
-    if isinstance(step, Filter):
+    if isinstance(step, FilterStep):
         return {v.name for term in terms_of(step.compare) for v in variables(term)}
     return {step.name} | {v.name for v in variables(step.term)}

@@ -28,7 +28,7 @@ _UNJOINED = 10.0
 _FACTS = "~facts"
 
 
-class Node(NamedTuple):
+class CallPattern(NamedTuple):
     """A predicate, and its bound positions, ascending."""
 
     predicate: str
@@ -38,37 +38,37 @@ class Node(NamedTuple):
         return f"{self.predicate}^{''.join(map(str, self.bound)) or 'free'}"
 
 
-class Read(NamedTuple):
+class ReadStep(NamedTuple):
     """Go through the rows of a node: stored facts if `stored`, otherwise a table."""
 
     atom: Atom
-    node: Node
+    node: CallPattern
     stored: bool
     estimate: float
 
 
-class Absent(NamedTuple):
+class AbsentStep(NamedTuple):
     """Go on only if a node has no row; if the node has fewer bound positions than the atom, not the one row."""
 
     atom: Atom
-    node: Node
+    node: CallPattern
     stored: bool
 
 
-class Filter(NamedTuple):
+class FilterStep(NamedTuple):
     """Go on only if the comparison holds."""
 
     compare: Compare
 
 
-class Assign(NamedTuple):
+class AssignStep(NamedTuple):
     """Give a variable its value."""
 
     name: str
     term: Expr
 
 
-Step = Read | Absent | Filter | Assign
+Step = ReadStep | AbsentStep | FilterStep | AssignStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class GroupPlan:
     """An aggregation of a node, and the node of its solutions."""
 
     grouping: Grouping
-    node: Node
+    node: CallPattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,25 +96,25 @@ class WalkPlan:
     """
 
     linear: Linear
-    exits: tuple[Node, bool]
-    right: tuple[Node, bool] | None
-    left: tuple[Node, bool] | None
-    starts: tuple[Node, ...] = ()
+    exits: tuple[CallPattern, bool]
+    right: tuple[CallPattern, bool] | None
+    left: tuple[CallPattern, bool] | None
+    starts: tuple[CallPattern, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EachPlan:
     """A node with nothing bound that is filled by asking for each value of one argument."""
 
-    values: Node
-    target: Node
+    values: CallPattern
+    target: CallPattern
 
 
 @dataclass(frozen=True, slots=True)
-class NodePlan:
+class PatternPlan:
     """How a node's table is filled."""
 
-    node: Node
+    node: CallPattern
     arity: int
     rules: tuple[RulePlan, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
@@ -123,14 +123,14 @@ class NodePlan:
     stored: bool = False
     """Whether the predicate's own facts belong in it."""
 
-    def needs(self) -> list[Node]:
+    def needs(self) -> list[CallPattern]:
         """The nodes with tables that it reads."""
         if self.each:
             return [self.each.values, self.each.target]
         if self.walk:
             parts = (self.walk.exits, self.walk.right, self.walk.left)
             return [part[0] for part in parts if part and not part[1]] + list(self.walk.starts)
-        read = [s.node for r in self.rules for s in r.steps if isinstance(s, Read | Absent) and not s.stored]
+        read = [s.node for r in self.rules for s in r.steps if isinstance(s, ReadStep | AbsentStep) and not s.stored]
         return read + [group.node for group in self.groups]
 
 
@@ -145,14 +145,14 @@ class Plan:
         arities: of the same predicates.
     """
 
-    goal: Node
-    nodes: dict[Node, NodePlan]
-    layers: list[list[Node]] = field(default_factory=list)
+    goal: CallPattern
+    nodes: dict[CallPattern, PatternPlan]
+    layers: list[list[CallPattern]] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     arities: dict[str, int] = field(default_factory=dict)
 
 
-def make_plan(core: CoreProgram, facts: FactSource, goal: Node, walks: bool = True) -> Plan:
+def make_plan(core: CoreProgram, facts: FactSource, goal: CallPattern, walks: bool = True) -> Plan:
     """The plan for a goal.
 
     Args:
@@ -178,7 +178,7 @@ class _Planner:
         self.sizes: dict[str, int] = {}
         self.whole: set[str] = set()
 
-    def plan(self, goal: Node) -> Plan:
+    def plan(self, goal: CallPattern) -> Plan:
         if not self.core.defines(goal.predicate):
             self.count(goal.predicate)
             return self.finish(goal, {}, [])
@@ -194,9 +194,9 @@ class _Planner:
         _check_depth(layers, nodes)
         return self.finish(goal, nodes, layers)
 
-    def collect(self, goal: Node) -> dict[Node, NodePlan]:
+    def collect(self, goal: CallPattern) -> dict[CallPattern, PatternPlan]:
         """The plans of the goal's node and of all that it needs."""
-        nodes: dict[Node, NodePlan] = {}
+        nodes: dict[CallPattern, PatternPlan] = {}
         waiting = [goal]
         while waiting:
             node = waiting.pop()
@@ -205,18 +205,18 @@ class _Planner:
                 waiting += made.needs()
         return nodes
 
-    def finish(self, goal: Node, nodes: dict[Node, NodePlan], layers: list[list[Node]]) -> Plan:
+    def finish(self, goal: CallPattern, nodes: dict[CallPattern, PatternPlan], layers: list[list[CallPattern]]) -> Plan:
         sizes = {name: count for name, count in self.sizes.items() if "~" not in name}
         return Plan(goal, nodes, layers, sizes, {name: self.core.arities[name] for name in sizes})
 
-    def walkable(self, node: Node) -> Node:
+    def walkable(self, node: CallPattern) -> CallPattern:
         """The node to ask for it: with fewer bound positions if that makes it a walk."""
         arity = self.core.arities[node.predicate]
         if not self.walks or arity > MAX_SPLIT_ARITY or not node.bound:
             return node
         for bound in sorted(_subsets(node.bound), key=len, reverse=True):
             if self.walk(node.predicate, bound):
-                return Node(node.predicate, bound)
+                return CallPattern(node.predicate, bound)
         return node
 
     def walk(self, predicate: str, bound: tuple[int, ...]) -> Linear | None:
@@ -235,42 +235,42 @@ class _Planner:
                 return found
         return None
 
-    def node(self, node: Node) -> NodePlan:
+    def node(self, node: CallPattern) -> PatternPlan:
         predicate, bound = node
         arity = self.core.arities[predicate]
         linear = self.walk(predicate, bound) if bound else self.free_walk(predicate)
         if linear:
-            return NodePlan(node, arity, walk=self.walk_plan(linear, everywhere=not bound))
+            return PatternPlan(node, arity, walk=self.walk_plan(linear, everywhere=not bound))
         each = self.each(predicate) if not bound and arity > 1 else None
         if each:
-            return NodePlan(node, arity, each=each)
+            return PatternPlan(node, arity, each=each)
         rules = tuple(self.rule(rule, bound) for rule in self.core.rules.get(predicate, []))
         groups = tuple(self.group(grouping, bound) for grouping in self.core.groupings.get(predicate, []))
-        return NodePlan(node, arity, rules, groups, stored=self.count(predicate) > 0)
+        return PatternPlan(node, arity, rules, groups, stored=self.count(predicate) > 0)
 
     def each(self, predicate: str) -> EachPlan | None:
         """How to fill a table of all rows by asking for each value of one argument."""
         if not self.walks or predicate in self.whole:
             return None
         found = add_domain(self.core, predicate, self.count(predicate) > 0)
-        return EachPlan(Node(found[0], ()), Node(predicate, (found[1],))) if found else None
+        return EachPlan(CallPattern(found[0], ()), CallPattern(predicate, (found[1],))) if found else None
 
     def walk_plan(self, linear: Linear, everywhere: bool) -> WalkPlan:
-        def part(name: str | None) -> tuple[Node, bool] | None:
+        def part(name: str | None) -> tuple[CallPattern, bool] | None:
             if name is None:
                 return None
             half = len(linear.known) if name == linear.exits else self.core.arities[name] // 2
-            return self.resolve(Node(name, tuple(range(half))))
+            return self.resolve(CallPattern(name, tuple(range(half))))
 
         exits = part(linear.exits)
         assert exits
         right, left = part(linear.right), part(linear.left)
         if left == exits and not right:
             right, left = left, None
-        free = [Node(one[0].predicate, ()) for one in (exits, right) if one and not one[1]] if everywhere else []
+        free = [CallPattern(one[0].predicate, ()) for one in (exits, right) if one and not one[1]] if everywhere else []
         return WalkPlan(linear, exits, right, left, tuple(dict.fromkeys(free)))
 
-    def resolve(self, node: Node) -> tuple[Node, bool]:
+    def resolve(self, node: CallPattern) -> tuple[CallPattern, bool]:
         """The node that has the same keys and rests without a rule in between, and whether it is stored."""
         rules = self.core.rules.get(node.predicate, [])
         if len(rules) == 1 and len(rules[0].body) == 1 and isinstance(rules[0].body[0], Atom):
@@ -281,12 +281,12 @@ class _Planner:
                 after = [atom.args.index(a) for a in rest]
                 if key == sorted(key) and after == sorted(after) and not self.core.defines(atom.predicate):
                     self.count(atom.predicate)
-                    return Node(stored_name(atom.predicate), tuple(key)), True
+                    return CallPattern(stored_name(atom.predicate), tuple(key)), True
         return node, False
 
     def group(self, grouping: Grouping, bound: tuple[int, ...]) -> GroupPlan:
         known = tuple(i for i in bound if not grouping.columns[i][0])
-        return GroupPlan(grouping, Node(grouping.solutions, known))
+        return GroupPlan(grouping, CallPattern(grouping.solutions, known))
 
     def rule(self, core: Core, bound: tuple[int, ...]) -> RulePlan:
         """Order the conditions: what is ready at once, then always the atom with the fewest rows to expect."""
@@ -320,18 +320,18 @@ class _Planner:
         if isinstance(literal, Not):
             atom = literal.atom
             bound = tuple(i for i, arg in enumerate(atom.args) if arg != Var("_"))
-            node, stored = self.target(Node(atom.predicate, bound), exact=len(bound) < len(atom.args))
-            return Absent(atom, node, stored)
+            node, stored = self.target(CallPattern(atom.predicate, bound), exact=len(bound) < len(atom.args))
+            return AbsentStep(atom, node, stored)
         assert isinstance(literal, Compare)
         if literal.op == "=":
             for one, other in ((literal.left, literal.right), (literal.right, literal.left)):
                 if isinstance(one, Var) and one.name not in known:
-                    return Assign(one.name, other)
-        return Filter(literal)
+                    return AssignStep(one.name, other)
+        return FilterStep(literal)
 
-    def read(self, atom: Atom, known: set[str]) -> Read:
+    def read(self, atom: Atom, known: set[str]) -> ReadStep:
         bound = tuple(i for i, arg in enumerate(atom.args) if isinstance(arg, Const) or _bound(arg, known))
-        node, stored = self.target(Node(atom.predicate, bound))
+        node, stored = self.target(CallPattern(atom.predicate, bound))
         if stored:
             estimate = self.facts.estimate(stored_name(atom.predicate), bound)
             if known and not bound and atom.args:
@@ -340,13 +340,13 @@ class _Planner:
             estimate = 0.9
         else:
             estimate = _RULES_BOUND if bound else _RULES_FREE
-        return Read(atom, node, stored, estimate)
+        return ReadStep(atom, node, stored, estimate)
 
-    def target(self, node: Node, exact: bool = False) -> tuple[Node, bool]:
+    def target(self, node: CallPattern, exact: bool = False) -> tuple[CallPattern, bool]:
         """The node that answers, and whether it is stored facts."""
         if not self.core.defines(node.predicate):
             self.count(node.predicate)
-            return Node(stored_name(node.predicate), node.bound), True
+            return CallPattern(stored_name(node.predicate), node.bound), True
         return (node if exact else self.walkable(node)), False
 
     def count(self, predicate: str) -> int:
@@ -365,8 +365,8 @@ def _subsets(positions: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [tuple(p for i, p in enumerate(positions) if mask >> i & 1) for mask in range(1, 1 << len(positions))]
 
 
-def _check_depth(layers: list[list[Node]], nodes: dict[Node, NodePlan]) -> None:
-    depth: dict[Node, int] = {}
+def _check_depth(layers: list[list[CallPattern]], nodes: dict[CallPattern, PatternPlan]) -> None:
+    depth: dict[CallPattern, int] = {}
     for layer in layers:
         inside = set(layer)
         below = [depth[need] for node in layer for need in nodes[node].needs() if need not in inside]

@@ -19,7 +19,7 @@ from dagbox.datalog.engine.answers import Answers, GroupedAnswers, answer_rows
 from dagbox.datalog.engine.budget import Budget, Meter
 from dagbox.datalog.engine.core import Core, CoreProgram, core_program, core_rule
 from dagbox.datalog.engine.facts import FactSource, LayeredFacts, MemoryFacts, free_positions
-from dagbox.datalog.engine.plan import Node, Plan, make_plan, stored_name
+from dagbox.datalog.engine.plan import CallPattern, Plan, make_plan, stored_name
 from dagbox.datalog.engine.running import Compiled, Running, compile_plan
 from dagbox.datalog.engine.walk import Everywhere
 from dagbox.datalog.language.parser import parse_goal
@@ -72,7 +72,7 @@ class Prepared:
     inputs: tuple[str, ...]
     wanted: frozenset[str]
     columns: tuple[str, ...]
-    node: Node
+    node: CallPattern
     core: Core | None
     picks: tuple[int, ...]
     arity: int
@@ -209,7 +209,7 @@ class Engine:
         return [answer_rows(prepared, plan.goal, key, table.ans.__getitem__, meter) for key in keys]
 
 
-def _narrow(node: Node, goal: Node, key: Any) -> Any:
+def _narrow(node: CallPattern, goal: CallPattern, key: Any) -> Any:
     """The key of a node as the key of the one with fewer bound positions."""
     if node.bound == goal.bound:
         return key
@@ -315,11 +315,11 @@ def _prepare(literals: tuple[Literal, ...]) -> Prepared:
         order = tuple(arg.name for arg in direct.args if isinstance(arg, Param))
         bound = tuple(i for i, arg in enumerate(direct.args) if isinstance(arg, Param))
         picks = tuple(i for i, arg in enumerate(direct.args) if isinstance(arg, Var) and arg.name != "_")
-        node = Node(direct.predicate, bound)
+        node = CallPattern(direct.predicate, bound)
         return Prepared(text, shape, lift.constants, order, wanted, columns, node, None, picks, len(direct.args))
     head = Atom(_GOAL, (*(Param(name) for name in inputs), *(Var(name) for name in columns)))
     core = core_rule(Rule(head, shape))
-    node = Node(_GOAL, tuple(range(len(inputs))))
+    node = CallPattern(_GOAL, tuple(range(len(inputs))))
     picks = free_positions(len(head.args), node.bound)
     return Prepared(text, shape, lift.constants, inputs, wanted, columns, node, core, picks, len(head.args))
 

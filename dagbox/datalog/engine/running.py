@@ -10,8 +10,8 @@ from dagbox.datalog.engine.budget import Meter
 from dagbox.datalog.engine.codegen import RuleCode, compile_rule
 from dagbox.datalog.engine.core import Core
 from dagbox.datalog.engine.facts import FactSource, splitter
-from dagbox.datalog.engine.plan import EachPlan, Node, NodePlan, Plan, WalkPlan
-from dagbox.datalog.engine.tables import GroupedRows, Layer, Link, RunningRule, StoredRows, Table
+from dagbox.datalog.engine.plan import CallPattern, EachPlan, PatternPlan, Plan, WalkPlan
+from dagbox.datalog.engine.tables import AnswerTable, GroupedRows, Layer, Link, RunningRule, StoredRows
 from dagbox.datalog.engine.walk import Everywhere, Steps, Walk
 from dagbox.datalog.language.terms import Value
 
@@ -24,9 +24,9 @@ class Compiled:
     """A plan with the code of its rules: made once for each form of goal."""
 
     plan: Plan
-    code: dict[Node, list[RuleCode]]
-    layer_of: dict[Node, int]
-    recursive: frozenset[Node]
+    code: dict[CallPattern, list[RuleCode]]
+    layer_of: dict[CallPattern, int]
+    recursive: frozenset[CallPattern]
 
 
 def compile_plan(plan: Plan, trace: bool = False) -> Compiled:
@@ -58,13 +58,13 @@ class Running:
         self.facts = facts
         self.meter = meter
         self.record = record
-        self.tables: dict[Node, Any] = {}
+        self.tables: dict[CallPattern, Any] = {}
         for layer in compiled.plan.layers:
             self._make_layer(layer)
 
-    def _make_layer(self, nodes: list[Node]) -> None:
+    def _make_layer(self, nodes: list[CallPattern]) -> None:
         plans = self.compiled.plan.nodes
-        tables: list[Table] = []
+        tables: list[AnswerTable] = []
         for node in nodes:
             made = plans[node]
             if made.walk:
@@ -72,7 +72,7 @@ class Running:
             elif made.each:
                 self.tables[node] = self._each(made, made.each)
             else:
-                table = Table(node.bound, made.arity, node in self.compiled.recursive)
+                table = AnswerTable(node.bound, made.arity, node in self.compiled.recursive)
                 self.tables[node] = table
                 tables.append(table)
         layer = Layer(tables)
@@ -80,7 +80,7 @@ class Running:
             if not plans[node].walk and not plans[node].each:
                 self._fill(plans[node], layer)
 
-    def _fill(self, made: NodePlan, layer: Layer) -> None:
+    def _fill(self, made: PatternPlan, layer: Layer) -> None:
         table = self.tables[made.node]
         if made.stored:
             access = self.facts.access(made.node.predicate, made.node.bound)
@@ -93,7 +93,7 @@ class Running:
             solutions = self.tables[group.node]
             table.rules.append(GroupedRows(table, group.grouping, solutions, group.node.bound, self.meter))
 
-    def _rule(self, node: Node, table: Table, code: RuleCode, core: Core) -> RunningRule:
+    def _rule(self, node: CallPattern, table: AnswerTable, code: RuleCode, core: Core) -> RunningRule:
         layer_of = self.compiled.layer_of
         links = []
         for link in code.links:
@@ -110,10 +110,10 @@ class Running:
 
         return RunningRule(code.make(table, links, access, self.meter.count, traced), links)
 
-    def _walk(self, made: NodePlan, plan: WalkPlan) -> Walk | Everywhere:
+    def _walk(self, made: PatternPlan, plan: WalkPlan) -> Walk | Everywhere:
         everywhere = not made.node.bound
 
-        def steps(part: tuple[Node, bool] | None) -> Steps | None:
+        def steps(part: tuple[CallPattern, bool] | None) -> Steps | None:
             return None if part is None else self._steps(part[0], part[1], everywhere)
 
         exits = steps(plan.exits)
@@ -122,7 +122,7 @@ class Running:
         walk = Walk(exits, steps(plan.right), steps(plan.left), same, self.meter)
         return Everywhere(walk.all, made.arity, plan.linear.known, self.meter) if everywhere else walk
 
-    def _each(self, made: NodePlan, plan: EachPlan) -> Everywhere:
+    def _each(self, made: PatternPlan, plan: EachPlan) -> Everywhere:
         values, target = self.tables[plan.values], self.tables[plan.target]
 
         def groups() -> dict[Any, set[Any]]:
@@ -133,7 +133,7 @@ class Running:
 
         return Everywhere(groups, made.arity, plan.target.bound, self.meter)
 
-    def _steps(self, node: Node, stored: bool, everywhere: bool) -> Steps:
+    def _steps(self, node: CallPattern, stored: bool, everywhere: bool) -> Steps:
         facts = self.facts
         if not stored:
             return Steps(None, self.tables[node], lambda: self._sources(node))
@@ -143,8 +143,8 @@ class Running:
         get = groups.get
         return Steps(lambda key: get(key, ()), None, lambda: groups)
 
-    def _sources(self, node: Node) -> set[Any]:
+    def _sources(self, node: CallPattern) -> set[Any]:
         """The keys of a node that has rules: read from the same predicate with nothing bound."""
-        free = self.tables[Node(node.predicate, ())]
+        free = self.tables[CallPattern(node.predicate, ())]
         free.solve([()])
         return set(map(splitter(node.bound), free.ans[()]))

@@ -88,7 +88,7 @@ class RunningRule:
 class StoredRows:
     """The facts of a predicate that has rules too."""
 
-    def __init__(self, table: Table, access: Access, meter: Meter) -> None:
+    def __init__(self, table: AnswerTable, access: Access, meter: Meter) -> None:
         self.table = table
         self.access = access
         self.meter = meter
@@ -103,7 +103,7 @@ class GroupedRows:
     """An aggregation: reads the solutions of a body, of a lower layer, and groups them."""
 
     def __init__(
-        self, table: Table, grouping: Grouping, solutions: Asked, known: tuple[int, ...], meter: Meter
+        self, table: AnswerTable, grouping: Grouping, solutions: Asked, known: tuple[int, ...], meter: Meter
     ) -> None:
         self.table = table
         self.solutions = solutions
@@ -164,7 +164,7 @@ class GroupedRows:
         return {tuple(row[i] for i in free) for row in found}
 
 
-class Table:
+class AnswerTable:
     """The rows of a node, for the keys that were asked."""
 
     def __init__(self, bound: tuple[int, ...], arity: int, recursive: bool) -> None:
@@ -205,7 +205,7 @@ class Table:
 class Layer:
     """Tables that need each other, run together until nothing is new."""
 
-    def __init__(self, tables: list[Table]) -> None:
+    def __init__(self, tables: list[AnswerTable]) -> None:
         self.tables = tables
         self.links: list[tuple[Link, RunningRule, int]] = []
         for table in tables:
@@ -242,7 +242,7 @@ class Layer:
     def join_lives(self, link: Link) -> None:
         """Join the new lives of a link with the rows that were given out before."""
         waiting = link.take()
-        table: Table = link.target
+        table: AnswerTable = link.target
         table.ask(waiting)
         batch = []
         for key, lives in waiting.items():
@@ -260,7 +260,7 @@ class Layer:
         if batch:
             link.goes_on(batch)
 
-    def give_rows(self, table: Table) -> None:
+    def give_rows(self, table: AnswerTable) -> None:
         """Give the new rows of a table to the links that wait for them."""
         pending = table.pend.copy()
         table.pend.clear()

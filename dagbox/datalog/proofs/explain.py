@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagbox.datalog.engine.facts import FactSource
-from dagbox.datalog.engine.plan import Absent, Assign, Filter, Node, NodePlan, Plan, Read, stored_name
+from dagbox.datalog.engine.plan import (
+    AbsentStep,
+    AssignStep,
+    CallPattern,
+    FilterStep,
+    PatternPlan,
+    Plan,
+    ReadStep,
+    stored_name,
+)
 from dagbox.datalog.engine.query import Engine, Goal
 from dagbox.datalog.language.terms import Atom
 
@@ -61,13 +70,13 @@ def explain(engine: Engine, goal: Goal, facts: FactSource) -> Explanation:
     return Explanation(prepared.text, asks, layers, plan.sizes)
 
 
-def _table(plan: Plan, made: NodePlan) -> dict[str, Any]:
+def _table(plan: Plan, made: PatternPlan) -> dict[str, Any]:
     rules = [{"rule": str(rule.core.source), "steps": [_step(step) for step in rule.steps]} for rule in made.rules]
     rules += [{"rule": str(group.grouping.source), "steps": [f"group {group.node}"]} for group in made.groups]
     return {"table": str(made.node), "strategy": _strategy(plan, made), "rules": rules}
 
 
-def _strategy(plan: Plan, made: NodePlan) -> str:
+def _strategy(plan: Plan, made: PatternPlan) -> str:
     if made.walk:
         parts = {"right steps": made.walk.right, "exits": made.walk.exits, "left steps": made.walk.left}
         named = [f"{name} {_source(*part)}" for name, part in parts.items() if part]
@@ -80,20 +89,20 @@ def _strategy(plan: Plan, made: NodePlan) -> str:
     return ("semi-naive, by the keys that are asked" if recursive else "once, for the keys that are asked") + stored
 
 
-def _source(node: Node, stored: bool) -> str:
+def _source(node: CallPattern, stored: bool) -> str:
     return f"{node} (stored)" if stored else str(node)
 
 
-def _step(step: Read | Absent | Filter | Assign) -> str:
-    if isinstance(step, Filter):
+def _step(step: ReadStep | AbsentStep | FilterStep | AssignStep) -> str:
+    if isinstance(step, FilterStep):
         return f"check {step.compare}"
-    if isinstance(step, Assign):
+    if isinstance(step, AssignStep):
         return f"{step.name} = {step.term}"
     atom = Atom(stored_name(step.atom.predicate), step.atom.args)
     where = "stored" if step.stored else "table"
     bound = ", ".join(str(i + 1) for i in step.node.bound)
     by = f"by argument {bound}" if bound else "all"
-    if isinstance(step, Absent):
+    if isinstance(step, AbsentStep):
         return f"no {atom} ({where} {step.node})"
     rows = f", about {step.estimate:.3g} rows" if step.stored else ""
     return f"{atom} ({where} {step.node}, {by}{rows})"

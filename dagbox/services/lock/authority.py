@@ -1,7 +1,7 @@
-"""Which process has the lock table of a directory: the one that holds the file lock on `locks.authority`.
+"""The right to run the lock table of a directory: held by the process that has the file lock on `locks.authority`.
 
-The system gives the file lock back when its process dies, however it dies. The file itself stays: taking it
-away would let two processes lock two files of one name.
+The system releases the file lock when its process dies, however it dies. The file itself stays: if it were removed,
+two processes could lock two files of the same name.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class LockAuthority:
         """Take the authority of a directory, which must exist.
 
         Raises:
-            InUse: another process has it, or this one took it before; `pid` says which (0: not known).
-            StoreUnavailable: the file cannot be made there.
+            InUse: another process has it, or this one took it before; `pid` is the process (0: not known).
+            StoreUnavailable: the file cannot be created there.
         """
         path = Path(directory) / AUTHORITY_FILE
         try:
@@ -53,17 +53,17 @@ class LockAuthority:
 
     @property
     def held(self) -> bool:
-        """Whether this process has it. A child made by fork has not."""
+        """True if this process has it. A forked child has not."""
         return self._descriptor is not None and self._pid == os.getpid()
 
     def release(self) -> None:
-        """Give it back. Twice is once; in a child made by fork it only closes the child's copy."""
+        """Release the authority. Idempotent; in a forked child, only close the child's copy."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
         if self._pid == os.getpid():
             os.ftruncate(descriptor, 0)
-            # Unlock, not only close: a child made by fork has a copy that would keep the lock.
+            # Unlock, not only close: a forked child has a copy that would keep the lock.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 

@@ -1,8 +1,8 @@
-"""The marks of the lock table in a file of their own, and the directory that the journal lives in.
+"""The high-water mark of the lock table in a file of its own, and the directory of the journal.
 
-A store of durability "process" may be damaged by a power loss: its pages reach the disk in any order. Leases do
-not outlive the machine anyway, but the marks must. So they stand in a file that is replaced as a whole, and what
-the store has from another start of the machine is not read but thrown away.
+A store of durability "process" may be damaged by a power loss: its pages reach the disk in any order. Leases do not
+outlive a restart of the machine anyway, but the high-water mark must. So it is kept in a file that is replaced as a
+whole, and a store written before the restart is deleted unread.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dagbox.errors import StoreCorrupt, StoreError, StoreFull, StoreUnavailable
-from dagbox.locks import Marks
+from dagbox.locks import HighWater
 from dagbox.store.base import Store
 
-MARKS_FILE = "locks.marks"
+HIGH_WATER_FILE = "locks.marks"
 STORE_DIRECTORY = "locks"
 FORMAT = 1
 
 
-class KeptMarks(NamedTuple):
-    """Marks, and the boot id they were written under."""
+class KeptHighWater(NamedTuple):
+    """A high-water mark, and the boot id it was written under."""
 
     boot: str
-    marks: Marks
+    high_water: HighWater
 
 
-class MarksFile:
-    """Marks that survive everything once `write` has returned. Belongs to the lock authority of the directory."""
+class HighWaterFile:
+    """A high-water mark that survives a power loss once `write` has returned. Belongs to the lock authority."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> KeptMarks | None:
-        """What was written last, or None if nothing was.
+    def read(self) -> KeptHighWater | None:
+        """Return what was written last, or None if nothing was.
 
         Raises:
-            StoreCorrupt: the file holds something else.
+            StoreCorrupt: the file has other content.
             StoreUnavailable: it cannot be read.
         """
         try:
             value = json.loads(self.path.read_bytes())
             if value["format"] != FORMAT:
                 raise ValueError(f"format {value['format']}, this version reads {FORMAT}")
-            marks = Marks(int(value["tokens"]), float(value["max_ttl"]), float(value["grace_until"]))
-            return KeptMarks(str(value["boot"]), marks)
+            high_water = HighWater(int(value["tokens"]), float(value["max_ttl"]), float(value["grace_until"]))
+            return KeptHighWater(str(value["boot"]), high_water)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -57,13 +57,13 @@ class MarksFile:
         except (ValueError, KeyError, TypeError) as error:
             raise StoreCorrupt(str(self.path), f"not the marks of a lock table: {error!r}") from error
 
-    def write(self, kept: KeptMarks) -> None:
-        """Replace the marks, durably.
+    def write(self, kept: KeptHighWater) -> None:
+        """Replace the mark, durably.
 
         Raises:
-            StoreError: they are as they were.
+            StoreError: it is unchanged.
         """
-        text = json.dumps({"format": FORMAT, "boot": kept.boot, **kept.marks._asdict()})
+        text = json.dumps({"format": FORMAT, "boot": kept.boot, **kept.high_water._asdict()})
         new = self.path.with_name(self.path.name + ".new")
         try:
             with open(new, "w", encoding="utf-8") as file:
@@ -76,26 +76,26 @@ class MarksFile:
             raise _store_error(self.path, error) from error
 
 
-def open_lock_store(directory: Path, boot: str, open_store: Callable[[Path], Store]) -> tuple[Store, MarksFile]:
-    """The store and the marks of a directory's lock table; for the holder of its `LockAuthority` only.
+def open_lock_store(directory: Path, boot: str, open_store: Callable[[Path], Store]) -> tuple[Store, HighWaterFile]:
+    """Open the store and the high-water mark of a directory's lock table; only for the holder of its `LockAuthority`.
 
     Args:
         directory: the directory of the node; it exists.
         boot: see `boot_id`.
-        open_store: opens, and makes if need be, a store of durability "process" in a directory.
+        open_store: opens a store of durability "process" in a directory, creating it if needed.
 
     Raises:
         StoreError: it cannot be opened.
     """
-    marks = MarksFile(directory / MARKS_FILE)
+    file = HighWaterFile(directory / HIGH_WATER_FILE)
     path = directory / STORE_DIRECTORY
-    kept = marks.read()
+    kept = file.read()
     if kept is not None and kept.boot != boot and path.exists():
         try:
             shutil.rmtree(path)
         except OSError as error:
             raise _store_error(path, error) from error
-    return open_store(path), marks
+    return open_store(path), file
 
 
 def _sync_directory(path: Path) -> None:
@@ -113,15 +113,15 @@ def _store_error(path: Path, error: OSError) -> StoreError:
     return StoreUnavailable(str(path), reason)
 
 
-def copy_marks(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Copy the marks of one directory's lock table to another, after its data was copied.
+def copy_high_water(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Copy the high-water mark of one directory's lock table to another, after its data was copied.
 
-    The writer remembers the highest token of each fence; with the marks, the lock table of the copy goes on above
-    all of them. Nothing if nobody ever locked there.
+    The data has the highest token of each fence; with the mark, the lock table of the copy continues above all of
+    them. Do nothing if no lock was ever taken there.
 
     Raises:
-        StoreError: the marks cannot be read or written.
+        StoreError: the mark cannot be read or written.
     """
-    kept = MarksFile(Path(source) / MARKS_FILE).read()
+    kept = HighWaterFile(Path(source) / HIGH_WATER_FILE).read()
     if kept is not None:
-        MarksFile(Path(target) / MARKS_FILE).write(kept)
+        HighWaterFile(Path(target) / HIGH_WATER_FILE).write(kept)

@@ -2,13 +2,14 @@
 
 Rules:
 
-1. What an operation changed is in the journal before its answer, or anybody else's, leaves.
-2. If the journal cannot be written, everybody in hand and in line gets that error, and the table is loaded
-   again from what is in the journal: table and journal never differ. After `StoreBroken` that cannot be:
-   `broken` is set, and the driver has to end the process, by which nothing is lost.
-3. An operation is named by its request key: the key of its request and its position there (2 bytes). A
-   repeat gets the same lease, the same place in line, the same answer to a release or force.
-4. A request that waits has no place in the journal: if the process dies it comes again, and stands last.
+1. What an operation changed is in the journal before its answer, or any other, is sent.
+2. If the journal cannot be written, all requests in flight and waiting get that error, and the table is loaded
+   again from the journal: table and journal never differ. After `StoreBroken` that is impossible: `broken` is
+   set, and the driver has to end the process, by which nothing is lost.
+3. An operation is identified by its request key: the key of its request and its position there (2 bytes). A
+   repeat gets the same lease, the same place in the queue, the same answer to a release or force. If its wait
+   ends in the commit that brings the repeat, the end of the wait is the answer to both.
+4. A waiting request is not in the journal: if the process dies it is sent again, and goes to the end of the queue.
 
 A request is one operation of `dagbox.protocol.operations.locks`, answered bare, or an array of them, answered by the
 array of their results (a failed one is an error in its place).
@@ -21,7 +22,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, StoreBroken, StoreError
-from dagbox.locks import DEFAULT_LIMITS, Event, Granted, KeyInfo, Lease, Limits, LockTable, Refused
+from dagbox.locks import DEFAULT_LIMITS, KeyInfo, Lease, LockEvent, LockGranted, LockLimits, LockRefused, LockTable
 from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
 from dagbox.protocol.operations.locks import (
     LOCK,
@@ -40,11 +41,11 @@ from dagbox.services.lock.journal import LockJournal
 from dagbox.services.operations import receive
 
 RELOAD_PAUSE_S = 0.5
-"""How long after a failure of the journal the table is loaded again."""
+"""Pause between a failure of the journal and the next attempt to load the table, in seconds."""
 
 
 class Waits(Enum):
-    """The result of an operation that has none yet; it comes with `take_finished`."""
+    """The result of an operation that waits; `take_finished` returns its answer later."""
 
     WAITS = "waits"
 
@@ -52,9 +53,13 @@ class Waits(Enum):
 WAITS: Final = Waits.WAITS
 
 
-class Call(NamedTuple):
-    """One operation (or the error of making it) with its name: request key, deadline in monotonic seconds, whether it
-    may wait."""
+class LockCall(NamedTuple):
+    """One operation (or the error of making it), and the key of its request.
+
+    Args:
+        deadline: monotonic seconds; None: no limit.
+        may_wait: False if it is one of several operations of a request.
+    """
 
     operation: LockOperation | DagBoxError
     request: bytes
@@ -69,7 +74,7 @@ class LockOperations:
         StoreError: the journal cannot be read.
     """
 
-    def __init__(self, journal: LockJournal, now: float, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, journal: LockJournal, now: float, limits: LockLimits = DEFAULT_LIMITS) -> None:
         self._journal = journal
         self._limits = limits
         self._table: LockTable | None = journal.load(now, limits)
@@ -77,16 +82,16 @@ class LockOperations:
         self.broken: StoreBroken | None = None
         """The error after which the store must be opened again; the driver has to end the process."""
         self._reload_at = 0.0
-        self._changes: list[Event] = []
+        self._changes: list[LockEvent] = []
         self._answers: dict[bytes, Any] = {}
-        self._in_line: dict[bytes, None] = {}
+        self._queued: dict[bytes, None] = {}
         self._finished: list[tuple[bytes, Any]] = []
 
-    def execute(self, calls: Sequence[Call], now: float) -> list[Any]:
+    def execute(self, calls: Sequence[LockCall], now: float) -> list[Any]:
         """Do operations in order, in one commit of the journal.
 
         Returns:
-            For each a value, an error (as a value), or `WAITS`.
+            A value, an error (as a value), or `WAITS` for each.
         """
         table = self._loaded(now)
         if table is None:
@@ -96,12 +101,12 @@ class LockOperations:
             return [self._failure for _ in calls]
         for call, result in zip(calls, results, strict=True):
             if result is WAITS:
-                self._in_line[call.request] = None
+                self._queued[call.request] = None
         self._finish()
         return results
 
     def cancel(self, request: bytes, now: float) -> None:
-        """Nobody wants the answer of this call: it leaves the line, or gives back the lease it was granted."""
+        """Withdraw a call: remove it from the queue, or end the lease it was granted."""
         table = self._loaded(now)
         if table is not None:
             table.cancel(request, now)
@@ -110,11 +115,11 @@ class LockOperations:
                 self._finish()
 
     def knows(self, request: bytes) -> bool:
-        """Whether this call holds a lease or waits for one."""
+        """Return True if this call holds a lease or waits for one."""
         return self._table is not None and self._table.knows(request)
 
     def tick(self, now: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         table = self._loaded(now)
         if table is not None:
             table.tick(now)
@@ -123,20 +128,20 @@ class LockOperations:
                 self._finish()
 
     def next_deadline(self) -> float | None:
-        """When `tick` is due, in monotonic seconds; None: not needed."""
+        """Return when `tick` is due, in monotonic seconds; None if nothing is pending."""
         if self._table is not None:
             return self._table.next_deadline()
         return None if self.broken else self._reload_at
 
     def stats(self, now: float) -> dict[str, int]:
-        """Figures of the table and the journal; empty while the journal cannot be read."""
+        """Return figures of the table and the journal; empty while the journal cannot be read."""
         table = self._loaded(now)
         if table is None:
             return {}
         return {**table.stats(), "journal_commits": self._journal.commits, "journal_syncs": self._journal.syncs}
 
     def take_finished(self) -> list[tuple[bytes, Any]]:
-        """The calls that waited and do no more: request key, and a value or an error."""
+        """Return the calls whose wait has ended since the last call: request key, and a value or an error."""
         finished, self._finished = self._finished, []
         return finished
 
@@ -149,7 +154,7 @@ class LockOperations:
                 self._fail(error, now)
         return self._table
 
-    def _one(self, table: LockTable, call: Call, now: float) -> Any:
+    def _one(self, table: LockTable, call: LockCall, now: float) -> Any:
         try:
             return self._do(table, call, now)
         except DagBoxError as error:
@@ -158,12 +163,12 @@ class LockOperations:
             self._gather(table, now)
 
     def _gather(self, table: LockTable, now: float) -> None:
-        """Sort out what happened: everything is for the journal, the ends of requests are answers too."""
+        """Collect events: all of them for the journal, the ends of requests also as answers."""
         for event in table.take_events():
             self._changes.append(event)
-            if isinstance(event, Granted):
+            if isinstance(event, LockGranted):
                 self._answers[event.request] = lease_map(event.lease, now) | {"waited_ms": int(event.waited * 1000)}
-            elif isinstance(event, Refused):
+            elif isinstance(event, LockRefused):
                 self._answers[event.request] = event.error
 
     def _commit(self, now: float) -> bool:
@@ -182,18 +187,18 @@ class LockOperations:
             self.broken = error
         self._failure = error
         self._reload_at = now + RELOAD_PAUSE_S
-        self._finished += [(request, error) for request in self._in_line]
-        self._in_line.clear()
+        self._finished += [(request, error) for request in self._queued]
+        self._queued.clear()
 
     def _finish(self) -> None:
-        """The journal has it: tell those who waited."""
+        """Finish the calls whose wait has ended: their events are in the journal now."""
         for request, answer in self._answers.items():
-            if request in self._in_line:
-                del self._in_line[request]
+            if request in self._queued:
+                del self._queued[request]
                 self._finished.append((request, answer))
         self._answers.clear()
 
-    def _do(self, table: LockTable, call: Call, now: float) -> Any:
+    def _do(self, table: LockTable, call: LockCall, now: float) -> Any:
         operation = call.operation
         match operation:
             case Acquire():
@@ -215,7 +220,12 @@ class LockOperations:
                 return self.stats(now)
         raise operation  # the error of making it
 
-    def _acquire(self, table: LockTable, operation: Acquire, call: Call, now: float) -> Any:
+    def _acquire(self, table: LockTable, operation: Acquire, call: LockCall, now: float) -> Any:
+        if call.request in self._queued:
+            table.tick(now)
+            self._gather(table, now)
+            if call.request in self._answers:
+                return self._take_answer(call.request)  # a repeat whose wait has ended in this commit
         wait = operation.wait_ms / 1000
         if wait and not call.may_wait:
             raise InvalidArgument("an acquire with wait_ms has to be the only operation of its request")
@@ -227,25 +237,27 @@ class LockOperations:
         ttl = operation.ttl_ms / 1000
         table.acquire(call.request, owner, operation.keys, ttl, now, wait=wait, shared=operation.shared)
         self._gather(table, now)
-        answer = self._answers.pop(call.request, WAITS)
+        return self._take_answer(call.request)
+
+    def _take_answer(self, request: bytes) -> Any:
+        answer = self._answers.pop(request, WAITS)
         if answer is not WAITS:
-            self._in_line.pop(call.request, None)
+            self._queued.pop(request, None)
         return answer
 
 
 class LockService:
-    """The operations as a service: packed requests in, outcomes out; and the same table for calls in the process.
+    """The operations as a service: packed requests in, outcomes out.
 
-    Calls in the process go through `execute`; the results of those that wait come with `take_finished`. Either
-    side may finish calls of the other, so after each call of `execute` the driver looks whether `next_deadline` has
-    become due, and after each call of `handle`, `tick` and `cancel` it takes what is finished.
+    An embedded node calls the same `LockOperations` directly. Either side may finish calls of the other: the node
+    takes those of its own with `take_finished`, and looks at `has_outcomes` for answers to requests.
 
     Args:
         operations: the table; closing the service leaves its store open, see `close_store`.
         close_store: called once by `close`.
         fence_with: the service that a grant is forwarded to, which answers it; None: the lock service answers. The
-            writer remembers the token of each key before it answers: from the moment that a client knows of its
-            lease, no write with an older token passes.
+            writer stores the token of each key before it answers: from the moment a client learns of its lease,
+            writes with an older token are rejected.
     """
 
     name = "lock"
@@ -268,9 +280,9 @@ class LockService:
         self._finished: list[tuple[bytes, Any]] = []
 
     def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
-        """Take requests on; the outcomes that are ready."""
+        """Accept requests. Return the outcomes that are ready."""
         self._now = now
-        calls: list[Call] = []
+        calls: list[LockCall] = []
         taken: list[tuple[Request, bool, int, int]] = []
         for request in requests:
             self._kept.pop(_name(request.key, 0), None)
@@ -281,7 +293,7 @@ class LockService:
                 continue
             taken.append((request, bare, len(calls), len(operations)))
             calls += [
-                Call(operation, _name(request.key, position), request.deadline, len(operations) == 1)
+                LockCall(operation, _name(request.key, position), request.deadline, len(operations) == 1)
                 for position, operation in enumerate(operations)
             ]
         results = self._operations.execute(calls, now)
@@ -302,7 +314,7 @@ class LockService:
         return Forward(request, self._fence_with, pack(RememberFences(fences, answer).to_wire()))
 
     def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
-        """Take a request back: it leaves the line, and leases it was granted are given back."""
+        """Withdraw a request: remove it from the queue, and end the leases it was granted."""
         for position in range(MAX_LOCK_OPERATIONS):
             name = _name(key, position)
             if position == 0 or self._operations.knows(name):
@@ -310,44 +322,25 @@ class LockService:
         return self._take_ready()
 
     def tick(self, now: float) -> Sequence[Outcome]:
-        """Let time pass; the outcomes that are ready."""
+        """Advance the clock. Return the outcomes that are ready."""
         self._now = now
         self._operations.tick(now)
         return self._take_ready()
 
     def next_deadline(self) -> float | None:
-        """When `tick` is due, in monotonic seconds; long past if outcomes are ready now."""
+        """Return when `tick` is due, in monotonic seconds; long past if outcomes are ready now."""
         self._route()
         return float("-inf") if self._ready else self._operations.next_deadline()
 
-    def execute(self, operation: LockOperation, request: bytes, now: float) -> Any:
-        """Do one operation for a caller in this process, who names it as no packed request is named.
-
-        Returns:
-            Its value; `WAITS` if it waits: the result then comes with `take_finished`.
-
-        Raises:
-            DagBoxError: the operation failed.
-        """
-        self._now = now
-        result = self._operations.execute([Call(operation, request)], now)[0]
-        if isinstance(result, DagBoxError):
-            raise result
-        return result
-
-    def withdraw(self, request: bytes, now: float) -> None:
-        """As `cancel`, for a call that was made with `execute`."""
-        self._operations.cancel(request, now)
-
     def take_finished(self) -> list[tuple[bytes, Any]]:
-        """The calls of `execute` that waited and do no more: request key, and a value or an error."""
+        """Return the calls of this process whose wait has ended: request key, and a value or an error."""
         self._route()
         finished, self._finished = self._finished, []
         return finished
 
     @property
     def has_outcomes(self) -> bool:
-        """Whether the next `tick` has outcomes to give, brought by calls of this process."""
+        """True if calls of this process have brought outcomes that the next `tick` returns."""
         return bool(self._ready)
 
     @property
@@ -356,11 +349,11 @@ class LockService:
         return self._operations.broken
 
     def report(self) -> dict[str, Any]:
-        """`{"locks": figures}`, see the operation `stats`; as of the last `handle`, `tick` or `execute`."""
+        """Return `{"locks": figures}`, see the operation `stats`; as of the last `handle` or `tick`."""
         return {"locks": self._operations.stats(self._now)}
 
     def close(self) -> None:
-        """Let go of the table. Leases stay in the journal; who waits is not answered."""
+        """Release the table. Leases stay in the journal; waiting requests are not answered. Idempotent."""
         close_store, self._close_store = self._close_store, None
         if close_store is not None:
             close_store()
@@ -392,7 +385,7 @@ def fences_of(answers: Sequence[Any]) -> Fences:
 
 
 def lease_map(lease: Lease, now: float) -> dict[str, Any]:
-    """A lease as clients see it."""
+    """Return a lease as clients see it."""
     return {
         "keys": list(lease.keys),
         "token": lease.token,
@@ -404,7 +397,7 @@ def lease_map(lease: Lease, now: float) -> dict[str, Any]:
 
 
 def key_rows(info: KeyInfo, now: float) -> list[dict[str, Any]]:
-    """A key as `list` answers it: one row for each lease on it, or one with token 0."""
+    """Return a key as `list` answers it: one row for each lease on it, or one with token 0."""
     rows: list[dict[str, Any]] = [
         {
             "key": info.key,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dagbox.errors import Cancelled, QueryDeadline
 
 if TYPE_CHECKING:
-    from dagbox.datalog.engine.budget import Budget, Progress
+    from dagbox.datalog.engine.budget import Budget, QueryProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,10 @@ class Job:
         allowed = min(span for span in spans if span is not None)
         return Budget(rows=limits.rows, bytes=limits.bytes, read=limits.read, check=self._checker(began, allowed))
 
-    def _checker(self, began: float, allowed: float) -> Callable[[Progress], None]:
+    def _checker(self, began: float, allowed: float) -> Callable[[QueryProgress], None]:
         ends = began + allowed
 
-        def check(progress: Progress) -> None:
+        def check(progress: QueryProgress) -> None:
             self.progress = derived, read = max(self.progress, progress)
             if self.stopped:
                 raise Cancelled("logic")
@@ -98,23 +98,23 @@ class RunningJobs:
     """The jobs of this process; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._gate = threading.Lock()
+        self._mutex = threading.Lock()
         self._jobs: dict[str, Job] = {}
 
     def add(self, job: Job) -> None:
         """A job begins."""
-        with self._gate:
+        with self._mutex:
             self._jobs[job.id] = job
 
     def remove(self, job: Job) -> None:
         """A job has ended."""
-        with self._gate:
+        with self._mutex:
             if self._jobs.get(job.id) is job:
                 del self._jobs[job.id]
 
     def stop(self, job_id: str) -> bool:
         """Stop a job; whether there is one of that id."""
-        with self._gate:
+        with self._mutex:
             job = self._jobs.get(job_id)
         if job is not None:
             job.stop()
@@ -122,7 +122,7 @@ class RunningJobs:
 
     def stop_all(self) -> None:
         """Stop every job."""
-        with self._gate:
+        with self._mutex:
             jobs = list(self._jobs.values())
         for job in jobs:
             job.stop()
@@ -130,7 +130,7 @@ class RunningJobs:
     def listing(self) -> list[dict[str, Any]]:
         """The jobs that work on a goal, the oldest first."""
         now = time.monotonic()
-        with self._gate:
+        with self._mutex:
             jobs = [job for job in self._jobs.values() if job.goal]
         return [job.to_wire(now) for job in sorted(jobs, key=lambda job: job.began)]
 

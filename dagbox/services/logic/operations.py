@@ -27,7 +27,7 @@ from dagbox.protocol.operations.logic import (
 from dagbox.protocol.operations.reads import FetchRows, ReaderOperation, ReturnValue
 from dagbox.protocol.validate import map_of
 from dagbox.services.logic.jobs import Job, QueryLimits, RunningJobs
-from dagbox.services.logic.peers import SHOW_S, Board
+from dagbox.services.logic.peers import SHOW_S, PeerQueries
 from dagbox.services.logic.rules import RuleBook, bucket_of, facts_of, goal_of, shown_goal
 from dagbox.store.base import Snapshot, Store
 from dagbox.store.facts.page import facts_page, predicate_sizes
@@ -39,7 +39,7 @@ _FETCH_FIELDS = frozenset(("bucket", "relations"))
 
 
 @dataclass(frozen=True, slots=True)
-class Onward:
+class ForwardTo:
     """A request that the reader goes on with: its operation there, or several."""
 
     body: ReaderOperation | Sequence[ReaderOperation]
@@ -52,7 +52,7 @@ class LogicOperations:
         store: where facts and rules are.
         limits: what one query may use.
         book: the compiled rules, if they are shared with others.
-        board: where other workers of the store show what they do.
+        peers: where other workers of the store show what they do.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class LogicOperations:
         store: Store,
         limits: QueryLimits | None = None,
         book: RuleBook | None = None,
-        board: Board | None = None,
+        peers: PeerQueries | None = None,
     ) -> None:
         self._store = store
-        self.board = board
+        self.peers = peers
         self._limits = limits or QueryLimits()
         self._book = book or RuleBook()
         self.jobs = RunningJobs()
@@ -77,7 +77,7 @@ class LogicOperations:
             body: one, or several; one that could not be made is the error of making it.
 
         Returns:
-            The result of one; the results and errors of several; or `Onward`.
+            The result of one; the results and errors of several; or `ForwardTo`.
 
         Raises:
             DagBoxError: what the request as a whole, or the one operation, failed with.
@@ -100,10 +100,10 @@ class LogicOperations:
         with self._store.snapshot() as snapshot:
             if isinstance(body, Operation):
                 result = self._one(body, snapshot, job)
-                return Onward(result) if isinstance(result, FetchRows) else result
+                return ForwardTo(result) if isinstance(result, FetchRows) else result
             results = [self._result(operation, snapshot, job) for operation in body]
         if any(isinstance(result, FetchRows) for result in results):
-            return Onward([each if isinstance(each, FetchRows) else ReturnValue(each) for each in results])
+            return ForwardTo([each if isinstance(each, FetchRows) else ReturnValue(each) for each in results])
         return results
 
     def _result(self, operation: LogicOperation | DagBoxError, snapshot: Snapshot, job: Job) -> Any:
@@ -200,17 +200,17 @@ class LogicOperations:
         ]
 
     def _running(self) -> list[dict[str, Any]]:
-        return self.jobs.listing() + (self.board.others() if self.board is not None else [])
+        return self.jobs.listing() + (self.peers.others() if self.peers is not None else [])
 
     def _stop(self, operation: StopQuery) -> bool:
-        return self.jobs.stop(operation.id) or (self.board is not None and self.board.ask_to_stop(operation.id))
+        return self.jobs.stop(operation.id) or (self.peers is not None and self.peers.ask_to_stop(operation.id))
 
     def show_and_stop(self) -> None:
         """Show the other workers what takes long here, and stop what they want stopped."""
-        if self.board is not None:
+        if self.peers is not None:
             listing = [query for query in self.jobs.listing() if query["age_ms"] >= SHOW_S * 1000]
-            self.board.show(listing)
-            for query in self.board.take_stops([query["id"] for query in listing]):
+            self.peers.show(listing)
+            for query in self.peers.take_stops([query["id"] for query in listing]):
                 self.jobs.stop(query)
 
     def report(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _SHOWN = ".running"
 _STOP = ".stop"
 
 
-class Board:
+class PeerQueries:
     """One worker's view of the directory.
 
     Args:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dagbox.errors import InvalidArgument
 from dagbox.store.base import Snapshot
 from dagbox.store.facts.rules import parse_stored, stored_rules
-from dagbox.store.facts.schema import read_mark
+from dagbox.store.facts.schema import read_schema_version
 from dagbox.store.facts.stored import StoredFacts
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ class RuleBook:
     """The compiled rules of one store; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._gate = threading.Lock()
+        self._mutex = threading.Lock()
         self._engines: dict[int, Engine] = {}
 
     def engine(self, snapshot: Snapshot) -> Engine:
         """The engine for the rules as a snapshot has them, whichever process changed them last."""
-        number = read_mark(snapshot.tables).rules
+        number = read_schema_version(snapshot.tables).rules
         engine = self._engines.get(number)
         if engine is None:
-            with self._gate:
+            with self._mutex:
                 engine = self._engines.get(number) or self._compile(snapshot, number)
         return engine
 
@@ -55,9 +55,9 @@ def facts_of(snapshot: Snapshot, budget: Budget | None = None) -> StoredFacts:
     check = None if budget is None else budget.check
     if check is None:
         return StoredFacts(snapshot.tables)
-    from dagbox.datalog.engine.budget import Progress
+    from dagbox.datalog.engine.budget import QueryProgress
 
-    return StoredFacts(snapshot.tables, partial(check, Progress(0, 0)))
+    return StoredFacts(snapshot.tables, partial(check, QueryProgress(0, 0)))
 
 
 def goal_of(value: object) -> Any:

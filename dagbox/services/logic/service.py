@@ -26,7 +26,7 @@ from dagbox.protocol.operations.logic import LOGIC, ListRunning, StopQuery
 from dagbox.protocol.values import pack
 from dagbox.services.base import Failed, Forward, Outcome, Request
 from dagbox.services.logic.jobs import Job
-from dagbox.services.logic.operations import AtOnce, LogicOperations, Onward
+from dagbox.services.logic.operations import AtOnce, ForwardTo, LogicOperations
 from dagbox.services.logic.peers import SHOW_S
 from dagbox.services.operations import Answers, receive, unpack_body
 
@@ -116,7 +116,7 @@ class LogicService:
 
     def next_deadline(self) -> float | None:
         """When to look at what the other workers want; the threads wake the loop when they are done."""
-        return self._look_at if self._at_work and self._operations.board is not None else None
+        return self._look_at if self._at_work and self._operations.peers is not None else None
 
     def report(self) -> dict[str, Any]:
         """`{"logic": figures}`."""
@@ -174,7 +174,7 @@ class LogicService:
         operations, bare = receive(request.body, LOGIC)
         one = operations[0] if bare else None
         result = self._operations.run(one if one is not None and not isinstance(one, DagBoxError) else operations, job)
-        if isinstance(result, Onward):
+        if isinstance(result, ForwardTo):
             return Forward(request, "reader", pack(to_wire(result.body)))
         return Answers().reply(request, result)
 

@@ -19,7 +19,7 @@ from dagbox.errors import ArityMismatch, BadFact
 from dagbox.store.facts.derive import Derived
 from dagbox.store.facts.layout import Index, Row, Space, Value, fact_value, pack_value, read_spaces
 from dagbox.store.facts.postings import Writing, change_posting, chunk_for
-from dagbox.store.facts.schema import Marks, Signature, read_signature
+from dagbox.store.facts.schema import SchemaWriter, Signature, read_signature
 from dagbox.store.tables import PREDICATES
 
 _FLUSH_ROWS = 50_000
@@ -56,7 +56,7 @@ class FactChanges:
         self._tx = tx
         self._open: dict[str, list[OpenSpace]] = {}
         self._signatures: dict[str, Signature | None] = {}
-        self.marks = Marks(tx)
+        self.schema = SchemaWriter(tx)
         self.rules_change = False
         """Whether the rules are about to be others: facts are then checked against those, when the batch ends."""
 
@@ -169,7 +169,7 @@ class FactChanges:
         for opened in spaces:
             if opened.space.source == source:
                 spaces.remove(opened)
-                self.marks.note_dropped(opened.space.id)
+                self.schema.note_dropped(opened.space.id)
                 self._write_spaces(predicate)
                 return
 
@@ -204,7 +204,7 @@ class FactChanges:
         return spaces
 
     def _create(self, predicate: str, space: Space) -> OpenSpace:
-        space.id = self.marks.new_space()
+        space.id = self.schema.new_space()
         space.distinct = [0] * (space.arity or 1)
         space.texts = [0] * (space.arity or 1)
         opened = OpenSpace.of(space)
@@ -228,7 +228,7 @@ class FactChanges:
                 self._write_spaces(predicate)
             for opened in changed:
                 opened.changed = False
-        self.marks.write()
+        self.schema.write()
 
     def flush_space(self, opened: OpenSpace) -> None:
         """Write the rows of one space; its figures are written by `flush`."""

@@ -124,7 +124,7 @@ class RuleChanges:
         retyped = {name for name in signatures if self._types_of(name) != signatures[name].types}
         write_signatures(self._tx, signatures)
         self._facts.forget_signatures()
-        self._facts.marks.rules_changed()
+        self._facts.schema.rules_changed()
         self._follow(rules, retyped)
         self._facts.flush()
         self._facts.rules_change = False

@@ -25,7 +25,7 @@ DERIVATIONS = b"logic/derivations"
 _SIGNATURE = b"s"
 
 
-class LogicMark(NamedTuple):
+class SchemaVersion(NamedTuple):
     """How often the rules have changed, and the id of the next space."""
 
     rules: int = 0
@@ -41,10 +41,10 @@ class _Writing(_Reading, Protocol):
     def set(self, table: str, key: bytes, value: bytes | None, old: bytes | None) -> None: ...
 
 
-def read_mark(tables: _Reading) -> LogicMark:
+def read_schema_version(tables: _Reading) -> SchemaVersion:
     """The mark of a snapshot or transaction."""
     data = tables.get(META, LOGIC)
-    return LogicMark() if data is None else LogicMark(*unpack_value(data))
+    return SchemaVersion() if data is None else SchemaVersion(*unpack_value(data))
 
 
 def dropped_spaces(tables: _Reading) -> list[int]:
@@ -53,12 +53,12 @@ def dropped_spaces(tables: _Reading) -> list[int]:
     return [int.from_bytes(data[at : at + 4], "big") for at in range(0, len(data), 4)]
 
 
-class Marks:
+class SchemaWriter:
     """The marks of a transaction: what has changed is written once, at the end of the batch."""
 
     def __init__(self, tx: _Writing) -> None:
         self._tx = tx
-        self._mark = self._written = read_mark(tx)
+        self._mark = self._written = read_schema_version(tx)
 
     def new_space(self) -> int:
         """The id of a new space."""

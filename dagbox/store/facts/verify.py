@@ -24,14 +24,14 @@ from dagbox.store.facts.layout import (
 )
 from dagbox.store.facts.lookup import scan_chunks
 from dagbox.store.facts.rules import stored_rules
-from dagbox.store.facts.schema import dropped_spaces, read_mark, read_signature
+from dagbox.store.facts.schema import dropped_spaces, read_schema_version, read_signature
 from dagbox.store.tables import FACTS, PREDICATES, TableReader, after_prefix
 
 _MODULUS = 1 << 64
 
 
 @dataclass(slots=True)
-class Found:
+class IndexFigures:
     """What an index has: rows, different values, rows with text, and a sum over the rows that does not go by order."""
 
     rows: int = 0
@@ -56,8 +56,8 @@ def check_facts(tables: TableReader, problem: Callable[[str], None]) -> None:
 
 def _check(tables: TableReader, problem: Callable[[str], None]) -> None:
     known = {space_prefix(number) for number in dropped_spaces(tables)}
-    sums: dict[tuple[str, str], Found] = {}
-    most = read_mark(tables).next_space
+    sums: dict[tuple[str, str], IndexFigures] = {}
+    most = read_schema_version(tables).next_space
     for key, data in tables.scan(PREDICATES):
         name = key.decode()
         for space in read_spaces(data):
@@ -69,7 +69,7 @@ def _check(tables: TableReader, problem: Callable[[str], None]) -> None:
     _check_derived(tables, sums, problem)
 
 
-def _check_space(tables: TableReader, name: str, space: Space, problem: Callable[[str], None]) -> Found:
+def _check_space(tables: TableReader, name: str, space: Space, problem: Callable[[str], None]) -> IndexFigures:
     found = [_read_index(tables, name, space, position, problem) for position in space.indexes]
     for position, each in enumerate(found):
         told = (space.count, space.distinct[position], space.texts[position])
@@ -81,8 +81,10 @@ def _check_space(tables: TableReader, name: str, space: Space, problem: Callable
     return found[0]
 
 
-def _read_index(tables: TableReader, name: str, space: Space, position: int, problem: Callable[[str], None]) -> Found:
-    found, index = Found(), Index.of(space, position)
+def _read_index(
+    tables: TableReader, name: str, space: Space, position: int, problem: Callable[[str], None]
+) -> IndexFigures:
+    found, index = IndexFigures(), Index.of(space, position)
     stored = rest_positions(space, position)
     before: tuple[bytes, Any] = (b"", ())
     for key, value, rests in scan_chunks(tables, space, position):
@@ -127,7 +129,9 @@ def _check_owners(tables: TableReader, known: set[bytes], problem: Callable[[str
         low = after
 
 
-def _check_derived(tables: TableReader, sums: dict[tuple[str, str], Found], problem: Callable[[str], None]) -> None:
+def _check_derived(
+    tables: TableReader, sums: dict[tuple[str, str], IndexFigures], problem: Callable[[str], None]
+) -> None:
     """Every declaration is a rule, and has the facts that the records give."""
     rules = {rule.id for rule in stored_rules(tables)}
     derivations = read_derivations(tables.get)
@@ -139,15 +143,15 @@ def _check_derived(tables: TableReader, sums: dict[tuple[str, str], Found], prob
         for each in group:
             if each.source not in rules:
                 problem(f"{each.predicate}: its declaration {each.source} is not among the rules")
-            found = sums.get((each.predicate, each.source), Found())
+            found = sums.get((each.predicate, each.source), IndexFigures())
             expected = _derive(tables, bucket, each)
             if (found.rows, found.sum) != (expected.rows, expected.sum):
                 there = f"{expected.rows} facts, not the {found.rows} there are"
                 problem(f"{each.predicate}: the records of {bucket} give {there}")
 
 
-def _derive(tables: TableReader, bucket: str, derived: Derived) -> Found:
-    expected = Found()
+def _derive(tables: TableReader, bucket: str, derived: Derived) -> IndexFigures:
+    expected = IndexFigures()
     signature = read_signature(tables, derived.predicate)
     for key, value in tables.scan(bucket):
         try:

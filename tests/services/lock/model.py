@@ -27,7 +27,7 @@ class LockModel:
     """Holders and waiters as lists; each question is answered by looking at all of them."""
 
     held: list[Ask] = field(default_factory=list)
-    line: list[Ask] = field(default_factory=list)
+    queue: list[Ask] = field(default_factory=list)
     over: dict[bytes, int] = field(default_factory=dict)
     """Requests whose lease is over, and its token; known for ever."""
     cancelled: set[bytes] = field(default_factory=set)
@@ -40,12 +40,12 @@ class LockModel:
     """Waiters refused since the last look."""
 
     def catch_up(self, now: float) -> None:
-        self.late += [ask for ask in self.line if ask.until <= now]
-        self.line = [ask for ask in self.line if ask.until > now]
+        self.late += [ask for ask in self.queue if ask.until <= now]
+        self.queue = [ask for ask in self.queue if ask.until > now]
         self.end([ask for ask in self.held if ask.expires_at <= now], now)
 
     def is_free(self, ask: Ask, now: float) -> bool:
-        earlier = self.line[: self.line.index(ask)] if ask in self.line else self.line
+        earlier = self.queue[: self.queue.index(ask)] if ask in self.queue else self.queue
         graced = now < self.grace_until and not set(ask.keys) <= self.freed
         return not graced and not any(ask.conflicts(other) for other in [*self.held, *earlier])
 
@@ -58,12 +58,12 @@ class LockModel:
         for ask in asks:
             self.held.remove(ask)
             self.over[ask.request] = ask.token
-        for ask in list(self.line):
+        for ask in list(self.queue):
             if self.is_free(ask, now):
-                self.line.remove(ask)
+                self.queue.remove(ask)
                 self.hold(ask, now)
                 self.newly.append(ask)
 
     def process_died(self) -> None:
-        self.line, self.newly, self.late = [], [], []
+        self.queue, self.newly, self.late = [], [], []
         self.cancelled, self.freed = set(), set()

@@ -73,7 +73,7 @@ class LockHistories(RuleBasedStateMachine):
         """Whether the journal could not be written: then all in hand and in line got that error, nothing else."""
         if self.reload_at is None and self.store.failures == self.failures:
             return False
-        assert answers.keys() == {ask.request for ask in self.before.line} | ({own} if own else set())
+        assert answers.keys() == {ask.request for ask in self.before.queue} | ({own} if own else set())
         assert all(isinstance(answer, StoreFull) for answer in answers.values())
         self.model = self.before
         self.model.process_died()
@@ -134,13 +134,12 @@ class LockHistories(RuleBasedStateMachine):
             return
         model = self.model
         held = next((other for other in model.held if other.request == ask.request), None)
-        model.late = [other for other in model.late if other.request != ask.request]
-        if held is not None and held in model.newly:
-            self.answers[ask.request] = answer
+        if held in model.newly or any(other.request == ask.request for other in model.late):
+            self.answers[ask.request] = answer  # the end of its wait is the answer to the repeat
         elif held is not None:
             assert held.token in (0, answer["token"]), "the same lease"
             self.told(held, answer)
-        elif any(other.request == ask.request for other in model.line):
+        elif any(other.request == ask.request for other in model.queue):
             assert answer is None, "the same place in line"
         elif ask.request in model.over:
             assert isinstance(answer, LeaseLost), "one request, one grant"
@@ -158,7 +157,7 @@ class LockHistories(RuleBasedStateMachine):
                 self.answers[ask.request] = answer
         elif ask.wait:
             assert answer is None
-            self.model.line.append(ask)
+            self.model.queue.append(ask)
         else:
             assert isinstance(answer, Locked)
             assert answer.key in ask.keys
@@ -232,14 +231,14 @@ class LockHistories(RuleBasedStateMachine):
         self.answers = opened(self.service.cancel(key, self.now))
         if self.failed(self.answers, None):
             return
-        waiting = [ask for ask in self.model.line if ask.request == key]
+        waiting = [ask for ask in self.model.queue if ask.request == key]
         held = [ask for ask in self.model.held if ask.request == key]
         for ask in waiting:
-            self.model.line.remove(ask)
+            self.model.queue.remove(ask)
             assert isinstance(self.answers.pop(key), Cancelled)
         fresh = [ask for ask in held if ask in self.model.newly]
         for ask in fresh:
-            # Granted and given back in one call: its answer may be either, nobody wants it.
+            # LockGranted and given back in one call: its answer may be either, nobody wants it.
             self.granted(ask, self.answers.pop(key))
             self.model.newly.remove(ask)
         for ask in held:
@@ -312,7 +311,7 @@ class LockHistories(RuleBasedStateMachine):
         state = {lease.request[:16]: (lease.keys, lease.shared) for lease in table.state().leases}
         assert state == {ask.request: (ask.keys, ask.shared) for ask in self.model.held}
         waiting = {info.key: len(info.waiting) for info in table.listing() if info.waiting}
-        expected = [key for ask in self.model.line for key in ask.keys]
+        expected = [key for ask in self.model.queue for key in ask.keys]
         assert waiting == {key: expected.count(key) for key in expected}
 
     @invariant()

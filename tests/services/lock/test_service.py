@@ -29,6 +29,7 @@ from dagbox.services.lock.service import RELOAD_PAUSE_S, WAITS, LockOperations, 
 from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Put
 from dagbox.store.memory import MemoryStore
+from tests.services.lock.calls import execute
 from tests.services.lock.lossy_store import LossyStore
 
 
@@ -192,6 +193,33 @@ def test_waiting_ends_with_the_deadline_of_the_request() -> None:
     assert isinstance(ask(service, 4, acquire("a"), 5.0), Locked)
 
 
+def test_a_repeat_at_the_end_of_its_wait_gets_that_end_and_does_not_wait_again() -> None:
+    service = service_on(LossyStore())
+    ask(service, 1, acquire("a"))
+    assert ask(service, 2, acquire("a", wait_ms=1_000)) is None
+    assert isinstance(ask(service, 2, acquire("a", wait_ms=1_000), 1.0), Locked)
+    assert ask(service, 3, {"op": "stats"}, 1.0)["waiting"] == 0
+    assert ask(service, 2, acquire("a", wait_ms=1_000), 2.0) is None, "it asks anew once it has its answer"
+
+
+def test_a_repeat_in_the_commit_that_ends_its_wait_gets_that_end() -> None:
+    service = service_on(LossyStore())
+    ask(service, 1, acquire("a"))
+    assert ask(service, 2, acquire("a", wait_ms=1_000)) is None
+    both = answers(service.handle([request(3, {"op": "list"}), request(2, acquire("a", wait_ms=1_000))], 1.0))
+    assert isinstance(both[2], Locked)
+    assert ask(service, 4, {"op": "stats"}, 1.0)["waiting"] == 0
+
+
+def test_a_repeat_past_its_deadline_leaves_nobody_waiting() -> None:
+    service = service_on(LossyStore())
+    ask(service, 1, acquire("a"))
+    late = request(2, acquire("a", wait_ms=60_000), deadline=1.0)
+    assert service.handle([late], 0.0) == []
+    assert isinstance(answers(service.handle([late], 1.0))[2], Locked)
+    assert service.take_finished() == []
+
+
 def test_cancel_ends_a_wait_and_gives_back_all_leases_of_a_request() -> None:
     service = service_on(LossyStore())
     ask(service, 1, [acquire("a"), {"op": "stats"}, acquire("b")])
@@ -204,20 +232,21 @@ def test_cancel_ends_a_wait_and_gives_back_all_leases_of_a_request() -> None:
 
 
 def test_calls_in_the_process_and_requests_share_the_table() -> None:
-    service = service_on(LossyStore())
-    assert service.execute(LOCK.make(acquire("a")), b"thread-1", 0.0)["token"] == 1
+    operations = LockOperations(LockJournal(LossyStore(), "boot"), 0.0)
+    service = LockService(operations)
+    assert execute(operations, LOCK.make(acquire("a")), b"thread-1", 0.0)["token"] == 1
     assert ask(service, 1, acquire("a", wait_ms=60_000)) is None
-    assert service.execute(LOCK.make(acquire("a", wait_ms=60_000)), b"thread-2", 0.0) is WAITS
+    assert execute(operations, LOCK.make(acquire("a", wait_ms=60_000)), b"thread-2", 0.0) is WAITS
     with pytest.raises(Locked):
-        service.execute(LOCK.make(acquire("a")), b"thread-3", 0.0)
-    assert service.execute(LOCK.make({"op": "release", "token": 1}), b"thread-4", 1.0) is True
+        execute(operations, LOCK.make(acquire("a")), b"thread-3", 0.0)
+    assert execute(operations, LOCK.make({"op": "release", "token": 1}), b"thread-4", 1.0) is True
     assert service.next_deadline() == float("-inf"), "an answer to a request is ready"
     assert answers(service.tick(1.0))[1]["token"] == 2
     assert ask(service, 2, {"op": "release", "token": 2}, 2.0) is True
     ((name, lease),) = service.take_finished()
     assert (name, lease["token"]) == (b"thread-2", 3)
-    assert service.execute(LOCK.make(acquire("a", wait_ms=60_000)), b"thread-5", 2.0) is WAITS
-    service.withdraw(b"thread-5", 2.0)
+    assert execute(operations, LOCK.make(acquire("a", wait_ms=60_000)), b"thread-5", 2.0) is WAITS
+    operations.cancel(b"thread-5", 2.0)
     assert [(name, type(error)) for name, error in service.take_finished()] == [(b"thread-5", Cancelled)]
 
 

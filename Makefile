@@ -36,6 +36,7 @@ check: $(VENV)/.ready  ## style, types, layers, generated files
 	$(BIN)/python scripts/cli_docs.py --check
 	$(BIN)/python scripts/shell_docs.py --check
 	$(BIN)/python scripts/protocol_docs.py --check
+	$(BIN)/python scripts/limits_docs.py --check
 
 fmt: $(VENV)/.ready  ## format the code, sort its imports
 	$(BIN)/ruff check --fix --select I,F401 --quiet .
@@ -47,6 +48,7 @@ docs: $(VENV)/.ready  ## write the generated pages and the generated client
 	$(BIN)/python scripts/cli_docs.py
 	$(BIN)/python scripts/shell_docs.py
 	$(BIN)/python scripts/protocol_docs.py
+	$(BIN)/python scripts/limits_docs.py
 
 build: $(VENV)/.ready  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --outdir dist .

@@ -144,8 +144,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if "_DAGBOX_COMPLETE" in os.environ:
         cli.main(prog_name="dagbox")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+        return _run(words)
     except BrokenPipeError:
         # The reader of our output has closed it. What is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dagbox
-from dagbox.cli import COMMANDS
+from dagbox.cli import COMMANDS, main
 from tests.commands.conftest import ROOT, Run, start
 
 WRONG = [
@@ -51,6 +51,13 @@ WRONG = [
     (("put", "a/b", "1", "--at", "full"), 1, "it holds other files and no database"),
     (("import", "nothing.jsonl"), 1, "nothing.jsonl: No such file or directory"),
 ]
+
+
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, options in ((["help"], ["--help"]), (["help", "get"], ["get", "--help"])):
+        assert (main(words), main(options)) == (0, 0)
+        out = capsys.readouterr().out
+        assert out[: len(out) // 2] == out[len(out) // 2 :] != ""
 
 
 @pytest.mark.parametrize(("arguments", "status", "message"), WRONG, ids=[" ".join(row[0])[:40] for row in WRONG])

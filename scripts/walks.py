@@ -44,9 +44,10 @@ from dagbox.cli import main as command_line
 from dagbox.shell.connection import Connection
 from dagbox.shell.output import Output
 from dagbox.shell.session import Shell
-from dagbox.tui.model import Board, Wish
-from dagbox.tui.rows import WORKERS, worker_rows
-from dagbox.tui.source import LiveSource
+from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.request import Wish
+from dagbox.tui.polling.source import LiveSource
+from dagbox.tui.screens.overview.rows import WORKERS, worker_rows
 
 ROOT = os.path.dirname(os.path.abspath(dagbox.__file__)) + os.sep
 HERE = threading.main_thread().name

@@ -25,8 +25,8 @@ from dagbox import aio
 from dagbox.bench.core import node_processes
 from dagbox.bench.report import Figure, at_least, at_most
 from dagbox.tui.app import Dashboard, open_source
-from dagbox.tui.model import Map, Wish
 from dagbox.tui.options import Options
+from dagbox.tui.polling.request import Map, Wish
 
 WORKERS = 200
 SERVICES = 50

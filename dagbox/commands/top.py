@@ -64,7 +64,7 @@ def top_command(
     if web and (record or metrics_port is not None):
         raise click.UsageError("--web goes with no --record or --metrics-port: give these to a second, --headless run")
     node = None if replay else target or settings().at
-    from dagbox.tui.environment import Environment
+    from dagbox.tui.display.environment import Environment
 
     try:
         Environment.parse(environment or "")

@@ -26,22 +26,27 @@ from textual.message import Message
 from textual.screen import Screen
 
 import dagbox
-from dagbox.tui import text
-from dagbox.tui.acts import Act
+from dagbox.tui.actions import Act
 from dagbox.tui.commands import ScreenCommands
-from dagbox.tui.environment import Environment
-from dagbox.tui.model import HISTORY, Board, Map, Wish
+from dagbox.tui.display import text
+from dagbox.tui.display.environment import Environment
+from dagbox.tui.display.text import Spans
 from dagbox.tui.options import Options
-from dagbox.tui.recording import RECORDED, Recorder, Recording, ReplaySource
+from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.request import Map, Wish
+from dagbox.tui.polling.series import HISTORY
+from dagbox.tui.polling.source import LiveSource, Source
+from dagbox.tui.recording.format import RECORDED
+from dagbox.tui.recording.reader import Recording
+from dagbox.tui.recording.replay import ReplaySource
+from dagbox.tui.recording.writer import Recorder
 from dagbox.tui.screens.base import BoardScreen
 from dagbox.tui.screens.dialogs import Confirm
-from dagbox.tui.screens.locks import Locks
-from dagbox.tui.screens.logic import Logic
-from dagbox.tui.screens.overview import Overview
-from dagbox.tui.screens.store import StoreScreen
-from dagbox.tui.screens.traces import Traces
-from dagbox.tui.source import LiveSource, Source
-from dagbox.tui.text import Spans
+from dagbox.tui.screens.locks.screen import Locks
+from dagbox.tui.screens.logic.screen import Logic
+from dagbox.tui.screens.overview.screen import Overview
+from dagbox.tui.screens.store.screen import StoreScreen
+from dagbox.tui.screens.traces.screen import Traces
 from dagbox.tui.widgets.replaybar import ReplayBar
 from dagbox.tui.widgets.topbar import TABS, TopBar
 

@@ -9,10 +9,11 @@ import time
 from contextlib import ExitStack, closing
 
 import dagbox
-from dagbox.tui.model import Map
 from dagbox.tui.options import Options
-from dagbox.tui.recording import RECORDED, Recorder
-from dagbox.tui.source import LiveSource
+from dagbox.tui.polling.request import Map
+from dagbox.tui.polling.source import LiveSource
+from dagbox.tui.recording.format import RECORDED
+from dagbox.tui.recording.writer import Recorder
 
 
 def run_headless(options: Options, stop: threading.Event | None = None) -> int:

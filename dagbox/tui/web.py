@@ -25,7 +25,7 @@ from textual_serve.server import Server
 
 import dagbox
 from dagbox.tui.options import Options
-from dagbox.tui.source import LiveSource
+from dagbox.tui.polling.source import LiveSource
 
 HOST = "127.0.0.1"
 TITLE = "DagBox"

@@ -30,7 +30,9 @@ from dagbox.store import open_store
 from dagbox.transport.address import remove_node_file, socket_address, write_node_file
 from dagbox.tui.app import Dashboard, open_source
 from dagbox.tui.options import Options
-from dagbox.tui.recording import RECORDED, Recording, ReplaySource
+from dagbox.tui.recording.format import RECORDED
+from dagbox.tui.recording.reader import Recording
+from dagbox.tui.recording.replay import ReplaySource
 from dagbox.tui.widgets.table import LiveTable
 from tests.tui import sample
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 
 import dagbox
-from dagbox.tui.recording import Recorder
+from dagbox.tui.recording.writer import Recorder
 
 BEGIN = 1_760_000_400.0
 POLLS = 180

@@ -11,8 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
-from dagbox.tui.columns import Row
-from dagbox.tui.model import Board, Wish
+from dagbox.tui.display.columns import Row
+from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.request import Wish
 from dagbox.tui.screens.dialogs import Entry, Form, Help, Whole
 from dagbox.tui.widgets.replaybar import ReplayBar
 from dagbox.tui.widgets.table import LiveTable
@@ -250,7 +251,7 @@ class BoardScreen(Screen[None]):
 
     def ask_break(self, service: str = "", bucket: str = "", key: str = "") -> None:
         """Ask what to hold, and set the break."""
-        from dagbox.tui import acts
+        from dagbox.tui import actions
 
         def done(found: dict[str, str] | None) -> None:
             if not found:
@@ -263,7 +264,7 @@ class BoardScreen(Screen[None]):
             except ValueError:
                 self.notify(f"not a number of seconds: {found['span']!r}", severity="warning", markup=False)
                 return
-            self.dashboard.do(acts.set_break(found["service"], found["bucket"], found["key"], span_s))
+            self.dashboard.do(actions.set_break(found["service"], found["bucket"], found["key"], span_s))
 
         entries = [
             Entry("service", "service", service, "any"),

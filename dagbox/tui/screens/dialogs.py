@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
-from dagbox.tui.acts import Act
+from dagbox.tui.actions import Act
 
 
 class Confirm(ModalScreen[bool]):
@@ -173,6 +173,6 @@ class Help(ModalScreen[None]):
 
 def parts_of(values: dict[str, Any]) -> list[tuple[str, str]]:
     """The fields of a map as name and text, for `Whole`."""
-    from dagbox.tui.text import as_json
+    from dagbox.tui.display.text import as_json
 
     return [(str(name), value if isinstance(value, str) else as_json(value)) for name, value in values.items()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.color import Color
 from textual_plotext import PlotextPlot
 
-from dagbox.tui.text import count
+from dagbox.tui.display.text import count
 
 Points = list[tuple[float, float]]
 """(seconds before now, value) pairs, oldest first."""

@@ -9,9 +9,9 @@ from textual import events
 from textual.strip import Strip
 from textual.widget import Widget
 
-from dagbox.tui import text
-from dagbox.tui.recording import ReplaySource
-from dagbox.tui.widgets.palette import palette_of
+from dagbox.tui.display import text
+from dagbox.tui.display.palette import palette_of
+from dagbox.tui.recording.replay import ReplaySource
 
 if TYPE_CHECKING:
     from dagbox.tui.app import Dashboard

@@ -24,9 +24,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dagbox.tui.columns import Column, Filter, Row, fit, ordered
-from dagbox.tui.text import Spans, cut
-from dagbox.tui.widgets.palette import Palette, palette_of
+from dagbox.tui.display.columns import Column, Filter, Row, fit, ordered
+from dagbox.tui.display.palette import Palette, palette_of
+from dagbox.tui.display.text import Spans, cut
 
 _GAP = " "
 _NOTE = 3

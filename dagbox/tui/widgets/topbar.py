@@ -12,8 +12,8 @@ from textual import events
 from textual.strip import Strip
 from textual.widget import Widget
 
-from dagbox.tui.text import cut
-from dagbox.tui.widgets.palette import palette_of
+from dagbox.tui.display.palette import palette_of
+from dagbox.tui.display.text import cut
 
 if TYPE_CHECKING:
     from dagbox.tui.app import Dashboard

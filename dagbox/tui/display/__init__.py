@@ -1,0 +1,1 @@
+"""Text, roles and colours of what is shown; tables as plain values."""

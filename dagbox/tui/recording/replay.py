@@ -1,0 +1,115 @@
+"""A recording as a source of polls, with seek and speed. Knows no Textual."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from dagbox.tui.polling.request import Map, Wish
+from dagbox.tui.recording.reader import Recording
+
+REFILL_S = 300.0
+"""How much of the time before a place is read when one seeks there, so that the graphs have their course."""
+FASTEST = 1024.0
+SLOWEST = 0.125
+
+
+class ReplaySource:
+    """Plays a recording as if it were live, with seek and speed.
+
+    The place moves with the clock times the speed, from the first poll to the last, and stays there. A seek is asked
+    for by any thread and done by the one that asks for polls; the polls after a seek begin with `{"reset": True}`.
+
+    Args:
+        recording: what to play; closed with the source.
+        speed: how many times faster than it was.
+        clock: monotonic seconds.
+    """
+
+    live = False
+
+    def __init__(self, recording: Recording, speed: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = recording.path
+        self.recording = recording
+        self._clock = clock
+        self._gate = threading.Lock()
+        self._speed = min(max(speed, SLOWEST), FASTEST)
+        self._since = clock()
+        self._place = recording.times[0]
+        self._shown = -1
+        self._reset = True
+        self.halted = False
+
+    # ------------------------------------------------------------------ the place
+
+    @property
+    def begin(self) -> float:
+        """The time of the first poll, in seconds since 1970."""
+        return self.recording.times[0]
+
+    @property
+    def end(self) -> float:
+        """The time of the last poll, in seconds since 1970."""
+        return self.recording.times[-1]
+
+    @property
+    def speed(self) -> float:
+        """How many times faster than it was."""
+        return self._speed
+
+    def place(self) -> float:
+        """The time that is shown, in seconds since 1970."""
+        with self._gate:
+            return self._now()
+
+    def _now(self) -> float:
+        passed = 0.0 if self.halted else (self._clock() - self._since) * self._speed
+        return min(self._place + passed, self.end)
+
+    def _settle(self) -> None:
+        self._place, self._since = self._now(), self._clock()
+
+    def seek(self, at: float) -> None:
+        """Go to a time; one outside of the recording is its begin or end."""
+        with self._gate:
+            self._place = min(max(at, self.begin), self.end)
+            self._since = self._clock()
+            self._reset = True
+
+    def step(self, polls: int) -> None:
+        """Go on (or back) by so many polls."""
+        with self._gate:
+            number = self.recording.number_at(self._now()) + polls
+        self.seek(self.recording.times[min(max(number, 0), len(self.recording) - 1)])
+
+    def set_speed(self, speed: float) -> None:
+        """Play so many times faster than it was."""
+        with self._gate:
+            self._settle()
+            self._speed = min(max(speed, SLOWEST), FASTEST)
+
+    def halt(self, halted: bool) -> None:
+        """Stop at the place, or go on from it."""
+        with self._gate:
+            self._settle()
+            self.halted = halted
+
+    # ------------------------------------------------------------------ as a source
+
+    def polls(self, wish: Wish) -> list[Map]:
+        """The polls between the last place and this one; after a seek those of some minutes before it."""
+        with self._gate:
+            now, reset = self._now(), self._reset
+            self._reset = False
+        last = self.recording.number_at(now)
+        if reset:
+            first = self.recording.number_at(now - REFILL_S)
+            self._shown = last
+            return [{"reset": True}, *(self.recording.poll(number) for number in range(first, last + 1))]
+        first, self._shown = self._shown + 1, max(last, self._shown)
+        return [self.recording.poll(number) for number in range(first, last + 1)]
+
+    def close(self) -> None:
+        """Close the recording."""
+        self.recording.close()

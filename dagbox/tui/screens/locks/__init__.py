@@ -1,0 +1,1 @@
+"""Locks: holders and waiters."""

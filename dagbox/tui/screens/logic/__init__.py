@@ -1,0 +1,1 @@
+"""Logic: queries, predicates, rules."""

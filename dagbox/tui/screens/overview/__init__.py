@@ -1,0 +1,1 @@
+"""Overview: services, workers, events, dead letters."""

@@ -1,0 +1,60 @@
+"""Dead letters: requests that were given up, to be tried again or dropped."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from dagbox.tui import actions
+from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.request import Wish
+from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.overview import rows
+from dagbox.tui.widgets.table import LiveTable
+
+
+class LettersView(BoardScreen):
+    """The dead letters of the node."""
+
+    HELP = """
+Requests whose workers died with them too often, or once where they may not be repeated. Their clients have been told
+(worker_lost). One that is tried again is done for its effect: nobody gets its answer.
+"""
+    CRUMBS = ("Overview", "dead letters")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "retry", "Try again", id="letters.retry"),
+        Binding("x", "drop", "Drop", id="letters.drop"),
+        Binding("X", "drop_all", "Drop all", id="letters.drop_all"),
+    ]
+
+    def wish(self) -> Wish:
+        """The dead letters."""
+        return Wish(frozenset(("dead_letters",)))
+
+    def compose_body(self) -> ComposeResult:
+        """One table."""
+        yield LiveTable(rows.LETTERS, empty="no dead letters", sort="number", descending=True, name="letters")
+
+    def show(self, board: Board) -> None:
+        """Show the dead letters."""
+        self.query_one("#letters", LiveTable).show(rows.letter_rows(board))
+
+    def action_retry(self) -> None:
+        """Try one again."""
+        row = self.row_of("letters")
+        if row is not None:
+            self.dashboard.do(actions.retry_letter(row.data))
+
+    def action_drop(self) -> None:
+        """Drop one."""
+        row = self.row_of("letters")
+        if row is not None:
+            self.dashboard.do(actions.drop_letter(row.data))
+
+    def action_drop_all(self) -> None:
+        """Drop all."""
+        count = len(self.board.list_of("dead_letters"))
+        if count:
+            self.dashboard.do(actions.drop_all_letters(count))

@@ -1,0 +1,28 @@
+"""The event log, on a screen of its own."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+
+from dagbox.tui.polling.model import Board
+from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.overview import rows
+from dagbox.tui.widgets.table import LiveTable
+
+
+class EventsView(BoardScreen):
+    """The event log, on a screen of its own."""
+
+    HELP = """
+What happened since the dashboard looks: workers that joined, were late, died, came back; requests that were
+redelivered, refused, held, or too late.
+"""
+    CRUMBS = ("Overview", "events")
+
+    def compose_body(self) -> ComposeResult:
+        """One table."""
+        yield LiveTable(rows.EVENTS, empty="no events yet", name="events")
+
+    def show(self, board: Board) -> None:
+        """Show all events that are known."""
+        self.query_one("#events", LiveTable).show(rows.event_rows(board))

@@ -1,0 +1,153 @@
+"""The tables of services, workers, events and dead letters. Knows no Textual."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagbox.tui.display import text
+from dagbox.tui.display.cells import field, number, plain
+from dagbox.tui.display.columns import Column, Data, Row
+from dagbox.tui.display.roles import event_role, slow_role, state_role
+from dagbox.tui.display.text import Spans
+from dagbox.tui.polling.model import Board, Event
+
+
+def service_rows(board: Board) -> list[Row]:
+    """A row for each service."""
+    services = board.list_of("services")
+    deepest = max([*(each["waiting"] for each in services), 10])
+    rows = []
+    for each in services:
+        course = board.services.get(each["name"])
+        more = {"deepest": deepest, "depths": course.of("waiting")[-40:] if course else [], "lost": bool(board.lost)}
+        rows.append(Row(each["name"], {**each, **more}))
+    return rows
+
+
+def _queue(data: Data) -> Spans:
+    waiting, held = data["waiting"], data.get("held", 0)
+    role = "bad" if waiting > 1000 else "warn" if waiting > 100 else "bar"
+    depth = text.count(waiting) + (f"+{held}h" if held else "")
+    return [*text.bar(waiting / data["deepest"], 5, role), (depth.rjust(6), "accent" if held else "")]
+
+
+def _members(data: Data) -> Spans:
+    if data.get("lost"):
+        return [("unknown", "dim")]
+    live, late, dead = data["live"], data["late"], data["dead"]
+    spans: Spans = [(str(live), "good" if live else "bad"), ("/", "dim"), (str(late), "warn" if late else "dim")]
+    spans += [("/", "dim"), (str(dead), "bad" if dead else "dim")]
+    return [*spans, (f" {data['draining']}d", "second")] if data.get("draining") else spans
+
+
+def _service_name(data: Data) -> Spans:
+    return [(data["name"], "bold"), *([(" ❚❚", "warn")] if data.get("paused") else [])]
+
+
+def _time(group: str, figure: str) -> Any:
+    def spans(data: Data) -> Spans:
+        summary = data.get(group) or {}
+        ms = summary.get(figure, 0.0)
+        return [(text.span(ms) if summary.get("count") else "–", slow_role(ms))]
+
+    return spans
+
+
+def _time_value(group: str, figure: str) -> Any:
+    return lambda data: (data.get(group) or {}).get(figure, 0.0)
+
+
+SERVICES = [
+    Column("service", "service", 10, _service_name, field("name"), grows=True, most=30),
+    Column("queue", "queue", 11, _queue, field("waiting")),
+    Column("course", "course", 8, lambda d: [(text.course(d["depths"], 8, d["deepest"]), "bar")], None, rank=2),
+    Column("flight", "busy", 4, number("in_flight"), field("in_flight"), right=True, rank=1),
+    Column("workers", "workers", 8, _members, field("live"), rank=0),
+    Column("rate", "req/s", 6, number("rate"), field("rate"), right=True),
+    Column("wait50", "wait p50", 8, _time("wait", "p50_ms"), _time_value("wait", "p50_ms"), right=True, rank=5),
+    Column("wait99", "wait p99", 8, _time("wait", "p99_ms"), _time_value("wait", "p99_ms"), right=True, rank=1),
+    Column("work50", "work p50", 8, _time("work", "p50_ms"), _time_value("work", "p50_ms"), right=True, rank=5),
+    Column("work99", "work p99", 8, _time("work", "p99_ms"), _time_value("work", "p99_ms"), right=True, rank=1),
+    Column("errors", "errors", 6, number("errors", "bad"), field("errors"), right=True, rank=2),
+    Column("done", "done", 6, number("done"), field("done"), right=True, rank=6),
+    Column("again", "again", 6, number("redelivered", "warn"), field("redelivered"), right=True, rank=7),
+    Column("refused", "refused", 7, number("refused", "warn"), field("refused"), right=True, rank=7),
+    Column("bytes", "queued", 8, lambda d: [(text.size(d["waiting_bytes"]), "dim")], field("waiting_bytes"), True, 8),
+]
+
+
+def worker_rows(board: Board, service: str = "") -> list[Row]:
+    """A row for each worker, of one service or of all."""
+    rows = []
+    for each in board.list_of("workers"):
+        if not service or each["service"] == service:
+            more = {"state": board.state_of(each), "beating": each["name"] in board.beating and not board.lost}
+            rows.append(Row(f"{each['name']} {each['id']}", {**each, **more}))
+    return rows
+
+
+def _pulse(data: Data) -> Spans:
+    if data["state"] in ("dead", "unknown"):
+        return [("✝" if data["state"] == "dead" else "?", state_role(data["state"]))]
+    return [(text.beat(data["pings"]), "good" if data["beating"] else state_role(data["state"]))]
+
+
+def _heard(data: Data) -> Spans:
+    return [(text.span(data["heard_ms"]), state_role(data["state"]) if data["state"] != "live" else "dim")]
+
+
+def _credit(data: Data) -> Spans:
+    credit = max(data["credit"], 1)
+    return [*text.bar(data["in_use"] / credit, 4), (f"{data['in_use']}/{text.count(credit)}".rjust(8), "")]
+
+
+WORKERS = [
+    Column("worker", "worker", 15, plain("name", "bold"), grows=True, most=36),
+    Column("service", "service", 9, plain("service"), rank=4),
+    Column("state", "state", 8, lambda d: [(d["state"], state_role(d["state"]))], field("state")),
+    Column("pulse", "♥", 1, _pulse, field("pings")),
+    Column("heard", "heard", 7, _heard, field("heard_ms"), right=True),
+    Column("credit", "credit used", 12, _credit, field("in_use"), rank=1),
+    Column("done", "done", 5, number("done"), field("done"), right=True, rank=2),
+    Column("rate", "req/s", 5, number("rate"), field("rate"), right=True, rank=1),
+    Column("cpu", "cpu%", 5, lambda d: [(f"{d['cpu']:.0f}", "warn" if d["cpu"] > 90 else "")], field("cpu"), True, 2),
+    Column("memory", "memory", 7, lambda d: [(text.size(d["rss"]), "")], field("rss"), True, 3),
+    Column("errors", "errors", 6, number("errors", "bad"), field("errors"), right=True, rank=5),
+    Column("pid", "process", 8, plain("pid"), field("pid"), right=True, rank=5),
+    Column("host", "host", 16, plain("host", "dim"), rank=6),
+    Column("age", "age", 8, lambda d: [(text.long_span(d["age_ms"] / 1000), "dim")], field("age_ms"), True, 7),
+]
+
+
+def event_rows(board: Board, about: str = "") -> list[Row]:
+    """A row for each event, newest first; only those about one subject if it is given."""
+    events = reversed(board.events)
+    return [Row(f"{e.at:.3f} {e.seq}", e) for e in events if not about or e.subject == about]
+
+
+def _event_time(event: Event) -> Spans:
+    return [(text.clock(event.at), "dim")]
+
+
+EVENTS = [
+    Column("time", "time", 8, _event_time, lambda event: event.at),
+    Column("event", "event", 12, lambda event: [(event.kind, event_role(event.kind))]),
+    Column("about", "about", 22, lambda event: [(event.subject, "bold")]),
+    Column("text", "what", 20, lambda event: [(event.text, "")], grows=True),
+]
+
+
+def letter_rows(board: Board) -> list[Row]:
+    """A row for each dead letter."""
+    return [Row(str(each["number"]), each) for each in board.list_of("dead_letters")]
+
+
+LETTERS = [
+    Column("number", "number", 7, plain("number", "bold"), field("number"), right=True),
+    Column("age", "ago", 8, lambda d: [(text.span(d["age_ms"]), "dim")], field("age_ms"), True),
+    Column("service", "service", 10, plain("service", "bold")),
+    Column("attempts", "tries", 5, number("attempts"), field("attempts"), True),
+    Column("bytes", "bytes", 8, lambda d: [(text.size(d["bytes"]), "dim")], field("bytes"), True, 2),
+    Column("client", "client", 8, plain("client", "second"), rank=1),
+    Column("reason", "why", 20, plain("reason", "bad"), grows=True),
+]

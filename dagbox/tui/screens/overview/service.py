@@ -1,0 +1,102 @@
+"""One service: figures, graphs, workers, its last requests."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from dagbox.tui.display import text
+from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.request import Map, Wish
+from dagbox.tui.polling.series import Course
+from dagbox.tui.screens.overview import rows
+from dagbox.tui.screens.overview.graphs import TALL, Graphs
+from dagbox.tui.screens.overview.worker import WorkerView
+from dagbox.tui.screens.overview.worker_actions import WorkerActs
+from dagbox.tui.screens.traces import rows as requests
+from dagbox.tui.screens.traces.trace import TraceView
+from dagbox.tui.widgets.table import LiveTable
+
+
+class ServiceView(WorkerActs):
+    """One service: figures, graphs, workers, its last requests."""
+
+    HELP = """
+One service: how long requests wait for a worker and how long they are worked on, its workers, and its last requests.
+"""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self.service = service
+
+    def crumbs(self) -> list[str]:
+        """From the overview."""
+        return ["Overview", f"service {self.service}"]
+
+    def wish(self) -> Wish:
+        """The traces of the service."""
+        return Wish(frozenset(("traces",)), (("service", self.service),), 50)
+
+    def compose_body(self) -> ComposeResult:
+        """Figures, graphs, workers, traces."""
+        with Vertical(id="one-service"):
+            yield Static(id="figures")
+            yield Graphs()
+            yield LiveTable(rows.WORKERS, empty="nobody serves it now", name="workers")
+            yield LiveTable(requests.TRACES, empty="no requests yet", name="traces")
+
+    def on_mount(self) -> None:
+        """The workers have the focus."""
+        self.query_one("#workers").focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The graphs need room."""
+        self.query_one("#graphs").display = event.size.height >= TALL
+
+    def the_service(self) -> Map | None:
+        """This service."""
+        return self.board.service(self.service)
+
+    def show(self, board: Board) -> None:
+        """Show the service."""
+        service = board.service(self.service)
+        self.query_one("#figures", Static).update(service_text(service) if service else Text("the service is gone"))
+        workers, traces = self.query_one("#workers", LiveTable), self.query_one("#traces", LiveTable)
+        workers.show(rows.worker_rows(board, self.service))
+        workers.set_title("workers")
+        followed = [each for each in board.list_of("traces") if self.service in requests.path_of(each).split(" → ")]
+        traces.show(requests.trace_rows(followed))
+        traces.set_title("last requests")
+        self.query_one(Graphs).show(board.services.get(self.service, Course()))
+
+    def row_chosen(self, event: LiveTable.Chosen) -> None:
+        """Enter goes into a worker or a trace."""
+        if event.table.id == "workers":
+            self.app.push_screen(WorkerView(event.row))
+        else:
+            self.app.push_screen(TraceView(event.row.data))
+
+
+def service_text(service: Map) -> Text:
+    """A service's figures as three lines."""
+    result = Text()
+    result.append(service["name"], "bold")
+    result.append("  PAUSED" if service["paused"] else "", "bold yellow")
+    result.append(
+        f"  {text.count(service['rate'])} req/s · {text.count(service['waiting'])} queued "
+        f"({text.size(service['waiting_bytes'])}) · {service['in_flight']} busy · {service['held']} held\n"
+    )
+    for name in ("wait", "work"):
+        figures = service[name]
+        result.append(f"{name}  ", "bold")
+        parts = (f"{label} {text.span(figures[f'{label}_ms'])}" for label in ("mean", "p50", "p90", "p99", "max"))
+        result.append(" · ".join(parts) + "\n")
+    result.append("done  ", "bold")
+    result.append(
+        f"{text.count(service['done'])} · {text.count(service['errors'])} errors"
+        f" · {text.count(service['refused'])} refused · {text.count(service['redelivered'])} redelivered"
+    )
+    return result

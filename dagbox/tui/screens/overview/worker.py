@@ -1,0 +1,83 @@
+"""One worker: every figure, and what happened to it."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from dagbox.tui.display import text
+from dagbox.tui.display.columns import Row
+from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.request import Map
+from dagbox.tui.screens.overview import rows
+from dagbox.tui.screens.overview.worker_actions import WorkerActs
+from dagbox.tui.widgets.table import LiveTable
+
+_STATE_COLOURS = {"live": "green", "late": "yellow", "draining": "cyan", "dead": "red", "unknown": "dim"}
+
+
+class WorkerView(WorkerActs):
+    """One worker: every figure, and what happened to it."""
+
+    HELP = """
+One worker: every figure that the broker has of it, and its events.
+"""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        self.worker_name = str(row.data["name"])
+        self._last: Map = row.data
+
+    def crumbs(self) -> list[str]:
+        """From the overview."""
+        return ["Overview", f"worker {self.worker_name}"]
+
+    def compose_body(self) -> ComposeResult:
+        """Figures and events."""
+        with Vertical(id="one-worker"):
+            yield Static(id="figures")
+            yield LiveTable(rows.EVENTS, empty="no events of it are known", name="events")
+
+    def the_worker(self) -> Map | None:
+        """This worker."""
+        return self.board.worker(self.worker_name)
+
+    def the_service(self) -> Map | None:
+        """Its service."""
+        return self.board.service(self._last["service"])
+
+    def show(self, board: Board) -> None:
+        """Show the worker; its last figures if it is gone."""
+        found = board.worker(self.worker_name)
+        state = board.state_of(found) if found else "gone"
+        self._last = found or self._last
+        self.query_one("#figures", Static).update(worker_text(self._last, state))
+        table = self.query_one("#events", LiveTable)
+        table.show(rows.event_rows(board, self.worker_name))
+        table.set_title("events")
+
+
+def worker_text(worker: Map, state: str) -> Text:
+    """A worker's figures, one a line."""
+    result = Text()
+    result.append(f"{worker['name']} ", "bold")
+    result.append(f"{state}\n", f"bold {_STATE_COLOURS.get(state, 'dim')}")
+    for label, value in (
+        ("service", worker["service"]),
+        ("process", f"{worker['pid']} on {worker['host'] or 'an unknown host'}"),
+        ("heard", f"{text.span(worker['heard_ms'])} ago, {text.count(worker['pings'])} heartbeats"),
+        ("joined", f"{text.long_span(worker['age_ms'] / 1000)} ago"),
+        ("credit", f"{worker['in_use']} of {worker['credit']} used"),
+        ("done", f"{worker['done']} requests, {worker['errors']} errors, {text.count(worker['rate'])}/s"),
+        ("process use", f"{worker['cpu']:.0f}% CPU, {text.size(worker['rss'])} memory"),
+        (
+            "if it dies",
+            "its requests go to another worker" if worker["repeatable"] else "its requests fail (worker_lost)",
+        ),
+        ("routing id", f"{worker['id']}…"),
+    ):
+        result.append(f"{label:<12}", "dim")
+        result.append(f"{value}\n")
+    return result

@@ -1,0 +1,86 @@
+"""The keys that act on workers and services."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from dagbox.tui import actions
+from dagbox.tui.polling.request import Map
+from dagbox.tui.screens.base import BoardScreen
+
+
+class WorkerActs(BoardScreen):
+    """The acts on workers and services, for the screens that show them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "pause_service", "Pause", id="act.pause"),
+        Binding("r", "restart", "Restart", id="act.restart"),
+        Binding("d", "drain", "Drain", id="act.drain"),
+        Binding("f", "forget", "Forget dead", show=False, id="act.forget"),
+        Binding("a", "add_reader", "Add reader", show=False, id="act.add_reader"),
+        Binding("R", "remove", "Remove worker", show=False, id="act.remove"),
+        Binding("b", "break", "Break", show=False, id="act.break"),
+    ]
+
+    def the_service(self) -> Map | None:
+        """The service that the keys are about."""
+        row = self.row_of("services")
+        if row is not None:
+            return self.board.service(row.key)
+        worker = self.the_worker()
+        return self.board.service(worker["service"]) if worker else None
+
+    def the_worker(self) -> Map | None:
+        """The worker that the keys are about."""
+        row = self.row_of("workers")
+        return row.data if row is not None else None
+
+    def _need(self, found: Map | None, what: str) -> Map | None:
+        if found is None:
+            self.notify(f"choose a {what} first: tab goes to the table", severity="warning")
+        return found
+
+    def action_pause_service(self) -> None:
+        """Pause a service, or resume it."""
+        service = self._need(self.the_service(), "service")
+        if service is not None:
+            self.dashboard.do(actions.resume(service) if service["paused"] else actions.pause(service))
+
+    def action_restart(self) -> None:
+        """Restart a worker."""
+        worker = self._need(self.the_worker(), "worker")
+        if worker is not None:
+            self.dashboard.do(actions.restart(worker))
+
+    def action_drain(self) -> None:
+        """Drain a worker."""
+        worker = self._need(self.the_worker(), "worker")
+        if worker is not None:
+            self.dashboard.do(actions.drain(worker))
+
+    def action_forget(self) -> None:
+        """Take a dead worker off the list."""
+        worker = self._need(self.the_worker(), "worker")
+        if worker is None:
+            return
+        if worker["state"] != "dead":
+            self.notify(f"{worker['name']} is {worker['state']}: only dead workers are forgotten", severity="warning")
+            return
+        self.dashboard.do(actions.forget(worker))
+
+    def action_add_reader(self) -> None:
+        """Add a reader to the node."""
+        self.dashboard.do(actions.add_reader())
+
+    def action_remove(self) -> None:
+        """Remove a worker from the node."""
+        worker = self._need(self.the_worker(), "worker")
+        if worker is not None:
+            self.dashboard.do(actions.remove_worker(worker))
+
+    def action_break(self) -> None:
+        """Hold the next request of a service."""
+        service = self.the_service()
+        self.ask_break(service=service["name"] if service else "")

@@ -1,0 +1,1 @@
+"""Store: buckets and records."""

@@ -1,0 +1,227 @@
+"""A record as a tree: its data, the records that its refs lead to, and those that facts tell of, read when unfolded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Tree
+from textual.widgets.tree import TreeNode
+
+import dagbox
+from dagbox.tui.display import text
+from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.request import Wish
+from dagbox.tui.polling.source import LiveSource
+from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.dialogs import Whole
+from dagbox.tui.screens.store.relatives import Relative, relatives
+
+MOST_ITEMS = 200
+"""Items of one list or map that are shown; a line says how many there are beyond."""
+
+
+@dataclass(slots=True)
+class Leaf:
+    """What stands behind a line of the tree.
+
+    Attributes:
+        value: to be shown whole and copied.
+        ref: the record that unfolds here, if it is one.
+        facts_of: the record whose facts unfold here.
+        read: whether it was unfolded.
+    """
+
+    value: Any = None
+    ref: dagbox.Ref | None = None
+    facts_of: dagbox.Ref | None = None
+    read: bool = False
+
+
+class RecordTree(Tree[Leaf]):
+    """The tree of a record."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right", "unfold", "Unfold", show=False, id="tree.unfold"),
+        Binding("left", "fold", "Fold", show=False, id="tree.fold"),
+    ]
+
+    def action_unfold(self) -> None:
+        """Unfold the line."""
+        if self.cursor_node is not None:
+            self.cursor_node.expand()
+
+    def action_fold(self) -> None:
+        """Fold the line, or go to the one above it."""
+        node = self.cursor_node
+        if node is None:
+            return
+        if node.is_expanded and node.allow_expand:
+            node.collapse()
+        elif node.parent is not None:
+            self.move_cursor(node.parent)
+
+
+class RecordView(BoardScreen):
+    """One record."""
+
+    HELP = """
+A record as a tree. Lines with an arrow and a record's name are refs: they are read when they are unfolded, and so on
+from there. "facts" tells where logic names the record, and leads to the records of the other side.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "view_row", "Whole value", id="record.view"),
+        Binding("y", "copy_cell", "Copy", id="record.copy"),
+        Binding("ctrl+r", "again", "Read again", id="record.again"),
+        Binding("b", "break", "Break on record", id="record.break"),
+    ]
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__()
+        self.ref = dagbox.Ref(bucket, key)
+
+    def crumbs(self) -> list[str]:
+        """From the store."""
+        return ["Store", f"bucket {self.ref.bucket}", self.ref.key]
+
+    def wish(self) -> Wish:
+        """The predicates there are, for the facts of the record."""
+        return Wish(frozenset(("facts",)))
+
+    def compose_body(self) -> ComposeResult:
+        """The tree."""
+        tree = RecordTree(Text(f"{self.ref}", "bold"), Leaf(ref=self.ref), id="record")
+        tree.guide_depth = 3
+        yield tree
+
+    @property
+    def record_tree(self) -> RecordTree:
+        """The tree."""
+        return self.query_one("#record", RecordTree)
+
+    def on_mount(self) -> None:
+        """Read the record."""
+        self.record_tree.focus()
+        self.action_again()
+
+    def show(self, board: Board) -> None:
+        """The record stays as it was read."""
+
+    def action_again(self) -> None:
+        """Read the record anew."""
+        root = self.record_tree.root
+        root.remove_children()
+        root.data = Leaf(ref=self.ref)
+        self._unfold(root)
+        root.expand()
+
+    def on_tree_node_expanded(self, event: Tree.NodeExpanded[Leaf]) -> None:
+        """What was not read yet is read when it is unfolded."""
+        self._unfold(event.node)
+
+    def _unfold(self, node: TreeNode[Leaf]) -> None:
+        leaf = node.data
+        if leaf is None or leaf.read or (leaf.ref is None and leaf.facts_of is None):
+            return
+        leaf.read = True
+        node.remove_children()
+        waits = node.add_leaf(Text("reading …", "dim"))
+
+        def failed() -> None:
+            leaf.read = False
+            waits.set_label(Text("could not be read", "red"))
+
+        if leaf.ref is not None:
+            ref = leaf.ref
+            self.dashboard.ask(lambda s: s.record(ref.bucket, ref.key), lambda found: self._record(node, found), failed)
+        elif leaf.facts_of is not None:
+            about = leaf.facts_of
+            known = self.board.list_of("facts")
+            ask = self._facts_question(about, known)
+            self.dashboard.ask(ask, lambda found: self._facts(node, found), failed)
+
+    @staticmethod
+    def _facts_question(ref: dagbox.Ref, predicates: list[dict[str, Any]]) -> Any:
+        def ask(source: LiveSource) -> list[Relative]:
+            return relatives(source, ref, predicates)
+
+        return ask
+
+    def _record(self, node: TreeNode[Leaf], found: dagbox.Record | None) -> None:
+        node.remove_children()
+        if found is None:
+            node.add_leaf(Text("there is no such record", "red"), Leaf())
+            return
+        assert node.data is not None
+        node.data.value = found.data
+        add_value(node, found.data)
+        node.add_leaf(Text(f"version {found.version}", "dim"), Leaf(found.version))
+        if self.board.service("logic") is not None:
+            node.add(Text("facts", "italic"), Leaf(facts_of=dagbox.Ref(found.bucket, found.key)))
+
+    def _facts(self, node: TreeNode[Leaf], found: list[Relative]) -> None:
+        node.remove_children()
+        for each in found[:MOST_ITEMS]:
+            label = Text(each.fact)
+            if each.ref is None:
+                node.add_leaf(label, Leaf(each.fact))
+            else:
+                label.append(f"  → {each.ref}", "bold cyan")
+                node.add(label, Leaf(each.fact, each.ref))
+        if not found:
+            node.add_leaf(Text("no fact names it", "dim"), Leaf())
+        if len(found) > MOST_ITEMS:
+            node.add_leaf(Text(f"… and {len(found) - MOST_ITEMS} more", "dim"), Leaf())
+
+    def _leaf(self) -> Leaf | None:
+        node = self.record_tree.cursor_node
+        return node.data if node is not None else None
+
+    def action_view_row(self) -> None:
+        """Show the value whole."""
+        leaf, node = self._leaf(), self.record_tree.cursor_node
+        if leaf is not None and node is not None:
+            shown = leaf.value if isinstance(leaf.value, str) else text.as_json(leaf.value)
+            self.app.push_screen(Whole(str(node.label), [("", shown)]))
+
+    def action_copy_cell(self) -> None:
+        """Copy the value."""
+        leaf = self._leaf()
+        if leaf is not None:
+            shown = leaf.value if isinstance(leaf.value, str) else text.as_json(leaf.value)
+            self.app.copy_to_clipboard(shown)
+            self.notify("copied")
+
+    def action_break(self) -> None:
+        """Hold the next request that names the record."""
+        leaf = self._leaf()
+        ref = leaf.ref if leaf is not None and leaf.ref is not None else self.ref
+        self.ask_break(bucket=ref.bucket, key=ref.key)
+
+
+def add_value(node: TreeNode[Leaf], value: Any, name: str = "") -> None:
+    """Add a value under a line: maps and lists as lines of their own, refs as records that unfold."""
+    label = Text()
+    if name:
+        label.append(f"{name}: ", "cyan")
+    if isinstance(value, dagbox.Ref):
+        label.append(f"→ {value}", "bold")
+        node.add(label, Leaf(str(value), value))
+    elif isinstance(value, dict):
+        target = node if not name else node.add(label.append(f"{len(value)} fields", "dim"), Leaf(value), expand=True)
+        _add_items(target, [(str(key), each) for key, each in value.items()])
+    elif isinstance(value, list):
+        target = node.add(label.append(f"{len(value)} items", "dim"), Leaf(value), expand=len(value) <= 20)
+        _add_items(target, [(str(number), each) for number, each in enumerate(value)])
+    else:
+        node.add_leaf(label.append(text.one_line(value, 300)), Leaf(value))
+
+
+def _add_items(node: TreeNode[Leaf], items: list[tuple[str, Any]]) -> None:
+    for name, value in items[:MOST_ITEMS]:
+        add_value(node, value, name)
+    if len(items) > MOST_ITEMS:
+        node.add_leaf(Text(f"… and {len(items) - MOST_ITEMS} more: v shows all", "dim"), Leaf())

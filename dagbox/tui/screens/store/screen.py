@@ -1,0 +1,123 @@
+"""Store: its figures and its buckets."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from dagbox.tui.display import text
+from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.request import Map
+from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.store import rows
+from dagbox.tui.screens.store.bucket import BucketView
+from dagbox.tui.widgets.table import LiveTable
+
+
+class StoreScreen(BoardScreen):
+    """The store of the node."""
+
+    HELP = """
+The store: how full its map is, who reads, how many commits there are and how many writes share one; and its buckets.
+Enter opens a bucket. The map grows by itself; an old snapshot keeps pages from being used again.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("b", "break", "Break on bucket", id="store.break"),
+    ]
+
+    def compose_body(self) -> ComposeResult:
+        """Figures over buckets."""
+        with Vertical(id="store-screen"):
+            yield Static(id="store-figures")
+            yield LiveTable(rows.BUCKETS, empty="no buckets yet", name="buckets")
+
+    def on_mount(self) -> None:
+        """The buckets have the focus."""
+        self.query_one("#buckets").focus()
+
+    def show(self, board: Board) -> None:
+        """Show figures and buckets."""
+        self.query_one("#store-figures", Static).update(store_text(board, self.size.width))
+        table = self.query_one("#buckets", LiveTable)
+        table.show(rows.bucket_rows(board))
+        table.set_title(Text("buckets"))
+
+    def row_chosen(self, event: LiveTable.Chosen) -> None:
+        """Enter goes into a bucket."""
+        self.app.push_screen(BucketView(event.row.key))
+
+    def action_break(self) -> None:
+        """Hold the next request that names the bucket."""
+        row = self.row_of("buckets")
+        self.ask_break(bucket=row.key if row else "")
+
+
+def store_text(board: Board, width: int) -> Text:
+    """The store's figures, a few to a line."""
+    store = board.map_of("store")
+    result = Text()
+    if not store:
+        return Text("no writer or reader has told the figures of its store yet", "dim")
+    used, room = store.get("used_bytes", 0), store.get("map_size", 0)
+    if room:
+        share = used / room
+        colour = "red" if share > 0.9 else "yellow" if share > 0.75 else "green"
+        result.append("map     ", "dim")
+        for part, role in text.bar(share, max(10, min(40, width - 44))):
+            result.append(part, colour if role == "bar" else "dim")
+        result.append(f" {share:.0%} · {text.size(used)} of {text.size(room)}\n")
+    else:
+        result.append("bytes   ", "dim")
+        result.append(f"{text.size(used)}\n")
+    for label, line in (
+        ("engine", _engine_line(store)),
+        ("readers", _readers_line(store)),
+        ("commits", _commits_line(board)),
+    ):
+        if line:
+            result.append(f"{label:<8}", "dim")
+            result.append(f"{line}\n")
+    result.rstrip()
+    return result
+
+
+def _engine_line(store: Map) -> str:
+    parts = [str(store.get("engine", "?"))]
+    if "lmdb_version" in store:
+        version = store["lmdb_version"]
+        parts[0] += f" {version if isinstance(version, str) else '.'.join(map(str, version))}"
+    parts.append(f"version {text.count(store.get('version', 0))}")
+    if "durability" in store:
+        parts.append(f"durability {store['durability']}")
+    return " · ".join(parts)
+
+
+def _readers_line(store: Map) -> str:
+    if "readers" not in store:
+        return ""
+    oldest = store.get("oldest_snapshot_s") or 0.0
+    parts = [f"{store['readers']} of {store.get('max_readers', '?')} slots"]
+    parts.append(f"oldest snapshot {text.span(oldest * 1000)}" if oldest else "no snapshot open")
+    if store.get("oldest_reader_lag"):
+        parts.append(f"{text.count(store['oldest_reader_lag'])} commits behind")
+    return " · ".join(parts)
+
+
+def _commits_line(board: Board) -> str:
+    store = board.map_of("store")
+    if "commits" not in store:
+        return ""
+    course = board.store
+    commits, batches = course.growth("commits", 10.0), course.growth("batches", 10.0)
+    each = batches / commits if commits > 0 else 0.0
+    took = course.growth("commit_seconds", 10.0) / commits if commits > 0 else 0.0
+    parts = [f"{text.count(commits)}/s", f"{each:.1f} writes each" if each else "idle"]
+    if took:
+        parts.append(f"{text.span(took * 1000)} each")
+    parts.append(f"{text.count(store['commits'])} in all")
+    return " · ".join(parts)

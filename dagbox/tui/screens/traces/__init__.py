@@ -1,0 +1,1 @@
+"""Traces: requests, breaks, held requests."""

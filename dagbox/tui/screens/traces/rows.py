@@ -1,0 +1,125 @@
+"""The tables of requests that ended, are under way or held, and of breaks. Knows no Textual."""
+
+from __future__ import annotations
+
+from dagbox.tui.display import text
+from dagbox.tui.display.cells import field, number, plain
+from dagbox.tui.display.columns import Column, Data, Row
+from dagbox.tui.display.roles import slow_role
+from dagbox.tui.display.text import Spans
+from dagbox.tui.polling.body import read_body
+from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.request import Map
+
+
+def trace_rows(traces: list[Map]) -> list[Row]:
+    """A row for each trace; its operation is read from its request."""
+    slowest = max([each["took_ms"] for each in traces], default=0.0)
+    return [Row(f"{each['id']} {number}", {**each, "slowest": slowest}) for number, each in _numbered(traces)]
+
+
+def _numbered(traces: list[Map]) -> list[tuple[int, Map]]:
+    """An id can be there twice (a request that was asked again after its end)."""
+    seen: dict[str, int] = {}
+    numbered = []
+    for each in traces:
+        seen[each["id"]] = seen.get(each["id"], 0) + 1
+        numbered.append((seen[each["id"]], each))
+    return numbered
+
+
+def subject_of(data: bytes) -> str:
+    """What a request is about, in a few words: its operation, bucket and key."""
+    value = read_body(data).value
+    first = value[0] if isinstance(value, list) and value else value
+    more = f" (+{len(value) - 1})" if isinstance(value, list) and len(value) > 1 else ""
+    if not isinstance(first, dict):
+        return text.one_line(value, 80)
+    what = str(first.get("op", "put" if "data" in first and "bucket" in first else "read" if "bucket" in first else ""))
+    where = "/".join(str(first[name]) for name in ("bucket", "key") if first.get(name))
+    rest = where or text.one_line(first.get("goal") or first.get("keys") or first, 60)
+    return f"{what} {rest}{more}".strip()
+
+
+def path_of(trace: Map) -> str:
+    """The services a request went through, in order."""
+    names: list[str] = []
+    for step in trace.get("timeline", []):
+        if step["what"] in ("queued", "called", "retried") and names[-1:] != [step["who"]]:
+            names.append(step["who"])
+    return " → ".join(names)
+
+
+def _took(data: Data) -> Spans:
+    share = data["took_ms"] / data["slowest"] if data["slowest"] else 0.0
+    return [(text.span(data["took_ms"]).rjust(8), slow_role(data["took_ms"])), (" ", ""), *text.bar(share, 5)]
+
+
+def _outcome(data: Data) -> Spans:
+    return [(data["error"], "bad")] if data["error"] else [("ok", "good")]
+
+
+TRACES = [
+    Column("age", "ago", 7, lambda d: [(text.span(d["age_ms"]), "dim")], field("age_ms"), right=True, rank=1),
+    Column("path", "services", 16, lambda d: [(path_of(d), "bold")], rank=0),
+    Column("took", "took", 14, _took, field("took_ms")),
+    Column("outcome", "outcome", 10, _outcome, rank=0),
+    Column("about", "request", 20, lambda d: [(subject_of(d["request"]), "")], grows=True, rank=0),
+    Column("hops", "hops", 4, number("hops"), field("hops"), right=True, rank=3),
+    Column("attempts", "tries", 5, number("attempts"), field("attempts"), right=True, rank=3),
+    Column("bytes", "bytes", 7, lambda d: [(text.size(d["bytes"]), "dim")], field("bytes"), True, 4),
+    Column("client", "client", 8, plain("client", "second"), rank=2),
+    Column("id", "id", 14, plain("id", "dim"), rank=5),
+]
+
+
+def held_rows(board: Board) -> list[Row]:
+    """A row for each request that a break holds."""
+    return [Row(each["id"], each) for each in board.list_of("held")]
+
+
+HELD = [
+    Column("id", "held request", 16, plain("id", "accent")),
+    Column("service", "service", 9, plain("service", "bold")),
+    Column("client", "client", 8, plain("client", "second"), rank=3),
+    Column("left", "let go in", 9, lambda d: [(text.span(d["left_ms"]), "warn")], field("left_ms"), True),
+    Column("about", "request", 20, lambda d: [(subject_of(d["request"]), "")], grows=True),
+]
+
+
+def break_rows(board: Board) -> list[Row]:
+    """A row for each break that is set."""
+    return [Row(str(each["number"]), each) for each in board.list_of("breaks")]
+
+
+BREAKS = [
+    Column("number", "break", 5, plain("number", "accent"), field("number"), right=True),
+    Column("service", "service", 12, plain("service", "bold")),
+    Column("bucket", "bucket", 14, plain("bucket")),
+    Column("key", "key", 14, plain("key"), grows=True),
+    Column("left", "ends in", 8, lambda d: [(text.span(d["left_ms"]), "warn")], field("left_ms"), True),
+]
+
+
+def open_rows(board: Board, service: str = "") -> list[Row]:
+    """A row for each request that is under way, at one service or at all."""
+    found = [each for each in board.list_of("open") if not service or each["service"] == service]
+    return [Row(each["id"], each) for each in found]
+
+
+def _whereabouts(data: Data) -> Spans:
+    role = {"held": "accent", "queued": "warn"}.get(data["state"], "good")
+    return [(data["state"] if data["state"] != "given" else "working", role)]
+
+
+OPEN = [
+    Column("age", "since", 8, lambda d: [(text.span(d["age_ms"]), slow_role(d["age_ms"]))], field("age_ms"), True),
+    Column("service", "service", 9, plain("service", "bold")),
+    Column("state", "state", 7, _whereabouts),
+    Column("at", "at", 14, plain("at")),
+    Column("left", "deadline", 8, lambda d: [(text.span(d["left_ms"]), "dim")], field("left_ms"), True, 2),
+    Column("about", "request", 20, lambda d: [(subject_of(d["request"]), "")], grows=True),
+    Column("attempts", "tries", 5, number("attempts"), field("attempts"), True, 3),
+    Column("client", "client", 8, plain("client", "second"), rank=2),
+    Column("id", "id", 14, plain("id", "dim"), rank=1),
+]

@@ -1,0 +1,83 @@
+"""One request: its waterfall, what was asked, what was answered."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from dagbox.tui.display import text
+from dagbox.tui.polling.body import read_body
+from dagbox.tui.polling.request import Map
+from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.traces import rows
+from dagbox.tui.screens.traces.bodies import body_text, waterfall_text
+
+
+class TraceView(BoardScreen):
+    """One request: its waterfall, what was asked, what was answered."""
+
+    HELP = """
+One request from its acceptance to its answer. Yellow: it waited in a queue; green: a worker had it; magenta: a break
+held it. Below: what was asked and what was answered, as far as the trace keeps it (4,096 bytes of each).
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "follow_client", "Follow its client", id="trace.follow_client"),
+        Binding("b", "break", "Break on the like", id="trace.break"),
+        Binding("Y", "copy_trace", "Copy all", id="trace.copy"),
+    ]
+
+    def __init__(self, trace: Map) -> None:
+        super().__init__()
+        self._trace = trace
+
+    def crumbs(self) -> list[str]:
+        """From the traces."""
+        return [str(self.dashboard.current_mode).capitalize(), f"request {self._trace['id']}"]
+
+    def compose_body(self) -> ComposeResult:
+        """The waterfall over the bodies."""
+        with VerticalScroll(id="trace"):
+            yield Static(id="waterfall")
+            yield Static(id="bodies")
+
+    def on_mount(self) -> None:
+        """The page can be scrolled at once."""
+        self.query_one("#trace").focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The bars go by the width."""
+        self.query_one("#waterfall", Static).update(waterfall_text(self._trace, event.size.width - 3))
+        self.query_one("#bodies", Static).update(self._bodies())
+
+    def _bodies(self) -> Text:
+        result = Text()
+        for title, name in (("request", "request"), ("reply", "reply")):
+            result.append(f"\n{title}\n", "bold")
+            result.append(body_text(self._trace[name]) + "\n")
+        return result
+
+    def action_follow_client(self) -> None:
+        """Back to the traces, of this client."""
+        self.dashboard.follow({"client": self._trace["client"]})
+
+    def action_break(self) -> None:
+        """Hold the next request like this."""
+        value = read_body(self._trace["request"]).value
+        first = value[0] if isinstance(value, list) and value else value
+        where = first if isinstance(first, dict) else {}
+        bucket, key = (str(where[name]) if isinstance(where.get(name), str) else "" for name in ("bucket", "key"))
+        service = rows.path_of(self._trace).split(" → ")[0]
+        self.ask_break("" if bucket else service, bucket, key)
+
+    def action_copy_trace(self) -> None:
+        """Copy the trace."""
+        plain = {name: value for name, value in self._trace.items() if name not in ("request", "reply", "slowest")}
+        bodies = {name: read_body(self._trace[name]).value for name in ("request", "reply")}
+        self.app.copy_to_clipboard(text.as_json(plain | bodies))
+        self.notify("copied the trace")

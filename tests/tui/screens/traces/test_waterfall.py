@@ -1,0 +1,63 @@
+"""A trace as a waterfall."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagbox.tui.screens.traces.waterfall import place, stretches
+from tests.tui import sample
+
+
+class TestWaterfall:
+    def test_stretches_follow_each_other(self) -> None:
+        found = stretches(sample.trace(1, 20.0))
+        assert [(each.kind, each.who) for each in found] == [
+            ("waiting", "logic"),
+            ("working", "logic-1"),
+            ("waiting", "reader"),
+            ("working", "reader-1"),
+        ]
+        assert found[0].begin_ms == 0
+        assert found[-1].end_ms == 20.0
+        assert all(a.end_ms == b.begin_ms for a, b in pairwise(found))
+        assert found[1].note == "→ reader"
+
+    def test_a_held_request_and_one_whose_worker_died(self) -> None:
+        steps = [
+            (0, "queued", "reader"),
+            (0, "held", "break 3"),
+            (5, "let go", ""),
+            (6, "given", "reader-1"),
+            (7, "redelivered", "no ping"),
+            (8, "given", "reader-2"),
+            (9, "failed", "deadline"),
+        ]
+        timeline = [{"at_ms": at, "what": what, "who": who} for at, what, who in steps]
+        found = stretches({"timeline": timeline, "took_ms": 9})
+        assert [(each.kind, each.who, each.took_ms) for each in found] == [
+            ("held", "break 3", 5),
+            ("waiting", "reader", 1),
+            ("working", "reader-1", 1),
+            ("waiting", "reader", 1),
+            ("working", "reader-2", 1),
+        ]
+        assert found[2].note == "worker lost: no ping"
+        assert found[-1].note == "failed: deadline"
+
+    def test_a_call_beside_the_broker(self) -> None:
+        timeline = [{"at_ms": 0, "what": "called", "who": "reader"}, {"at_ms": 2, "what": "answered", "who": ""}]
+        assert [(each.kind, each.who) for each in stretches({"timeline": timeline, "took_ms": 2})] == [
+            ("working", "reader")
+        ]
+
+    @given(st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0, 1e4), st.integers(1, 200))
+    def test_every_stretch_has_a_place_within_the_row(self, a: float, b: float, more: float, width: int) -> None:
+        from dagbox.tui.screens.traces.waterfall import Stretch
+
+        first, cells = place(Stretch("working", "w", min(a, b), max(a, b)), max(a, b) + more, width)
+        assert first >= 0
+        assert cells >= 1
+        assert first + cells <= width

@@ -107,6 +107,24 @@ def test_postings_of_many_chunks(store: Store, seed: int) -> None:
     assert everything(store)["~predicates"] == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_facts_with_long_arguments_are_found_by_every_run_of_them(store: Store, seed: int) -> None:
+    """More bytes of arguments than a sub-key holds, in postings of many chunks."""
+    chance = random.Random(seed)
+    texts = [letter * 64 for letter in "ab"]
+    rows = {("one", *(chance.choice(texts) for _ in range(7)), n) for n in range(200)}
+    do(store, *[AssertFact("nine", row) for row in rows])
+    model = MemoryFacts()
+    for row in rows:
+        model.add("nine", *row)
+    with store.snapshot() as snapshot:
+        stored = StoredFacts(snapshot.tables)
+        for bound in (tuple(range(n)) for n in range(2, 10)):
+            access = stored.access("nine", bound)
+            for key, rests in model.groups("nine", bound).items():
+                assert set(access(key)) == set(rests), bound
+
+
 def test_asserting_and_retracting_tell_what_changed(store: Store) -> None:
     assert do(store, AssertFact("likes", ("a", "b")), AssertFact("likes", ("a", "b"))) == [True, False]
     assert do(store, RetractFact("likes", ("a", "b")), RetractFact("likes", ("a", "b"))) == [True, False]

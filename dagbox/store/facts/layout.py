@@ -131,6 +131,14 @@ def sub_key(values: Iterable[Value]) -> bytes:
     return whole[:_SUB_KEY_BYTES] + blake2b(whole, digest_size=16).digest()
 
 
+def sub_key_prefix(values: Iterable[Value]) -> bytes:
+    """Return what the sub-keys of all rests begin with that begin with these values.
+
+    Of a sub-key that is too long only so many bytes are those of its values: no prefix is longer.
+    """
+    return b"".join(map(encode, values))[:_SUB_KEY_BYTES]
+
+
 @dataclass(slots=True)
 class Chunk:
     """A chunk of a posting, unpacked.

@@ -15,6 +15,7 @@ from dagbox.store.facts.layout import (
     posting_end,
     posting_prefix,
     rest_positions,
+    sub_key_prefix,
     unpack_value,
     value_of_key,
 )
@@ -99,7 +100,7 @@ class Lookup:
         if type(found) is tuple:
             rests = [found]
         elif found[1]:
-            rests = self._chunks(place, b"".join(encode(parts[at]) for at in self._run))
+            rests = self._chunks(place, sub_key_prefix(parts[at] for at in self._run))
         else:
             rests = [found[0]]
         wanted = [(place, parts[at]) for place, at in self._checks]

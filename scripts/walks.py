@@ -44,8 +44,8 @@ from dagbox.cli import main as command_line
 from dagbox.shell.connection import Connection
 from dagbox.shell.output import Output
 from dagbox.shell.session import Shell
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Wish
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.polling.source import LiveSource
 from dagbox.tui.screens.overview.rows import WORKERS, worker_rows
 
@@ -228,13 +228,13 @@ def walk_put(directory: Path) -> Iterator[Round]:
 def walk_heartbeat(directory: Path) -> Iterator[Round]:
     """Send a sign of life of a worker, poll the status, and show it in the worker's row of the dashboard."""
     with Recorder(HERE, BROKER, BEAT) as recorder, node(directory), beating(directory):
-        source, board = LiveSource(str(directory)), Board()
+        source, model = LiveSource(str(directory)), NodeModel()
         try:
             for _ in range(BEATS):
                 recorder.wait_for(BEAT)
                 ping = recorder.take()
                 with recorder.here():
-                    cell = beat_cell(source, board)
+                    cell = beat_cell(source, model)
                 status = recorder.take()
                 if cell:  # the worker is known
                     yield {
@@ -247,12 +247,12 @@ def walk_heartbeat(directory: Path) -> Iterator[Round]:
             source.close()
 
 
-def beat_cell(source: LiveSource, board: Board) -> str:
+def beat_cell(source: LiveSource, model: NodeModel) -> str:
     """Poll; the text of the worker's cell that tells of its heartbeat, "" if there is no such worker."""
-    for poll in source.polls(Wish()):
-        board.take(poll)
+    for poll in source.polls(PollRequest()):
+        model.take(poll)
     pulse = WORKERS[0]
-    return next((pulse.text(row.data) for row in worker_rows(board) if row.data["name"] == WORKER), "")
+    return next((pulse.text(row.data) for row in worker_rows(model) if row.data["name"] == WORKER), "")
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from dagbox.bench.core import node_processes
 from dagbox.bench.report import Figure, at_least, at_most
 from dagbox.tui.app import Dashboard, open_source
 from dagbox.tui.options import Options
-from dagbox.tui.polling.request import Map, Wish
+from dagbox.tui.polling.request import Map, PollRequest
 
 WORKERS = 200
 SERVICES = 50
@@ -116,7 +116,7 @@ class _Polls:
     name = "bench"
     live = True
 
-    def polls(self, wish: Wish) -> list[Map]:
+    def polls(self, request: PollRequest) -> list[Map]:
         return []
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from dagbox.tui.polling.source import LiveSource
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class Action:
     """One thing to do.
 
     Attributes:
@@ -30,10 +30,10 @@ class Act:
     harmful: bool = False
 
 
-def restart(worker: Map) -> Act:
+def restart(worker: Map) -> Action:
     """Have the node's supervisor start a worker's process anew."""
     name = worker["name"]
-    return Act(
+    return Action(
         f"Restart worker {name}?",
         f"It has {worker['in_use']} requests in hand: they are finished, or done again by another worker.",
         lambda source: source.node("restart", worker=name),
@@ -42,10 +42,10 @@ def restart(worker: Map) -> Act:
     )
 
 
-def drain(worker: Map) -> Act:
+def drain(worker: Map) -> Action:
     """Have a worker finish what it has in hand and go."""
     name = worker["name"]
-    return Act(
+    return Action(
         f"Drain worker {name}?",
         f"It gets no more requests, finishes the {worker['in_use']} it has in hand, and goes.",
         lambda source: source.control("drain", worker=name),
@@ -54,10 +54,10 @@ def drain(worker: Map) -> Act:
     )
 
 
-def forget(worker: Map) -> Act:
+def forget(worker: Map) -> Action:
     """Take a dead worker off the list."""
     name = worker["name"]
-    return Act(
+    return Action(
         f"Take the dead worker {name} off the list?",
         "If it comes back it joins again.",
         lambda source: source.control("forget", worker=name),
@@ -65,9 +65,9 @@ def forget(worker: Map) -> Act:
     )
 
 
-def add_reader() -> Act:
+def add_reader() -> Action:
     """Have the node's supervisor start one more reader."""
-    return Act(
+    return Action(
         "Add a reader?",
         "The node starts one more reader process.",
         lambda source: source.node("add_reader"),
@@ -75,10 +75,10 @@ def add_reader() -> Act:
     )
 
 
-def remove_worker(worker: Map) -> Act:
+def remove_worker(worker: Map) -> Action:
     """Have the node's supervisor end a worker for good."""
     name = worker["name"]
-    return Act(
+    return Action(
         f"Remove worker {name} from the node?",
         "Its process ends and is not started again.",
         lambda source: source.node("remove", worker=name),
@@ -87,10 +87,10 @@ def remove_worker(worker: Map) -> Act:
     )
 
 
-def pause(service: Map) -> Act:
+def pause(service: Map) -> Action:
     """Have a service's requests wait."""
     name = service["name"]
-    return Act(
+    return Action(
         f"Pause service {name}?",
         "Requests wait in its queue until it is resumed; those that reach their deadline fail.",
         lambda source: source.control("pause", service=name),
@@ -99,10 +99,10 @@ def pause(service: Map) -> Act:
     )
 
 
-def resume(service: Map) -> Act:
+def resume(service: Map) -> Action:
     """Have a paused service's requests go on."""
     name = service["name"]
-    return Act(
+    return Action(
         f"Resume service {name}?",
         f"{service['waiting']} requests wait and will be handed out.",
         lambda source: source.control("resume", service=name),
@@ -110,10 +110,10 @@ def resume(service: Map) -> Act:
     )
 
 
-def retry_letter(letter: Map) -> Act:
+def retry_letter(letter: Map) -> Action:
     """Put a dead letter back into its queue."""
     number = letter["number"]
-    return Act(
+    return Action(
         f"Try dead letter {number} again?",
         f"The request goes back to {letter['service']}. Its client had an error and gets no further answer.",
         lambda source: source.control("retry", number=number),
@@ -121,10 +121,10 @@ def retry_letter(letter: Map) -> Act:
     )
 
 
-def drop_letter(letter: Map) -> Act:
+def drop_letter(letter: Map) -> Action:
     """Throw a dead letter away."""
     number = letter["number"]
-    return Act(
+    return Action(
         f"Drop dead letter {number}?",
         f"The request to {letter['service']} ({text.size(letter['bytes'])}) is forgotten.",
         lambda source: source.control("drop", number=number),
@@ -133,9 +133,9 @@ def drop_letter(letter: Map) -> Act:
     )
 
 
-def drop_all_letters(count: int) -> Act:
+def drop_all_letters(count: int) -> Action:
     """Throw all dead letters away."""
-    return Act(
+    return Action(
         f"Drop all {count} dead letters?",
         "The requests are forgotten.",
         lambda source: source.control("drop"),
@@ -144,10 +144,10 @@ def drop_all_letters(count: int) -> Act:
     )
 
 
-def release(lock: Map) -> Act:
+def release(lock: Map) -> Action:
     """Take a lock away from its holders."""
     key = lock["key"]
-    return Act(
+    return Action(
         f"Take the lock {key} away from {lock['owner'] or 'its holder'}?",
         f"Token {lock['token']}, {text.span(lock['left_ms'])} left. The holder is not stopped: what it still writes "
         "with its token is refused once the next holder has written.",
@@ -157,9 +157,9 @@ def release(lock: Map) -> Act:
     )
 
 
-def let_go(held: Map) -> Act:
+def let_go(held: Map) -> Action:
     """Let a held request go on."""
-    return Act(
+    return Action(
         f"Let request {held['id']} go?",
         f"It goes into the queue of {held['service']}.",
         lambda source: source.control("let_go", id=held["id"]),
@@ -167,9 +167,9 @@ def let_go(held: Map) -> Act:
     )
 
 
-def cancel(request: Map) -> Act:
+def cancel(request: Map) -> Action:
     """End a request with `cancelled`."""
-    return Act(
+    return Action(
         f"Cancel request {request['id']}?",
         f"Its client gets the error cancelled; it asked for {request['service']}.",
         lambda source: source.control("cancel", id=request["id"]),
@@ -178,12 +178,12 @@ def cancel(request: Map) -> Act:
     )
 
 
-def set_break(service: str, bucket: str, key: str, span_s: float) -> Act:
+def set_break(service: str, bucket: str, key: str, span_s: float) -> Action:
     """Hold the next request that matches."""
     what = " ".join(
         f"{name} {value}" for name, value in (("service", service), ("bucket", bucket), ("key", key)) if value
     )
-    return Act(
+    return Action(
         f"Hold the next request with {what}?",
         f"It stays in its queue until it is let go or cancelled, for {text.long_span(span_s)} at most. "
         "While the break is set, bodies are looked into.",
@@ -193,9 +193,9 @@ def set_break(service: str, bucket: str, key: str, span_s: float) -> Act:
     )
 
 
-def unset_break(each: Map) -> Act:
+def unset_break(each: Map) -> Action:
     """Take a break away."""
-    return Act(
+    return Action(
         f"Remove break {each['number']}?",
         "Requests that it holds already stay held.",
         lambda source: source.control("unbreak", number=each["number"]),
@@ -203,9 +203,9 @@ def unset_break(each: Map) -> Act:
     )
 
 
-def clear_traces() -> Act:
+def clear_traces() -> Action:
     """Forget all traces."""
-    return Act(
+    return Action(
         "Forget all traces?",
         "Recent and slowest ones; new requests are traced from now on.",
         lambda source: source.control("clear_traces"),

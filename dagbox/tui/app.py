@@ -1,9 +1,9 @@
-"""The dashboard's app: polls off its own thread, hands the board to the screen on top, and does acts.
+"""The dashboard's app: polls off its own thread, hands the model to the screen on top, and does acts.
 
 Rules:
 
 1. One thread polls, whatever is shown; its answers come as messages. Questions and acts run on threads of their own.
-2. While it is paused the board stays as it is; polls are kept and caught up on later. Recording goes on.
+2. While it is paused the model stays as it is; polls are kept and caught up on later. Recording goes on.
 3. What a thread fails with becomes a notice, or the state in the first line; it never ends the dashboard.
 4. Acts are done after a confirmation, on a live node, and never with `--read-only`.
 """
@@ -26,27 +26,26 @@ from textual.message import Message
 from textual.screen import Screen
 
 import dagbox
-from dagbox.tui.actions import Act
+from dagbox.tui.actions import Action
 from dagbox.tui.commands import ScreenCommands
 from dagbox.tui.display import text
 from dagbox.tui.display.environment import Environment
 from dagbox.tui.display.text import Spans
 from dagbox.tui.options import Options
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Map, Wish
-from dagbox.tui.polling.series import HISTORY
+from dagbox.tui.polling.model import HISTORY, NodeModel
+from dagbox.tui.polling.request import Map, PollRequest
 from dagbox.tui.polling.source import LiveSource, Source
 from dagbox.tui.recording.format import RECORDED
 from dagbox.tui.recording.reader import Recording
 from dagbox.tui.recording.replay import ReplaySource
 from dagbox.tui.recording.writer import Recorder
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.dialogs import Confirm
-from dagbox.tui.screens.locks.screen import Locks
-from dagbox.tui.screens.logic.screen import Logic
-from dagbox.tui.screens.overview.screen import Overview
+from dagbox.tui.screens.locks.screen import LocksScreen
+from dagbox.tui.screens.logic.screen import LogicScreen
+from dagbox.tui.screens.overview.screen import OverviewScreen
 from dagbox.tui.screens.store.screen import StoreScreen
-from dagbox.tui.screens.traces.screen import Traces
+from dagbox.tui.screens.traces.screen import TracesScreen
 from dagbox.tui.widgets.replaybar import ReplayBar
 from dagbox.tui.widgets.topbar import TABS, TopBar
 
@@ -71,11 +70,11 @@ class Dashboard(App[int]):
     TITLE = "DagBox"
     COMMANDS = App.COMMANDS | {ScreenCommands}
     MODES = {
-        "overview": Overview,
-        "traces": Traces,
+        "overview": OverviewScreen,
+        "traces": TracesScreen,
         "store": StoreScreen,
-        "locks": Locks,
-        "logic": Logic,
+        "locks": LocksScreen,
+        "logic": LogicScreen,
     }
     DEFAULT_MODE = "overview"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -134,7 +133,7 @@ class Dashboard(App[int]):
         self.source = source
         self.options = options
         self.environment = Environment.parse(options.environment)
-        self.board = Board()
+        self.model = NodeModel()
         self.refreshes = 0
         """How often the picture was drawn anew."""
         self._recorder = recorder
@@ -196,9 +195,9 @@ class Dashboard(App[int]):
             self._taken.wait(_STOP_S)
 
     def _poll_once(self) -> None:
-        wish = self._wish()
+        request = self._poll_request()
         try:
-            polls = self.source.polls(RECORDED.joined(wish) if self._recorder else wish)
+            polls = self.source.polls(RECORDED.joined(request) if self._recorder else request)
         except dagbox.DagBoxError as error:
             self.post_message(self.Lost(str(error)))
             return
@@ -224,11 +223,11 @@ class Dashboard(App[int]):
             with contextlib.suppress(OSError):
                 recorder.close()
 
-    def _wish(self) -> Wish:
+    def _poll_request(self) -> PollRequest:
         """What the screen on top needs, or the one under a dialog."""
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, BoardScreen):
-                return screen.wish()
+            if isinstance(screen, NodeScreen):
+                return screen.poll_request()
         return RECORDED
 
     def poll_soon(self) -> None:
@@ -248,27 +247,27 @@ class Dashboard(App[int]):
     def _take(self, polls: Iterable[Map]) -> None:
         for poll in polls:
             if poll.get("reset"):
-                self.board.reset()
+                self.model.reset()
                 continue
             try:
-                self.board.take(poll)
+                self.model.take(poll)
             except dagbox.ProtocolError as error:
-                self.board.lose(str(error))
+                self.model.lose(str(error))
 
     def on_dashboard_lost(self, message: Lost) -> None:
         """The node does not answer: say so, keep looking for it."""
-        if not self.board.lost:
+        if not self.model.lost:
             self.notify(message.reason, title="the node does not answer", severity="error", markup=False)
-        self.board.lose(message.reason)
+        self.model.lose(message.reason)
         self.redraw()
 
     def redraw(self) -> None:
-        """Show the board on the screen on top."""
+        """Show the model on the screen on top."""
         self.refreshes += 1
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, BoardScreen):
-                if self.board.known:
-                    screen.refresh_board()
+            if isinstance(screen, NodeScreen):
+                if self.model.known:
+                    screen.refresh_view()
                 break
 
     def _tick(self) -> None:
@@ -283,7 +282,7 @@ class Dashboard(App[int]):
     # ------------------------------------------------------------------ what the first line says
 
     @property
-    def shown_name(self) -> str:
+    def display_name(self) -> str:
         """What is looked at, in short."""
         name = self.source.name.rstrip("/")
         return name if "://" in name else name.rpartition("/")[2] or name
@@ -295,31 +294,31 @@ class Dashboard(App[int]):
 
     def state_spans(self, wide: bool) -> Spans:
         """Whether the picture is fresh, on the right of the first line."""
-        board = self.board
+        model = self.model
         spans: Spans = []
-        held = sum(service.get("held", 0) for service in board.list_of("services"))
+        held = sum(service.get("held", 0) for service in model.list_of("services"))
         if held:
             spans.append((f" {held} held ", "accent"))
         if self._recorder is not None and wide:
             spans.append((f" ● rec {text.size(self._recorder.bytes)} ", "bad"))
         if self.options.read_only and wide:
             spans.append((" read-only ", "warn"))
-        if wide and board.known:
-            spans.append((f" {text.count(sum(service['rate'] for service in board.list_of('services')))} req/s ", ""))
+        if wide and model.known:
+            spans.append((f" {text.count(sum(service['rate'] for service in model.list_of('services')))} req/s ", ""))
         return [*spans, *self._freshness()]
 
     def _freshness(self) -> Spans:
-        board = self.board
+        model = self.model
         if self._paused_at is not None:
             return [(" ❚❚ paused ", "warn")]
-        if board.lost:
-            since = f" {text.long_span(max(0.0, self._clock() - board.at))}" if board.known else ""
+        if model.lost:
+            since = f" {text.long_span(max(0.0, self._clock() - model.at))}" if model.known else ""
             return [(f" ✗ lost{since} ", "bad")]
-        if not board.known:
+        if not model.known:
             return [(" … ", "dim")]
         if not self.source.live:
-            return [(f" ▶ {text.clock(board.at)} ", "accent")]
-        return [(" ● ", "good"), (f"{text.clock(board.at)} ", "dim")]
+            return [(f" ▶ {text.clock(model.at)} ", "accent")]
+        return [(" ● ", "good"), (f"{text.clock(model.at)} ", "dim")]
 
     # ------------------------------------------------------------------ questions and acts
 
@@ -367,7 +366,7 @@ class Dashboard(App[int]):
             return False
         return True
 
-    def do(self, act: Act) -> None:
+    def do(self, act: Action) -> None:
         """Do an act, once it is confirmed."""
         if not self.may_act():
             return
@@ -378,7 +377,7 @@ class Dashboard(App[int]):
 
         self.push_screen(Confirm(act), decided)
 
-    def _done(self, act: Act) -> None:
+    def _done(self, act: Action) -> None:
         self.notify(act.done, markup=False)
         self.poll_soon()
 
@@ -402,7 +401,7 @@ class Dashboard(App[int]):
         self.action_show("traces")
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        if isinstance(self.screen, Traces):
+        if isinstance(self.screen, TracesScreen):
             self.screen.follow = follow
             self.call_after_refresh(self.redraw)
 
@@ -448,7 +447,7 @@ class Dashboard(App[int]):
 
     def action_help(self) -> None:
         """The help of the screen on top."""
-        if isinstance(self.screen, BoardScreen):
+        if isinstance(self.screen, NodeScreen):
             self.push_screen(self.screen.help_screen())
 
     def action_theme(self) -> None:
@@ -494,7 +493,7 @@ def open_source(options: Options) -> tuple[Source, list[Map]]:
         return ReplaySource(Recording(options.replay), options.speed), []
     source = LiveSource(options.target)
     try:
-        return source, source.polls(RECORDED if options.record else Overview().wish())
+        return source, source.polls(RECORDED if options.record else OverviewScreen().poll_request())
     except dagbox.DeadlineExceeded as error:
         source.close()
         raise dagbox.CannotConnect(source.name, str(error)) from None

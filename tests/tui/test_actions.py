@@ -78,7 +78,7 @@ async def test_a_service_is_paused_and_resumed(served: Served) -> None:
         await confirmed(screen, "p")
         await screen.sees("❚❚")
         call = Calls(served.address, "echo", "hello")
-        await screen.until(lambda: screen.app.board.service("echo")["waiting"] == 1, "the request waits")
+        await screen.until(lambda: screen.app.model.service("echo")["waiting"] == 1, "the request waits")
         assert not call.done
         await confirmed(screen, "p")
         await call.end()

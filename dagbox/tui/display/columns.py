@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dagbox.tui.display import text
 from dagbox.tui.display.text import Spans
 
 Data = Any
@@ -111,3 +112,21 @@ def _term(word: str) -> tuple[bool, str, str]:
     word = word[1:] if refused else word
     name, colon, rest = word.partition(":")
     return (refused, name.casefold(), rest.casefold()) if colon and rest else (refused, "", word.casefold())
+
+
+# ------------------------------------------------------------------ the usual cells
+
+
+def plain(name: str, role: str = "") -> Callable[[Data], Spans]:
+    """Return the cell of a field as text."""
+    return lambda data: [(str(data.get(name, "")), role)]
+
+
+def number(name: str, role: str = "") -> Callable[[Data], Spans]:
+    """Return the cell of a field as a count; 0 is dim."""
+    return lambda data: [(text.count(data.get(name, 0)), role if data.get(name, 0) else "dim")]
+
+
+def field(name: str) -> Callable[[Data], Any]:
+    """Return the value of a field, to sort by."""
+    return lambda data: data.get(name, 0)

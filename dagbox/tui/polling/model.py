@@ -3,9 +3,9 @@
 Rules:
 
 1. A poll is one map of plain values, as the node gave it, with `at` (seconds since 1970). Live polling and a
-   recording both give polls, and nothing else feeds the board: what can be seen live can be seen in a replay.
-2. `Board.take` is called with polls in the order of their time. After a seek the board is reset first.
-3. A part that a poll did not ask for is absent; the board keeps the last one it saw, with the time of it.
+   recording both give polls, and nothing else feeds the model: what can be seen live can be seen in a replay.
+2. `NodeModel.take` is called with polls in the order of their time. After a seek the model is reset first.
+3. A part that a poll did not ask for is absent; the model keeps the last one it saw, with the time of it.
 4. A worker is shown as the broker sees it. When the node itself is not heard, its workers are "unknown",
    never "live".
 """
@@ -14,15 +14,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from dagbox.tui.polling.check import check_poll
+import dagbox
 from dagbox.tui.polling.request import PARTS, Map
-from dagbox.tui.polling.series import Course, service_figures, total_figures
 
+HISTORY = 600
+"""Polls that a course keeps."""
 EVENTS = 2_000
 """Events that the log keeps."""
+_SERVICE_FIELDS = frozenset(
+    (
+        *("name", "waiting", "waiting_bytes", "held", "in_flight", "live", "late", "draining", "dead", "paused"),
+        *("done", "errors", "refused", "redelivered", "rate", "wait", "work"),
+    )
+)
+_WORKER_FIELDS = frozenset(
+    (
+        *("name", "service", "id", "pid", "host", "state", "heard_ms", "pings", "age_ms", "credit", "in_use"),
+        *("done", "errors", "rate", "cpu", "rss", "repeatable"),
+    )
+)
+_EVENT_FIELDS = frozenset(("seq", "age_ms", "kind", "subject", "text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +50,43 @@ class Event:
     text: str
 
 
-class Board:
+@dataclass(slots=True)
+class TimeSeries:
+    """How figures went, one entry a poll."""
+
+    at: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    values: dict[str, deque[float]] = field(default_factory=dict)
+
+    def add(self, at: float, values: dict[str, float]) -> None:
+        """Note one moment."""
+        self.at.append(at)
+        for name, value in values.items():
+            kept = self.values.get(name)
+            if kept is None:
+                kept = self.values[name] = deque([0.0] * (len(self.at) - 1), maxlen=HISTORY)
+            kept.append(value)
+
+    def of(self, name: str) -> list[float]:
+        """The values of one figure, oldest first."""
+        return list(self.values.get(name, ()))
+
+    def since(self, name: str, span_s: float) -> list[tuple[float, float]]:
+        """(seconds before the last entry, value) pairs of the last `span_s` seconds, oldest first."""
+        if not self.at:
+            return []
+        last = self.at[-1]
+        kept = self.values.get(name, ())
+        return [(at - last, value) for at, value in zip(self.at, kept, strict=False) if last - at <= span_s]
+
+    def growth(self, name: str, span_s: float = 60.0) -> float:
+        """Per second, over about the last `span_s` seconds."""
+        points = self.since(name, span_s)
+        if len(points) < 2 or points[-1][0] <= points[0][0]:
+            return 0.0
+        return (points[-1][1] - points[0][1]) / (points[-1][0] - points[0][0])
+
+
+class NodeModel:
     """Everything the screens show, fed by polls."""
 
     def __init__(self) -> None:
@@ -51,10 +101,10 @@ class Board:
         self.part_at: dict[str, float] = {}
         self.problems: dict[str, str] = {}
         self.events: deque[Event] = deque(maxlen=EVENTS)
-        self.total = Course()
-        self.services: dict[str, Course] = {}
-        self.buckets: dict[str, Course] = {}
-        self.store = Course()
+        self.total = TimeSeries()
+        self.services: dict[str, TimeSeries] = {}
+        self.buckets: dict[str, TimeSeries] = {}
+        self.store = TimeSeries()
         self.pulses: dict[str, int] = {}
         self.beating: set[str] = set()
         self.lost = ""
@@ -112,7 +162,7 @@ class Board:
             names.add(name)
             course = self.services.get(name)
             if course is None:
-                course = self.services[name] = Course()
+                course = self.services[name] = TimeSeries()
                 self._backfill(course, service.get("course"), at)
             course.add(at, service_figures(service))
         for gone in self.services.keys() - names:
@@ -122,7 +172,7 @@ class Board:
         self.total.add(at, total_figures(services))
 
     @staticmethod
-    def _backfill(course: Course, before: Map | None, at: float) -> None:
+    def _backfill(course: TimeSeries, before: Map | None, at: float) -> None:
         """The broker's own course, one sample a second, stands for the time before the first poll."""
         if not before:
             return
@@ -155,7 +205,7 @@ class Board:
         entries = store.get("entries")
         if isinstance(entries, dict):
             for bucket, number in entries.items():
-                self.buckets.setdefault(bucket, Course()).add(at, {"entries": float(number)})
+                self.buckets.setdefault(bucket, TimeSeries()).add(at, {"entries": float(number)})
             for gone in self.buckets.keys() - entries.keys():
                 del self.buckets[gone]
 
@@ -182,3 +232,43 @@ class Board:
     def state_of(self, worker: Map) -> str:
         """The state to show for a worker; nobody is alive while the node is not heard."""
         return "unknown" if self.lost and worker["state"] != "dead" else str(worker["state"])
+
+
+def check_poll(poll: Map) -> None:
+    """Raise ProtocolError unless a poll has what the screens rely on."""
+    try:
+        for name, needed in (("services", _SERVICE_FIELDS), ("workers", _WORKER_FIELDS), ("events", _EVENT_FIELDS)):
+            for each in poll.get(name, []):
+                missing = needed - each.keys()
+                if missing:
+                    raise dagbox.ProtocolError(f"one of the {name} has no {sorted(missing)[0]!r}")
+        if not isinstance(poll.get("broker"), dict) or not isinstance(poll.get("at"), int | float):
+            raise dagbox.ProtocolError("the status tells nothing of the broker, or no time")
+    except (TypeError, AttributeError):
+        raise dagbox.ProtocolError("the status is not of lists of maps") from None
+
+
+def service_figures(service: Map) -> dict[str, float]:
+    """The figures of a service that are kept over time; spans in ms."""
+    wait, work = service.get("wait", {}), service.get("work", {})
+    return {
+        "waiting": float(service.get("waiting", 0)),
+        "in_flight": float(service.get("in_flight", 0)),
+        "rate": float(service.get("rate", 0.0)),
+        "wait_p99": float(wait.get("p99_ms", 0.0)),
+        "work_p50": float(work.get("p50_ms", 0.0)),
+        "work_p99": float(work.get("p99_ms", 0.0)),
+    }
+
+
+def total_figures(services: list[Map]) -> dict[str, float]:
+    """The figures of all services together; latency is that of the slowest. Spans in ms."""
+    each = [service_figures(service) for service in services]
+    return {
+        "waiting": sum(figures["waiting"] for figures in each),
+        "in_flight": sum(figures["in_flight"] for figures in each),
+        "rate": sum(figures["rate"] for figures in each),
+        "wait_p99": max((figures["wait_p99"] for figures in each), default=0.0),
+        "work_p50": max((figures["work_p50"] for figures in each), default=0.0),
+        "work_p99": max((figures["work_p99"] for figures in each), default=0.0),
+    }

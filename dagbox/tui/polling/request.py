@@ -12,7 +12,7 @@ PARTS = ("traces", "slowest", "open", "breaks", "held", "dead_letters", "locks",
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PollRequest:
     """What a screen needs of a poll beyond the figures that every poll has.
 
     Attributes:
@@ -30,6 +30,6 @@ class Wish:
         """The filter of the traces as a map."""
         return dict(self.traces)
 
-    def joined(self, other: Wish) -> Wish:
+    def joined(self, other: PollRequest) -> PollRequest:
         """What both need; this one's filter holds."""
-        return Wish(self.parts | other.parts, self.traces, max(self.limit, other.limit))
+        return PollRequest(self.parts | other.parts, self.traces, max(self.limit, other.limit))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import dagbox
-from dagbox.tui.polling.request import Map, Wish
+from dagbox.tui.polling.request import Map, PollRequest
 
 ASK_S = 3.0
 """How long a poll or an act waits for its answer, in seconds."""
@@ -41,7 +41,7 @@ class Source(Protocol):
     live: bool
     """Whether acts can be done on it."""
 
-    def polls(self, wish: Wish) -> list[Map]:
+    def polls(self, request: PollRequest) -> list[Map]:
         """The polls since the last call, oldest first; blocks until the next one is there, or was asked for.
 
         Raises:
@@ -104,22 +104,22 @@ class LiveSource:
 
     # ------------------------------------------------------------------ polls
 
-    def polls(self, wish: Wish) -> list[Map]:
+    def polls(self, request: PollRequest) -> list[Map]:
         """One poll, made now."""
         try:
-            return [self._poll(self.connect(), wish)]
+            return [self._poll(self.connect(), request)]
         except dagbox.DagBoxError:
             self._first = True
             self.disconnect()
             raise
 
-    def _poll(self, db: dagbox.Database, wish: Wish) -> Map:
-        answer = self._status(db, wish)
+    def _poll(self, db: dagbox.Database, request: PollRequest) -> Map:
+        answer = self._status(db, request)
         if answer["broker"].get("epoch") != self._epoch:
             self._epoch = answer["broker"].get("epoch", "")
             if self._seq:
                 self._seq = 0
-                answer = self._status(db, wish)
+                answer = self._status(db, request)
         self._first = False
         events = answer.get("events", [])
         if events:
@@ -127,7 +127,7 @@ class LiveSource:
         poll: Map = {**answer, "at": self._clock()}
         problems: dict[str, str] = {}
         served = {each["name"] for each in answer["services"] if each["live"] + each["late"]}
-        for part in sorted(wish.parts & _SERVICE_PARTS.keys()):
+        for part in sorted(request.parts & _SERVICE_PARTS.keys()):
             service, operation = _SERVICE_PARTS[part]
             if service not in served:
                 problems[part] = f"no worker serves {service}"
@@ -140,12 +140,12 @@ class LiveSource:
             poll["problems"] = problems
         return poll
 
-    def _status(self, db: dagbox.Database, wish: Wish) -> Map:
+    def _status(self, db: dagbox.Database, request: PollRequest) -> Map:
         parts: Map = {"events": {"after": self._seq, "limit": EVENTS_AT_ONCE}}
         for name in _BROKER_PARTS:
-            if name in wish.parts:
-                parts[name] = {"limit": wish.limit} if name in ("traces", "slowest", "open") else {}
-                parts[name] |= wish.follow if name in ("traces", "slowest") else {}
+            if name in request.parts:
+                parts[name] = {"limit": request.limit} if name in ("traces", "slowest", "open") else {}
+                parts[name] |= request.follow if name in ("traces", "slowest") else {}
         answer = db.call("status", {"course": self._first, "parts": parts}, timeout=ASK_S, repeatable=True)
         if not isinstance(answer, dict) or not {"broker", "services", "workers"} <= answer.keys():
             raise dagbox.ProtocolError("the answer to status has not the form this dashboard knows")

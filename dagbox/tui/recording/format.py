@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import struct
 
-from dagbox.tui.polling.request import PARTS, Wish
+from dagbox.tui.polling.request import PARTS, PollRequest
 
 MAGIC = b"DGBXREC1"
 HEAD = struct.Struct(">dI")
-RECORDED = Wish(frozenset(PARTS))
+RECORDED = PollRequest(frozenset(PARTS))
 """A recording keeps every part, whatever screen was looked at."""

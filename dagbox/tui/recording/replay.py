@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from dagbox.tui.polling.request import Map, Wish
+from dagbox.tui.polling.request import Map, PollRequest
 from dagbox.tui.recording.reader import Recording
 
 REFILL_S = 300.0
@@ -97,7 +97,7 @@ class ReplaySource:
 
     # ------------------------------------------------------------------ as a source
 
-    def polls(self, wish: Wish) -> list[Map]:
+    def polls(self, request: PollRequest) -> list[Map]:
         """The polls between the last place and this one; after a seek those of some minutes before it."""
         with self._gate:
             now, reset = self._now(), self._reset

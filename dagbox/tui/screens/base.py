@@ -1,4 +1,4 @@
-"""What all screens have in common: the first line, the filter, the keys, and being shown the board."""
+"""What all screens have in common: the first line, the filter, the keys, and being shown the model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from dagbox.tui.display.columns import Row
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Wish
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.screens.dialogs import Entry, Form, Help, Whole
 from dagbox.tui.widgets.replaybar import ReplayBar
 from dagbox.tui.widgets.table import LiveTable
@@ -39,14 +39,14 @@ class FilterLine(Input):
     def action_leave(self) -> None:
         """Back to the table."""
         screen = self.screen
-        if isinstance(screen, BoardScreen):
+        if isinstance(screen, NodeScreen):
             screen.end_filter()
 
 
-class BoardScreen(Screen[None]):
-    """A screen that shows the board.
+class NodeScreen(Screen[None]):
+    """A screen that shows the model.
 
-    Subclasses give `wish`, `compose_body` and `show`; `HELP` tells what the screen shows.
+    Subclasses give `poll_request`, `compose_body` and `show`; `HELP` tells what the screen shows.
     """
 
     HELP: ClassVar[str] = ""
@@ -74,12 +74,12 @@ class BoardScreen(Screen[None]):
         """What the screen is about."""
         yield from ()
 
-    def wish(self) -> Wish:
+    def poll_request(self) -> PollRequest:
         """What the screen needs of a poll."""
-        return Wish()
+        return PollRequest()
 
-    def show(self, board: Board) -> None:
-        """Show the board as it is now."""
+    def show(self, model: NodeModel) -> None:
+        """Show the model as it is now."""
 
     def crumbs(self) -> Sequence[str]:
         """The way from the tab to here; nothing on the tab itself."""
@@ -104,9 +104,9 @@ class BoardScreen(Screen[None]):
         return self.app
 
     @property
-    def board(self) -> Board:
+    def model(self) -> NodeModel:
         """What is known of the node."""
-        return self.dashboard.board
+        return self.dashboard.model
 
     ready = False
     """Whether the parts of the screen are there."""
@@ -114,20 +114,20 @@ class BoardScreen(Screen[None]):
     def on_mount(self) -> None:
         """The parts are there: what is known is shown."""
         self.ready = True
-        if self.board.known:
-            self.call_after_refresh(self.refresh_board)
+        if self.model.known:
+            self.call_after_refresh(self.refresh_view)
 
     def on_screen_resume(self) -> None:
         """What was missed while another screen was on top is shown now."""
-        if self.board.known:
-            self.refresh_board()
+        if self.model.known:
+            self.refresh_view()
         self.dashboard.poll_soon()
 
-    def refresh_board(self) -> None:
-        """Show the board, and the first line with it, if the screen is still one that is seen."""
+    def refresh_view(self) -> None:
+        """Show the model, and the first line with it, if the screen is still one that is seen."""
         if not (self.ready and self.app.is_running and self in self.app.screen_stack):
             return
-        self.show(self.board)
+        self.show(self.model)
         self.query_one(TopBar).refresh()
 
     # ------------------------------------------------------------------ the tables of the screen

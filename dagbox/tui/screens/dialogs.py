@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
-from dagbox.tui.actions import Act
+from dagbox.tui.actions import Action
 
 
 class Confirm(ModalScreen[bool]):
@@ -25,7 +25,7 @@ class Confirm(ModalScreen[bool]):
         Binding("left,right,up,down", "other", "Other button", show=False, id="confirm.other"),
     ]
 
-    def __init__(self, act: Act) -> None:
+    def __init__(self, act: Action) -> None:
         super().__init__()
         self.act = act
 

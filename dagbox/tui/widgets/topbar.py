@@ -53,7 +53,7 @@ class TopBar(Widget):
         tabs = sum(len(title) + 4 for _, title in TABS)
         room = width - tabs - sum(cell_len(segment.text) for segment in (*segments, *right)) - 3
         if room > 4:
-            segments.append(Segment(f" {cut(app.shown_name, room)} ", palette.style("bold") + ground))
+            segments.append(Segment(f" {cut(app.display_name, room)} ", palette.style("bold") + ground))
         at = sum(cell_len(segment.text) for segment in segments)
         self._places = []
         for number, (mode, title) in enumerate(TABS, 1):

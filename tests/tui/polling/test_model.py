@@ -7,74 +7,74 @@ from typing import Any
 import pytest
 
 import dagbox
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Wish
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import PollRequest
 from tests.tui import sample
 
 
 class TestBoard:
-    def board(self, seconds: range) -> Board:
-        board = Board()
+    def model(self, seconds: range) -> NodeModel:
+        model = NodeModel()
         for second in seconds:
-            board.take(sample.poll(second))
-        return board
+            model.take(sample.poll(second))
+        return model
 
     def test_a_course_is_kept_per_service(self) -> None:
-        board = self.board(range(50))
-        assert len(board.services["reader"].of("waiting")) == 50
-        assert board.total.since("rate", 10)[0][0] == -10.0
+        model = self.model(range(50))
+        assert len(model.services["reader"].of("waiting")) == 50
+        assert model.total.since("rate", 10)[0][0] == -10.0
 
     def test_the_history_of_the_broker_stands_for_the_time_before(self) -> None:
         poll = sample.poll(0)
         for each in poll["services"]:
             each["course"] = {"rate": [5.0] * 30, "waiting": [2] * 31}
-        board = Board()
-        board.take(poll)
-        assert len(board.services["reader"].of("waiting")) == 31
-        assert board.total.of("rate")[:30] == [25.0] * 30
-        assert board.total.since("rate", 300)[0][0] == -30.0
+        model = NodeModel()
+        model.take(poll)
+        assert len(model.services["reader"].of("waiting")) == 31
+        assert model.total.of("rate")[:30] == [25.0] * 30
+        assert model.total.since("rate", 300)[0][0] == -30.0
 
     def test_events_are_taken_once_and_dated(self) -> None:
-        board = Board()
+        model = NodeModel()
         event = {"seq": 5, "age_ms": 2000.0, "kind": "late", "subject": "w", "text": "x"}
         for _ in range(2):
-            board.take(sample.poll(3) | {"events": [event]})
-        assert [each.seq for each in board.events] == [5]
-        assert board.events[0].at == sample.BEGIN + 1
+            model.take(sample.poll(3) | {"events": [event]})
+        assert [each.seq for each in model.events] == [5]
+        assert model.events[0].at == sample.BEGIN + 1
 
     def test_a_broker_that_was_started_anew_counts_from_one_again(self) -> None:
-        board = self.board(range(5))
+        model = self.model(range(5))
         poll = sample.poll(5) | {
             "broker": sample.broker(5) | {"epoch": "another"},
             "events": [{"seq": 1, "age_ms": 0.0, "kind": "joined", "subject": "w", "text": ""}],
         }
-        board.take(poll)
-        assert [event.kind for event in board.events][-2:] == ["restarted", "joined"]
+        model.take(poll)
+        assert [event.kind for event in model.events][-2:] == ["restarted", "joined"]
 
     def test_nobody_is_alive_while_the_node_is_not_heard(self) -> None:
-        board = self.board(range(70))
-        board.lose("gone")
-        assert {board.state_of(worker) for worker in board.list_of("workers")} == {"unknown", "dead"}
-        board.take(sample.poll(70))
-        assert {board.state_of(worker) for worker in board.list_of("workers")} == {"live", "dead"}
+        model = self.model(range(70))
+        model.lose("gone")
+        assert {model.state_of(worker) for worker in model.list_of("workers")} == {"unknown", "dead"}
+        model.take(sample.poll(70))
+        assert {model.state_of(worker) for worker in model.list_of("workers")} == {"live", "dead"}
 
     def test_a_part_stays_until_it_comes_again(self) -> None:
-        board = self.board(range(3))
+        model = self.model(range(3))
         poll = sample.poll(3)
         del poll["locks"]
-        board.take(poll)
-        assert len(board.list_of("locks")) == 3
-        assert board.part_at["locks"] == sample.BEGIN + 2
+        model.take(poll)
+        assert len(model.list_of("locks")) == 3
+        assert model.part_at["locks"] == sample.BEGIN + 2
 
     def test_growth_is_per_second(self) -> None:
-        board = self.board(range(100))
-        assert board.buckets["post"].growth("entries") == pytest.approx(25.0)
-        assert board.store.growth("commits", 10) == pytest.approx(12.0)
+        model = self.model(range(100))
+        assert model.buckets["post"].growth("entries") == pytest.approx(25.0)
+        assert model.store.growth("commits", 10) == pytest.approx(12.0)
 
     def test_a_beat_is_seen_when_pings_go_on(self) -> None:
-        board = self.board(range(70))
-        assert "reader-1" in board.beating
-        assert "reader-3" not in board.beating
+        model = self.model(range(70))
+        assert "reader-1" in model.beating
+        assert "reader-3" not in model.beating
 
     @pytest.mark.parametrize(
         "poll",
@@ -88,12 +88,14 @@ class TestBoard:
         ],
     )
     def test_what_is_not_understood_changes_nothing(self, poll: dict[str, Any]) -> None:
-        board = self.board(range(3))
-        shown = board.poll
+        model = self.model(range(3))
+        shown = model.poll
         with pytest.raises(dagbox.ProtocolError):
-            board.take(sample.poll(3) | poll)
-        assert board.poll is shown
+            model.take(sample.poll(3) | poll)
+        assert model.poll is shown
 
     def test_wishes_are_joined(self) -> None:
-        both = Wish(frozenset(("traces",)), (("client", "a"),), 50).joined(Wish(frozenset(("locks",)), limit=100))
-        assert both == Wish(frozenset(("traces", "locks")), (("client", "a"),), 100)
+        both = PollRequest(frozenset(("traces",)), (("client", "a"),), 50).joined(
+            PollRequest(frozenset(("locks",)), limit=100)
+        )
+        assert both == PollRequest(frozenset(("traces", "locks")), (("client", "a"),), 100)

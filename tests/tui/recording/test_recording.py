@@ -165,12 +165,12 @@ async def test_a_replay_plays_by_itself(recording: Path) -> None:
     source = ReplaySource(Recording(recording), speed=64)
     app = Dashboard(source, Options(replay=str(recording)))
     async with showing(app) as screen:
-        await screen.until(lambda: app.board.known and app.board.at > sample.BEGIN + 64, "a minute later")
+        await screen.until(lambda: app.model.known and app.model.at > sample.BEGIN + 64, "a minute later")
         await screen.sees("reader-3")
         await screen.press("space")
-        shown = app.board.at
+        shown = app.model.at
         await screen.sees("paused")
-        assert app.board.at - shown <= 64
+        assert app.model.at - shown <= 64
 
 
 async def test_what_is_recorded_live_holds_every_panel_and_can_be_replayed(served: Served, tmp_path: Path) -> None:
@@ -222,6 +222,6 @@ async def test_a_recording_that_cannot_go_on_is_told_and_the_node_is_still_seen(
         monkeypatch.setattr(recorder, "add", full)
         screen.app._recorder = recorder
         await screen.until(lambda: "No space left" in screen.notices(), "the notice")
-        shown = screen.app.board.at
-        await screen.until(lambda: screen.app.board.at > shown, "the next poll")
-        assert not screen.app.board.lost
+        shown = screen.app.model.at
+        await screen.until(lambda: screen.app.model.at > shown, "the next poll")
+        assert not screen.app.model.lost

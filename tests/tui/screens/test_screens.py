@@ -87,13 +87,13 @@ async def test_space_freezes_the_picture_while_polling_goes_on(served: Served) -
     async with watching(served) as screen:
         await screen.press("space")
         await screen.sees("paused")
-        shown = screen.app.board.at
+        shown = screen.app.model.at
         await screen.until(lambda: len(screen.app._behind) >= 3, "polls behind the picture")
-        assert screen.app.board.at == shown
+        assert screen.app.model.at == shown
         await screen.press("space")
-        assert screen.app.board.at > shown
+        assert screen.app.model.at > shown
         assert not screen.app._behind
-        assert len(screen.app.board.total.at) >= 4
+        assert len(screen.app.model.total.at) >= 4
 
 
 async def test_traces_show_requests_and_one_opens_as_a_waterfall(served: Served) -> None:
@@ -268,13 +268,13 @@ async def test_a_node_that_goes_away_is_unknown_and_is_found_again(tmp_path: Pat
         screen = await watch.__aenter__()
         await screen.sees("live")
     try:
-        await screen.until(lambda: screen.app.board.lost, "the loss")
+        await screen.until(lambda: screen.app.model.lost, "the loss")
         await screen.sees("lost")
         states = {row.data["state"] for row in screen.table("workers").rows}
         assert states <= {"unknown", "dead"}
         assert " live" not in screen.text()
         with serving(directory, ("reader", "writer")):
-            await screen.until(lambda: not screen.app.board.lost, "the node is back")
+            await screen.until(lambda: not screen.app.model.lost, "the node is back")
             await screen.sees("live", "restarted")
     finally:
         await watch.__aexit__(None, None, None)
@@ -291,9 +291,9 @@ async def test_an_error_of_the_node_is_a_notice(served: Served) -> None:
 async def test_an_answer_that_is_not_understood_is_no_crash(served: Served) -> None:
     async with watching(served, refresh_s=60) as screen:
         screen.app.post_message(screen.app.Polled([{"at": time.time(), "broker": {}, "services": [{"odd": 1}]}]))
-        await screen.until(lambda: "not a DagBox message" in screen.app.board.lost, "the state")
+        await screen.until(lambda: "not a DagBox message" in screen.app.model.lost, "the state")
         screen.app.poll_soon()
-        await screen.until(lambda: not screen.app.board.lost, "the next answer")
+        await screen.until(lambda: not screen.app.model.lost, "the next answer")
 
 
 async def test_the_badge_has_the_colour_of_the_environment(served: Served) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dagbox.tui.display import text
-from dagbox.tui.display.cells import field, plain
-from dagbox.tui.display.columns import Column, Data, Row
+from dagbox.tui.display.columns import Column, Data, Row, field, plain
 from dagbox.tui.display.text import Spans
-from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map
 
 
-def lock_rows(board: Board) -> list[Row]:
+def lock_rows(model: NodeModel) -> list[Row]:
     """A row for each holder of a key, and for each key that is only waited for."""
     rows = []
-    late_ms = max(0.0, (board.at - board.part_at.get("locks", board.at)) * 1000)
+    late_ms = max(0.0, (model.at - model.part_at.get("locks", model.at)) * 1000)
     waiting: dict[str, list[Map]] = {}
-    for each in board.list_of("locks"):
+    for each in model.list_of("locks"):
         if isinstance(each.get("waiting"), list) and each["waiting"]:
             waiting[each["key"]] = each["waiting"]
         left = max(0.0, each.get("left_ms", 0) - late_ms)

@@ -10,16 +10,16 @@ from textual.binding import Binding, BindingType
 
 from dagbox.tui import actions
 from dagbox.tui.display import text
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Wish
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.polling.source import LOCKS_SHOWN
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.dialogs import Whole
 from dagbox.tui.screens.locks import rows
 from dagbox.tui.widgets.table import LiveTable
 
 
-class Locks(BoardScreen):
+class LocksScreen(NodeScreen):
     """The lock table of the node."""
 
     HELP = """
@@ -31,9 +31,9 @@ holder has written.
         Binding("x", "release", "Release by force", id="locks.release"),
     ]
 
-    def wish(self) -> Wish:
+    def poll_request(self) -> PollRequest:
         """The locks."""
-        return Wish(frozenset(("locks",)))
+        return PollRequest(frozenset(("locks",)))
 
     def compose_body(self) -> ComposeResult:
         """One table."""
@@ -43,16 +43,16 @@ holder has written.
         """The table has the focus."""
         self.query_one("#locks").focus()
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """Show the locks."""
         table = self.query_one("#locks", LiveTable)
-        problem = board.problems.get("locks")
+        problem = model.problems.get("locks")
         table.empty = problem or "nothing is locked"
-        found = [] if problem else rows.lock_rows(board)
+        found = [] if problem else rows.lock_rows(model)
         table.show(found)
         title = Text("locks", "bold")
         title.append(f" · {sum(1 for row in found if row.data['token'])} held", "not bold")
-        waits = sum(len(each["waiting"]) for each in board.list_of("locks") if isinstance(each.get("waiting"), list))
+        waits = sum(len(each["waiting"]) for each in model.list_of("locks") if isinstance(each.get("waiting"), list))
         if waits:
             title.append(f" · {waits} wait", "not bold yellow")
         if len(found) >= LOCKS_SHOWN:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dagbox.tui.display import text
-from dagbox.tui.display.cells import field, number, plain
-from dagbox.tui.display.columns import Column, Data, Row
+from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
 from dagbox.tui.display.text import Spans
-from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.model import NodeModel
 
 
-def rule_rows(board: Board) -> list[Row]:
+def rule_rows(model: NodeModel) -> list[Row]:
     """A row for each rule."""
-    return [Row(str(each["id"]), each) for each in board.list_of("rules")]
+    return [Row(str(each["id"]), each) for each in model.list_of("rules")]
 
 
 RULES = [
@@ -50,9 +49,9 @@ NO_ANSWER = Column("answer", "answer", 20, lambda row: [("it holds", "good")], g
 """The column of a query without variables."""
 
 
-def predicate_rows(board: Board) -> list[Row]:
+def predicate_rows(model: NodeModel) -> list[Row]:
     """A row for each predicate."""
-    found = board.list_of("facts")
+    found = model.list_of("facts")
     most = max([*(each.get("facts", 0) for each in found), 1])
     return [Row(f"{each['predicate']}/{each.get('arity', 0)}", {**each, "most": most}) for each in found]
 

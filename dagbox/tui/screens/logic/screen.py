@@ -11,9 +11,9 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, TabbedContent, TabPane, Tree
 
 from dagbox.tui import actions
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Wish
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import PollRequest
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.logic import rows
 from dagbox.tui.screens.logic.goal import answered
 from dagbox.tui.screens.logic.proof import Proof, proof_of
@@ -25,7 +25,7 @@ MOST_ROWS = 1_000
 QUERY_S = 30.0
 
 
-class Logic(BoardScreen):
+class LogicScreen(NodeScreen):
     """Rules, facts and queries."""
 
     HELP = """
@@ -43,9 +43,9 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         self.goal = ""
         self._asked = 0
 
-    def wish(self) -> Wish:
+    def poll_request(self) -> PollRequest:
         """Predicates, rules, requests under way."""
-        return Wish(frozenset(("facts", "rules", "open")))
+        return PollRequest(frozenset(("facts", "rules", "open")))
 
     def compose_body(self) -> ComposeResult:
         """Pages."""
@@ -67,16 +67,16 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         self.query_one("#proof").display = False
         self.query_one("#answers").focus()
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """Show predicates, rules, running queries."""
         for name, found in (
-            ("facts", rows.predicate_rows(board)),
-            ("rules", rows.rule_rows(board)),
-            ("queries", requests.open_rows(board, "logic")),
+            ("facts", rows.predicate_rows(model)),
+            ("rules", rows.rule_rows(model)),
+            ("queries", requests.open_rows(model, "logic")),
         ):
             table = self.query_one(f"#{name}", LiveTable)
-            table.empty = board.problems.get(name) or table.empty
-            table.show([] if name in board.problems else found)
+            table.empty = model.problems.get(name) or table.empty
+            table.show([] if name in model.problems else found)
 
     # ------------------------------------------------------------------ queries
 

@@ -8,14 +8,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from dagbox.tui import actions
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Wish
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import PollRequest
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.overview import rows
 from dagbox.tui.widgets.table import LiveTable
 
 
-class LettersView(BoardScreen):
+class DeadLettersScreen(NodeScreen):
     """The dead letters of the node."""
 
     HELP = """
@@ -29,17 +29,17 @@ Requests whose workers died with them too often, or once where they may not be r
         Binding("X", "drop_all", "Drop all", id="letters.drop_all"),
     ]
 
-    def wish(self) -> Wish:
+    def poll_request(self) -> PollRequest:
         """The dead letters."""
-        return Wish(frozenset(("dead_letters",)))
+        return PollRequest(frozenset(("dead_letters",)))
 
     def compose_body(self) -> ComposeResult:
         """One table."""
         yield LiveTable(rows.LETTERS, empty="no dead letters", sort="number", descending=True, name="letters")
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """Show the dead letters."""
-        self.query_one("#letters", LiveTable).show(rows.letter_rows(board))
+        self.query_one("#letters", LiveTable).show(rows.letter_rows(model))
 
     def action_retry(self) -> None:
         """Try one again."""
@@ -55,6 +55,6 @@ Requests whose workers died with them too often, or once where they may not be r
 
     def action_drop_all(self) -> None:
         """Drop all."""
-        count = len(self.board.list_of("dead_letters"))
+        count = len(self.model.list_of("dead_letters"))
         if count:
             self.dashboard.do(actions.drop_all_letters(count))

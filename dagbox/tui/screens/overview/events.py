@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from dagbox.tui.polling.model import Board
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.overview import rows
 from dagbox.tui.widgets.table import LiveTable
 
 
-class EventsView(BoardScreen):
+class EventsScreen(NodeScreen):
     """The event log, on a screen of its own."""
 
     HELP = """
@@ -23,6 +23,6 @@ redelivered, refused, held, or too late.
         """One table."""
         yield LiveTable(rows.EVENTS, empty="no events yet", name="events")
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """Show all events that are known."""
-        self.query_one("#events", LiveTable).show(rows.event_rows(board))
+        self.query_one("#events", LiveTable).show(rows.event_rows(model))

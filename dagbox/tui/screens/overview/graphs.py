@@ -5,8 +5,8 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from dagbox.tui.polling.series import Course
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.polling.model import TimeSeries
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.widgets.graphs import Graph
 
 SPAN_S = 300.0
@@ -40,10 +40,10 @@ class Graphs(Horizontal):
         """There is other room now: draw all."""
         self._drawn_at = [-1.0, -1.0, -1.0]
         screen = self.screen
-        if isinstance(screen, BoardScreen):
-            self.call_after_refresh(screen.refresh_board)
+        if isinstance(screen, NodeScreen):
+            self.call_after_refresh(screen.refresh_view)
 
-    def show(self, course: Course) -> None:
+    def show(self, course: TimeSeries) -> None:
         """Draw a course, if it can be seen."""
         if not (self.display and self.size.height and course.at):
             return

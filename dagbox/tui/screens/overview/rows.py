@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from dagbox.tui.display import text
-from dagbox.tui.display.cells import field, number, plain
-from dagbox.tui.display.columns import Column, Data, Row
+from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
 from dagbox.tui.display.roles import event_role, slow_role, state_role
 from dagbox.tui.display.text import Spans
-from dagbox.tui.polling.model import Board, Event
+from dagbox.tui.polling.model import Event, NodeModel
 
 
-def service_rows(board: Board) -> list[Row]:
+def service_rows(model: NodeModel) -> list[Row]:
     """A row for each service."""
-    services = board.list_of("services")
+    services = model.list_of("services")
     deepest = max([*(each["waiting"] for each in services), 10])
     rows = []
     for each in services:
-        course = board.services.get(each["name"])
-        more = {"deepest": deepest, "depths": course.of("waiting")[-40:] if course else [], "lost": bool(board.lost)}
+        course = model.services.get(each["name"])
+        more = {"deepest": deepest, "depths": course.of("waiting")[-40:] if course else [], "lost": bool(model.lost)}
         rows.append(Row(each["name"], {**each, **more}))
     return rows
 
@@ -76,12 +75,12 @@ SERVICES = [
 ]
 
 
-def worker_rows(board: Board, service: str = "") -> list[Row]:
+def worker_rows(model: NodeModel, service: str = "") -> list[Row]:
     """A row for each worker, of one service or of all."""
     rows = []
-    for each in board.list_of("workers"):
+    for each in model.list_of("workers"):
         if not service or each["service"] == service:
-            more = {"state": board.state_of(each), "beating": each["name"] in board.beating and not board.lost}
+            more = {"state": model.state_of(each), "beating": each["name"] in model.beating and not model.lost}
             rows.append(Row(f"{each['name']} {each['id']}", {**each, **more}))
     return rows
 
@@ -119,9 +118,9 @@ WORKERS = [
 ]
 
 
-def event_rows(board: Board, about: str = "") -> list[Row]:
+def event_rows(model: NodeModel, about: str = "") -> list[Row]:
     """A row for each event, newest first; only those about one subject if it is given."""
-    events = reversed(board.events)
+    events = reversed(model.events)
     return [Row(f"{e.at:.3f} {e.seq}", e) for e in events if not about or e.subject == about]
 
 
@@ -137,9 +136,9 @@ EVENTS = [
 ]
 
 
-def letter_rows(board: Board) -> list[Row]:
+def letter_rows(model: NodeModel) -> list[Row]:
     """A row for each dead letter."""
-    return [Row(str(each["number"]), each) for each in board.list_of("dead_letters")]
+    return [Row(str(each["number"]), each) for each in model.list_of("dead_letters")]
 
 
 LETTERS = [

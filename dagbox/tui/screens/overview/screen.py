@@ -11,22 +11,22 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from dagbox.tui.display import text
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Wish
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.screens.overview import rows
-from dagbox.tui.screens.overview.dead_letters import LettersView
-from dagbox.tui.screens.overview.events import EventsView
+from dagbox.tui.screens.overview.dead_letters import DeadLettersScreen
+from dagbox.tui.screens.overview.events import EventsScreen
 from dagbox.tui.screens.overview.graphs import TALL, Graphs
-from dagbox.tui.screens.overview.service import ServiceView
-from dagbox.tui.screens.overview.worker import WorkerView
-from dagbox.tui.screens.overview.worker_actions import WorkerActs
+from dagbox.tui.screens.overview.service import ServiceScreen
+from dagbox.tui.screens.overview.worker import WorkerScreen
+from dagbox.tui.screens.overview.worker_actions import WorkerActions
 from dagbox.tui.widgets.table import LiveTable
 
 WIDE = 150
 """Columns of a screen from which on tables and graphs stand beside each other."""
 
 
-class Overview(WorkerActs):
+class OverviewScreen(WorkerActions):
     """Services, workers, graphs and events of the node."""
 
     HELP = """
@@ -46,9 +46,9 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         self._graphs_wanted: bool | None = None
         self._service_rows = 0
 
-    def wish(self) -> Wish:
+    def poll_request(self) -> PollRequest:
         """The figures that every poll has."""
-        return Wish()
+        return PollRequest()
 
     def compose_body(self) -> ComposeResult:
         """Tables on the left, graphs and events on the right or below."""
@@ -79,28 +79,28 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         self._size_services(height)
 
     def _size_services(self, height: int) -> None:
-        number = max(len(self.board.list_of("services")), 1)
+        number = max(len(self.model.list_of("services")), 1)
         rows_shown = min(number + 2, max(5, height // 3))
         if rows_shown != self._service_rows:
             # Another height makes Textual lay the whole screen out anew.
             self._service_rows = rows_shown
             self.query_one("#services").styles.height = rows_shown
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """Show services, workers, graphs, events."""
         services, workers = self.query_one("#services", LiveTable), self.query_one("#workers", LiveTable)
-        services.show(rows.service_rows(board))
-        workers.show(rows.worker_rows(board))
-        self.query_one("#events", LiveTable).show(rows.event_rows(board))
-        self.query_one(Graphs).show(board.total)
+        services.show(rows.service_rows(model))
+        workers.show(rows.worker_rows(model))
+        self.query_one("#events", LiveTable).show(rows.event_rows(model))
+        self.query_one(Graphs).show(model.total)
         self._size_services(self.size.height)
-        services.set_title(self._services_title(board))
-        workers.set_title(self._workers_title(board))
+        services.set_title(self._services_title(model))
+        workers.set_title(self._workers_title(model))
         self.query_one("#events", LiveTable).set_title("events")
 
     @staticmethod
-    def _services_title(board: Board) -> Text:
-        broker = board.map_of("broker")
+    def _services_title(model: NodeModel) -> Text:
+        broker = model.map_of("broker")
         title = Text("services", "bold")
         title.append(f" · up {text.long_span(broker.get('uptime_ms', 0) / 1000)}", "not bold")
         clients = broker.get("clients", 0)
@@ -111,8 +111,8 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         return title
 
     @staticmethod
-    def _workers_title(board: Board) -> Text:
-        states = [board.state_of(worker) for worker in board.list_of("workers")]
+    def _workers_title(model: NodeModel) -> Text:
+        states = [model.state_of(worker) for worker in model.list_of("workers")]
         title = Text("workers", "bold")
         for state, colour in (
             ("live", "green"),
@@ -129,9 +129,9 @@ leave the table after a minute, or with f. While the node itself is not heard, e
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter goes into a service or a worker."""
         if event.table.id == "services":
-            self.app.push_screen(ServiceView(event.row.key))
+            self.app.push_screen(ServiceScreen(event.row.key))
         elif event.table.id == "workers":
-            self.app.push_screen(WorkerView(event.row))
+            self.app.push_screen(WorkerScreen(event.row))
         else:
             super().row_chosen(event)
 
@@ -139,13 +139,13 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         """Show the graphs, or hide them."""
         self._graphs_wanted = not self.query_one("#graphs").display
         self._lay_out(self.size.width, self.size.height)
-        self.call_after_refresh(self.refresh_board)
+        self.call_after_refresh(self.refresh_view)
 
     def action_letters(self) -> None:
         """Go to the dead letters."""
 
-        self.app.push_screen(LettersView())
+        self.app.push_screen(DeadLettersScreen())
 
     def action_events(self) -> None:
         """Go to the events, on a screen of their own."""
-        self.app.push_screen(EventsView())
+        self.app.push_screen(EventsScreen())

@@ -9,19 +9,18 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from dagbox.tui.display import text
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Map, Wish
-from dagbox.tui.polling.series import Course
+from dagbox.tui.polling.model import NodeModel, TimeSeries
+from dagbox.tui.polling.request import Map, PollRequest
 from dagbox.tui.screens.overview import rows
 from dagbox.tui.screens.overview.graphs import TALL, Graphs
-from dagbox.tui.screens.overview.worker import WorkerView
-from dagbox.tui.screens.overview.worker_actions import WorkerActs
+from dagbox.tui.screens.overview.worker import WorkerScreen
+from dagbox.tui.screens.overview.worker_actions import WorkerActions
 from dagbox.tui.screens.traces import rows as requests
-from dagbox.tui.screens.traces.trace import TraceView
+from dagbox.tui.screens.traces.trace import TraceScreen
 from dagbox.tui.widgets.table import LiveTable
 
 
-class ServiceView(WorkerActs):
+class ServiceScreen(WorkerActions):
     """One service: figures, graphs, workers, its last requests."""
 
     HELP = """
@@ -36,9 +35,9 @@ One service: how long requests wait for a worker and how long they are worked on
         """From the overview."""
         return ["Overview", f"service {self.service}"]
 
-    def wish(self) -> Wish:
+    def poll_request(self) -> PollRequest:
         """The traces of the service."""
-        return Wish(frozenset(("traces",)), (("service", self.service),), 50)
+        return PollRequest(frozenset(("traces",)), (("service", self.service),), 50)
 
     def compose_body(self) -> ComposeResult:
         """Figures, graphs, workers, traces."""
@@ -58,26 +57,26 @@ One service: how long requests wait for a worker and how long they are worked on
 
     def the_service(self) -> Map | None:
         """This service."""
-        return self.board.service(self.service)
+        return self.model.service(self.service)
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """Show the service."""
-        service = board.service(self.service)
+        service = model.service(self.service)
         self.query_one("#figures", Static).update(service_text(service) if service else Text("the service is gone"))
         workers, traces = self.query_one("#workers", LiveTable), self.query_one("#traces", LiveTable)
-        workers.show(rows.worker_rows(board, self.service))
+        workers.show(rows.worker_rows(model, self.service))
         workers.set_title("workers")
-        followed = [each for each in board.list_of("traces") if self.service in requests.path_of(each).split(" → ")]
+        followed = [each for each in model.list_of("traces") if self.service in requests.path_of(each).split(" → ")]
         traces.show(requests.trace_rows(followed))
         traces.set_title("last requests")
-        self.query_one(Graphs).show(board.services.get(self.service, Course()))
+        self.query_one(Graphs).show(model.services.get(self.service, TimeSeries()))
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter goes into a worker or a trace."""
         if event.table.id == "workers":
-            self.app.push_screen(WorkerView(event.row))
+            self.app.push_screen(WorkerScreen(event.row))
         else:
-            self.app.push_screen(TraceView(event.row.data))
+            self.app.push_screen(TraceScreen(event.row.data))
 
 
 def service_text(service: Map) -> Text:

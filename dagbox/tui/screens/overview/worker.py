@@ -9,16 +9,16 @@ from textual.widgets import Static
 
 from dagbox.tui.display import text
 from dagbox.tui.display.columns import Row
-from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map
 from dagbox.tui.screens.overview import rows
-from dagbox.tui.screens.overview.worker_actions import WorkerActs
+from dagbox.tui.screens.overview.worker_actions import WorkerActions
 from dagbox.tui.widgets.table import LiveTable
 
 _STATE_COLOURS = {"live": "green", "late": "yellow", "draining": "cyan", "dead": "red", "unknown": "dim"}
 
 
-class WorkerView(WorkerActs):
+class WorkerScreen(WorkerActions):
     """One worker: every figure, and what happened to it."""
 
     HELP = """
@@ -42,20 +42,20 @@ One worker: every figure that the broker has of it, and its events.
 
     def the_worker(self) -> Map | None:
         """This worker."""
-        return self.board.worker(self.worker_name)
+        return self.model.worker(self.worker_name)
 
     def the_service(self) -> Map | None:
         """Its service."""
-        return self.board.service(self._last["service"])
+        return self.model.service(self._last["service"])
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """Show the worker; its last figures if it is gone."""
-        found = board.worker(self.worker_name)
-        state = board.state_of(found) if found else "gone"
+        found = model.worker(self.worker_name)
+        state = model.state_of(found) if found else "gone"
         self._last = found or self._last
         self.query_one("#figures", Static).update(worker_text(self._last, state))
         table = self.query_one("#events", LiveTable)
-        table.show(rows.event_rows(board, self.worker_name))
+        table.show(rows.event_rows(model, self.worker_name))
         table.set_title("events")
 
 

@@ -8,10 +8,10 @@ from textual.binding import Binding, BindingType
 
 from dagbox.tui import actions
 from dagbox.tui.polling.request import Map
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.base import NodeScreen
 
 
-class WorkerActs(BoardScreen):
+class WorkerActions(NodeScreen):
     """The acts on workers and services, for the screens that show them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -28,9 +28,9 @@ class WorkerActs(BoardScreen):
         """The service that the keys are about."""
         row = self.row_of("services")
         if row is not None:
-            return self.board.service(row.key)
+            return self.model.service(row.key)
         worker = self.the_worker()
-        return self.board.service(worker["service"]) if worker else None
+        return self.model.service(worker["service"]) if worker else None
 
     def the_worker(self) -> Map | None:
         """The worker that the keys are about."""

@@ -10,16 +10,16 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 import dagbox
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.store import rows
-from dagbox.tui.screens.store.record import RecordView
+from dagbox.tui.screens.store.record import RecordScreen
 from dagbox.tui.widgets.table import LiveTable
 
 PAGE = 200
 """Records that are read at a time."""
 
 
-class BucketView(BoardScreen):
+class BucketScreen(NodeScreen):
     """The records of a bucket, by prefix."""
 
     HELP = """
@@ -105,4 +105,4 @@ in the store; n reads the next records. Enter opens a record.
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter opens a record."""
         record: Any = event.row.data
-        self.app.push_screen(RecordView(record.bucket, record.key))
+        self.app.push_screen(RecordScreen(record.bucket, record.key))

@@ -13,10 +13,10 @@ from textual.widgets.tree import TreeNode
 
 import dagbox
 from dagbox.tui.display import text
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Wish
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.polling.source import LiveSource
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.dialogs import Whole
 from dagbox.tui.screens.store.relatives import Relative, relatives
 
@@ -65,7 +65,7 @@ class RecordTree(Tree[Leaf]):
             self.move_cursor(node.parent)
 
 
-class RecordView(BoardScreen):
+class RecordScreen(NodeScreen):
     """One record."""
 
     HELP = """
@@ -87,9 +87,9 @@ from there. "facts" tells where logic names the record, and leads to the records
         """From the store."""
         return ["Store", f"bucket {self.ref.bucket}", self.ref.key]
 
-    def wish(self) -> Wish:
+    def poll_request(self) -> PollRequest:
         """The predicates there are, for the facts of the record."""
-        return Wish(frozenset(("facts",)))
+        return PollRequest(frozenset(("facts",)))
 
     def compose_body(self) -> ComposeResult:
         """The tree."""
@@ -107,7 +107,7 @@ from there. "facts" tells where logic names the record, and leads to the records
         self.record_tree.focus()
         self.action_again()
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """The record stays as it was read."""
 
     def action_again(self) -> None:
@@ -139,7 +139,7 @@ from there. "facts" tells where logic names the record, and leads to the records
             self.dashboard.ask(lambda s: s.record(ref.bucket, ref.key), lambda found: self._record(node, found), failed)
         elif leaf.facts_of is not None:
             about = leaf.facts_of
-            known = self.board.list_of("facts")
+            known = self.model.list_of("facts")
             ask = self._facts_question(about, known)
             self.dashboard.ask(ask, lambda found: self._facts(node, found), failed)
 
@@ -159,7 +159,7 @@ from there. "facts" tells where logic names the record, and leads to the records
         node.data.value = found.data
         add_value(node, found.data)
         node.add_leaf(Text(f"version {found.version}", "dim"), Leaf(found.version))
-        if self.board.service("logic") is not None:
+        if self.model.service("logic") is not None:
             node.add(Text("facts", "italic"), Leaf(facts_of=dagbox.Ref(found.bucket, found.key)))
 
     def _facts(self, node: TreeNode[Leaf], found: list[Relative]) -> None:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from dagbox.tui.display import text
-from dagbox.tui.display.cells import field, number, plain
-from dagbox.tui.display.columns import Column, Data, Row
+from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
 from dagbox.tui.display.text import Spans
-from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.model import NodeModel
 
 
-def bucket_rows(board: Board) -> list[Row]:
+def bucket_rows(model: NodeModel) -> list[Row]:
     """A row for each bucket."""
-    store = board.map_of("store")
+    store = model.map_of("store")
     entries, sizes = store.get("entries"), store.get("bytes")
     entries = entries if isinstance(entries, dict) else {}
     sizes = sizes if isinstance(sizes, dict) else {}
     most = max([*sizes.values(), 1])
     rows = []
     for name, count in entries.items():
-        course = board.buckets.get(name)
+        course = model.buckets.get(name)
         growth = course.growth("entries") if course else 0.0
         data = {"name": name, "entries": count, "bytes": sizes.get(name, 0), "most": most, "growth": growth}
         rows.append(Row(name, data | {"course": course.of("entries")[-30:] if course else []}))

@@ -11,15 +11,15 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from dagbox.tui.display import text
-from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.store import rows
-from dagbox.tui.screens.store.bucket import BucketView
+from dagbox.tui.screens.store.bucket import BucketScreen
 from dagbox.tui.widgets.table import LiveTable
 
 
-class StoreScreen(BoardScreen):
+class StoreScreen(NodeScreen):
     """The store of the node."""
 
     HELP = """
@@ -40,16 +40,16 @@ Enter opens a bucket. The map grows by itself; an old snapshot keeps pages from 
         """The buckets have the focus."""
         self.query_one("#buckets").focus()
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """Show figures and buckets."""
-        self.query_one("#store-figures", Static).update(store_text(board, self.size.width))
+        self.query_one("#store-figures", Static).update(store_text(model, self.size.width))
         table = self.query_one("#buckets", LiveTable)
-        table.show(rows.bucket_rows(board))
+        table.show(rows.bucket_rows(model))
         table.set_title(Text("buckets"))
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter goes into a bucket."""
-        self.app.push_screen(BucketView(event.row.key))
+        self.app.push_screen(BucketScreen(event.row.key))
 
     def action_break(self) -> None:
         """Hold the next request that names the bucket."""
@@ -57,9 +57,9 @@ Enter opens a bucket. The map grows by itself; an old snapshot keeps pages from 
         self.ask_break(bucket=row.key if row else "")
 
 
-def store_text(board: Board, width: int) -> Text:
+def store_text(model: NodeModel, width: int) -> Text:
     """The store's figures, a few to a line."""
-    store = board.map_of("store")
+    store = model.map_of("store")
     result = Text()
     if not store:
         return Text("no writer or reader has told the figures of its store yet", "dim")
@@ -77,7 +77,7 @@ def store_text(board: Board, width: int) -> Text:
     for label, line in (
         ("engine", _engine_line(store)),
         ("readers", _readers_line(store)),
-        ("commits", _commits_line(board)),
+        ("commits", _commits_line(model)),
     ):
         if line:
             result.append(f"{label:<8}", "dim")
@@ -108,11 +108,11 @@ def _readers_line(store: Map) -> str:
     return " · ".join(parts)
 
 
-def _commits_line(board: Board) -> str:
-    store = board.map_of("store")
+def _commits_line(model: NodeModel) -> str:
+    store = model.map_of("store")
     if "commits" not in store:
         return ""
-    course = board.store
+    course = model.store
     commits, batches = course.growth("commits", 10.0), course.growth("batches", 10.0)
     each = batches / commits if commits > 0 else 0.0
     took = course.growth("commit_seconds", 10.0) / commits if commits > 0 else 0.0

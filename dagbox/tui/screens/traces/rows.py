@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dagbox.tui.display import text
-from dagbox.tui.display.cells import field, number, plain
-from dagbox.tui.display.columns import Column, Data, Row
+from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
 from dagbox.tui.display.roles import slow_role
 from dagbox.tui.display.text import Spans
 from dagbox.tui.polling.body import read_body
-from dagbox.tui.polling.model import Board
+from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map
 
 
@@ -73,9 +72,9 @@ TRACES = [
 ]
 
 
-def held_rows(board: Board) -> list[Row]:
+def held_rows(model: NodeModel) -> list[Row]:
     """A row for each request that a break holds."""
-    return [Row(each["id"], each) for each in board.list_of("held")]
+    return [Row(each["id"], each) for each in model.list_of("held")]
 
 
 HELD = [
@@ -87,9 +86,9 @@ HELD = [
 ]
 
 
-def break_rows(board: Board) -> list[Row]:
+def break_rows(model: NodeModel) -> list[Row]:
     """A row for each break that is set."""
-    return [Row(str(each["number"]), each) for each in board.list_of("breaks")]
+    return [Row(str(each["number"]), each) for each in model.list_of("breaks")]
 
 
 BREAKS = [
@@ -101,9 +100,9 @@ BREAKS = [
 ]
 
 
-def open_rows(board: Board, service: str = "") -> list[Row]:
+def open_rows(model: NodeModel, service: str = "") -> list[Row]:
     """A row for each request that is under way, at one service or at all."""
-    found = [each for each in board.list_of("open") if not service or each["service"] == service]
+    found = [each for each in model.list_of("open") if not service or each["service"] == service]
     return [Row(each["id"], each) for each in found]
 
 

@@ -12,21 +12,21 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from dagbox.tui import actions
-from dagbox.tui.polling.model import Board
-from dagbox.tui.polling.request import Map, Wish
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import Map, PollRequest
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.dialogs import Entry, Form, Whole
 from dagbox.tui.screens.traces import rows
 from dagbox.tui.screens.traces.bodies import body_text, waterfall_text
 from dagbox.tui.screens.traces.follow import followed
-from dagbox.tui.screens.traces.trace import TraceView
+from dagbox.tui.screens.traces.trace import TraceScreen
 from dagbox.tui.widgets.table import LiveTable
 
 _TITLES = {"traces": "last requests", "slowest": "slowest requests", "open": "under way, oldest first"}
 _FIELDS = ("service", "client", "bucket", "key", "id")
 
 
-class Traces(BoardScreen):
+class TracesScreen(NodeScreen):
     """Requests that ended, breaks, and requests that are held."""
 
     HELP = """
@@ -54,9 +54,9 @@ While a break is set the broker looks into the bodies of requests; without one i
         self.which = "traces"
         self.follow: dict[str, str] = {}
 
-    def wish(self) -> Wish:
+    def poll_request(self) -> PollRequest:
         """Traces, breaks, held requests."""
-        return Wish(frozenset((self.which, "breaks", "held")), tuple(sorted(self.follow.items())), 200)
+        return PollRequest(frozenset((self.which, "breaks", "held")), tuple(sorted(self.follow.items())), 200)
 
     def compose_body(self) -> ComposeResult:
         """Held requests and breaks above, as far as there are any; traces; a waterfall where there is room."""
@@ -81,14 +81,14 @@ While a break is set the broker looks into the bodies of requests; without one i
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys for held requests are there while there are any."""
-        held = bool(self.board.list_of("held"))
+        held = bool(self.model.list_of("held"))
         return held or (action == "cancel" and self.which == "open") if action in ("let_go", "cancel") else True
 
-    def show(self, board: Board) -> None:
+    def show(self, model: NodeModel) -> None:
         """Show traces, breaks, held requests."""
         held, breaks = self.query_one("#held", LiveTable), self.query_one("#breaks", LiveTable)
-        held.show(rows.held_rows(board))
-        breaks.show(rows.break_rows(board))
+        held.show(rows.held_rows(model))
+        breaks.show(rows.break_rows(model))
         for table, title in ((held, "held: g lets go, x cancels"), (breaks, "breaks: delete removes")):
             seen = bool(table.rows)
             if seen != table.display and table is held:
@@ -100,9 +100,9 @@ While a break is set the broker looks into the bodies of requests; without one i
             table.set_title(title)
         traces = self.query_one("#traces", LiveTable)
         if self.which == "open":
-            traces.show(rows.open_rows(board))
+            traces.show(rows.open_rows(model))
         else:
-            traces.show(rows.trace_rows(followed(board.list_of(self.which), self.follow)))
+            traces.show(rows.trace_rows(followed(model.list_of(self.which), self.follow)))
         traces.set_title(self._title())
         self._preview()
 
@@ -134,7 +134,7 @@ While a break is set the broker looks into the bodies of requests; without one i
             body = body_text(event.row.data["request"])
             self.app.push_screen(Whole(f"request {event.row.key}", [*self._row_parts(event.table), ("body", body)]))
         elif event.table.id == "traces":
-            self.app.push_screen(TraceView(event.row.data))
+            self.app.push_screen(TraceScreen(event.row.data))
         elif event.table.id == "held":
             body = body_text(event.row.data["request"])
             self.app.push_screen(Whole(f"held request {event.row.key}", [("", body)]))
@@ -150,7 +150,7 @@ While a break is set the broker looks into the bodies of requests; without one i
         self._lay_out(self.size.height)
         table.set_columns(rows.OPEN if self.which == "open" else rows.TRACES)
         self.refresh_bindings()
-        self.refresh_board()
+        self.refresh_view()
         self.dashboard.poll_soon()
 
     def action_follow(self) -> None:
@@ -175,7 +175,7 @@ While a break is set the broker looks into the bodies of requests; without one i
 
     def _follow(self, follow: dict[str, str]) -> None:
         self.follow = follow
-        self.refresh_board()
+        self.refresh_view()
         self.dashboard.poll_soon()
 
     def action_break(self) -> None:

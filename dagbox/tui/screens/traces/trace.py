@@ -14,12 +14,12 @@ from textual.widgets import Static
 from dagbox.tui.display import text
 from dagbox.tui.polling.body import read_body
 from dagbox.tui.polling.request import Map
-from dagbox.tui.screens.base import BoardScreen
+from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.traces import rows
 from dagbox.tui.screens.traces.bodies import body_text, waterfall_text
 
 
-class TraceView(BoardScreen):
+class TraceScreen(NodeScreen):
     """One request: its waterfall, what was asked, what was answered."""
 
     HELP = """

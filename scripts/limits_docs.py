@@ -41,7 +41,7 @@ class Limit(NamedTuple):
 
 
 OPERATIONS = "dagbox.protocol.operations.limits"
-BROKER = "dagbox.broker.model:Limits"
+BROKER = "dagbox.broker.model:BrokerLimits"
 LOCKS = "dagbox.locks.model:LockLimits"
 READS = "dagbox.relations.limits:ReadLimits"
 QUERIES = "dagbox.services.logic.jobs:QueryLimits"

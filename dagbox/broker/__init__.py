@@ -1,11 +1,12 @@
 """The broker: queues requests per service and hands them to workers as these become free.
 
-`machine` is the broker itself; `model` what it knows of requests, workers and services; `queues` the data
-structures that make its work O(1); `metrics` its histograms and rates; `records` events, traces and dead
-letters; `inspect` the services that it answers itself. All of it is pure: messages and `now` in, messages out.
+`machine` takes the messages; `lifecycle` has the requests and is the only module that changes one; `workers` has the
+workers; `views` and `controls` answer the broker's own services, `breakpoints` hold requests for an operator. Below
+them: `model` (the entries and limits), `queues` (the data structures that make the work O(1)), `histograms`,
+`records` (events, traces, dead letters), `bodies`, `outbox`. All of it is pure: messages and `now` in, messages out.
 """
 
 from dagbox.broker.machine import Broker
-from dagbox.broker.model import Limits
+from dagbox.broker.model import BrokerLimits
 
-__all__ = ["Broker", "Limits"]
+__all__ = ["Broker", "BrokerLimits"]

@@ -14,7 +14,9 @@ _BUCKETS = 320
 WINDOW_S = 30.0
 """Percentiles tell of the last one to two windows."""
 HISTORY_S = 120
-"""How many one-second samples a course keeps."""
+"""Number of one-second samples that a series keeps."""
+RATE_S = 5.0
+"""Span of a rate, in seconds."""
 
 
 def _bucket(us: int) -> int:
@@ -36,7 +38,7 @@ def _middle_us(index: int) -> float:
 class Histogram:
     """Durations in seconds, counted in microsecond buckets whose width grows with the value."""
 
-    __slots__ = ("_current", "_max", "_max_before", "_previous", "_rotate_at", "count", "total_s")
+    __slots__ = ("_current", "_max", "_max_before", "_previous", "_rotate_at", "count", "known", "total_s")
 
     def __init__(self) -> None:
         self._current = [0] * _BUCKETS
@@ -46,9 +48,12 @@ class Histogram:
         self._rotate_at = 0.0
         self.count = 0
         self.total_s = 0.0
+        self.known: dict[str, Any] | None = None
+        """The last summary, while it is still right."""
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
+        self.known = None
         self._current[_bucket(int(seconds * 1e6))] += 1
         self.count += 1
         self.total_s += seconds
@@ -62,9 +67,10 @@ class Histogram:
         self._previous, self._current = self._current, [0] * _BUCKETS
         self._max_before, self._max = self._max, 0.0
         self._rotate_at = now + WINDOW_S
+        self.known = None
 
     def percentile_s(self, share: float) -> float:
-        """The duration that `share` (0 to 1) of the recent ones do not pass; 0 if there were none."""
+        """Return the duration that `share` (0 to 1) of the recent ones do not pass; 0 if there were none."""
         counts = [a + b for a, b in zip(self._current, self._previous, strict=True)]
         wanted = share * sum(counts)
         seen = 0
@@ -75,8 +81,8 @@ class Histogram:
         return 0.0
 
     def summary(self) -> dict[str, Any]:
-        """`{"count", "mean_ms"` (since the start)`, "p50_ms", "p90_ms", "p99_ms", "max_ms"` (recent)`}`."""
-        return {
+        """Return `{"count", "mean_ms"` (since the start)`, "p50_ms", "p90_ms", "p99_ms", "max_ms"` (recent)`}`."""
+        self.known = {
             "count": self.count,
             "mean_ms": self.total_s / self.count * 1e3 if self.count else 0.0,
             "p50_ms": self.percentile_s(0.5) * 1e3,
@@ -84,38 +90,39 @@ class Histogram:
             "p99_ms": self.percentile_s(0.99) * 1e3,
             "max_ms": max(self._max, self._max_before) * 1e3,
         }
+        return self.known
 
 
-class Course:
-    """A counter's recent course: one sample a second."""
+class RateSeries:
+    """The recent rate of a rising counter, and the course of a level: one sample a second.
 
-    __slots__ = ("_last", "samples")
+    Attributes:
+        rate: per second, over about the last `RATE_S` seconds before the last sample.
+    """
+
+    __slots__ = ("_last", "rate", "samples")
 
     def __init__(self) -> None:
         self.samples: deque[tuple[float, int, int]] = deque(maxlen=HISTORY_S)
+        self.rate = 0.0
         self._last = -1.0
 
     def sample(self, now: float, done: int, level: int) -> None:
-        """Note a rising counter and a level, if a second has passed since the last sample."""
-        if now - self._last >= 1.0 or self._last < 0:
-            self.samples.append((now, done, level))
-            self._last = now
-
-    def rate(self, now: float, done: int, span_s: float = 5.0) -> float:
-        """Per second, over about the last `span_s` seconds."""
+        """Note the counter and the level, if a second has passed since the last sample."""
+        if now - self._last < 1.0 and self._last >= 0:
+            return
+        self._last = now
         for at, before, _ in reversed(self.samples):
-            if now - at >= span_s:
-                return (done - before) / (now - at)
-        if self.samples and now - self.samples[0][0] > 0.2:
-            at, before, _ = self.samples[0]
-            return (done - before) / (now - at)
-        return 0.0
+            self.rate = (done - before) / (now - at)
+            if now - at >= RATE_S:
+                break
+        self.samples.append((now, done, level))
 
     def rates(self) -> list[float]:
-        """Per second between neighbouring samples, oldest first."""
+        """Return the rates per second between neighbouring samples, oldest first."""
         points = list(self.samples)
         return [(b[1] - a[1]) / max(b[0] - a[0], 1e-9) for a, b in itertools.pairwise(points)]
 
     def levels(self) -> list[int]:
-        """The level at each sample, oldest first."""
+        """Return the level at each sample, oldest first."""
         return [level for _, _, level in self.samples]

@@ -1,21 +1,25 @@
-"""What the broker knows: requests, workers, services, clients, and its limits."""
+"""The broker's entries for requests, workers, services and clients; its limits; the changes of workers.
+
+Only `lifecycle` changes a `TrackedRequest`, and only `workers` a `WorkerEntry`, except for the work it has in hand.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from dagbox.broker.histograms import Course, Histogram
-from dagbox.broker.queues import Credits, Lane
+from dagbox.broker.histograms import Histogram, RateSeries
+from dagbox.broker.queues import DispatchQueue
+from dagbox.protocol.traits import Traits
 
 HEARTBEAT_S = 0.5
-"""The interval of the workers' signs of life, in seconds."""
+"""The interval of the workers' heartbeats, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much the broker takes on. Past a limit a request is refused with `busy` or `limit_exceeded`.
+class BrokerLimits:
+    """Bounds of the broker. Past a limit a request is refused with `busy` or `limit_exceeded`.
 
     Attributes:
         queue_requests, queue_bytes: waiting requests of one service, and the bytes of their bodies.
@@ -56,7 +60,7 @@ class Limits:
 
 
 class WorkerState(StrEnum):
-    """How a worker is doing."""
+    """State of a worker, as its heartbeats show it."""
 
     LIVE = "live"
     LATE = "late"
@@ -64,7 +68,7 @@ class WorkerState(StrEnum):
     DEAD = "dead"
 
 
-class Request:
+class TrackedRequest:
     """A request from its acceptance to its terminal answer.
 
     `waits`: it stands in a queue. `answered`: its client has its terminal answer (a worker may still be busy
@@ -84,6 +88,7 @@ class Request:
         "given_at",
         "head",
         "held",
+        "held_until",
         "hops",
         "key",
         "queued_at",
@@ -99,7 +104,7 @@ class Request:
         "worker",
     )
 
-    def __init__(self, key: bytes, client: bytes, service: Service, head: bytes, tail: bytes | None, now: float):
+    def __init__(self, key: bytes, client: bytes, service: ServiceEntry, head: bytes, tail: bytes | None, now: float):
         self.key = key
         self.client = client
         self.service = service
@@ -116,9 +121,10 @@ class Request:
         self.hops = 0
         self.attempt = 0
         self.slot = 0
-        self.worker: Worker | None = None
+        self.worker: WorkerEntry | None = None
         self.waits = False
         self.held = False
+        self.held_until = 0.0
         self.answered = False
         self.quiet = False
         """Nobody is to be answered: a dead letter that is tried again."""
@@ -129,14 +135,18 @@ class Request:
         self.reply = b""
         self.timeline: list[tuple[float, str, str]] = []
 
+    @property
+    def trace_id(self) -> str:
+        """Return the id that people see: the first half of the client id, then the number of the request."""
+        return f"{self.client.hex()[:8]}-{int.from_bytes(self.key[8:], 'big'):x}"
 
-class Worker:
+
+class WorkerEntry:
     """A worker as the broker knows it."""
 
     __slots__ = (
         "absent",
         "busy",
-        "course",
         "credit",
         "dead_at",
         "done",
@@ -148,14 +158,16 @@ class Worker:
         "peer",
         "pid",
         "pings",
+        "rates",
         "registered_at",
         "repeatable",
         "report",
         "service",
         "state",
+        "traits",
     )
 
-    def __init__(self, peer: bytes, service: Service, name: str, credit: int, now: float) -> None:
+    def __init__(self, peer: bytes, service: ServiceEntry, name: str, credit: int, now: float) -> None:
         self.peer = peer
         self.service = service
         self.name = name
@@ -171,36 +183,32 @@ class Worker:
         self.done = 0
         self.errors = 0
         self.listed_free = 0
-        self.busy: dict[bytes, Request] = {}
-        """What it works on, by request key; also what was answered already but not yet given back."""
+        self.busy: dict[bytes, TrackedRequest] = {}
+        """The requests it works on, by request key; also what was answered already but not yet given back."""
         self.absent: dict[bytes, float] = {}
         """Which of these its pings do not name, though it should have them by then, and since when."""
         self.report: dict[str, Any] = {}
-        """What its last ping told: cpu, memory, figures of its service."""
-        self.course = Course()
+        """The body of its last ping: cpu, memory, figures of its service."""
+        self.traits = Traits()
+        self.rates = RateSeries()
 
 
-class Service:
+class ServiceEntry:
     """A service: its queue, its workers, its figures."""
 
     __slots__ = (
-        "course",
-        "credits",
         "done",
         "errors",
         "ever_served",
         "held",
         "idle_since",
         "in_flight",
-        "lane",
         "name",
-        "paused",
+        "queue",
+        "rates",
         "redelivered",
         "refused",
-        "urgent",
         "wait",
-        "waiting",
-        "waiting_bytes",
         "work",
         "workers",
     )
@@ -208,36 +216,22 @@ class Service:
     def __init__(self, name: str, ever_served: bool = False) -> None:
         self.name = name
         self.ever_served = ever_served
-        self.paused = False
         self.idle_since = 0.0
         """Since when it has had no workers and nothing to do; 0 if it has."""
-        self.urgent = Lane()
-        self.lane = Lane()
-        self.held: dict[bytes, Request] = {}
-        self.waiting = 0
-        self.waiting_bytes = 0
+        self.queue: DispatchQueue[TrackedRequest, WorkerEntry] = DispatchQueue()
+        self.held: dict[bytes, TrackedRequest] = {}
         self.in_flight = 0
-        self.credits = Credits()
-        self.workers: dict[bytes, Worker] = {}
+        self.workers: dict[bytes, WorkerEntry] = {}
         self.done = 0
         self.errors = 0
         self.refused = 0
         self.redelivered = 0
         self.wait = Histogram()
         self.work = Histogram()
-        self.course = Course()
-
-    def count_end(self, code: str, counters: Counters) -> None:
-        """Count a request that has its terminal answer; `code` is its error's, empty for a reply."""
-        self.done += 1
-        if code:
-            self.errors += 1
-            counters.failed += 1
-        else:
-            counters.answered += 1
+        self.rates = RateSeries()
 
 
-class Client:
+class ClientEntry:
     """A client as the broker knows it."""
 
     __slots__ = ("done", "first_at", "in_flight", "last_at", "peer")
@@ -252,7 +246,7 @@ class Client:
 
 @dataclass(slots=True)
 class Counters:
-    """What the broker has seen since it started."""
+    """Totals since the broker started."""
 
     accepted: int = 0
     answered: int = 0
@@ -269,3 +263,27 @@ class Counters:
     undeliverable: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+
+
+class Available(NamedTuple):
+    """The worker takes requests: it joined, or was heard again."""
+
+    worker: WorkerEntry
+
+
+class Lost(NamedTuple):
+    """The worker is dead, for this reason; its requests go to others, or fail."""
+
+    worker: WorkerEntry
+    reason: str
+
+
+class Swallowed(NamedTuple):
+    """The worker never got these requests, or its answers were lost: the connection broke."""
+
+    worker: WorkerEntry
+    keys: list[bytes]
+
+
+WorkerChange = Available | Lost | Swallowed
+"""The meaning of a change of a worker for its requests; `Lifecycle.apply` carries it out."""

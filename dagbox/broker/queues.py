@@ -1,44 +1,66 @@
 """The data structures that keep the broker's work per message O(1).
 
-Lane: requests of many clients in turns. Credits: workers by free credit. Deadlines: requests by when they end.
+Lane: requests of many clients in turns. Credits: workers by free credit. DispatchQueue: both, matched. Deadlines:
+requests by the time they end.
+
+They hold requests and workers and read their fields; they change no request.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from itertools import chain
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from math import inf
+from typing import Generic, Protocol, TypeVar
 
-from dagbox.errors import Busy
-
-if TYPE_CHECKING:
-    from dagbox.broker.model import Limits, Request, Service, Worker
+from dagbox.protocol.frames import Flag
 
 SLOT_S = 0.05
-"""Deadlines are kept to this precision, in seconds."""
+"""Precision of deadlines, in seconds."""
 MOST_EMPTY = 1_000
-"""So many empty places more than full ones are not worth sweeping."""
+"""Up to this many empty places more than full ones are not worth sweeping."""
 
 
-class Lane:
+class Queueable(Protocol):
+    """The fields of a request that the queues read."""
+
+    key: bytes
+    client: bytes
+    flags: int
+    size: int
+    waits: bool
+    slot: int
+
+
+class CreditHolder(Protocol):
+    """The field of a worker that `Credits` keeps."""
+
+    listed_free: int
+
+
+R = TypeVar("R", bound=Queueable)
+W = TypeVar("W", bound=CreditHolder)
+
+
+class Lane(Generic[R]):
     """Waiting requests, one client after the other, each client's own in order.
 
-    A request that was answered while it waited (cancelled, too late) stays in its place, empty, and is passed
-    over when its turn comes; when the empty places outnumber the others, they are swept out. Requests that had
-    been given out and came back go before all others.
+    A request that was answered while it waited (cancelled, too late) stays in its place, empty, and is skipped at
+    its turn; once the empty places outnumber the others, they are swept out. Requests that had been given out and
+    came back go before all others.
     """
 
     __slots__ = ("_by_client", "_came_back", "_empty", "_turns")
 
     def __init__(self) -> None:
-        self._by_client: dict[bytes, deque[Request]] = {}
+        self._by_client: dict[bytes, deque[R]] = {}
         self._turns: deque[bytes] = deque()
-        self._came_back: deque[Request] = deque()
+        self._came_back: deque[R] = deque()
         self._empty = 0
 
-    def push(self, request: Request) -> None:
-        """Put a request behind its client's others."""
+    def push(self, request: R) -> None:
+        """Add a request behind its client's others."""
         waiting = self._by_client.get(request.client)
         if waiting is None:
             self._by_client[request.client] = deque((request,))
@@ -46,12 +68,12 @@ class Lane:
         else:
             waiting.append(request)
 
-    def push_front(self, request: Request) -> None:
-        """Put a request before all others: it had been given out already and came back."""
+    def push_front(self, request: R) -> None:
+        """Add a request before all others: it had been given out already and came back."""
         self._came_back.appendleft(request)
 
     def leave_empty(self, waiting: int) -> None:
-        """A request of this lane was answered while it waited; `waiting` is how many still do."""
+        """Count a request of this lane that was answered while it waited; `waiting` is how many still do."""
         self._empty += 1
         if self._empty > MOST_EMPTY + waiting:
             self._sweep()
@@ -63,8 +85,8 @@ class Lane:
         self._by_client = {client: requests for client, requests in left.items() if requests}
         self._turns = deque(client for client in self._turns if client in self._by_client)
 
-    def pop(self) -> Request | None:
-        """The next request that still waits; None if there is none."""
+    def pop(self) -> R | None:
+        """Take out the next request that still waits; None if there is none."""
         while self._came_back:
             request = self._came_back.popleft()
             if request.waits:
@@ -85,21 +107,21 @@ class Lane:
         return None
 
     def waiting_of(self, client: bytes) -> int:
-        """How many requests of one client are here."""
+        """Return the number of requests of one client."""
         waiting = self._by_client.get(client)
         return len(waiting) if waiting else 0
 
     def clients(self) -> int:
-        """How many clients have requests here."""
+        """Return the number of clients that have requests here."""
         return len(self._by_client)
 
-    def requests(self) -> list[Request]:
-        """All requests that wait: those that came back, then client by client."""
+    def requests(self) -> list[R]:
+        """Return all requests that wait: those that came back, then client by client."""
         everything = chain(self._came_back, *self._by_client.values())
         return [request for request in everything if request.waits]
 
 
-class Credits:
+class Credits(Generic[W]):
     """Workers that may take a request: the one with the most free credit first, then the longest unused.
 
     Workers stand in one ordered set for each number of free credits; `_top` is no lower than the highest set
@@ -109,10 +131,10 @@ class Credits:
     __slots__ = ("_sets", "_top")
 
     def __init__(self) -> None:
-        self._sets: dict[int, dict[Worker, None]] = {}
+        self._sets: dict[int, dict[W, None]] = {}
         self._top = 0
 
-    def set(self, worker: Worker, free: int) -> None:
+    def set(self, worker: W, free: int) -> None:
         """Move a worker to where its free credit belongs; 0 takes it out."""
         old = worker.listed_free
         if old:
@@ -130,8 +152,8 @@ class Credits:
             if free > self._top:
                 self._top = free
 
-    def best(self) -> Worker | None:
-        """The worker that gets the next request; None if all are busy."""
+    def best(self) -> W | None:
+        """Return the worker that gets the next request; None if all are busy."""
         sets = self._sets
         if not sets:
             self._top = 0
@@ -145,71 +167,144 @@ class Credits:
         return next(iter(sets[top]))
 
 
-class Deadlines:
-    """Requests by the time slot in which they end: adding and removing are one dictionary operation each.
+class DispatchQueue(Generic[R, W]):
+    """The waiting requests of one service, and the free credit of its workers.
 
-    A slot that has lost its requests stays until its time comes, or until there are many like it.
+    Attributes:
+        waiting, waiting_bytes: how many requests wait, and the bytes of their messages.
+        paused: True while nothing is matched.
     """
 
-    __slots__ = ("_heap", "_slots", "_sweep_at")
+    __slots__ = ("_credits", "_lane", "_urgent", "paused", "waiting", "waiting_bytes")
+
+    def __init__(self) -> None:
+        self._urgent: Lane[R] = Lane()
+        self._lane: Lane[R] = Lane()
+        self._credits: Credits[W] = Credits()
+        self.waiting = 0
+        self.waiting_bytes = 0
+        self.paused = False
+
+    def has_room(self, client: bytes, size: int, most: int, most_bytes: int) -> bool:
+        """Return True if one request more fits. A client below its fair share may still pass a full count.
+
+        Args:
+            size: bytes of its message.
+            most, most_bytes: the limits of the queue.
+        """
+        if self.waiting_bytes + size > most_bytes:
+            return False
+        if self.waiting < most:
+            return True
+        own = self._lane.waiting_of(client)
+        share = most // (self._lane.clients() + (own == 0))
+        return own < share and self.waiting < 2 * most
+
+    def push(self, request: R) -> tuple[R, W] | None:
+        """Add a request behind the others of its lane; return the next match, as `match` does."""
+        self.waiting += 1
+        self.waiting_bytes += request.size
+        (self._urgent if request.flags & Flag.URGENT else self._lane).push(request)
+        return self.match()
+
+    def push_front(self, request: R) -> None:
+        """Add a request that came back, before the others of its lane."""
+        self.waiting += 1
+        self.waiting_bytes += request.size
+        (self._urgent if request.flags & Flag.URGENT else self._lane).push_front(request)
+
+    def match(self) -> tuple[R, W] | None:
+        """Take out the next request and a credit of the worker that is to have it; None if either is missing."""
+        if not self.waiting or self.paused:
+            return None
+        worker = self._credits.best()
+        if worker is None:
+            return None
+        request = self._urgent.pop() or self._lane.pop()
+        if request is None:
+            return None
+        self.waiting -= 1
+        self.waiting_bytes -= request.size
+        self._credits.set(worker, worker.listed_free - 1)
+        return request, worker
+
+    def withdraw(self, request: R) -> None:
+        """Count out a request that does not wait any more, but still stands in its lane."""
+        self.waiting -= 1
+        self.waiting_bytes -= request.size
+        (self._urgent if request.flags & Flag.URGENT else self._lane).leave_empty(self.waiting)
+
+    def release(self, worker: W) -> None:
+        """Give a worker one credit back."""
+        self._credits.set(worker, worker.listed_free + 1)
+
+    def set_credit(self, worker: W, free: int) -> None:
+        """Set the free credit of a worker; 0 takes it out."""
+        self._credits.set(worker, free)
+
+    def requests(self) -> list[R]:
+        """Return all waiting requests, the urgent ones first."""
+        return self._urgent.requests() + self._lane.requests()
+
+
+class Deadlines(Generic[R]):
+    """Requests by the time slot in which they end: adding and removing are one dictionary operation each.
+
+    A slot that has lost its requests is dropped once it is the first, or once there are many like it.
+
+    Attributes:
+        first_at: when `due` has something, in monotonic seconds; infinite if never.
+    """
+
+    __slots__ = ("_heap", "_slots", "_sweep_at", "first_at")
 
     def __init__(self) -> None:
         self._sweep_at = MOST_EMPTY
-        self._slots: dict[int, dict[bytes, Request]] = {}
+        self._slots: dict[int, dict[bytes, R]] = {}
         self._heap: list[int] = []
+        self.first_at = inf
 
-    def add(self, request: Request, at: float) -> None:
-        """Have `due` return the request once `at` (monotonic seconds) has passed."""
+    def add(self, request: R, at: float) -> int:
+        """Have `due` return the request once `at` (monotonic seconds) has passed; return its slot, for `remove`."""
         slot = int(at / SLOT_S) + 1
-        request.slot = slot
         requests = self._slots.get(slot)
-        if requests is None:
-            self._slots[slot] = {request.key: request}
-            heapq.heappush(self._heap, slot)
-        else:
+        if requests is not None:
             requests[request.key] = request
+            return slot
+        self._slots[slot] = {request.key: request}
+        heapq.heappush(self._heap, slot)
+        if self._heap[0] == slot:
+            self.first_at = slot * SLOT_S
+        if len(self._heap) > self._sweep_at:
+            self._sweep()
+        return slot
 
-    def remove(self, request: Request) -> None:
-        """Forget a request; nothing if it was not there."""
+    def remove(self, request: R) -> None:
+        """Forget the request of a slot (`request.slot`); nothing if it is not there."""
         requests = self._slots.get(request.slot)
         if requests is not None:
             requests.pop(request.key, None)
+            if not requests and self._heap[0] == request.slot:
+                self._find_first()
 
-    def due(self, now: float) -> list[Request]:
-        """Take out the requests whose time has passed."""
-        result: list[Request] = []
-        heap = self._heap
+    def due(self, now: float, most: int) -> list[R]:
+        """Take out the requests whose time has passed, at most so many."""
+        result: list[R] = []
         current = int(now / SLOT_S)
-        while heap and heap[0] <= current:
-            result.extend(self._slots.pop(heapq.heappop(heap)).values())
+        while self._heap and self._heap[0] <= current and len(result) < most:
+            requests = self._slots[self._heap[0]]
+            for key in list(islice(requests, most - len(result))):
+                result.append(requests.pop(key))
+            self._find_first()
         return result
 
-    def next(self) -> float | None:
-        """When `due` has something, in monotonic seconds; None if never."""
-        heap = self._heap
-        while heap and not self._slots[heap[0]]:
-            del self._slots[heapq.heappop(heap)]
-        if len(heap) > self._sweep_at:
-            self._sweep()
-        return self._heap[0] * SLOT_S if self._heap else None
+    def _find_first(self) -> None:
+        heap, slots = self._heap, self._slots
+        while heap and not slots[heap[0]]:
+            del slots[heapq.heappop(heap)]
+        self.first_at = heap[0] * SLOT_S if heap else inf
 
     def _sweep(self) -> None:
         self._slots = {slot: requests for slot, requests in self._slots.items() if requests}
         self._heap = sorted(self._slots)
         self._sweep_at = 2 * len(self._heap) + MOST_EMPTY
-
-
-def why_full(service: Service, request: Request, limits: Limits) -> Busy | None:
-    """Why a service's queue does not take one request more; None: it does. A client below its fair share may still
-    pass a full count."""
-    fits = service.waiting_bytes + request.size <= limits.queue_bytes
-    if fits and service.waiting < limits.queue_requests:
-        return None
-    own = service.lane.waiting_of(request.client)
-    share = limits.queue_requests // (service.lane.clients() + (own == 0))
-    if fits and own < share and service.waiting < 2 * limits.queue_requests:
-        return None
-    mean_s = service.work.total_s / service.work.count if service.work.count else 0.01
-    workers = sum(worker.credit for worker in service.workers.values()) or 1
-    hint_ms = int(mean_s * service.waiting / workers * 1000)
-    return Busy(service.name, min(max(hint_ms, 10), 5_000))

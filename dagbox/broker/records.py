@@ -1,20 +1,19 @@
-"""What the broker remembers for people: events, traces of requests, dead letters."""
+"""Bounded logs for people: events, traces of requests, dead letters."""
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
-from dagbox.broker.model import Limits, Request
+from dagbox.broker.model import BrokerLimits, TrackedRequest
 
 SHOWN_BYTES = 4_096
-"""How much of a request and of its reply a trace keeps."""
+"""Bytes of a request and of its reply that a trace keeps."""
 
 
 @dataclass(slots=True)
-class Event:
+class LogEntry:
     """Something that an operator would want to know. `seq` rises by one with each."""
 
     seq: int
@@ -25,10 +24,10 @@ class Event:
 
 
 class EventLog:
-    """The last events, by number."""
+    """The last events, oldest first, in `recent`."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._events: deque[Event] = deque(maxlen=limits.events)
+    def __init__(self, limits: BrokerLimits) -> None:
+        self.recent: deque[LogEntry] = deque(maxlen=limits.events)
         self._seq = 0
         self._last_of: dict[tuple[str, str], float] = {}
 
@@ -42,29 +41,20 @@ class EventLog:
                 return
             self._last_of[kind, subject] = now
         self._seq += 1
-        self._events.append(Event(self._seq, now, kind, subject, text))
-
-    def after(self, seq: int, limit: int) -> list[Event]:
-        """The events numbered above `seq`, at most the last `limit`."""
-        found = [event for event in self._events if event.seq > seq]
-        return found[-limit:] if limit else []
+        self.recent.append(LogEntry(self._seq, now, kind, subject, text))
 
 
 class TraceLog:
     """The last requests that ended, and the slowest."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.recent: deque[Request] = deque(maxlen=limits.traces)
-        self._slowest: list[tuple[float, int, Request]] = []
+    def __init__(self, limits: BrokerLimits) -> None:
+        self.recent: deque[TrackedRequest] = deque(maxlen=limits.traces)
+        self._slowest: list[tuple[float, int, TrackedRequest]] = []
         self._keep = limits.slowest
         self._count = 0
 
-    def add(self, request: Request) -> None:
-        """Note a request that has its terminal answer. Its bodies are cut to what a trace shows."""
-        if len(request.shown) > SHOWN_BYTES:
-            request.shown = request.shown[:SHOWN_BYTES]
-        if len(request.reply) > SHOWN_BYTES:
-            request.reply = request.reply[:SHOWN_BYTES]
+    def add(self, request: TrackedRequest) -> None:
+        """Note a request that has its terminal answer."""
         self.recent.append(request)
         self._count += 1
         took = request.ended_at - request.accepted_at
@@ -74,8 +64,8 @@ class TraceLog:
         elif took > slowest[0][0]:
             heapq.heapreplace(slowest, (took, self._count, request))
 
-    def slowest(self) -> list[Request]:
-        """The slowest requests, slowest first."""
+    def slowest(self) -> list[TrackedRequest]:
+        """Return the slowest requests, slowest first."""
         return [entry[2] for entry in sorted(self._slowest, reverse=True)]
 
     def clear(self) -> None:
@@ -102,7 +92,7 @@ class DeadLetter:
 
     @property
     def size(self) -> int:
-        """Bytes of the message."""
+        """Return the bytes of the message."""
         return len(self.head) + len(self.tail or b"")
 
 
@@ -116,7 +106,7 @@ class DeadLetters:
     total: int = 0
     size: int = 0
 
-    def add(self, request: Request, now: float, reason: str) -> None:
+    def add(self, request: TrackedRequest, now: float, reason: str) -> None:
         """Keep a request that was given up; the oldest goes when there are too many."""
         self.total += 1
         self.letters[self.total] = DeadLetter(
@@ -149,24 +139,8 @@ class DeadLetters:
         self.size += letter.size
 
     def clear(self) -> int:
-        """Drop all; how many there were."""
+        """Drop all; return how many there were."""
         count = len(self.letters)
         self.letters.clear()
         self.size = 0
         return count
-
-    def listing(self, now: float) -> list[dict[str, Any]]:
-        """All of them, oldest first, as plain maps."""
-        return [
-            {
-                "number": letter.number,
-                "age_ms": (now - letter.at) * 1e3,
-                "service": letter.service,
-                "client": letter.client.hex()[:8],
-                "request": letter.key[8:].hex(),
-                "attempts": letter.attempts,
-                "bytes": letter.size,
-                "reason": letter.reason,
-            }
-            for letter in self.letters.values()
-        ]

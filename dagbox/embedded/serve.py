@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from dagbox.broker import Broker
-from dagbox.broker.bypass import count_call, trace_call
+from dagbox.broker.lifecycle import Lifecycle
+from dagbox.broker.outbox import Send
 from dagbox.embedded.node import OWN_SERVICES
 from dagbox.errors import DagBoxError
 from dagbox.protocol.frames import STATUS_SERVICES
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
     from dagbox.embedded.node import EmbeddedNode
 
 TRACED = 1_000
-"""Of the calls between two looks of the broker, the last this many are traced; all are counted."""
+"""Of the calls that the broker counts at once, the last this many are traced."""
 _HANDOVER_S = 1.0
 _FEED_AT = 20_000
-"""So many noted calls make the broker look at once."""
+"""Number of noted calls that makes the broker count them at once."""
 Noted = tuple[str, Any, float, float, "DagBoxError | None"]
 
 
@@ -48,7 +49,7 @@ class OwnCalls:
 
     def __init__(self, direct: Collection[str]) -> None:
         self._direct = frozenset(direct)
-        self._noted: list[Noted] = []
+        self.noted: list[Noted] = []
         self._client = os.urandom(8)
         self.hurry: Callable[[], None] = lambda: None
 
@@ -56,19 +57,22 @@ class OwnCalls:
         """Note a call that does not pass the broker; cheap, and from any thread."""
         if service not in self._direct:
             return
-        self._noted.append((service, body, began, ended, error))
-        if len(self._noted) == _FEED_AT:
+        self.noted.append((service, body, began, ended, error))
+        if len(self.noted) == _FEED_AT:
             self.hurry()
 
-    def feed(self, broker: Broker, now: float) -> None:
-        """Have the broker count what was noted."""
-        if not self._noted:
-            return
-        noted, self._noted = self._noted, []
+    def feed(self, requests: Lifecycle, now: float) -> None:
+        """Have the broker count the noted calls."""
+        noted, self.noted = self.noted, []
         for service, _, began, ended, error in noted[:-TRACED]:
-            count_call(broker, service, ended - began, error.code if error else "", now)
+            requests.count_bypass(service, ended - began, error.code if error else "", now)
         for service, body, began, ended, error in noted[-TRACED:]:
-            trace_call(broker, service, self._client, began, ended, error.code if error else "", _shown(body))
+            requests.trace_bypass(service, self._client, began, ended, error.code if error else "", _shown(body))
+
+    def feed_soon(self, broker: Broker, now: float) -> list[Send]:
+        """Have the broker count the noted calls, on its own thread; nothing is to be sent for it."""
+        self.feed(broker.lifecycle, now)
+        return []
 
 
 def _shown(body: Any) -> bytes:
@@ -91,6 +95,7 @@ class ServedLocks:
     def __init__(self, locks: LocalLocks) -> None:
         self._locks = locks
         self.credit = locks.service.credit
+        self.traits = locks.service.traits
 
     @property
     def broken(self) -> DagBoxError | None:
@@ -148,8 +153,8 @@ class Served:
         try:
             inner = f"inproc://dagbox-{os.urandom(6).hex()}"
             self._broker = BrokerLoop([socket_address(node.path), inner], context=self._context, expected=OWN_SERVICES)
-            self._broker.feed = self._calls.feed
-            self._calls.hurry = self._broker.wake
+            self._broker.broker.bypass = self._calls
+            self._calls.hurry = lambda: self._broker.call(self._calls.feed_soon)
             self._start(self._broker.run, "broker")
             for service in self._services():
                 loop = WorkerLoop(service, inner, service.name, context=self._context)

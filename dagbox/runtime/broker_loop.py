@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import platform
@@ -13,15 +12,15 @@ from typing import Any
 
 import zmq
 
-from dagbox.broker import Broker, Limits
-from dagbox.broker.machine import Send
+from dagbox.broker import Broker, BrokerLimits
+from dagbox.broker.outbox import Send
 from dagbox.transport import sockets
 from dagbox.transport.wake import Wake
 
 log = logging.getLogger("dagbox.broker")
 
-_DRAIN = 128
-"""How many messages are taken before their answers leave. Sent together they cost far less: a send wakes the I/O
+_BATCH = 128
+"""Messages that are taken before their answers leave. Sent together they cost far less: a send wakes the I/O
 thread only if that sleeps, and frames that wait together leave in one system call."""
 
 
@@ -32,7 +31,7 @@ class BrokerLoop:
         addresses: where to listen; the first is the one that is made known.
         context: ZeroMQ context; one of its own if None.
         expected: see `Broker`.
-        limits: see `Limits`.
+        limits: see `BrokerLimits`.
         prepare: an option setter that is called with the socket before it is bound (security).
         parent: a descriptor that becomes readable (end of file) when the parent process has died.
     """
@@ -43,7 +42,7 @@ class BrokerLoop:
         *,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         expected: tuple[str, ...] = (),
-        limits: Limits | None = None,
+        limits: BrokerLimits | None = None,
         prepare: Callable[[zmq.Socket[bytes]], None] | None = None,
         parent: int | None = None,
     ) -> None:
@@ -54,8 +53,6 @@ class BrokerLoop:
         self._wake = Wake()
         self._calls: deque[Callable[[Broker, float], list[Send]]] = deque()
         self._stopping = False
-        self.feed: Callable[[Broker, float], None] | None = None
-        """Called now and then with the broker, before it answers: what else it should know of."""
         try:
             if prepare is not None:
                 prepare(self._socket)
@@ -71,10 +68,6 @@ class BrokerLoop:
         self._stopping = True
         self._wake.set()
 
-    def wake(self) -> None:
-        """Have the loop look around soon; from any thread."""
-        self._wake.set()
-
     def call(self, function: Callable[[Broker, float], list[Send]]) -> None:
         """Have the loop's thread call `function(broker, now)` and send what it returns; from any thread."""
         self._calls.append(function)
@@ -88,18 +81,25 @@ class BrokerLoop:
         if self._parent is not None:
             poller.register(self._parent, zmq.POLLIN)
         monotonic, broker, socket = time.monotonic, self.broker, self._socket
+        receive, send = sockets.receive_batch, sockets.send_batch
+        due = broker.next_deadline()
         try:
             while not self._stopping:
-                wait_s = broker.next_deadline() - monotonic()
+                wait_s = due - monotonic()
                 ready = poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0)
                 if len(ready) > 1 or (ready and ready[0][0] is not socket):
                     self._on_other(ready)
-                if self.feed is not None:
-                    self.feed(broker, monotonic())
-                self._drain()
+                out: list[Send] = []
+                for peer, head, tail in receive(socket, _BATCH):
+                    out += broker.receive(peer, head, tail, monotonic())
+                failed = send(socket, out)
+                if failed:
+                    self._on_undeliverable(failed)
+                due = broker.next_deadline()
                 now = monotonic()
-                if now >= broker.next_deadline():
+                if now >= due:
                     self._send(broker.tick(now))
+                    due = broker.next_deadline()
             self._send(broker.shut_down(monotonic()))
         finally:
             self._close()
@@ -115,28 +115,18 @@ class BrokerLoop:
                 log.warning("broker: the parent process has died, ending")
                 self._stopping = True
 
-    def _drain(self) -> None:
-        socket, broker, monotonic = self._socket, self.broker, time.monotonic
-        out: list[Send] = []
-        try:
-            for _ in range(_DRAIN):
-                peer, head, tail = sockets.receive_router(socket)
-                out += broker.receive(peer, head, tail, monotonic())
-        except zmq.Again:
-            pass
-        self._send(out)
-
     def _send(self, messages: list[Send]) -> None:
-        socket = self._socket
-        for peer, head, tail in messages:
-            try:
-                sockets.send_router(socket, peer, head, tail)
-            except zmq.Again:
-                self._send(self.broker.undeliverable(peer, head, time.monotonic(), "its buffer is full"))
-            except zmq.ZMQError as error:
-                if error.errno != errno.EHOSTUNREACH:
-                    raise
-                self._send(self.broker.undeliverable(peer, head, time.monotonic(), "gone"))
+        failed = sockets.send_batch(self._socket, messages)
+        if failed:
+            self._on_undeliverable(failed)
+
+    def _on_undeliverable(self, failed: list[sockets.Failure]) -> None:
+        """Tell the machine what could not be sent, and send what it has to send for that."""
+        while failed:
+            messages: list[Send] = []
+            for peer, head, reason in failed:
+                messages += self.broker.undeliverable(peer, head, time.monotonic(), reason)
+            failed = sockets.send_batch(self._socket, messages)
 
     def _close(self) -> None:
         # What was sent last (answers to what was open) gets a moment to leave.

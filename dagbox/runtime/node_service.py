@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Outcome, Reply, Request
 
@@ -26,6 +27,7 @@ class NodeService:
     credit = 16
     repeatable = False
     gather = 16
+    traits = Traits()
     broken: DagBoxError | None = None
 
     def __init__(self, node: Node) -> None:

@@ -76,6 +76,7 @@ class WorkerLoop:
             "name": name,
             "credit": service.credit,
             "repeatable": service.repeatable,
+            "traits": service.traits.to_wire(),
             "pid": os.getpid(),
             "host": platform.node(),
         }

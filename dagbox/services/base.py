@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from dagbox.errors import DagBoxError
 from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, Request
+from dagbox.protocol.traits import Traits
 
 __all__ = ["Failed", "Forward", "Outcome", "Partial", "Reply", "Request", "Service"]
 
@@ -32,6 +33,8 @@ class Service(Protocol):
     gather: int
     """Number of waiting requests to pass to `handle` at once: many if processing them together is cheaper (one
     commit), few if the first answer should leave while the others are in progress."""
+    traits: Traits
+    """What a broker has to know of the service, told when its workers register."""
 
     @property
     def broken(self) -> DagBoxError | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, ServiceFailed
 from dagbox.protocol.frames import MAX_SERVICE_BYTES
+from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request
 
@@ -125,6 +126,7 @@ class FunctionService:
     """
 
     gather = 16
+    traits = Traits()
     broken: DagBoxError | None = None
 
     def __init__(self, function: ServiceFunction) -> None:

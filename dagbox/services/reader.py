@@ -29,6 +29,7 @@ from dagbox.protocol.operations.reads import (
     Scan,
     StoreStats,
 )
+from dagbox.protocol.traits import Traits
 from dagbox.protocol.validate import map_of
 from dagbox.relations.limits import ReadBudget, ReadLimits
 from dagbox.relations.planner import KeyQuery, NeedRecords, Planner
@@ -61,6 +62,7 @@ class Reader:
     credit = 256
     repeatable = True
     gather = 32
+    traits = Traits()
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ from dagbox.protocol.operations.writes import (
     WriteBatch,
     WriterOperation,
 )
+from dagbox.protocol.traits import Combine, Traits
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.lock.high_water import copy_high_water
 from dagbox.services.operations import Answers, receive, store_figures
@@ -106,6 +107,7 @@ class Writer:
     credit = 1024
     repeatable = True
     gather = 1024
+    traits = Traits(reports={"store": Combine.ONE})
 
     def __init__(
         self, store: Store, rule_check: RuleCheck | None = None, close_store: Callable[[], None] | None = None

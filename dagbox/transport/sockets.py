@@ -6,6 +6,8 @@ for themselves (`NOBLOCK` and the like are enums in pyzmq, and converting one co
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
 from pathlib import Path
 
 import zmq
@@ -24,12 +26,16 @@ MAX_MESSAGE_BYTES = frames.MAX_BODY_BYTES + frames.HEADER_BYTES + frames.MAX_SER
 """The largest frame that a socket takes in; a peer that sends a larger one is disconnected."""
 HIGH_WATER = 100_000
 """How many messages wait for one slow peer before it counts as unreachable."""
+BATCH_BYTES = 1024 * 1024
+"""Bytes after which a batch of received messages ends."""
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 500
 _LEAVE_LINGER_MS = 100
 """How long a socket that is closed tries to get its LEAVE out, at most."""
 
 Frames = tuple[bytes, bytes, bytes | None]
+Failure = tuple[bytes, bytes, str]
+"""Peer, head, reason."""
 
 
 def router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
@@ -130,22 +136,29 @@ def receive_dealer(socket: zmq.Socket[bytes]) -> tuple[bytes, bytes | None]:
     return head, _receive(socket)
 
 
-def receive_router(socket: zmq.Socket[bytes]) -> Frames:
-    """One message with its peer, without waiting. One with more than two frames comes as an empty head.
+def receive_batch(socket: zmq.Socket[bytes], most: int) -> list[Frames]:
+    """Messages that are there, with their peers: at most so many, and no more once they have `BATCH_BYTES`.
 
-    Raises:
-        zmq.Again: there is none.
+    One with more than two frames comes as an empty head. Without waiting; empty if there is none.
     """
-    peer: bytes = _receive(socket, NOBLOCK)
-    head: bytes = _receive(socket)  # ROUTER puts the peer's id before whatever came, so there is one frame more
-    if not _option(socket, RCVMORE):
-        return peer, head, None
-    tail: bytes = _receive(socket)
-    extra = False
-    while _option(socket, RCVMORE):
-        _receive(socket)
-        extra = True
-    return (peer, b"", None) if extra else (peer, head, tail)
+    found: list[Frames] = []
+    size = 0
+    try:
+        while len(found) < most and size < BATCH_BYTES:
+            peer: bytes = _receive(socket, NOBLOCK)
+            head: bytes = _receive(socket)  # ROUTER puts the peer's id before whatever came: there is one frame more
+            tail: bytes | None = None
+            if _option(socket, RCVMORE):
+                tail = _receive(socket)
+                size += len(tail)
+                while _option(socket, RCVMORE):
+                    _receive(socket)
+                    head = b""
+            size += len(head)
+            found.append((peer, head, tail if head else None))
+    except zmq.Again:
+        pass
+    return found
 
 
 def send_dealer(socket: zmq.Socket[bytes], head: bytes, tail: bytes | None) -> None:
@@ -161,16 +174,21 @@ def send_dealer(socket: zmq.Socket[bytes], head: bytes, tail: bytes | None) -> N
         _send(socket, tail, 0, False)
 
 
-def send_router(socket: zmq.Socket[bytes], peer: bytes, head: bytes, tail: bytes | None) -> None:
-    """Send one message to a peer, without waiting.
-
-    Raises:
-        zmq.Again: its buffer is full.
-        zmq.ZMQError: there is no such peer (EHOSTUNREACH).
-    """
-    _send(socket, peer, MORE)
-    if tail is None:
-        _send(socket, head, 0)
-    else:
-        _send(socket, head, SNDMORE)
-        _send(socket, tail, 0, False)
+def send_batch(socket: zmq.Socket[bytes], messages: Iterable[Frames]) -> list[Failure]:
+    """Send messages to peers, without waiting; return those that could not be sent."""
+    failed: list[Failure] = []
+    for peer, head, tail in messages:
+        try:
+            _send(socket, peer, MORE)
+            if tail is None:
+                _send(socket, head, 0)
+            else:
+                _send(socket, head, SNDMORE)
+                _send(socket, tail, 0, False)
+        except zmq.Again:
+            failed.append((peer, head, "its buffer is full"))
+        except zmq.ZMQError as error:
+            if error.errno != errno.EHOSTUNREACH:
+                raise
+            failed.append((peer, head, "gone"))
+    return failed

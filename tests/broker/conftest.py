@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dagbox.broker import Limits
+from dagbox.broker import BrokerLimits
 from tests.broker.table import Table
 from tests.simulation.actors import check_invariants
 
@@ -17,7 +17,7 @@ def new_table() -> Iterator[Callable[..., Table]]:
     made: list[Table] = []
 
     def make(expected: tuple[str, ...] = (), **limits: float) -> Table:
-        made.append(Table(Limits(**limits), expected))  # type: ignore[arg-type]
+        made.append(Table(BrokerLimits(**limits), expected))  # type: ignore[arg-type]
         return made[-1]
 
     yield make

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagbox.broker import Broker, Limits
+from dagbox.broker import Broker, BrokerLimits
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Flag, Kind
 from dagbox.protocol.values import pack, unpack
@@ -26,7 +26,7 @@ def number(count: int) -> bytes:
 class Table:
     """Says things to a broker and reads what it sends: `(peer, kind, request, body or error code)` each."""
 
-    def __init__(self, limits: Limits | None = None, expected: tuple[str, ...] = ()) -> None:
+    def __init__(self, limits: BrokerLimits | None = None, expected: tuple[str, ...] = ()) -> None:
         self.now = 100.0
         self.broker = Broker(self.now, EPOCH, limits, expected)
         self.raw: list[tuple[bytes, bytes, bytes | None]] = []
@@ -156,11 +156,11 @@ class Table:
 
     def events(self) -> list[str]:
         """`kind subject` of all events so far."""
-        return [f"{event.kind} {event.subject}" for event in self.broker.events.after(0, 10_000)]
+        return [f"{event.kind} {event.subject}" for event in self.broker.lifecycle.events.recent]
 
     def state(self, worker: str) -> str:
-        found = self.broker.workers.get(peer(worker)) or self.broker.buried.get(peer(worker))
+        found = self.broker.workers.connected.get(peer(worker)) or self.broker.workers.dead.get(peer(worker))
         return found.state.value if found is not None else "unknown"
 
     def free(self, worker: str) -> int:
-        return self.broker.workers[peer(worker)].listed_free
+        return self.broker.workers.connected[peer(worker)].listed_free

@@ -130,7 +130,7 @@ def test_busy_by_count_tells_when_to_try_again(new_table: NewTable) -> None:
     error = unpack(table.raw[0][1][32 + 4 :])
     assert 10 <= error.fields["retry_after_ms"] <= 5_000
     assert table.broker.counters.refused == 1
-    assert table.broker.services[b"slow"].refused == 1
+    assert table.broker.lifecycle.services[b"slow"].refused == 1
 
 
 def test_a_client_below_its_share_is_let_in_where_the_queue_is_full(new_table: NewTable) -> None:
@@ -147,7 +147,7 @@ def test_many_small_clients_do_not_pass_twice_the_bound(new_table: NewTable) -> 
     table = new_table(queue_requests=10)
     for n in range(100):
         table.ask(f"c{n}", 1, "slow")
-    assert table.broker.services[b"slow"].waiting <= 20
+    assert table.broker.lifecycle.services[b"slow"].queue.waiting <= 20
 
 
 def test_busy_by_bytes(new_table: NewTable) -> None:
@@ -160,13 +160,13 @@ def test_busy_by_bytes(new_table: NewTable) -> None:
 
 def test_requests_taken_back_while_they_wait_leave_nothing_behind(table: Table) -> None:
     """A client that asks and cancels for ever is bounded by no queue limit; its leftovers must go by themselves."""
-    table.broker.services.clear()
+    table.broker.lifecycle.services.clear()
     table.ask("ann", 0, "slow")
     for n in range(1, 20_000):
         table.ask("ann", n, "slow")
         table.cancel("ann", n)
-    lane = table.broker.services[b"slow"].lane
-    assert table.broker.services[b"slow"].waiting == 1
+    lane = table.broker.lifecycle.services[b"slow"].queue._lane
+    assert table.broker.lifecycle.services[b"slow"].queue.waiting == 1
     assert lane.waiting_of(peer("ann")) < 2_000
     table.register("w1", "slow")
     assert table.broker.counters.cancelled == 19_999
@@ -243,7 +243,7 @@ class History:
         if found is None:
             return None
         self.in_hand[found[0]].discard(found[1:])
-        known = self.table.broker.requests.get(peer(found[1]) + number(found[2]))
+        known = self.table.broker.lifecycle.requests.get(peer(found[1]) + number(found[2]))
         return self.table.forward(*found, "other", known.hops + 1 if known else 1)
 
     def cancel(self) -> list[Any] | None:
@@ -266,7 +266,7 @@ class History:
         return self.table.leave(self.chance.choice(sorted(self.WORKERS)), "reader")
 
     def wait(self) -> list[Any]:
-        for worker in list(self.table.broker.workers):
+        for worker in list(self.table.broker.workers.connected):
             self.note(self.table.ping(worker.decode().rstrip("."), "reader"))
         return self.table.tick(self.chance.random())
 
@@ -282,7 +282,7 @@ def test_any_history_keeps_the_books(new_table: NewTable, seed: int) -> None:
         history.note(table.tick(4000.0))
     assert history.count > 100
     assert not history.open
-    assert not [r for r in table.broker.requests.values() if not r.answered]
+    assert not [r for r in table.broker.lifecycle.requests.values() if not r.answered]
 
 
 @pytest.mark.parametrize("waiting", [10, 1000])

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from dagbox.broker.bypass import count_call, trace_call
 from dagbox.errors import InvalidArgument, LimitExceeded
 from dagbox.protocol.frames import Flag, Kind
 from dagbox.protocol.values import pack
@@ -107,8 +106,8 @@ def test_traces_tell_the_timeline(table: Table) -> None:
 
 def test_traces_of_the_program_s_own_calls_are_found_by_bucket_and_key(table: Table) -> None:
     body = pack({"bucket": "user", "key": "k1"})
-    trace_call(table.broker, "reader", b"own call", 100.0, 100.5, "", body, b"\xc0")
-    count_call(table.broker, "reader", 0.1, "conflict", 100.5)
+    table.broker.lifecycle.trace_bypass("reader", b"own call", 100.0, 100.5, "", body, b"\xc0")
+    table.broker.lifecycle.count_bypass("reader", 0.1, "conflict", 100.5)
     [trace] = table.inspect("traces", {"bucket": "user", "key": "k1", "service": "reader"})
     assert trace["request"] == body
     assert trace["took_ms"] == pytest.approx(500.0)
@@ -211,7 +210,7 @@ def test_dead_letters_are_bounded_by_count_and_bytes(new_table: NewTable) -> Non
     dead_letter(table, count=52, size=500_000)
     assert [letter["number"] for letter in table.control("dead_letters")] == [9]
     table.control("drop")
-    assert table.broker.dead_letters.size == 0
+    assert table.broker.lifecycle.dead_letters.size == 0
 
 
 def test_a_break_holds_the_next_request_that_matches_once(table: Table) -> None:
@@ -308,14 +307,26 @@ def test_several_questions_in_one_message(table: Table) -> None:
 
 def test_the_figures_of_all_logic_workers_are_added_up(table: Table) -> None:
     for name, queries in (("l1", 3), ("l2", 4)):
-        table.register(name, service="logic")
+        table.register(name, service="logic", traits={"reports": {"logic": "sum"}})
         table.ping(name, "logic", logic={"queries": queries})
     assert table.inspect("status", {})["logic"]["queries"] == 7
 
 
+def test_a_section_of_the_status_comes_from_whoever_reports_it(table: Table) -> None:
+    table.register("w1", service="anything", traits={"reports": {"store": "one", "colours": "sum", "broker": "one"}})
+    table.register("w2", service="writer")
+    table.ping("w1", "anything", store={"engine": "x"}, colours={"red": 2, "blue": 1}, broker={"pid": 7})
+    table.ping("w2", "writer", store={"engine": "not declared"})
+    status = table.inspect("status")
+    assert status["store"] == {"engine": "x"}
+    assert status["colours"] == {"red": 2, "blue": 1}
+    assert (status["locks"], status["logic"]) == ({}, {})
+    assert "clients" in status["broker"]
+
+
 def test_a_slow_worker_makes_an_event_and_a_patient_one_does_not(table: Table) -> None:
     table.register("w1")
-    table.register("l1", service="lock")
+    table.register("l1", service="lock", traits={"patient": True})
     table.ask("ann", 1)
     table.ask("ann", 2, service="lock")
     for _ in range(6):

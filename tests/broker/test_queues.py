@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,19 +153,19 @@ def test_deadlines_are_never_early_and_at_most_a_slot_late(steps: list[tuple[str
     for count, (step, value) in enumerate(steps):
         if step == "add":
             item = request(1, count)
-            deadlines.add(item, now + value)
+            item.slot = deadlines.add(item, now + value)
             waiting[item.key] = (now + value, item)
         elif step == "remove" and waiting:
             deadlines.remove(waiting.pop(sorted(waiting)[value % len(waiting)])[1])
         elif step == "pass":
             now += value
-            for item in deadlines.due(now):
+            for item in deadlines.due(now, 1000):
                 at, _ = waiting.pop(item.key)
                 assert at <= now
             assert all(at > now - SLOT_S - 1e-6 for at, _ in waiting.values())
-        first = deadlines.next()
-        assert (first is None) == (not waiting)
-        if first is not None:
+        first = deadlines.first_at
+        assert (first == inf) == (not waiting)
+        if waiting:
             assert first <= min(at for at, _ in waiting.values()) + SLOT_S + 1e-6
 
 
@@ -172,12 +173,10 @@ def test_a_driver_that_sleeps_until_the_next_deadline_finds_it_due() -> None:
     deadlines = Deadlines()
     for n in range(1, 5_000):
         item = request(1, n)
-        deadlines.add(item, 100_000.0 + n * 0.0501)
+        item.slot = deadlines.add(item, 100_000.0 + n * 0.0501)
     rounds = 0
-    while (at := deadlines.next()) is not None:
-        due = deadlines.due(at)
-        if not due:
-            due = deadlines.due(at + 1e-9)
+    while (at := deadlines.first_at) < inf:
+        due = deadlines.due(at, 1000) or deadlines.due(at + 1e-9, 1000)
         assert due
         rounds += 1
     assert rounds > 4_900
@@ -186,11 +185,10 @@ def test_a_driver_that_sleeps_until_the_next_deadline_finds_it_due() -> None:
 def test_deadlines_far_away_leave_nothing_behind() -> None:
     deadlines = Deadlines()
     stays = request(1, 0)
-    deadlines.add(stays, 5.0)
+    stays.slot = deadlines.add(stays, 5.0)
     for n in range(50_000):
         item = request(1, n + 1)
-        deadlines.add(item, 10.0 + n)
+        item.slot = deadlines.add(item, 10.0 + n)
         deadlines.remove(item)
-        deadlines.next()
     assert len(deadlines._heap) <= 2 * MOST_EMPTY
-    assert deadlines.due(6.0) == [stays]
+    assert deadlines.due(6.0, 1000) == [stays]

@@ -42,7 +42,7 @@ def test_a_deadline_passes_in_a_worker_that_is_told_and_gets_its_credit_back_whe
     assert table.free("w1") == 0
     assert table.answer("w1", "ann", 1) == []
     assert table.free("w1") == 1
-    assert table.broker.requests == {}
+    assert table.broker.lifecycle.requests == {}
 
 
 def test_the_worker_is_told_what_is_left_after_a_long_wait(table: Table) -> None:
@@ -95,8 +95,8 @@ def test_names_asked_for_once_are_not_kept(table: Table) -> None:
     for n in range(300):
         table.ask("ann", n, f"no-{n}")
     table.run(3.0)
-    assert table.broker.services == {}
-    assert table.broker.requests == {}
+    assert table.broker.lifecycle.services == {}
+    assert table.broker.lifecycle.requests == {}
 
 
 def test_services_that_nobody_needs_are_forgotten_after_an_hour(new_table: NewTable) -> None:
@@ -109,7 +109,7 @@ def test_services_that_nobody_needs_are_forgotten_after_an_hour(new_table: NewTa
     assert table.ask("ann", 1, "job-99", span_ms=60_000) == []
     table.control("pause", service="job-98")
     table.run(30.0)
-    assert sorted(table.broker.services) == [b"job-98", b"job-99", b"reader"]
+    assert sorted(table.broker.lifecycle.services) == [b"job-98", b"job-99", b"reader"]
 
 
 def test_cancel_in_the_queue(table: Table) -> None:
@@ -143,9 +143,9 @@ def test_a_client_that_leaves_takes_its_requests_back(table: Table) -> None:
     table.ask("ann", 1)
     table.ask("ann", 2)
     assert table.leave("ann") == [("w1", "cancel", 1, b"")]
-    assert peer("ann") not in table.broker.clients
+    assert peer("ann") not in table.broker.lifecycle.clients
     assert table.answer("w1", "ann", 1) == []
-    assert table.broker.services[b"reader"].waiting == 0
+    assert table.broker.lifecycle.services[b"reader"].queue.waiting == 0
 
 
 def test_a_request_taken_back_in_a_worker_is_wanted_again(table: Table) -> None:
@@ -254,7 +254,7 @@ def test_forward_to_a_name_that_cannot_be_is_answered_at_once(table: Table, serv
     table.ask("ann", 1, span_ms=20_000)
     sent = table.forward("w1", "ann", 1, service)
     assert [m[:3] for m in sent if m[0] == "ann"] == [("ann", "error", 1)]
-    assert table.broker.requests == {}
+    assert table.broker.lifecycle.requests == {}
     assert table.free("w1") == 1
 
 
@@ -277,7 +277,7 @@ def test_a_forward_meets_the_bound_of_the_queue(new_table: NewTable, flags: int,
         table.ask("ann", n, "logic", flags=flags)
         sent = table.forward("l1", "ann", n, "reader")
     assert sent == [("ann", "error", 19, code)]
-    assert table.broker.services[b"reader"].waiting <= 6
+    assert table.broker.lifecycle.services[b"reader"].queue.waiting <= 6
 
 
 def test_a_forwarded_request_of_a_dead_worker_goes_to_another(table: Table) -> None:
@@ -298,7 +298,7 @@ def test_a_forward_of_a_request_taken_back_goes_nowhere(table: Table) -> None:
     table.ask("ann", 1, "logic")
     table.cancel("ann", 1)
     assert table.forward("l1", "ann", 1, "reader") == []
-    assert table.broker.requests == {}
+    assert table.broker.lifecycle.requests == {}
 
 
 # ---------------------------------------------------------------------- what is refused
@@ -308,7 +308,7 @@ def test_a_stranger_s_client_id_is_refused(table: Table) -> None:
     table.register("w1")
     message = frames.build(Kind.REQUEST, peer("ann"), number(1), b"reader", b"\x80")
     assert table.say("eve", message) == [("eve", "error", 1, "refused")]
-    assert table.broker.requests == {}
+    assert table.broker.lifecycle.requests == {}
 
 
 def test_a_new_request_with_hops_is_refused(table: Table) -> None:

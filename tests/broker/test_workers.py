@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Flag, Kind
@@ -27,7 +30,7 @@ def test_late_then_dead_then_back_by_reconnect(table: Table) -> None:
     assert table.ping("w1", "reader") == [("w1", "reconnect", 0, b"")]
     assert table.register("w1") == [("w1", "pong", 0, EPOCH)]
     assert table.state("w1") == "live"
-    assert not table.broker.buried
+    assert not table.broker.workers.dead
     assert [e for e in table.events() if "w1" in e] == [
         "joined w1",
         "late w1",
@@ -75,9 +78,9 @@ def test_work_of_a_dead_worker_goes_to_another_in_its_order_before_the_rest(tabl
     assert sent == []
     table.register("w2", credit=5)
     assert [(m[0], m[1], m[2]) for m in table.read([])] == []
-    requests = sorted(r.key[8:] for r in table.broker.workers[peer("w2")].busy.values())
+    requests = sorted(r.key[8:] for r in table.broker.workers.connected[peer("w2")].busy.values())
     assert requests == [number(n) for n in range(5)]
-    order = list(table.broker.workers[peer("w2")].busy)
+    order = list(table.broker.workers.connected[peer("w2")].busy)
     assert order == [peer("ann") + number(n) for n in range(5)]
     assert table.broker.counters.redelivered == 3
 
@@ -113,8 +116,8 @@ def test_a_request_that_may_not_be_repeated_is_answered_worker_lost(table: Table
     table.ask("ann", 2, flags=Flag.REPEATABLE)
     table.run(3.1)
     table.register("w2", repeatable=False)
-    assert list(table.broker.workers[peer("w2")].busy) == [peer("ann") + number(2)]
-    assert len(table.broker.dead_letters.letters) == 1
+    assert list(table.broker.workers.connected[peer("w2")].busy) == [peer("ann") + number(2)]
+    assert len(table.broker.lifecycle.dead_letters.letters) == 1
 
 
 def test_late_replies_for_what_was_given_to_someone_else_are_dropped(table: Table) -> None:
@@ -148,7 +151,7 @@ def test_registering_twice_is_answered_and_changes_nothing(table: Table) -> None
     table.ask("ann", 1)
     assert table.register("w1", credit=3) == [("w1", "pong", 0, EPOCH)]
     assert table.free("w1") == 2
-    assert len(table.broker.workers) == 1
+    assert len(table.broker.workers.connected) == 1
 
 
 def test_a_new_start_under_the_same_name_takes_over(table: Table) -> None:
@@ -262,14 +265,52 @@ def test_an_expected_service_waits_for_its_worker_instead_of_failing(new_table: 
     assert table.register("w1") == [("w1", "pong", 0, EPOCH), ("w1", "request", 1, b"\x80")]
 
 
-def test_a_report_of_any_form_is_harmless(table: Table) -> None:
+REFUSED_REPORTS: list[Any] = [
+    [1],
+    7,
+    {1: 2},
+    {"cpu": "hot"},
+    {"cpu": float("nan")},
+    {"cpu": float("inf")},
+    {"cpu": -1},
+    {"cpu": True},
+    {"cpu": None},
+    {"rss": [1]},
+    {"rss": {"x": 1}},
+]
+
+
+@pytest.mark.parametrize("report", REFUSED_REPORTS)
+def test_a_report_that_no_face_could_show_is_refused_and_the_one_before_stays(table: Table, report: Any) -> None:
     table.register("w1")
-    for body in (b"", pack([1]), pack({"in_hand": 7}), pack({"in_hand": [1, None, [2]]}), pack({1: 2, "cpu": "hot"})):
+    table.ping("w1", "reader", cpu=1.5, rss=7)
+    message = frames.build(Kind.PING, peer("w1"), bytes(8), b"reader", pack(report))
+    assert table.say("heart", message) == [("heart", "error", 0, "invalid_argument")]
+    [worker] = table.inspect("workers")
+    assert (worker["cpu"], worker["rss"], worker["pings"]) == (1.5, 7, 2)
+
+
+def test_a_heartbeat_with_a_refused_report_is_a_sign_of_life_all_the_same(table: Table) -> None:
+    table.register("w1")
+    table.run(1.2)
+    assert table.state("w1") == "late"
+    table.ask("ann", 1)
+    sent = table.ping("w1", "reader", cpu="hot")
+    assert sent == [("w1", "request", 1, b"\x80"), ("heartw1", "error", 0, "invalid_argument")]
+    assert table.state("w1") == "live"
+
+
+def test_a_report_of_unknown_or_odd_figures_is_harmless(table: Table) -> None:
+    table.register("w1", traits={"reports": {"store": "one"}})
+    bodies = (b"", pack({"in_hand": 7}), pack({"in_hand": [1, None, [2]]}), pack({"store": 7, "colour": "red"}))
+    for body in bodies:
         message = frames.build(Kind.PING, peer("w1"), bytes(8), b"reader", body)
         assert table.say("heart", message) == []
     message = frames.build(Kind.PING, peer("w1"), bytes(8), b"reader", b"\xc1")
     assert table.say("heart", message) == [("heart", "error", 0, "invalid_argument")]
-    assert table.inspect("status")["workers"][0]["name"] == "w1"
+    status = table.inspect("status")
+    assert status["workers"][0]["name"] == "w1"
+    assert status["store"] == {}
 
 
 def test_a_worker_cannot_register_what_makes_no_sense(table: Table) -> None:
@@ -283,12 +324,20 @@ def test_a_worker_cannot_register_what_makes_no_sense(table: Table) -> None:
         ({"credit": 1}, ""),
         ({"credit": 1, "name": "x" * 5_000}, "reader"),
         ({"credit": 1, "name": 7}, "reader"),
+        ({"credit": 1, "traits": [1]}, "reader"),
+        ({"credit": 1, "traits": {"patient": 1}}, "reader"),
+        ({"credit": 1, "traits": {"reports": ["store"]}}, "reader"),
+        ({"credit": 1, "traits": {"reports": {"store": "most"}}}, "reader"),
+        ({"credit": 1, "traits": {"reports": {"store": ["sum"]}}}, "reader"),
+        ({"credit": 1, "traits": {"reports": {7: "sum"}}}, "reader"),
+        ({"credit": 1, "traits": {"reports": {"": "sum"}}}, "reader"),
+        ({"credit": 1, "traits": {"reports": {str(n): "sum" for n in range(100)}}}, "reader"),
     ]
     for about, service in bad:
         message = frames.build(Kind.REGISTER, peer("w1"), bytes(8), service.encode(), pack(about))
         [(target, kind, _, _)] = table.say("w1", message)
         assert (target, kind) == ("w1", "error"), (about, service)
-    assert not table.broker.workers
+    assert not table.broker.workers.connected
     assert table.broker.counters.malformed == len(bad)
 
 

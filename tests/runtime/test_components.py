@@ -14,7 +14,7 @@ import pytest
 import zmq
 
 import dagbox
-from dagbox.broker import Limits
+from dagbox.broker import BrokerLimits
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Kind
 from dagbox.runtime.broker_loop import BrokerLoop
@@ -34,7 +34,7 @@ class Small:
     def __init__(self, address: str, heartbeat_s: float = HEARTBEAT_S) -> None:
         self.heartbeat_s = heartbeat_s
         self.store = MemoryStore()
-        self.broker = BrokerLoop([address], limits=Limits(heartbeat_s=heartbeat_s))
+        self.broker = BrokerLoop([address], limits=BrokerLimits(heartbeat_s=heartbeat_s))
         self.address = self.broker.addresses[0]
         self.loops: list[Any] = [self.broker]
         self.threads: list[threading.Thread] = []

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from dagbox.broker import Broker, Limits
+from dagbox.broker import Broker, BrokerLimits
 from dagbox.errors import DagBoxError
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Flag, Kind
@@ -34,7 +34,7 @@ class SimBroker:
     def start(self) -> None:
         epoch = self.world.random.randbytes(8)
         self.starts += 1
-        self.machine = Broker(self.world.now, epoch, Limits(heartbeat_s=HEARTBEAT_S), expected=SERVICES)
+        self.machine = Broker(self.world.now, epoch, BrokerLimits(heartbeat_s=HEARTBEAT_S), expected=SERVICES)
         self.open.clear()
         self.up = True
         self.world.join(BROKER, self.receive)
@@ -51,7 +51,7 @@ class SimBroker:
         out = machine.receive(peer, head, tail, self.world.now)
         kind = head[5]
         if kind == Kind.REQUEST:
-            known = machine.requests.get(head[frames.KEY_SLICE])
+            known = machine.lifecycle.requests.get(head[frames.KEY_SLICE])
             if self._answers(out, head[frames.KEY_SLICE]) or (known is not None and not known.answered):
                 self.open.add(head[frames.KEY_SLICE])
         self._send(out)
@@ -80,23 +80,23 @@ class SimBroker:
 
 def check_invariants(broker: Broker) -> None:
     """What holds of the broker's books whenever it rests."""
-    for service in broker.services.values():
-        waiting = [r for r in service.urgent.requests() + service.lane.requests() if r.service is service]
-        assert service.waiting == len(waiting)
-        assert service.waiting_bytes == sum(r.size for r in waiting)
+    for service in broker.lifecycle.services.values():
+        waiting = [r for r in service.queue.requests() if r.service is service]
+        assert service.queue.waiting == len(waiting)
+        assert service.queue.waiting_bytes == sum(r.size for r in waiting)
         busy = [r for w in service.workers.values() for r in w.busy.values()]
         assert service.in_flight == len(busy)
-    for worker in broker.workers.values():
+    for worker in broker.workers.connected.values():
         free = worker.credit - len(worker.busy)
         assert free >= 0
         assert worker.listed_free == (free if worker.state == "live" else 0)
         for key, request in worker.busy.items():
             assert request.worker is worker
-            assert broker.requests.get(key) is request
-    for key, request in broker.requests.items():
+            assert broker.lifecycle.requests.get(key) is request
+    for key, request in broker.lifecycle.requests.items():
         places = request.waits + (request.worker is not None) + request.held
         assert places == 1, f"{key.hex()} is in {places} places"
-    assert all(client.in_flight >= 0 for client in broker.clients.values())
+    assert all(client.in_flight >= 0 for client in broker.lifecycle.clients.values())
 
 
 class SimWorker:
@@ -113,6 +113,7 @@ class SimWorker:
     def start(self) -> None:
         self.service = service = self._open()
         about = {"name": self.name, "credit": min(service.credit, 64), "repeatable": service.repeatable}
+        about["traits"] = service.traits.to_wire()
         self.core = WorkerCore(service.name, self.world.random.randbytes(8), about)
         self.stopped_until = 0.0
         self._inbox: list[Any] = []

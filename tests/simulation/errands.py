@@ -19,6 +19,7 @@ from dagbox.errors import (
     WorkerLost,
 )
 from dagbox.protocol.frames import Flag
+from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request
 from tests.simulation.actors import SimBroker, SimClient, SimWorker
@@ -36,6 +37,7 @@ class Doer:
     """
 
     gather = 8
+    traits = Traits()
     broken: DagBoxError | None = None
 
     def __init__(self, name: str, done: Counter[tuple[bytes, int]], slow_s: float) -> None:
@@ -202,7 +204,7 @@ class Errands:
             if key in self.once and not again:
                 assert count == 1, f"{key.hex()} was done {count} times at hop {hops}"
         machine = self.broker.machine
-        open_requests = [r for r in machine.requests.values() if not (r.answered or r.quiet)]
+        open_requests = [r for r in machine.lifecycle.requests.values() if not (r.answered or r.quiet)]
         assert not open_requests
-        assert all(service.waiting == 0 for service in machine.services.values())
-        assert all(client.in_flight == 0 for client in machine.clients.values())
+        assert all(service.queue.waiting == 0 for service in machine.lifecycle.services.values())
+        assert all(client.in_flight == 0 for client in machine.lifecycle.clients.values())

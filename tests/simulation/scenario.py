@@ -243,7 +243,7 @@ class Scenario:
             assert client.waiting == 0, f"{client.name} waits for {client.waiting} answers"
             assert all(count == 1 for count in client.outcomes.values())
         assert not self.broker.open, "requests without a terminal answer"
-        assert not [r for r in self.broker.machine.requests.values() if not r.answered]
+        assert not [r for r in self.broker.machine.lifecycle.requests.values() if not r.answered]
 
     def _check_writes(self) -> None:
         versions: dict[bytes, int] = {}

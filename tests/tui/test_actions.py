@@ -191,10 +191,10 @@ async def dead_letter(served: Served) -> None:
     """Have the broker give up a request, as if its worker had died with it."""
     taken = threading.Event()
 
-    def bury(broker: Any, now: float) -> Any:
-        request = next((r for r in broker.requests.values() if r.service.name == "echo"), None)
+    def give_up(broker: Any, now: float) -> Any:
+        request = next((r for r in broker.lifecycle.requests.values() if r.service.name == "echo"), None)
         if request is not None:
-            broker.dead_letters.add(request, now, "no ping for 2.6 s")
+            broker.lifecycle.dead_letters.add(request, now, "no ping for 2.6 s")
             taken.set()
         return []
 
@@ -202,7 +202,7 @@ async def dead_letter(served: Served) -> None:
         db.control("pause", service="echo")
         call = Calls(served.address, "echo", "again")
         while not taken.is_set():
-            served.broker.call(bury)
+            served.broker.call(give_up)
             await asyncio.sleep(0.01)
         db.control("resume", service="echo")
         await call.end()

@@ -49,12 +49,12 @@ def test_a_node_that_is_gone_is_down_and_up_again_when_it_is_back(
         assert of(scrape(url), "dagbox_up") == 1
         node_file = served.directory / "node.json"
         kept = node_file.read_text()
-        served.broker.call(lambda broker, now: setattr(broker, "_answer_itself", lambda *_: None) or [])
+        served.broker.call(lambda broker, now: setattr(broker, "_on_own", lambda *_: None) or [])
         node_file.unlink()
         found = scrape(url)
         assert of(found, "dagbox_up") == 0
         assert len(found) == 1
-        served.broker.call(lambda broker, now: delattr(broker, "_answer_itself") or [])
+        served.broker.call(lambda broker, now: delattr(broker, "_on_own") or [])
         node_file.write_text(kept)
         assert of(scrape(url), "dagbox_up") == 1
 

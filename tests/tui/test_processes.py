@@ -82,7 +82,8 @@ async def test_a_stopped_worker_is_dead_and_is_back_when_it_goes_on(served: Serv
 async def test_a_dead_worker_leaves_the_table_by_itself(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    served.broker.broker.limits = replace(served.broker.broker.limits, forget_dead_s=0.5)
+    workers = served.broker.broker.workers
+    workers.limits = replace(workers.limits, forget_dead_s=0.5)
     with process(served.address, "gone") as gone:
         async with watching(served) as screen:
             await shown(screen, "gone", "live")

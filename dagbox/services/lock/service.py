@@ -35,6 +35,7 @@ from dagbox.protocol.operations.locks import (
     Renew,
 )
 from dagbox.protocol.operations.writes import Fence, Fences, RememberFences
+from dagbox.protocol.traits import Combine, Traits
 from dagbox.protocol.values import pack
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
 from dagbox.services.lock.journal import LockJournal
@@ -264,6 +265,7 @@ class LockService:
     credit = 65_536
     repeatable = True
     gather = 256
+    traits = Traits(patient=True, reports={"locks": Combine.ONE})
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from typing import Any
 from dagbox.errors import Cancelled, DagBoxError, ServiceFailed, StoreBroken
 from dagbox.protocol.operations.base import to_wire
 from dagbox.protocol.operations.logic import LOGIC, ListRunning, StopQuery
+from dagbox.protocol.traits import Combine, Traits
 from dagbox.protocol.values import pack
 from dagbox.services.base import Failed, Forward, Outcome, Request
 from dagbox.services.logic.jobs import Job
@@ -53,6 +54,7 @@ class LogicService:
     credit = 256
     repeatable = True
     gather = 32
+    traits = Traits(reports={"logic": Combine.SUM})
 
     def __init__(self, operations: LogicOperations, close_store: Callable[[], None] | None = None) -> None:
         self._operations = operations

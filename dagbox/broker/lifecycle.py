@@ -1,0 +1,565 @@
+"""The life of a request from its acceptance to its answer: the only module that changes one.
+
+Rules:
+
+1. Every accepted request ends in exactly one terminal answer: a reply, or a typed error. `answered` says that it
+   had it; nothing is sent for it afterwards.
+2. A request is in one of: its service's queue (`waits`), a worker's hands (`worker`), held by a breakpoint (`held`),
+   or ended. An ended request may still stand in its worker's `busy`, since its credit is not back yet.
+3. A repeat of a request that has not ended (same client id and request id) is attached to it: one answer.
+4. A worker's messages count only for requests that it has in hand. Others are late, counted and dropped.
+5. The bytes of a request are passed on as they came; only a request that waited long, was given out before, or
+   was forwarded gets a new head (its deadline and attempt).
+
+All times are monotonic seconds. Messages to send go to the outbox, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dagbox.broker.breakpoints import Breakpoints
+from dagbox.broker.model import (
+    Available,
+    BrokerLimits,
+    ClientEntry,
+    Counters,
+    Lost,
+    ServiceEntry,
+    TrackedRequest,
+    WorkerChange,
+    WorkerEntry,
+    WorkerState,
+)
+from dagbox.broker.outbox import Outbox
+from dagbox.broker.queues import Deadlines
+from dagbox.broker.records import SHOWN_BYTES, DeadLetter, DeadLetters, EventLog, TraceLog
+from dagbox.errors import (
+    Busy,
+    Cancelled,
+    DagBoxError,
+    DeadlineExceeded,
+    InvalidArgument,
+    LimitExceeded,
+    NoService,
+    ProtocolError,
+    TooManyHops,
+    WorkerLost,
+)
+from dagbox.protocol import frames
+from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
+
+_PATCH_SHARE = 20
+"""A deadline is rewritten at dispatch once a request waited more than this fraction of its span (1/20)."""
+_CLIENT_IDLE_S = 120.0
+_FULL_HINT_MS = 1000
+"""When a client is to try again that the broker has no room for."""
+MOST_EXPIRED = 500
+"""Requests that end in one turn because their time is over: workers must be heard in between."""
+
+
+class Lifecycle:
+    """The requests under way, by the services they wait at and the clients that made them.
+
+    Args:
+        expected: services that will be registered soon, so that requests for them wait rather than fail.
+        breakpoints: asked about each request that is queued.
+        outbox: takes the messages to send.
+
+    Attributes:
+        services: by name. clients: by routing id. requests: by key, accepted and not over.
+        events, traces, dead_letters: the logs.
+    """
+
+    def __init__(
+        self, limits: BrokerLimits, expected: tuple[str, ...], breakpoints: Breakpoints, outbox: Outbox
+    ) -> None:
+        self.limits = limits
+        self.counters = Counters()
+        self.services: dict[bytes, ServiceEntry] = {name.encode(): ServiceEntry(name, True) for name in expected}
+        self.clients: dict[bytes, ClientEntry] = {}
+        self.requests: dict[bytes, TrackedRequest] = {}
+        self.deadlines: Deadlines[TrackedRequest] = Deadlines()
+        self.events = EventLog(limits)
+        self.traces = TraceLog(limits)
+        self.dead_letters = DeadLetters(limits.dead_letters, limits.dead_letter_bytes)
+        self._expected = frozenset(expected)
+        self._breakpoints = breakpoints
+        self._out = outbox
+
+    # ------------------------------------------------------------------ from clients
+
+    def accept(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        """Take on a client's request, or refuse it."""
+        key = head[KEY_SLICE]
+        known = self.requests.get(key)
+        if known is not None:
+            self._attach(known, header, now)
+            return
+        client = self.clients.get(peer) or self.new_client(peer, now)
+        if client is None:
+            self.refuse(header, self.no_room(header.service), now)
+            return
+        client.last_at = now
+        service = self.services.get(header.service) or self.service_named(header.service, now)
+        if service is None:
+            self.refuse(header, LimitExceeded("services", len(self.services) + 1, self.limits.services), now)
+            return
+        size = len(head) + len(tail) if tail is not None else len(head)
+        limits = self.limits
+        if not service.queue.has_room(peer, size, limits.queue_requests, limits.queue_bytes):
+            service.refused += 1
+            self.refuse(header, self._busy(service), now)
+            return
+        client.in_flight += 1
+        request = self._track(key, peer, service, head, tail, now)
+        request.flags = header.flags
+        request.deadline_ms = header.deadline_ms
+        request.deadline = now + (header.deadline_ms / 1000 if header.deadline_ms else limits.longest_s)
+        self.requests[key] = request
+        self._enqueue(request, now)
+
+    def _track(
+        self, key: bytes, client: bytes, service: ServiceEntry, head: bytes, tail: bytes | None, now: float
+    ) -> TrackedRequest:
+        """Make and count a request; every request is made here."""
+        self.counters.accepted += 1
+        return TrackedRequest(key, client, service, head, tail, now)
+
+    def _attach(self, request: TrackedRequest, header: Header, now: float) -> None:
+        """A repeat of a request that is not over: its one answer will serve. One that ended without its
+        worker knowing (cancelled, too late) is wanted again."""
+        self.counters.repeats += 1
+        if not (request.answered or request.quiet):
+            return
+        client = self.clients.get(request.client) or self.new_client(request.client, now)
+        if client is None:
+            self.refuse(header, self.no_room(header.service), now)
+            return
+        client.last_at = now
+        client.in_flight += 1
+        request.quiet = False
+        if request.answered:
+            request.answered = False
+            self.counters.accepted += 1
+            request.timeline.append((now, "repeated", ""))
+            request.deadline_ms = header.deadline_ms
+            request.deadline = now + (header.deadline_ms / 1000 if header.deadline_ms else self.limits.longest_s)
+            request.slot = self.deadlines.add(request, self._due_at(request, now))
+
+    def cancel(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        """Cancel a client's own request; nothing if it is over."""
+        request = self.requests.get(head[KEY_SLICE])
+        if request is not None and not request.answered:
+            self.cancel_request(request, now)
+
+    def cancel_request(self, request: TrackedRequest, now: float) -> None:
+        """Cancel a request that is not answered."""
+        self.counters.cancelled += 1
+        self.fail(request, Cancelled(request.service.name), now)
+
+    def forget_client(self, peer: bytes, now: float) -> None:
+        """A client leaves: its requests are cancelled, and nobody is answered."""
+        client = self.clients.get(peer)
+        if client is not None and client.in_flight:
+            for request in [r for r in self.requests.values() if r.client == peer and not r.answered]:
+                request.quiet = True
+                self.cancel_request(request, now)
+        self.clients.pop(peer, None)
+
+    def refuse(self, header: Header, error: DagBoxError, now: float) -> None:
+        """Answer a message with an error instead of taking it on."""
+        self.counters.refused += 1
+        name = header.service.decode(errors="replace")
+        self.events.add(now, "refused", name, str(error), at_most_every_s=1.0)
+        self._out.send_error(header.client, header.client + header.request, header.service, error)
+
+    # ------------------------------------------------------------------ waiting
+
+    def _due_at(self, request: TrackedRequest, now: float) -> float:
+        """Return when a request ends: at its deadline, or sooner if nobody ever served what it asks for."""
+        if request.service.ever_served:
+            return request.deadline
+        return min(request.deadline, now + self.limits.no_service_s)
+
+    def _enqueue(self, request: TrackedRequest, now: float) -> None:
+        """Have a request wait for a worker, behind the others, unless a breakpoint holds it."""
+        service = request.service
+        request.queued_at = now
+        request.timeline.append((now, "queued", service.name))
+        if not request.slot:
+            request.slot = self.deadlines.add(request, self._due_at(request, now))
+        if self._breakpoints.active and self._hold(request, now):
+            return
+        request.waits = True
+        match = service.queue.push(request)
+        if match is not None:
+            self._give(*match, now)
+
+    def _hold(self, request: TrackedRequest, now: float) -> bool:
+        found = self._breakpoints.match(request)
+        if found is None:
+            return False
+        request.held = True
+        request.held_until = now + found.hold_s
+        request.service.held[request.key] = request
+        request.timeline.append((now, "held", f"break {found.number}"))
+        self.events.add(now, "held", request.service.name, f"{request.trace_id} by break {found.number}")
+        return True
+
+    def release(self, request: TrackedRequest, now: float) -> None:
+        """Have a request that is held wait for a worker."""
+        request.held = False
+        request.service.held.pop(request.key, None)
+        request.timeline.append((now, "let go", ""))
+        request.waits = True
+        match = request.service.queue.push(request)
+        if match is not None:
+            self._give(*match, now)
+
+    def dispatch(self, service: ServiceEntry, now: float) -> None:
+        """Give waiting requests to free workers until there are no more of either."""
+        queue = service.queue
+        while (match := queue.match()) is not None:
+            self._give(*match, now)
+
+    def _give(self, request: TrackedRequest, worker: WorkerEntry, now: float) -> None:
+        waited = now - request.queued_at
+        request.waits = False
+        request.given_at = now
+        request.worker = worker
+        service = request.service
+        service.in_flight += 1
+        worker.busy[request.key] = request
+        service.wait.add(waited)
+        request.timeline.append((now, "given", worker.name))
+        head = request.head
+        span_ms = request.deadline_ms
+        if request.attempt or request.hops or (span_ms and waited * 1000 * _PATCH_SHARE > span_ms):
+            left_ms = max(1, int((request.deadline - now) * 1000)) if span_ms else 0
+            head = frames.repatch(head, deadline_ms=left_ms, attempt=request.attempt)
+        self._out.messages.append((worker.peer, head, request.tail))
+
+    # ------------------------------------------------------------------ from workers
+
+    def answer(self, worker: WorkerEntry, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        """A worker's reply or error: to the client, unless that has its answer already."""
+        request = worker.busy.get(head[KEY_SLICE])
+        if request is None:
+            self.counters.late_replies += 1
+            return
+        service = request.service
+        self._take_back(request, worker, now, worked=True)
+        code = ""
+        if header.kind == Kind.ERROR:
+            worker.errors += 1
+            code = frames.unpack_error(frames.body_of(header, head, tail)).code
+        if not request.answered:
+            at = header.body_at
+            request.reply = head[at : at + SHOWN_BYTES] if tail is None else tail[:SHOWN_BYTES]
+            self._end(request, now, code)
+            if not request.quiet:
+                self._out.messages.append((request.client, head, tail))
+        if service.queue.waiting:
+            self.dispatch(service, now)
+
+    def partial(self, worker: WorkerEntry, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        """A part of an answer: to the client, if it still waits."""
+        request = worker.busy.get(head[KEY_SLICE])
+        if request is None:
+            self.counters.late_replies += 1
+        elif not request.answered:
+            self.counters.partials += 1
+            if not request.quiet:
+                self._out.messages.append((request.client, head, tail))
+
+    def forward(self, worker: WorkerEntry, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        """A worker passes a request on: it waits for a worker of another service."""
+        request = worker.busy.get(head[KEY_SLICE])
+        if request is None:
+            self.counters.late_replies += 1
+            return
+        left = request.service
+        self._take_back(request, worker, now, worked=True)
+        if not request.answered:
+            self._move_on(request, header, head, tail, now)
+        if left.queue.waiting:
+            self.dispatch(left, now)
+
+    def _take_back(self, request: TrackedRequest, worker: WorkerEntry, now: float, *, worked: bool = False) -> None:
+        """Take a request out of a worker's hands, and give the worker its credit back. One that was answered is
+        over with that. `worked`: the worker did its part, which is counted."""
+        worker.busy.pop(request.key, None)
+        service = request.service
+        service.in_flight -= 1
+        request.worker = None
+        if request.answered:
+            self.requests.pop(request.key, None)
+            request.head, request.tail = b"", None
+        if worker.state is WorkerState.LIVE:
+            service.queue.release(worker)
+        if worked:
+            worker.done += 1
+            took_s = now - request.given_at
+            service.work.add(took_s)
+            if took_s >= self.limits.slow_s and not worker.traits.patient:
+                text = f"{request.trace_id} took {worker.name} {took_s:.1f} s"
+                self.events.add(now, "slow", service.name, text, at_most_every_s=1.0)
+
+    def _move_on(self, request: TrackedRequest, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
+        """Queue a forwarded request at the service it goes to."""
+        self.counters.forwarded += 1
+        name = header.service.decode(errors="replace")
+        request.timeline.append((now, "forwarded", name))
+        if header.hops != request.hops + 1 or header.hops > frames.MAX_HOPS:
+            self.fail(request, TooManyHops(name, header.hops), now)
+            return
+        service = self.services.get(header.service)
+        if service is None:
+            try:
+                service = None if name in frames.STATUS_SERVICES else self.service_named(header.service, now)
+            except DagBoxError as error:
+                self.fail(request, error, now)
+                return
+            if service is None:
+                self.fail(request, NoService(name, self.names()), now)
+                return
+        request.service.done += 1
+        request.service = service
+        request.hops = header.hops
+        request.attempt = 0
+        request.head, request.tail = head, tail
+        request.size = len(head) + (len(tail) if tail is not None else 0)
+        limits = self.limits
+        if not service.queue.has_room(request.client, request.size, limits.queue_requests, limits.queue_bytes):
+            # `busy` would tell the client that nothing was done yet, and that it may ask again.
+            most = LimitExceeded("waiting requests", service.queue.waiting + 1, limits.queue_requests)
+            service.refused += 1
+            self.fail(request, self._busy(service) if request.flags & Flag.REPEATABLE else most, now)
+            return
+        if not service.ever_served:
+            self.deadlines.remove(request)
+            request.slot = 0
+        self._enqueue(request, now)
+
+    # ------------------------------------------------------------------ changes of workers
+
+    def apply(self, changes: Iterable[WorkerChange], now: float) -> None:
+        """Do for the requests what the changes of workers mean."""
+        for change in changes:
+            worker = change.worker
+            if isinstance(change, Lost):
+                for request in reversed(list(worker.busy.values())):
+                    self._recover(request, worker, change.reason, now)
+            elif not isinstance(change, Available):
+                for key in change.keys:
+                    self._recover(worker.busy[key], worker, "the connection broke", now)
+            if worker.service.queue.waiting:
+                self.dispatch(worker.service, now)
+
+    def _recover(self, request: TrackedRequest, worker: WorkerEntry, reason: str, now: float) -> None:
+        """Take a request back from a worker that will not answer: it goes to another, or fails."""
+        self._take_back(request, worker, now)
+        if request.answered:
+            return
+        service = request.service
+        may_repeat = worker.repeatable or bool(request.flags & Flag.REPEATABLE)
+        if may_repeat and request.attempt + 1 < self.limits.attempts:
+            request.attempt += 1
+            request.queued_at = now
+            service.redelivered += 1
+            self.counters.redelivered += 1
+            request.timeline.append((now, "redelivered", reason))
+            self.events.add(now, "redelivered", service.name, f"from {worker.name}", at_most_every_s=1.0)
+            request.waits = True
+            service.queue.push_front(request)
+            return
+        self.dead_letters.add(request, now, reason)
+        text = f"from {worker.name}: {reason}"
+        self.events.add(now, "dead letter", service.name, text, at_most_every_s=1.0)
+        self.fail(request, WorkerLost(service.name, request.attempt + 1), now)
+
+    def retry(self, letter: DeadLetter, now: float) -> bool:
+        """Try a dead letter again, for nobody; False if its service or its request id does not allow it now."""
+        service = self.services.get(letter.service.encode())
+        if service is None or letter.key in self.requests:
+            return False
+        request = self._track(letter.key, letter.client, service, letter.head, letter.tail, now)
+        request.quiet = True
+        request.hops, request.flags = letter.hops, letter.flags
+        request.deadline = now + self.limits.longest_s
+        request.timeline.append((now, "retried", service.name))
+        self.requests[letter.key] = request
+        self._enqueue(request, now)
+        return True
+
+    # ------------------------------------------------------------------ the end of a request
+
+    def _end(self, request: TrackedRequest, now: float, code: str) -> None:
+        """The request has its terminal answer now: off the books, into the trace."""
+        request.answered = True
+        request.code = code
+        request.ended_at = now
+        request.timeline.append((now, "failed" if code else "answered", code))
+        if request.worker is None:
+            self.requests.pop(request.key, None)
+            request.head, request.tail = b"", None
+        client = self.clients.get(request.client)
+        if client is not None and not request.quiet:
+            client.in_flight -= 1
+            client.done += 1
+        service, counters = request.service, self.counters
+        service.done += 1
+        if code:
+            service.errors += 1
+            counters.failed += 1
+        else:
+            counters.answered += 1
+        self.deadlines.remove(request)
+        request.slot = 0
+        if len(request.shown) > SHOWN_BYTES:
+            request.shown = request.shown[:SHOWN_BYTES]
+        self.traces.add(request)
+
+    def fail(self, request: TrackedRequest, error: DagBoxError, now: float) -> None:
+        """Answer a request with an error, wherever it is; a worker that has it is told to stop."""
+        service = request.service
+        if request.waits:
+            request.waits = False
+            service.queue.withdraw(request)
+        if request.held:
+            request.held = False
+            service.held.pop(request.key, None)
+        name = service.name.encode()
+        if request.worker is not None:
+            self._out.send(request.worker.peer, Kind.CANCEL, request.key, name)
+        request.reply = frames.pack_error(error)[:SHOWN_BYTES]
+        self._end(request, now, error.code)
+        if not request.quiet:
+            self._out.send_error(request.client, request.key, name, error)
+
+    # ------------------------------------------------------------------ time
+
+    def expire(self, now: float) -> None:
+        """End the requests whose time is over, at most `MOST_EXPIRED` of them."""
+        for request in self.deadlines.due(now, MOST_EXPIRED):
+            request.slot = 0
+            if now < request.deadline and request.service.ever_served:
+                # The grace for a service that nobody had served is over, but somebody serves it by now.
+                request.slot = self.deadlines.add(request, request.deadline)
+            elif now < request.deadline:
+                self.fail(request, NoService(request.service.name, self.names()), now)
+            else:
+                self.counters.expired += 1
+                self.events.add(now, "deadline", request.service.name, "no answer in time", at_most_every_s=1.0)
+                self.fail(request, DeadlineExceeded(request.service.name, request.deadline_ms), now)
+
+    def sample(self, now: float) -> None:
+        """Sample the figures, release what was held long enough, forget idle services and clients."""
+        self._breakpoints.expire(now)
+        for name, service in list(self.services.items()):
+            service.rates.sample(now, service.done, service.queue.waiting)
+            service.wait.rotate(now)
+            service.work.rotate(now)
+            for request in [each for each in service.held.values() if each.held_until <= now]:
+                self.release(request, now)
+            if self._forgettable(service, now):
+                del self.services[name]
+        idle = [p for p, c in self.clients.items() if not c.in_flight and now - c.last_at > _CLIENT_IDLE_S]
+        for peer in idle:
+            del self.clients[peer]
+
+    def _forgettable(self, service: ServiceEntry, now: float) -> bool:
+        """Return True if nobody needs the service to be known; names must not add up to the limit over time."""
+        queue = service.queue
+        if queue.waiting or service.held or service.workers or queue.paused or service.name in self._expected:
+            service.idle_since = 0.0
+            return False
+        if not service.ever_served:
+            return True
+        service.idle_since = service.idle_since or now
+        return now - service.idle_since >= self.limits.forget_service_s
+
+    # ------------------------------------------------------------------ services and clients
+
+    def names(self) -> list[str]:
+        """Return the names of all services that can be asked for."""
+        return sorted(s.name for s in self.services.values() if s.ever_served) + list(frames.STATUS_SERVICES)
+
+    def service_named(self, name: bytes, now: float) -> ServiceEntry | None:
+        """Return the service of a name, new if need be; None if there are too many.
+
+        Raises:
+            InvalidArgument: the name is empty.
+            ProtocolError: the name is not UTF-8.
+        """
+        service = self.services.get(name)
+        if service is None:
+            if not name:
+                raise InvalidArgument("a request names a service")
+            if len(self.services) >= self.limits.services:
+                return None
+            try:
+                text = name.decode()
+            except UnicodeDecodeError:
+                raise ProtocolError("the service name is not UTF-8") from None
+            service = self.services[name] = ServiceEntry(text)
+            service.rates.sample(now, 0, 0)
+        return service
+
+    def new_client(self, peer: bytes, now: float) -> ClientEntry | None:
+        """Note a client that is not known yet; None if there are too many."""
+        if len(self.clients) >= self.limits.clients:
+            return None
+        client = self.clients[peer] = ClientEntry(peer, now)
+        return client
+
+    @staticmethod
+    def no_room(service: bytes) -> Busy:
+        """Return the error for a client that the broker has no room for."""
+        return Busy(service.decode(errors="replace"), _FULL_HINT_MS)
+
+    @staticmethod
+    def _busy(service: ServiceEntry) -> Busy:
+        """Return the error for a request that a queue has no room for: again when about half of it is done."""
+        mean_s = service.work.total_s / service.work.count if service.work.count else 0.01
+        workers = sum(worker.credit for worker in service.workers.values()) or 1
+        hint_ms = int(mean_s * service.queue.waiting / workers * 1000)
+        return Busy(service.name, min(max(hint_ms, 10), 5_000))
+
+    # ------------------------------------------------------------------ calls that bypass the broker
+
+    def count_bypass(self, service: str, took_s: float, code: str, now: float) -> None:
+        """Count a call that did not pass the broker; `code` is its error's, empty if it did not fail."""
+        target = self.service_named(service.encode(), now)
+        if target is not None:
+            target.ever_served = True
+            target.done += 1
+            target.errors += bool(code)
+            target.work.add(took_s)
+            self.counters.accepted += 1
+            self.counters.failed += bool(code)
+            self.counters.answered += not code
+
+    def trace_bypass(
+        self, service: str, client: bytes, started: float, ended: float, code: str, body: bytes, reply: bytes = b""
+    ) -> None:
+        """Count and trace a call that did not pass the broker.
+
+        Args:
+            client: 8 bytes that stand for the program.
+            started, ended: monotonic seconds.
+            code: of the error it failed with; empty if it did not.
+            body, reply: packed, as far as they are known.
+        """
+        target = self.service_named(service.encode(), ended)
+        if target is None:
+            return
+        target.ever_served = True
+        target.work.add(ended - started)
+        key = client + self.counters.accepted.to_bytes(8, "big")
+        request = self._track(key, client, target, body, None, started)
+        request.quiet = True
+        request.reply = reply[:SHOWN_BYTES]
+        request.timeline.append((started, "called", service))
+        self._end(request, ended, code)

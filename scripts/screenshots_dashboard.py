@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import dagbox
-from dagbox.tui.app import Dashboard, open_source
+from dagbox.tui.app import Dashboard, open_session
 from dagbox.tui.options import Options
 from dagbox.tui.widgets.table import LiveTable
 
@@ -113,8 +113,7 @@ class Camera:
 async def take_all(directory: str, out: Path, call: Callable[[], None]) -> None:
     """Take all pictures."""
     options = Options(target=directory, environment="demo")
-    source, first = open_source(options)
-    app = Dashboard(source, options, first=first)
+    app = Dashboard(open_session(options), options)
     async with app.run_test(size=SIZE) as pilot:
         camera = Camera(app, pilot, out)
         await asyncio.sleep(LOOK_S)
@@ -122,7 +121,7 @@ async def take_all(directory: str, out: Path, call: Callable[[], None]) -> None:
         await traces(camera, call)
         await store(camera)
         await locks_and_logic(camera)
-    app.end_polling()
+    app.session.close()
 
 
 async def overview(camera: Camera) -> None:
@@ -147,7 +146,7 @@ async def traces(camera: Camera, call: Callable[[], None]) -> None:
     """A held request among the traces; a waterfall."""
     await camera.press("2")
     await camera.until(lambda: len(camera.rows("traces")) > 5, "traces")
-    source: Any = camera.app.source
+    source: Any = camera.app.session.source
     await asyncio.to_thread(source.control, "break", key="held by the break", ttl_ms=60_000)
     thread = threading.Thread(target=call)
     thread.start()

@@ -24,9 +24,11 @@ import dagbox
 from dagbox import aio
 from dagbox.bench.core import node_processes
 from dagbox.bench.report import Figure, at_least, at_most
-from dagbox.tui.app import Dashboard, open_source
+from dagbox.tui.app import Dashboard, open_session
 from dagbox.tui.options import Options
+from dagbox.tui.poller import Polled
 from dagbox.tui.polling.request import Map, PollRequest
+from dagbox.tui.session import Session
 
 WORKERS = 200
 SERVICES = 50
@@ -124,19 +126,20 @@ class _Polls:
 
 
 async def _refreshes() -> list[float]:
-    app = Dashboard(_Polls(), Options(refresh_s=60), first=[large_poll(0)])
+    session = Session(_Polls(), refresh_s=60, first=[large_poll(0)])
+    app = Dashboard(session, Options())
     times = []
     async with app.run_test(size=SIZE) as pilot:
         for second in range(1, POLLS + 1):
             poll = large_poll(second)
             await pilot.pause()
             began = time.process_time()
-            app.post_message(app.Polled([poll]))
+            app.post_message(app.Delivered(Polled([poll])))
             await pilot.pause()
             await asyncio.sleep(1 / 30)
             await pilot.pause()
             times.append(time.process_time() - began)
-    app.end_polling()
+    session.close()
     return times[POLLS // 4 :]
 
 
@@ -202,9 +205,9 @@ def _worker(number: int, second: int) -> dict[str, Any]:
 def _watch(address: str) -> None:
     """Watch a node without a terminal, until killed."""
     options = Options(target=address)
-    source, first = open_source(options)
+    session = open_session(options)
     print("watching", flush=True)
-    Dashboard(source, options, first=first).run(headless=True, size=SIZE)
+    Dashboard(session, options).run(headless=True, size=SIZE)
 
 
 if __name__ == "__main__":

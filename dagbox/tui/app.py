@@ -1,24 +1,15 @@
-"""The dashboard's app: polls off its own thread, hands the model to the screen on top, and does acts.
+"""The dashboard's app: its screens and keys.
 
-Rules:
-
-1. One thread polls, whatever is shown; its answers come as messages. Questions and acts run on threads of their own.
-2. While it is paused the model stays as it is; polls are kept and caught up on later. Recording goes on.
-3. What a thread fails with becomes a notice, or the state in the first line; it never ends the dashboard.
-4. Acts are done after a confirmation, on a live node, and never with `--read-only`.
+What is watched is a `Session`; what screens ask of the app is in `Host`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -26,44 +17,33 @@ from textual.message import Message
 from textual.screen import Screen
 
 import dagbox
-from dagbox.tui.actions import Action
 from dagbox.tui.commands import ScreenCommands
-from dagbox.tui.display import text
-from dagbox.tui.display.environment import Environment
-from dagbox.tui.display.text import Spans
+from dagbox.tui.host import FollowRequests, Host
 from dagbox.tui.options import Options
-from dagbox.tui.polling.model import HISTORY, NodeModel
-from dagbox.tui.polling.request import Map, PollRequest
+from dagbox.tui.poller import Delivery
+from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.polling.source import LiveSource, Source
 from dagbox.tui.recording.format import RECORDED
 from dagbox.tui.recording.reader import Recording
 from dagbox.tui.recording.replay import ReplaySource
 from dagbox.tui.recording.writer import Recorder
 from dagbox.tui.screens.base import NodeScreen
-from dagbox.tui.screens.dialogs import Confirm
 from dagbox.tui.screens.locks.screen import LocksScreen
 from dagbox.tui.screens.logic.screen import LogicScreen
 from dagbox.tui.screens.overview.screen import OverviewScreen
 from dagbox.tui.screens.store.screen import StoreScreen
 from dagbox.tui.screens.traces.screen import TracesScreen
+from dagbox.tui.session import Session
 from dagbox.tui.widgets.replaybar import ReplayBar
 from dagbox.tui.widgets.topbar import TABS, TopBar
 
-T = TypeVar("T")
 
-_REPLAY_STEP_S = 0.25
-_STOP_S = 5.0
-
-
-class Dashboard(App[int]):
+class Dashboard(Host):
     """The dashboard.
 
     Args:
-        source: a node or a recording; the app closes it.
+        session: what is watched; closed by the app.
         options: see `Options`.
-        recorder: keeps what is polled; the app closes it.
-        first: a poll that was made already.
-        clock: seconds since 1970.
     """
 
     CSS_PATH = "dagbox.tcss"
@@ -99,55 +79,12 @@ class Dashboard(App[int]):
         Binding("ctrl+q", "quit", "Quit", show=False, id="app.quit_at_once"),
     ]
 
-    class Polled(Message):
-        """Polls have come."""
+    class Delivered(Message):
+        """Something came of a poll."""
 
-        def __init__(self, polls: list[Map]) -> None:
+        def __init__(self, delivery: Delivery) -> None:
             super().__init__()
-            self.polls = polls
-
-    class Lost(Message):
-        """A poll failed."""
-
-        def __init__(self, reason: str) -> None:
-            super().__init__()
-            self.reason = reason
-
-    class Answered(Message):
-        """What was asked on a thread is done."""
-
-        def __init__(self, then: Callable[[], None]) -> None:
-            super().__init__()
-            self.then = then
-
-    def __init__(
-        self,
-        source: Source,
-        options: Options,
-        *,
-        recorder: Recorder | None = None,
-        first: list[Map] | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__()
-        self.source = source
-        self.options = options
-        self.environment = Environment.parse(options.environment)
-        self.model = NodeModel()
-        self.refreshes = 0
-        """How often the picture was drawn anew."""
-        self._recorder = recorder
-        self._clock = clock
-        self._paused_at: float | None = None
-        self._behind: deque[Map] = deque(maxlen=HISTORY)
-        self._wake = threading.Event()
-        self._taken = threading.Event()
-        self._taken.set()
-        self._ending = threading.Event()
-        self._poller: threading.Thread | None = None
-        self._first = first or []
-        if self._first:
-            self._take(self._first)
+            self.delivery = delivery
 
     # ------------------------------------------------------------------ life
 
@@ -159,294 +96,86 @@ class Dashboard(App[int]):
             self.notify(f"no theme {self.options.theme!r}: t lists them", severity="warning", markup=False)
         if self.options.screen != self.DEFAULT_MODE:
             self.switch_mode(self.options.screen)
-        self._poller = threading.Thread(target=self._poll, name="dashboard poll", daemon=True)
-        self._poller.start()
-        if not isinstance(self.source, ReplaySource):
-            self.set_interval(1.0, self._tick)
+        self.session.start(self._poll_request, lambda delivery: self.post_message(self.Delivered(delivery)))
+        if self.session.source.live:
+            self.set_interval(1.0, self._refresh_bars)
 
     def on_unmount(self) -> None:
-        """End the polling, close what is open."""
-        self.end_polling()
+        """Close what is watched."""
+        self.session.close()
 
-    def end_polling(self) -> None:
-        """Stop the polling thread and close source and recording. Twice is once."""
-        self._ending.set()
-        self._wake.set()
-        self._taken.set()
-        if self._poller is not None:
-            self._poller.join(_STOP_S)
-        self.source.close()
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.close()
-
-    # ------------------------------------------------------------------ polling
-
-    def _poll(self) -> None:
-        """On its own thread: poll, until the app ends."""
-        while not self._ending.is_set():
-            began = time.monotonic()
-            self._wake.clear()
-            self._poll_once()
-            period = self.options.refresh_s
-            if not self.source.live:
-                period = min(period, _REPLAY_STEP_S)
-            self._wake.wait(max(0.05, period - (time.monotonic() - began)))
-            self._taken.wait(_STOP_S)
-
-    def _poll_once(self) -> None:
-        request = self._poll_request()
-        try:
-            polls = self.source.polls(RECORDED.joined(request) if self._recorder else request)
-        except dagbox.DagBoxError as error:
-            self.post_message(self.Lost(str(error)))
-            return
-        self._record(polls)
-        if polls:
-            self._taken.clear()
-            if not self.post_message(self.Polled(polls)):
-                self._taken.set()
-
-    def _record(self, polls: list[Map]) -> None:
-        """Keep polls; a file that takes no more is told of and left as it is."""
-        recorder = self._recorder
-        if recorder is None:
-            return
-        try:
-            for poll in polls:
-                recorder.add(poll)
-        except OSError as error:
-            self._recorder = None
-            reason = f"recording to {recorder.path} has ended: {error.strerror or error}"
-            self.post_message(self.Answered(partial(self.notify, reason, severity="error", markup=False)))
-            # What is still in its buffer cannot be written either.
-            with contextlib.suppress(OSError):
-                recorder.close()
+    # ------------------------------------------------------------------ what is shown
 
     def _poll_request(self) -> PollRequest:
-        """What the screen on top needs, or the one under a dialog."""
-        for screen in reversed(self.screen_stack):
-            if isinstance(screen, NodeScreen):
-                return screen.poll_request()
-        return RECORDED
+        """Return what the screen on top needs, or the one under a dialog."""
+        top = self._node_screen()
+        return top.poll_request() if top is not None else RECORDED
 
-    def poll_soon(self) -> None:
-        """Have the next poll made at once."""
-        self._wake.set()
+    def _node_screen(self) -> NodeScreen | None:
+        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, NodeScreen)), None)
 
-    def on_dashboard_polled(self, message: Polled) -> None:
-        """Take polls in and show them."""
-        self._taken.set()
-        if self.paused and not any(poll.get("reset") for poll in message.polls):
-            self._behind.extend(message.polls)
-            self._bar()
-            return
-        self._take(message.polls)
+    def on_dashboard_delivered(self, message: Delivered) -> None:
+        """Take in what came of a poll, and show it."""
+        notice = self.session.receive(message.delivery)
+        if notice is not None:
+            self.notify(notice.message, title=notice.title, severity="error", markup=False)
         self.redraw()
-
-    def _take(self, polls: Iterable[Map]) -> None:
-        for poll in polls:
-            if poll.get("reset"):
-                self.model.reset()
-                continue
-            try:
-                self.model.take(poll)
-            except dagbox.ProtocolError as error:
-                self.model.lose(str(error))
-
-    def on_dashboard_lost(self, message: Lost) -> None:
-        """The node does not answer: say so, keep looking for it."""
-        if not self.model.lost:
-            self.notify(message.reason, title="the node does not answer", severity="error", markup=False)
-        self.model.lose(message.reason)
-        self.redraw()
+        self._refresh_bars()
 
     def redraw(self) -> None:
         """Show the model on the screen on top."""
-        self.refreshes += 1
-        for screen in reversed(self.screen_stack):
-            if isinstance(screen, NodeScreen):
-                if self.model.known:
-                    screen.refresh_view()
-                break
+        top = self._node_screen()
+        if top is not None and self.session.model.known:
+            top.refresh_view()
 
-    def _tick(self) -> None:
-        self._bar()
-
-    def _bar(self) -> None:
-        for bar in self.screen.query(TopBar):
+    def _refresh_bars(self) -> None:
+        for bar in (*self.screen.query(TopBar), *self.screen.query(ReplayBar)):
             bar.refresh()
-        for replay in self.screen.query(ReplayBar):
-            replay.refresh()
-
-    # ------------------------------------------------------------------ what the first line says
-
-    @property
-    def display_name(self) -> str:
-        """What is looked at, in short."""
-        name = self.source.name.rstrip("/")
-        return name if "://" in name else name.rpartition("/")[2] or name
-
-    @property
-    def paused(self) -> bool:
-        """Whether the picture stands still."""
-        return self._paused_at is not None
-
-    def state_spans(self, wide: bool) -> Spans:
-        """Whether the picture is fresh, on the right of the first line."""
-        model = self.model
-        spans: Spans = []
-        held = sum(service.get("held", 0) for service in model.list_of("services"))
-        if held:
-            spans.append((f" {held} held ", "accent"))
-        if self._recorder is not None and wide:
-            spans.append((f" ● rec {text.size(self._recorder.bytes)} ", "bad"))
-        if self.options.read_only and wide:
-            spans.append((" read-only ", "warn"))
-        if wide and model.known:
-            spans.append((f" {text.count(sum(service['rate'] for service in model.list_of('services')))} req/s ", ""))
-        return [*spans, *self._freshness()]
-
-    def _freshness(self) -> Spans:
-        model = self.model
-        if self._paused_at is not None:
-            return [(" ❚❚ paused ", "warn")]
-        if model.lost:
-            since = f" {text.long_span(max(0.0, self._clock() - model.at))}" if model.known else ""
-            return [(f" ✗ lost{since} ", "bad")]
-        if not model.known:
-            return [(" … ", "dim")]
-        if not self.source.live:
-            return [(f" ▶ {text.clock(model.at)} ", "accent")]
-        return [(" ● ", "good"), (f"{text.clock(model.at)} ", "dim")]
-
-    # ------------------------------------------------------------------ questions and acts
-
-    def ask(
-        self, work: Callable[[LiveSource], T], then: Callable[[T], None], failed: Callable[[], None] | None = None
-    ) -> None:
-        """Ask the node something on a thread; `then` gets the answer, on the app's. A failure is a notice.
-
-        Args:
-            failed: called after a failure.
-        """
-        source = self.source
-        if not isinstance(source, LiveSource):
-            self.notify("a recording cannot be asked: it holds what was polled", severity="warning")
-            if failed is not None:
-                failed()
-            return
-
-        def run() -> None:
-            try:
-                answer = work(source)
-            except dagbox.DagBoxError as error:
-                self.post_message(self.Answered(partial(self._failed, error, failed)))
-                return
-            self.post_message(self.Answered(lambda: then(answer)))
-
-        threading.Thread(target=run, name="dashboard question", daemon=True).start()
-
-    def _failed(self, error: dagbox.DagBoxError, failed: Callable[[], None] | None) -> None:
-        self.notify(str(error), title=error.code, severity="error", markup=False)
-        if failed is not None:
-            failed()
-
-    def on_dashboard_answered(self, message: Answered) -> None:
-        """An answer is there."""
-        message.then()
-
-    def may_act(self) -> bool:
-        """Whether acts are done here; says why not."""
-        if self.options.read_only:
-            self.notify("the dashboard was started with --read-only", title="refused", severity="warning")
-            return False
-        if not isinstance(self.source, LiveSource):
-            self.notify("this is a recording", title="refused", severity="warning")
-            return False
-        return True
-
-    def do(self, act: Action) -> None:
-        """Do an act, once it is confirmed."""
-        if not self.may_act():
-            return
-
-        def decided(yes: bool | None) -> None:
-            if yes:
-                self.ask(act.run, lambda _: self._done(act))
-
-        self.push_screen(Confirm(act), decided)
-
-    def _done(self, act: Action) -> None:
-        self.notify(act.done, markup=False)
-        self.poll_soon()
 
     # ------------------------------------------------------------------ keys
 
     def action_show(self, mode: str) -> None:
-        """Go to a screen; to its first page if one is there already."""
-        if mode == self.current_mode:
-            while len(self.screen_stack) > 1:
-                self.pop_screen()
-        else:
-            self.switch_mode(mode)
+        """Go to a screen."""
+        self.go(mode)
 
-    def back(self) -> None:
-        """Back to where one came from."""
-        if len(self.screen_stack) > 1:
-            self.pop_screen()
-
-    def follow(self, follow: dict[str, str]) -> None:
+    def on_follow_requests(self, message: FollowRequests) -> None:
         """Go to the traces, of some requests only."""
-        self.action_show("traces")
+        self.go("traces")
         while len(self.screen_stack) > 1:
             self.pop_screen()
         if isinstance(self.screen, TracesScreen):
-            self.screen.follow = follow
+            self.screen.follow = message.criteria
             self.call_after_refresh(self.redraw)
 
     def action_pause(self) -> None:
-        """Have the picture stand still, or go on."""
-        if isinstance(self.source, ReplaySource):
-            self.source.halt(not self.source.halted)
-            self._paused_at = self._clock() if self.source.halted else None
-        elif self._paused_at is None:
-            self._paused_at = self._clock()
-        else:
-            self._paused_at = None
-            self._take(self._behind)
-            self._behind.clear()
-            self.redraw()
-        self._bar()
+        """Have the picture stand still, or follow again."""
+        self.session.freeze_or_thaw()
+        self.redraw()
+        self._refresh_bars()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The keys of a replay are there in a replay only; the shell where there is a node."""
+        """Offer the keys of a replay in a replay only; the shell where there is a node."""
+        live = self.session.source.live
         if action in ("seek", "step", "faster"):
-            return not self.source.live
-        return self.source.live if action == "shell" else True
+            return not live
+        return live if action == "shell" else True
 
     def action_seek(self, seconds: float) -> None:
         """Go on or back in the recording."""
-        if isinstance(self.source, ReplaySource):
-            self.source.seek(self.source.place() + seconds)
-            self.poll_soon()
+        self.session.seek(seconds)
 
     def action_step(self, polls: int) -> None:
-        """Go to the next poll of the recording, or the last one, and stay there."""
-        if isinstance(self.source, ReplaySource):
-            if not self.source.halted:
-                self.action_pause()
-            self.source.step(polls)
-            self.poll_soon()
+        """Go to the next poll of the recording, or the one before, and stay there."""
+        self.session.step(polls)
+        self._refresh_bars()
 
     def action_faster(self, doublings: int) -> None:
         """Play faster or slower."""
-        if isinstance(self.source, ReplaySource):
-            self.source.set_speed(self.source.speed * 2.0**doublings)
-            self._bar()
+        self.session.speed_up(doublings)
+        self._refresh_bars()
 
     def action_help(self) -> None:
-        """The help of the screen on top."""
+        """Show the help of the screen on top."""
         if isinstance(self.screen, NodeScreen):
             self.push_screen(self.screen.help_screen())
 
@@ -458,7 +187,7 @@ class Dashboard(App[int]):
         """Leave the terminal to the shell, on the same node, and come back."""
         from textual.app import SuspendNotSupported
 
-        if not isinstance(self.source, LiveSource):
+        if not self.session.source.live:
             self.notify("this is a recording: there is no node to run a shell on", severity="warning")
             return
         words = [sys.executable, "-m", "dagbox", "shell"]
@@ -469,7 +198,7 @@ class Dashboard(App[int]):
                 self.run_shell(words)
         except SuspendNotSupported:
             self.notify("there is no terminal to run a shell in here", severity="warning")
-        self.poll_soon()
+        self.session.poll_soon()
 
     def run_shell(self, words: list[str]) -> None:
         """Run a program in the terminal until it ends."""
@@ -479,27 +208,31 @@ class Dashboard(App[int]):
         """What the palette offers on every screen."""
         yield from super().get_system_commands(screen)
         for number, (mode, title) in enumerate(TABS, 1):
-            yield SystemCommand(f"Go to {title}", f"key {number}", lambda mode=mode: self.action_show(mode))
+            yield SystemCommand(f"Go to {title}", f"key {number}", lambda mode=mode: self.go(mode))
 
 
-def open_source(options: Options) -> tuple[Source, list[Map]]:
-    """The source of an app, with its first polls.
+def open_session(options: Options) -> Session:
+    """Return a session on a node or a recording, with its first poll made.
 
     Raises:
         dagbox.CannotConnect: nobody answers.
-        dagbox.InvalidArgument: the recording cannot be read.
+        dagbox.InvalidArgument: a recording that cannot be read or written.
     """
+    source: Source
     if options.replay is not None:
-        return ReplaySource(Recording(options.replay), options.speed), []
+        source = ReplaySource(Recording(options.replay), options.speed)
+        return Session(source, refresh_s=options.refresh_s)
     source = LiveSource(options.target)
     try:
-        return source, source.polls(RECORDED if options.record else OverviewScreen().poll_request())
+        first = source.polls(RECORDED if options.record else PollRequest())
+        recorder = Recorder(options.record) if options.record else None
     except dagbox.DeadlineExceeded as error:
         source.close()
         raise dagbox.CannotConnect(source.name, str(error)) from None
     except BaseException:
         source.close()
         raise
+    return Session(source, refresh_s=options.refresh_s, recorder=recorder, first=first)
 
 
 def run_dashboard(options: Options) -> int:
@@ -512,23 +245,13 @@ def run_dashboard(options: Options) -> int:
         dagbox.CannotConnect: nobody answers.
         dagbox.InvalidArgument: a recording that cannot be read or written.
     """
-    source, first = open_source(options)
-    try:
-        recorder = Recorder(options.record) if options.record else None
+    with ExitStack() as stack:
+        session = open_session(options)
+        stack.callback(session.close)
         if options.metrics_port is not None:
             from dagbox.prometheus import serving_metrics
 
-            with serving_metrics(options.target, options.metrics_port):
-                return _run(source, options, recorder, first)
-        return _run(source, options, recorder, first)
-    finally:
-        source.close()
-
-
-def _run(source: Source, options: Options, recorder: Recorder | None, first: list[Map]) -> int:
-    app = Dashboard(source, options, recorder=recorder, first=first)
-    try:
+            stack.enter_context(serving_metrics(options.target, options.metrics_port))
+        app = Dashboard(session, options)
         app.run()
-    finally:
-        app.end_polling()
-    return app.return_code or 0
+        return app.return_code or 0

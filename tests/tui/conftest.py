@@ -28,11 +28,12 @@ from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store import open_store
 from dagbox.transport.address import remove_node_file, socket_address, write_node_file
-from dagbox.tui.app import Dashboard, open_source
+from dagbox.tui.app import Dashboard, open_session
 from dagbox.tui.options import Options
 from dagbox.tui.recording.format import RECORDED
 from dagbox.tui.recording.reader import Recording
 from dagbox.tui.recording.replay import ReplaySource
+from dagbox.tui.session import Session
 from dagbox.tui.widgets.table import LiveTable
 from tests.tui import sample
 
@@ -175,7 +176,7 @@ def replay(path: Path, **options: Any) -> Dashboard:
     source.seek(source.end)
     source.halted = True
     source.name = "night.dgbx"
-    return Dashboard(source, Options(replay=str(path), **options), first=source.polls(RECORDED))
+    return Dashboard(Session(source, first=source.polls(RECORDED)), Options(replay=str(path), **options))
 
 
 class Screen:
@@ -233,7 +234,7 @@ async def showing(app: Dashboard, size: tuple[int, int] = (120, 40)) -> AsyncIte
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.pause()
         yield Screen(app, pilot)
-    app.end_polling()
+    app.session.close()
 
 
 @asynccontextmanager
@@ -241,6 +242,5 @@ async def watching(node: Served | str, size: tuple[int, int] = (120, 40), **opti
     """Run an app on a node while the block runs."""
     address = node if isinstance(node, str) else node.address
     chosen = Options(target=address, refresh_s=options.pop("refresh_s", 0.1), **options)
-    source, first = open_source(chosen)
-    async with showing(Dashboard(source, chosen, first=first), size) as screen:
+    async with showing(Dashboard(open_session(chosen), chosen), size) as screen:
         yield screen

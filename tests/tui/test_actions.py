@@ -78,7 +78,7 @@ async def test_a_service_is_paused_and_resumed(served: Served) -> None:
         await confirmed(screen, "p")
         await screen.sees("❚❚")
         call = Calls(served.address, "echo", "hello")
-        await screen.until(lambda: screen.app.model.service("echo")["waiting"] == 1, "the request waits")
+        await screen.until(lambda: screen.app.session.model.service("echo")["waiting"] == 1, "the request waits")
         assert not call.done
         await confirmed(screen, "p")
         await call.end()
@@ -287,7 +287,7 @@ async def test_an_act_that_fails_is_a_notice(served: Served) -> None:
         await screen.until(lambda: not any(k.startswith("node ") for k in screen.keys("workers")), "no supervisor")
         await choose(screen, "workers", "reader")
         served.stop("node")
-        screen.app.source.disconnect()
+        screen.app.session.source.disconnect()
         await confirmed(screen, "d")
         await screen.until(lambda: not any(k.startswith("reader ") for k in screen.keys("workers")), "no reader")
         await screen.press("3")

@@ -122,5 +122,5 @@ async def test_a_worker_that_is_killed_is_started_again_and_seen(node: str) -> N
         before = await screen.until(lambda: pid_of(screen, "reader-1"), "the reader")
         os.kill(before, signal.SIGKILL)
         await screen.until(lambda: pid_of(screen, "reader-1") not in (0, before), "another process")
-        kinds = [event.kind for event in screen.app.model.events if event.subject == "reader-1"]
+        kinds = [event.kind for event in screen.app.session.model.events if event.subject == "reader-1"]
         assert "joined" in kinds

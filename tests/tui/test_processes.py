@@ -56,7 +56,7 @@ async def test_a_killed_worker_is_late_then_dead_then_forgotten_by_hand(served: 
             await shown(screen, "victim", "dead")
             assert time.monotonic() - began < DEAD_WITHIN_S
             await screen.sees("dead", "✝", "no ping for")
-            await screen.until(lambda: "dead" in [e.kind for e in screen.app.model.events], "the event")
+            await screen.until(lambda: "dead" in [e.kind for e in screen.app.session.model.events], "the event")
             table = screen.table("workers")
             table.focus()
             table.select(next(row.key for row in table.rows if row.data["name"] == "victim"))
@@ -75,7 +75,7 @@ async def test_a_stopped_worker_is_dead_and_is_back_when_it_goes_on(served: Serv
             await shown(screen, "sleeper", "dead")
             sleeper.send_signal(signal.SIGCONT)
             await shown(screen, "sleeper", "live")
-            kinds = [event.kind for event in screen.app.model.events if event.subject == "sleeper"]
+            kinds = [event.kind for event in screen.app.session.model.events if event.subject == "sleeper"]
             assert kinds[-3:] == ["late", "dead", "back"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,15 +12,13 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from dagbox.tui.display.columns import Row
+from dagbox.tui.host import Host, host_of
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.screens.dialogs import Entry, Form, Help, Whole
 from dagbox.tui.widgets.replaybar import ReplayBar
 from dagbox.tui.widgets.table import LiveTable
 from dagbox.tui.widgets.topbar import TopBar
-
-if TYPE_CHECKING:
-    from dagbox.tui.app import Dashboard
 
 
 class FilterLine(Input):
@@ -66,7 +64,7 @@ class NodeScreen(Screen[None]):
             yield Static(self._crumb_text(), id="crumbs")
         yield from self.compose_body()
         yield FilterLine(id="filter", placeholder="filter: words, !not, column:word", compact=True)
-        if not self.dashboard.source.live:
+        if not self.host.session.source.live:
             yield ReplayBar()
         yield Footer(compact=True, show_command_palette=False)
 
@@ -96,17 +94,14 @@ class NodeScreen(Screen[None]):
         return text
 
     @property
-    def dashboard(self) -> Dashboard:
+    def host(self) -> Host:
         """The app."""
-        from dagbox.tui.app import Dashboard
-
-        assert isinstance(self.app, Dashboard)
-        return self.app
+        return host_of(self)
 
     @property
     def model(self) -> NodeModel:
         """What is known of the node."""
-        return self.dashboard.model
+        return self.host.session.model
 
     ready = False
     """Whether the parts of the screen are there."""
@@ -121,7 +116,7 @@ class NodeScreen(Screen[None]):
         """What was missed while another screen was on top is shown now."""
         if self.model.known:
             self.refresh_view()
-        self.dashboard.poll_soon()
+        self.host.session.poll_soon()
 
     def refresh_view(self) -> None:
         """Show the model, and the first line with it, if the screen is still one that is seen."""
@@ -187,7 +182,7 @@ class NodeScreen(Screen[None]):
             if table is not None:
                 self.filter_changed(table, "")
             return
-        self.dashboard.back()
+        self.host.back()
 
     # ------------------------------------------------------------------ whole cells, copies
 
@@ -247,7 +242,7 @@ class NodeScreen(Screen[None]):
 
     def help_title(self) -> str:
         """The name of the screen."""
-        return " › ".join(self.crumbs()) or str(self.dashboard.current_mode).capitalize()
+        return " › ".join(self.crumbs()) or str(self.host.current_mode).capitalize()
 
     def ask_break(self, service: str = "", bucket: str = "", key: str = "") -> None:
         """Ask what to hold, and set the break."""
@@ -264,7 +259,7 @@ class NodeScreen(Screen[None]):
             except ValueError:
                 self.notify(f"not a number of seconds: {found['span']!r}", severity="warning", markup=False)
                 return
-            self.dashboard.do(actions.set_break(found["service"], found["bucket"], found["key"], span_s))
+            self.host.do(actions.set_break(found["service"], found["bucket"], found["key"], span_s))
 
         entries = [
             Entry("service", "service", service, "any"),
@@ -272,7 +267,7 @@ class NodeScreen(Screen[None]):
             Entry("key", "key", key, "any"),
             Entry("span", "for seconds", "60"),
         ]
-        if self.dashboard.may_act():
+        if self.host.may_act():
             self.app.push_screen(
                 Form("Break: hold the next request that matches", entries, "It waits until it is let go or cancelled."),
                 done,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.segment import Segment
 from textual import events
 from textual.strip import Strip
@@ -11,10 +9,7 @@ from textual.widget import Widget
 
 from dagbox.tui.display import text
 from dagbox.tui.display.palette import palette_of
-from dagbox.tui.recording.replay import ReplaySource
-
-if TYPE_CHECKING:
-    from dagbox.tui.app import Dashboard
+from dagbox.tui.host import host_of
 
 
 class ReplayBar(Widget):
@@ -28,23 +23,9 @@ class ReplayBar(Widget):
         super().__init__()
         self._track = (0, 1)
 
-    @property
-    def dashboard(self) -> Dashboard:
-        """The app."""
-        from dagbox.tui.app import Dashboard
-
-        assert isinstance(self.app, Dashboard)
-        return self.app
-
-    @property
-    def source(self) -> ReplaySource | None:
-        """The recording that is played, if one is."""
-        source = self.dashboard.source
-        return source if isinstance(source, ReplaySource) else None
-
     def render_line(self, y: int) -> Strip:
         """The line."""
-        source, palette, width = self.source, palette_of(self.app), self.size.width
+        source, palette, width = host_of(self).session.replay, palette_of(self.app), self.size.width
         if source is None:
             return Strip.blank(width)
         whole = max(source.end - source.begin, 1e-9)
@@ -68,7 +49,5 @@ class ReplayBar(Widget):
     def on_click(self, event: events.Click) -> None:
         """Go to the place that was clicked."""
         first, room = self._track
-        source = self.source
-        if source is not None and first <= event.x < first + room:
-            source.seek(source.begin + (event.x - first) / max(room - 1, 1) * (source.end - source.begin))
-            self.dashboard.poll_soon()
+        if first <= event.x < first + room:
+            host_of(self).session.seek_share((event.x - first) / max(room - 1, 1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.cells import cell_len
 from rich.color import Color as RichColor
 from rich.segment import Segment
@@ -14,9 +12,8 @@ from textual.widget import Widget
 
 from dagbox.tui.display.palette import palette_of
 from dagbox.tui.display.text import cut
-
-if TYPE_CHECKING:
-    from dagbox.tui.app import Dashboard
+from dagbox.tui.host import host_of
+from dagbox.tui.widgets.state import state_spans
 
 TABS = (("overview", "Overview"), ("traces", "Traces"), ("store", "Store"), ("locks", "Locks"), ("logic", "Logic"))
 
@@ -32,32 +29,27 @@ class TopBar(Widget):
         super().__init__()
         self._places: list[tuple[int, int, str]] = []
 
-    @property
-    def dashboard(self) -> Dashboard:
-        """The app."""
-        from dagbox.tui.app import Dashboard
-
-        assert isinstance(self.app, Dashboard)
-        return self.app
-
     def render_line(self, y: int) -> Strip:
         """The line."""
         palette, width = palette_of(self.app), self.size.width
-        app = self.dashboard
+        host = host_of(self)
         ground = palette.header
         segments: list[Segment] = []
-        if app.environment.name:
-            badge = Style(color=RichColor.parse("#ffffff"), bgcolor=RichColor.parse(app.environment.colour), bold=True)
-            segments.append(Segment(f" {app.environment.name} ", badge))
-        right = [Segment(text, palette.style(role) + ground) for text, role in app.state_spans(wide=width >= 100)]
+        if host.environment.name:
+            badge = Style(color=RichColor.parse("#ffffff"), bgcolor=RichColor.parse(host.environment.colour), bold=True)
+            segments.append(Segment(f" {host.environment.name} ", badge))
+        right = [
+            Segment(text, palette.style(role) + ground)
+            for text, role in state_spans(host.session, read_only=host.options.read_only, wide=width >= 100)
+        ]
         tabs = sum(len(title) + 4 for _, title in TABS)
         room = width - tabs - sum(cell_len(segment.text) for segment in (*segments, *right)) - 3
         if room > 4:
-            segments.append(Segment(f" {cut(app.display_name, room)} ", palette.style("bold") + ground))
+            segments.append(Segment(f" {cut(host.session.name, room)} ", palette.style("bold") + ground))
         at = sum(cell_len(segment.text) for segment in segments)
         self._places = []
         for number, (mode, title) in enumerate(TABS, 1):
-            current = mode == app.current_mode
+            current = mode == host.current_mode
             style = palette.style("accent" if current else "dim") + (palette.cursor if current else ground)
             text = f" {number} {title} "
             self._places.append((at, at + len(text), mode))
@@ -71,4 +63,4 @@ class TopBar(Widget):
         """Go to the tab that was clicked."""
         for begin, end, mode in self._places:
             if begin <= event.x < end:
-                self.dashboard.action_show(mode)
+                host_of(self).go(mode)

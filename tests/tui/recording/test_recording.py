@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import dagbox
-from dagbox.tui.app import Dashboard
+from dagbox.tui.app import Dashboard, open_session
 from dagbox.tui.headless import run_headless
 from dagbox.tui.options import Options
 from dagbox.tui.polling.request import PARTS
@@ -17,6 +17,7 @@ from dagbox.tui.recording.format import RECORDED
 from dagbox.tui.recording.reader import Recording
 from dagbox.tui.recording.replay import ReplaySource
 from dagbox.tui.recording.writer import Recorder
+from dagbox.tui.session import Session
 from tests.tui import sample
 from tests.tui.conftest import Served, replay, showing, watching
 
@@ -163,30 +164,29 @@ async def test_a_replay_is_shown_and_moved_in_by_keys(recording: Path) -> None:
 
 async def test_a_replay_plays_by_itself(recording: Path) -> None:
     source = ReplaySource(Recording(recording), speed=64)
-    app = Dashboard(source, Options(replay=str(recording)))
+    app = Dashboard(Session(source), Options(replay=str(recording)))
     async with showing(app) as screen:
-        await screen.until(lambda: app.model.known and app.model.at > sample.BEGIN + 64, "a minute later")
+        await screen.until(
+            lambda: app.session.model.known and app.session.model.at > sample.BEGIN + 64, "a minute later"
+        )
         await screen.sees("reader-3")
         await screen.press("space")
-        shown = app.model.at
+        shown = app.session.model.at
         await screen.sees("paused")
-        assert app.model.at - shown <= 64
+        assert app.session.model.at - shown <= 64
 
 
 async def test_what_is_recorded_live_holds_every_panel_and_can_be_replayed(served: Served, tmp_path: Path) -> None:
-    from dagbox.tui.app import open_source
-
     path = tmp_path / "night"
     options = Options(target=served.address, refresh_s=0.1, record=str(path))
-    source, first = open_source(options)
-    app = Dashboard(source, options, recorder=Recorder(path), first=first)
+    app = Dashboard(open_session(options), options)
     async with showing(app) as screen:
         await screen.sees("● rec")
         await screen.press("space")
-        await screen.until(lambda: app._recorder is not None and app._recorder.polls >= 4, "four polls")
+        await screen.until(lambda: app.session.recorder is not None and app.session.recorder.polls >= 4, "four polls")
     with Recording(path) as found:
         last = found.poll(len(found) - 1)
-        assert app._recorder is None
+        assert app.session.recorder is None
         assert set(PARTS) - {"rules", "facts"} <= last.keys()
         assert last["problems"].keys() == {"rules", "facts"}
     async with showing(replay(path)) as screen:
@@ -220,8 +220,8 @@ async def test_a_recording_that_cannot_go_on_is_told_and_the_node_is_still_seen(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(recorder, "add", full)
-        screen.app._recorder = recorder
+        screen.app.session._poller.recorder = recorder
         await screen.until(lambda: "No space left" in screen.notices(), "the notice")
-        shown = screen.app.model.at
-        await screen.until(lambda: screen.app.model.at > shown, "the next poll")
-        assert not screen.app.model.lost
+        shown = screen.app.session.model.at
+        await screen.until(lambda: screen.app.session.model.at > shown, "the next poll")
+        assert not screen.app.session.model.lost

@@ -11,6 +11,7 @@ import pytest
 from textual.widgets import Input
 
 import dagbox
+from dagbox.tui.poller import Polled
 from dagbox.tui.screens.dialogs import Help, Whole
 from dagbox.tui.screens.store.record import RecordTree
 from dagbox.tui.widgets.topbar import TopBar
@@ -87,13 +88,13 @@ async def test_space_freezes_the_picture_while_polling_goes_on(served: Served) -
     async with watching(served) as screen:
         await screen.press("space")
         await screen.sees("paused")
-        shown = screen.app.model.at
-        await screen.until(lambda: len(screen.app._behind) >= 3, "polls behind the picture")
-        assert screen.app.model.at == shown
+        shown = screen.app.session.model.at
+        await screen.until(lambda: screen.app.session.picture.behind >= 3, "polls behind the picture")
+        assert screen.app.session.model.at == shown
         await screen.press("space")
-        assert screen.app.model.at > shown
-        assert not screen.app._behind
-        assert len(screen.app.model.total.at) >= 4
+        assert screen.app.session.model.at > shown
+        assert not screen.app.session.picture.behind
+        assert len(screen.app.session.model.total.at) >= 4
 
 
 async def test_traces_show_requests_and_one_opens_as_a_waterfall(served: Served) -> None:
@@ -268,13 +269,13 @@ async def test_a_node_that_goes_away_is_unknown_and_is_found_again(tmp_path: Pat
         screen = await watch.__aenter__()
         await screen.sees("live")
     try:
-        await screen.until(lambda: screen.app.model.lost, "the loss")
+        await screen.until(lambda: screen.app.session.model.lost, "the loss")
         await screen.sees("lost")
         states = {row.data["state"] for row in screen.table("workers").rows}
         assert states <= {"unknown", "dead"}
         assert " live" not in screen.text()
         with serving(directory, ("reader", "writer")):
-            await screen.until(lambda: not screen.app.model.lost, "the node is back")
+            await screen.until(lambda: not screen.app.session.model.lost, "the node is back")
             await screen.sees("live", "restarted")
     finally:
         await watch.__aexit__(None, None, None)
@@ -290,10 +291,12 @@ async def test_an_error_of_the_node_is_a_notice(served: Served) -> None:
 
 async def test_an_answer_that_is_not_understood_is_no_crash(served: Served) -> None:
     async with watching(served, refresh_s=60) as screen:
-        screen.app.post_message(screen.app.Polled([{"at": time.time(), "broker": {}, "services": [{"odd": 1}]}]))
-        await screen.until(lambda: "not a DagBox message" in screen.app.model.lost, "the state")
-        screen.app.poll_soon()
-        await screen.until(lambda: not screen.app.model.lost, "the next answer")
+        screen.app.post_message(
+            screen.app.Delivered(Polled([{"at": time.time(), "broker": {}, "services": [{"odd": 1}]}]))
+        )
+        await screen.until(lambda: "not a DagBox message" in screen.app.session.model.lost, "the state")
+        screen.app.session.poll_soon()
+        await screen.until(lambda: not screen.app.session.model.lost, "the next answer")
 
 
 async def test_the_badge_has_the_colour_of_the_environment(served: Served) -> None:

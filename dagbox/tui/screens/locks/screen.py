@@ -77,4 +77,4 @@ holder has written.
         if not row.data["token"]:
             self.notify(f"{row.data['key']} is held by nobody", severity="warning", markup=False)
             return
-        self.dashboard.do(actions.release(row.data))
+        self.host.do(actions.release(row.data))

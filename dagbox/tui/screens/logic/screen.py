@@ -112,7 +112,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
                 table.show([])
                 table.refresh()
 
-        self.dashboard.ask(lambda source: source.query(goal, MOST_ROWS + 1, QUERY_S), done, failed)
+        self.host.ask(lambda source: source.query(goal, MOST_ROWS + 1, QUERY_S), done, failed)
 
     def _answers(self, found: list[dict[str, Any]]) -> None:
         table = self.query_one("#answers", LiveTable)
@@ -130,7 +130,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
             super().row_chosen(event)
             return
         goal = answered(self.goal, event.row.data)
-        self.dashboard.ask(lambda source: source.why(goal), lambda found: self._proof(goal, found))
+        self.host.ask(lambda source: source.why(goal), lambda found: self._proof(goal, found))
 
     def _proof(self, goal: str, found: Any) -> None:
         tree = self.query_one("#proof", Tree)
@@ -161,7 +161,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         """Stop a running query."""
         row = self.row_of("queries")
         if row is not None:
-            self.dashboard.do(actions.cancel(row.data))
+            self.host.do(actions.cancel(row.data))
         else:
             self.notify("choose a running query: n goes to the page", severity="warning")
 

@@ -45,16 +45,16 @@ Requests whose workers died with them too often, or once where they may not be r
         """Try one again."""
         row = self.row_of("letters")
         if row is not None:
-            self.dashboard.do(actions.retry_letter(row.data))
+            self.host.do(actions.retry_letter(row.data))
 
     def action_drop(self) -> None:
         """Drop one."""
         row = self.row_of("letters")
         if row is not None:
-            self.dashboard.do(actions.drop_letter(row.data))
+            self.host.do(actions.drop_letter(row.data))
 
     def action_drop_all(self) -> None:
         """Drop all."""
         count = len(self.model.list_of("dead_letters"))
         if count:
-            self.dashboard.do(actions.drop_all_letters(count))
+            self.host.do(actions.drop_all_letters(count))

@@ -46,19 +46,19 @@ class WorkerActions(NodeScreen):
         """Pause a service, or resume it."""
         service = self._need(self.the_service(), "service")
         if service is not None:
-            self.dashboard.do(actions.resume(service) if service["paused"] else actions.pause(service))
+            self.host.do(actions.resume(service) if service["paused"] else actions.pause(service))
 
     def action_restart(self) -> None:
         """Restart a worker."""
         worker = self._need(self.the_worker(), "worker")
         if worker is not None:
-            self.dashboard.do(actions.restart(worker))
+            self.host.do(actions.restart(worker))
 
     def action_drain(self) -> None:
         """Drain a worker."""
         worker = self._need(self.the_worker(), "worker")
         if worker is not None:
-            self.dashboard.do(actions.drain(worker))
+            self.host.do(actions.drain(worker))
 
     def action_forget(self) -> None:
         """Take a dead worker off the list."""
@@ -68,17 +68,17 @@ class WorkerActions(NodeScreen):
         if worker["state"] != "dead":
             self.notify(f"{worker['name']} is {worker['state']}: only dead workers are forgotten", severity="warning")
             return
-        self.dashboard.do(actions.forget(worker))
+        self.host.do(actions.forget(worker))
 
     def action_add_reader(self) -> None:
         """Add a reader to the node."""
-        self.dashboard.do(actions.add_reader())
+        self.host.do(actions.add_reader())
 
     def action_remove(self) -> None:
         """Remove a worker from the node."""
         worker = self._need(self.the_worker(), "worker")
         if worker is not None:
-            self.dashboard.do(actions.remove_worker(worker))
+            self.host.do(actions.remove_worker(worker))
 
     def action_break(self) -> None:
         """Hold the next request of a service."""

@@ -65,7 +65,7 @@ in the store; n reads the next records. Enter opens a record.
 
         # One more than is shown tells that there are more; from a record on, that record itself comes again.
         limit = PAGE + 1 if start is None else PAGE + 2
-        self.dashboard.ask(lambda source: source.records(self.bucket, prefix, start, limit), done)
+        self.host.ask(lambda source: source.records(self.bucket, prefix, start, limit), done)
 
     def _take(self, found: list[dagbox.Record], start: str | None) -> None:
         new = [record for record in found if record.key != start]

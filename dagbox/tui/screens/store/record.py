@@ -136,12 +136,12 @@ from there. "facts" tells where logic names the record, and leads to the records
 
         if leaf.ref is not None:
             ref = leaf.ref
-            self.dashboard.ask(lambda s: s.record(ref.bucket, ref.key), lambda found: self._record(node, found), failed)
+            self.host.ask(lambda s: s.record(ref.bucket, ref.key), lambda found: self._record(node, found), failed)
         elif leaf.facts_of is not None:
             about = leaf.facts_of
             known = self.model.list_of("facts")
             ask = self._facts_question(about, known)
-            self.dashboard.ask(ask, lambda found: self._facts(node, found), failed)
+            self.host.ask(ask, lambda found: self._facts(node, found), failed)
 
     @staticmethod
     def _facts_question(ref: dagbox.Ref, predicates: list[dict[str, Any]]) -> Any:

@@ -151,7 +151,7 @@ While a break is set the broker looks into the bodies of requests; without one i
         table.set_columns(rows.OPEN if self.which == "open" else rows.TRACES)
         self.refresh_bindings()
         self.refresh_view()
-        self.dashboard.poll_soon()
+        self.host.session.poll_soon()
 
     def action_follow(self) -> None:
         """Ask whom to follow."""
@@ -176,7 +176,7 @@ While a break is set the broker looks into the bodies of requests; without one i
     def _follow(self, follow: dict[str, str]) -> None:
         self.follow = follow
         self.refresh_view()
-        self.dashboard.poll_soon()
+        self.host.session.poll_soon()
 
     def action_break(self) -> None:
         """Hold the next request that matches."""
@@ -198,14 +198,14 @@ While a break is set the broker looks into the bodies of requests; without one i
         """Let a held request go."""
         held = self._held()
         if held is not None:
-            self.dashboard.do(actions.let_go(held))
+            self.host.do(actions.let_go(held))
 
     def action_cancel(self) -> None:
         """Cancel a request that is held or under way."""
         row = self.row_of("traces") if self.which == "open" else None
         request = row.data if row is not None else self._held()
         if request is not None:
-            self.dashboard.do(actions.cancel(request))
+            self.host.do(actions.cancel(request))
 
     def action_unbreak(self) -> None:
         """Remove a break."""
@@ -214,8 +214,8 @@ While a break is set the broker looks into the bodies of requests; without one i
         if row is None and len(table.rows) == 1:
             row = table.rows[0]
         if row is not None:
-            self.dashboard.do(actions.unset_break(row.data))
+            self.host.do(actions.unset_break(row.data))
 
     def action_clear(self) -> None:
         """Forget all traces."""
-        self.dashboard.do(actions.clear_traces())
+        self.host.do(actions.clear_traces())

@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from dagbox.tui.display import text
+from dagbox.tui.host import FollowRequests
 from dagbox.tui.polling.body import read_body
 from dagbox.tui.polling.request import Map
 from dagbox.tui.screens.base import NodeScreen
@@ -38,7 +39,7 @@ held it. Below: what was asked and what was answered, as far as the trace keeps 
 
     def crumbs(self) -> list[str]:
         """From the traces."""
-        return [str(self.dashboard.current_mode).capitalize(), f"request {self._trace['id']}"]
+        return [str(self.host.current_mode).capitalize(), f"request {self._trace['id']}"]
 
     def compose_body(self) -> ComposeResult:
         """The waterfall over the bodies."""
@@ -64,7 +65,7 @@ held it. Below: what was asked and what was answered, as far as the trace keeps 
 
     def action_follow_client(self) -> None:
         """Back to the traces, of this client."""
-        self.dashboard.follow({"client": self._trace["client"]})
+        self.post_message(FollowRequests({"client": self._trace["client"]}))
 
     def action_break(self) -> None:
         """Hold the next request like this."""

@@ -69,7 +69,7 @@ async def test_a_record_tells_the_facts_that_name_it(reasoning: Served) -> None:
         screen.table("records").select("b")
         await screen.press("enter")
         await screen.sees("name: b", "facts")
-        await screen.until(lambda: screen.app.model.list_of("facts"), "the predicates")
+        await screen.until(lambda: screen.app.session.model.list_of("facts"), "the predicates")
         tree = screen.app.screen.query_one("#record", RecordTree)
         line = next(node for node in tree.root.children if str(node.label) == "facts")
         tree.move_cursor(line)

@@ -1,0 +1,155 @@
+"""The app as the screens know it: what is watched, questions to the node, actions, going from screen to screen.
+
+Screens and widgets import this module; the app that has the screens imports them. Nothing here knows a screen.
+
+Rules:
+
+1. Questions and actions run on threads of their own; their answers come back as messages. Whatever one fails with
+   becomes a notice; it never ends the dashboard.
+2. Actions are done after a confirmation, on a live node, and never with `--read-only`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
+
+from textual.app import App
+from textual.message import Message
+from textual.message_pump import MessagePump
+
+import dagbox
+from dagbox.tui.actions import Action
+from dagbox.tui.display.environment import Environment
+from dagbox.tui.options import Options
+from dagbox.tui.polling.source import LiveSource
+from dagbox.tui.screens.dialogs import Confirm
+from dagbox.tui.session import Session
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class FollowRequests(Message):
+    """Asks for the traces of some requests only.
+
+    Args:
+        criteria: some of service, client, bucket, key, id.
+    """
+
+    def __init__(self, criteria: Mapping[str, str]) -> None:
+        super().__init__()
+        self.criteria = dict(criteria)
+
+
+class Host(App[int]):
+    """What screens may ask of the app.
+
+    Args:
+        session: what is watched; closed by the app.
+        options: see `Options`.
+    """
+
+    class Answered(Message):
+        """What was asked on a thread is done."""
+
+        def __init__(self, then: Callable[[], None]) -> None:
+            super().__init__()
+            self.then = then
+
+    def __init__(self, session: Session, options: Options) -> None:
+        super().__init__()
+        self.session = session
+        self.options = options
+        self.environment = Environment.parse(options.environment)
+
+    # ------------------------------------------------------------------ questions and actions
+
+    def ask(
+        self, work: Callable[[LiveSource], T], then: Callable[[T], None], failed: Callable[[], None] | None = None
+    ) -> None:
+        """Ask the node something on a thread; `then` gets the answer, on the app's. A failure is a notice.
+
+        Args:
+            failed: called after a failure.
+        """
+        source = self.session.source
+        if not isinstance(source, LiveSource):
+            self.notify("a recording cannot be asked: it holds what was polled", severity="warning")
+            if failed is not None:
+                failed()
+            return
+
+        def run() -> None:
+            try:
+                answer = work(source)
+            except dagbox.DagBoxError as error:
+                self.post_message(self.Answered(partial(self._failed, error.code, str(error), failed)))
+            except Exception as error:
+                # A defect of ours: whoever asked is told, and does not wait for ever.
+                log.exception("a question to the node failed")
+                self.post_message(self.Answered(partial(self._failed, type(error).__name__, str(error), failed)))
+            else:
+                self.post_message(self.Answered(lambda: then(answer)))
+
+        threading.Thread(target=run, name="dashboard question", daemon=True).start()
+
+    def _failed(self, title: str, message: str, failed: Callable[[], None] | None) -> None:
+        self.notify(message, title=title, severity="error", markup=False)
+        if failed is not None:
+            failed()
+
+    def on_host_answered(self, message: Answered) -> None:
+        """Hand out an answer."""
+        message.then()
+
+    def may_act(self) -> bool:
+        """Return whether actions are done here; tell why not."""
+        if self.options.read_only:
+            self.notify("the dashboard was started with --read-only", title="refused", severity="warning")
+            return False
+        if not self.session.source.live:
+            self.notify("this is a recording", title="refused", severity="warning")
+            return False
+        return True
+
+    def do(self, action: Action) -> None:
+        """Do an action, once it is confirmed."""
+        if not self.may_act():
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.ask(action.run, lambda _: self._done(action))
+
+        self.push_screen(Confirm(action), decided)
+
+    def _done(self, action: Action) -> None:
+        self.notify(action.done, markup=False)
+        self.session.poll_soon()
+
+    # ------------------------------------------------------------------ from screen to screen
+
+    def go(self, mode: str) -> None:
+        """Go to a screen; to its first page if one is there already."""
+        if mode == self.current_mode:
+            while len(self.screen_stack) > 1:
+                self.pop_screen()
+        else:
+            self.switch_mode(mode)
+
+    def back(self) -> None:
+        """Go back to where one came from."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+
+
+def host_of(node: MessagePump) -> Host:
+    """Return the app of a screen or widget; only a dashboard has them."""
+    app = node.app
+    assert isinstance(app, Host)
+    return app

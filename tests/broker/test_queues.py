@@ -59,7 +59,8 @@ LANE_STEPS = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(LANE_STEPS)
 def test_lane_is_as_the_naive_one(steps: list[tuple[str, int]]) -> None:
-    lane, naive, waiting = Lane(), NaiveLane(), []
+    lane: Lane[Any] = Lane()
+    naive, waiting = NaiveLane(), []
     for count, (step, which) in enumerate(steps):
         item = request(which % 5, count)
         if step == "push":
@@ -88,7 +89,7 @@ def test_lane_is_as_the_naive_one(steps: list[tuple[str, int]]) -> None:
 
 
 def test_a_lane_sweeps_out_what_was_answered_and_keeps_the_turns() -> None:
-    lane = Lane()
+    lane: Lane[Any] = Lane()
     items = [request(n % 3, n) for n in range(3 * MOST_EMPTY)]
     for item in items:
         lane.push(item)
@@ -116,7 +117,8 @@ CREDIT_STEPS = st.lists(st.tuples(st.sampled_from(["give", "back", "gone", "come
 def test_credits_give_the_worker_with_most_free_then_the_longest_unused(
     steps: list[tuple[str, int]], most: list[int]
 ) -> None:
-    free_ones, workers = Credits(), [FreeWorker(n) for n in range(6)]
+    free_ones: Credits[FreeWorker] = Credits()
+    workers = [FreeWorker(n) for n in range(6)]
     moved: dict[int, int] = {}
     for clock, (step, which) in enumerate(steps):
         worker = workers[which]
@@ -149,7 +151,8 @@ def test_credits_give_the_worker_with_most_free_then_the_longest_unused(
     )
 )
 def test_deadlines_are_never_early_and_at_most_a_slot_late(steps: list[tuple[str, Any]]) -> None:
-    deadlines, now, waiting = Deadlines(), 1000.0, {}
+    deadlines: Deadlines[Any] = Deadlines()
+    now, waiting = 1000.0, {}
     for count, (step, value) in enumerate(steps):
         if step == "add":
             item = request(1, count)
@@ -170,7 +173,7 @@ def test_deadlines_are_never_early_and_at_most_a_slot_late(steps: list[tuple[str
 
 
 def test_a_driver_that_sleeps_until_the_next_deadline_finds_it_due() -> None:
-    deadlines = Deadlines()
+    deadlines: Deadlines[Any] = Deadlines()
     for n in range(1, 5_000):
         item = request(1, n)
         item.slot = deadlines.add(item, 100_000.0 + n * 0.0501)
@@ -183,7 +186,7 @@ def test_a_driver_that_sleeps_until_the_next_deadline_finds_it_due() -> None:
 
 
 def test_deadlines_far_away_leave_nothing_behind() -> None:
-    deadlines = Deadlines()
+    deadlines: Deadlines[Any] = Deadlines()
     stays = request(1, 0)
     stays.slot = deadlines.add(stays, 5.0)
     for n in range(50_000):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import zmq
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.worker_loop import WorkerLoop
 from dagbox.services.assembly import open_service
+from dagbox.services.base import Service
 from dagbox.services.logic.operations import LogicOperations
 from dagbox.services.logic.resolver import KeyResolver
 from dagbox.services.logic.service import LogicService
@@ -28,7 +29,7 @@ def serving(directory: Path, services: tuple[str, ...] = SERVICES) -> Iterator[s
     """Serve a directory while the block runs; gives the address."""
     directory.mkdir(parents=True, exist_ok=True)
     store = open_store(directory, durability="process")
-    made = {
+    made: dict[str, Callable[[], Service]] = {
         "reader": lambda: Reader(store, resolver=KeyResolver()),
         "writer": lambda: Writer(store),
         "lock": lambda: open_service("lock", directory),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -418,6 +419,11 @@ def test_two_databases_see_the_same(open_another: Any, bucket: str) -> None:
 def test_a_closed_database_says_so(db: Any, bucket: str) -> None:
     db.put(bucket, 1, key="k")
     db.close()
-    for call in (lambda: db.get(bucket, "k"), lambda: db.put(bucket, 1), lambda: db.get_many([(bucket, "k")])):
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: db.get(bucket, "k"),
+        lambda: db.put(bucket, 1),
+        lambda: db.get_many([(bucket, "k")]),
+    )
+    for call in calls:
         with pytest.raises(dagbox.DagBoxError, match="closed"):
             call()

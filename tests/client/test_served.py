@@ -27,7 +27,7 @@ def test_others_see_the_calls_of_the_program(tmp_path: Path) -> None:
 
         def counted() -> bool:
             done = {service.name: service.done for service in other.services()}
-            return done["reader"] >= 301 and done["writer"] >= 1
+            return bool(done["reader"] >= 301 and done["writer"] >= 1)
 
         wait_until(counted)
         wait_until(lambda: any(trace.service == "writer" for trace in other.traces(limit=1000)))

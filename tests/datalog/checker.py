@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dagbox.datalog.language.parser import parse_goal, parse_rule
+from dagbox.datalog.language.parser import parse_goal
 from dagbox.datalog.language.program import Program
 from dagbox.datalog.language.terms import Aggregate, Atom, Compare, Not, Rule
 from dagbox.datalog.proofs.why import Proof
@@ -14,7 +14,7 @@ from tests.datalog import naive
 
 def check_proof(proof: Proof, program: Program, rows: Mapping[str, Any], known: naive.Facts) -> None:
     """Fail if the tree is no proof over these facts; `known` is the model, for what must not be there."""
-    own = {(f.predicate, tuple(a.value for a in f.args)) for f in program.facts}
+    own = {(f.predicate, naive.constants(f)) for f in program.facts}
     stored = {(name, tuple(row)) for name, some in rows.items() for row in some} | own
     _Checker(program, stored, known).check(proof, ())
 
@@ -30,8 +30,8 @@ class _Checker:
         assert proof.text not in above or proof.kind == "goal", f"{proof.text} leans on itself"
         below = (*above, proof.text)
         if proof.kind == "fact":
-            atom = parse_rule(proof.text + ".").head
-            assert (atom.predicate, tuple(a.value for a in atom.args)) in self.stored
+            atom = naive.head_of(proof.text + ".")
+            assert (atom.predicate, naive.constants(atom)) in self.stored
         elif proof.kind == "above":
             assert proof.text in self.proven
         elif proof.kind in ("not", "compare"):
@@ -39,9 +39,9 @@ class _Checker:
             assert isinstance(literal, Not if proof.kind == "not" else Compare)
             assert list(naive.solutions((literal,), self.known))
         elif proof.kind == "rule":
-            self.check_step(proof, self.rules[proof.rule], below)
+            self.check_step(proof, self.rules[proof.rule or ""], below)
         elif proof.kind == "aggregate":
-            self.check_aggregate(proof, self.rules[proof.rule], below)
+            self.check_aggregate(proof, self.rules[proof.rule or ""], below)
         else:
             assert proof.kind == "goal", proof.kind
             for child in proof.children:
@@ -49,10 +49,10 @@ class _Checker:
         self.proven.add(proof.text)
 
     def check_step(self, proof: Proof, rule: Rule, above: tuple[str, ...]) -> None:
-        head = parse_rule(proof.text + ".").head
+        head = naive.head_of(proof.text + ".")
         assert head.predicate == rule.head.predicate
-        for written, given in zip(rule.head.args, head.args, strict=True):
-            assert naive.value(written, dict(proof.bindings)) == given.value
+        for written, given in zip(rule.head.args, naive.constants(head), strict=True):
+            assert naive.value(written, dict(proof.bindings)) == given
         self.check_body(proof, rule, above)
 
     def check_body(self, proof: Proof, rule: Rule, above: tuple[str, ...]) -> None:
@@ -60,18 +60,18 @@ class _Checker:
         for literal, child in zip(rule.body, proof.children, strict=True):
             self.check(child, above)
             if isinstance(literal, Atom):
-                atom = parse_rule(child.text + ".").head
-                row = tuple(a.value for a in atom.args)
+                atom = naive.head_of(child.text + ".")
+                row = naive.constants(atom)
                 assert atom.predicate == literal.predicate
                 assert naive._unify(literal, row, dict(proof.bindings), "row") is not None
 
     def check_aggregate(self, proof: Proof, rule: Rule, above: tuple[str, ...]) -> None:
-        head = parse_rule(proof.text + ".").head
+        head = naive.head_of(proof.text + ".")
         solutions = [dict(child.bindings) for child in proof.children]
         for child in proof.children:
             self.check_body(child, rule, above)
-        for written, given in zip(rule.head.args, head.args, strict=True):
+        for written, given in zip(rule.head.args, naive.constants(head), strict=True):
             if isinstance(written, Aggregate):
-                assert naive.total(written, solutions) == given.value
+                assert naive.total(written, solutions) == given
             else:
-                assert {naive.value(written, one) for one in solutions} == {given.value}
+                assert {naive.value(written, one) for one in solutions} == {given}

@@ -6,9 +6,10 @@ It shares only the parser and the checks with the engine, so that the two can be
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from dagbox.datalog.language.parser import parse_rule
 from dagbox.datalog.language.program import Program
 from dagbox.datalog.language.terms import Aggregate, Arith, Atom, Compare, Const, Literal, Not, Rule, Var, variables
 
@@ -29,7 +30,7 @@ def order(value: Any) -> tuple[int, Any]:
     return (1, value) if isinstance(value, str) else (0, value)
 
 
-COMPARE = {
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": lambda a, b: order(a) < order(b),
@@ -39,11 +40,24 @@ COMPARE = {
 }
 
 
+def constants(atom: Atom) -> tuple[Any, ...]:
+    """Return the arguments of an atom that has constants only."""
+    assert all(isinstance(term, Const) for term in atom.args)
+    return tuple(term.value for term in atom.args if isinstance(term, Const))
+
+
+def head_of(text: str) -> Atom:
+    """Return the head of a fact or rule."""
+    statement = parse_rule(text)
+    assert isinstance(statement, Rule)
+    return statement.head
+
+
 def model(program: Program, facts: Mapping[str, Any]) -> Facts:
     """All facts that follow."""
     known: Facts = {name: {tuple(row) for row in rows} for name, rows in facts.items()}
     for fact in program.facts:
-        known.setdefault(fact.predicate, set()).add(tuple(arg.value for arg in fact.args))
+        known.setdefault(fact.predicate, set()).add(constants(fact))
     for group in program.strata:
         rules = [rule for name in group for rule in program.by_head.get(name, [])]
         grown = True

@@ -122,7 +122,8 @@ class Maker:
     def term(self, bound: list[str]) -> str:
         if not bound or self.chance(20):
             return str(self.choose(5))
-        return self.pick(bound)
+        name: str = self.pick(bound)
+        return name
 
     def rule(self, name: str, same: list[str], below: list[str]) -> str:
         conditions, bound = self.body(below + same if self.chance(60) else below, below)

@@ -86,7 +86,7 @@ def test_each_mistake_has_its_error(
         Program.parse(text)
     error = caught.value
     assert type(error) is kind
-    assert (error.line, error.column) == (line, column)
+    assert (vars(error)["line"], vars(error)["column"]) == (line, column)
     assert words in error.message
     assert "\n" not in error.message
     for name, value in fields.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from dagbox.errors import (
 )
 
 
-def rows(program: str, facts: dict[str, Iterable[Any]], goal: str, **kwargs: Any) -> list[tuple[Any, ...]]:
+def rows(program: str, facts: Mapping[str, Any], goal: str, **kwargs: Any) -> list[tuple[Any, ...]]:
     """The bare rows of a goal."""
     answers = Engine(Program.parse(program)).query(goal, MemoryFacts(facts), **kwargs)
     return [tuple(row.values()) for row in answers]
@@ -83,7 +83,7 @@ def test_bill_of_materials() -> None:
         dearest(A, max(C), min(C)) :- part(A, P, _), price(P, C).
         shops(count(distinct S), count(S)) :- sold(_, S).
     """
-    facts: dict[str, Iterable[Any]] = {
+    facts: Mapping[str, Any] = {
         "part": [("bike", "wheel", 2), ("bike", "frame", 1), ("cart", "wheel", 4)],
         "price": [("wheel", 30), ("frame", 100.5)],
         "sold": [("wheel", "x"), ("frame", "x"), ("bell", "y")],

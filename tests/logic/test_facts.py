@@ -112,7 +112,7 @@ def test_facts_with_long_arguments_are_found_by_every_run_of_them(store: Store, 
     """More bytes of arguments than a sub-key holds, in postings of many chunks."""
     chance = random.Random(seed)
     texts = [letter * 64 for letter in "ab"]
-    rows = {("one", *(chance.choice(texts) for _ in range(7)), n) for n in range(200)}
+    rows: list[tuple[str | int, ...]] = [("one", *(chance.choice(texts) for _ in range(7)), n) for n in range(200)]
     do(store, *[AssertFact("nine", row) for row in rows])
     model = MemoryFacts()
     for row in rows:

@@ -116,7 +116,7 @@ def test_what_is_no_json(text: str, message: str, place: int) -> None:
 
 
 def test_rows_of_the_store_are_shown_as_plain_maps() -> None:
-    info = dagbox.LockInfo("k", "me", 7, False, 1.5, 0)
+    info = dagbox.LockInfo("k", "me", 7, False, 1.5, [])
     assert to_plain(info)["key"] == "k"
     node = dagbox.Node("a", "b", True, 1, {"x": dagbox.Ref("c", "d")})
     assert to_plain(node)["data"] == {"x": {"$ref": "c/d"}}

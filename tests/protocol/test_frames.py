@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -33,7 +35,7 @@ HEADS = st.fixed_dictionaries(
 
 
 @given(HEADS)
-def test_there_and_back(parts: dict) -> None:
+def test_there_and_back(parts: dict[str, Any]) -> None:
     message = frames.build(**parts)
     header = frames.parse(message.head)
     assert header.kind == parts["kind"]
@@ -93,7 +95,7 @@ def test_random_bytes_are_refused_or_parsed_never_anything_else(head: bytes) -> 
 
 @settings(max_examples=500)
 @given(HEADS, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=4), st.integers(0, 200))
-def test_mutated_frames_are_refused_or_parsed(parts: dict, changes: list[tuple[int, int]], cut: int) -> None:
+def test_mutated_frames_are_refused_or_parsed(parts: dict[str, Any], changes: list[tuple[int, int]], cut: int) -> None:
     message = frames.build(**parts)
     head = bytearray(message.head)
     for at, value in changes:
@@ -123,7 +125,7 @@ def test_mutated_frames_are_refused_or_parsed(parts: dict, changes: list[tuple[i
         (lambda h: h[:30] + b"\x64" + h[31:40], "cut off"),
     ],
 )
-def test_what_is_wrong_is_named(change, told: str) -> None:
+def test_what_is_wrong_is_named(change: Callable[[bytes], bytes], told: str) -> None:
     head = frames.build(Kind.REQUEST, bytes(8), bytes(8), b"reader", b"body").head
     with pytest.raises(ProtocolError, match=told):
         frames.parse(change(head))
@@ -145,7 +147,9 @@ def test_a_service_name_that_is_too_long_cannot_be_built() -> None:
 
 
 @given(HEADS, st.integers(0, 2**32 - 1), st.integers(0, 255))
-def test_repatch_changes_deadline_and_attempt_and_nothing_else(parts: dict, deadline_ms: int, attempt: int) -> None:
+def test_repatch_changes_deadline_and_attempt_and_nothing_else(
+    parts: dict[str, Any], deadline_ms: int, attempt: int
+) -> None:
     message = frames.build(**parts)
     patched = frames.repatch(message.head, deadline_ms=deadline_ms, attempt=attempt)
     expected = frames.build(**{**parts, "deadline_ms": deadline_ms, "attempt": attempt})

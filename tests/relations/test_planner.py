@@ -199,7 +199,7 @@ def test_cycles_end_with_the_nesting_of_the_request() -> None:
 
 
 def test_many_records_are_asked_for_in_chunks_that_grow() -> None:
-    records = {("u", f"k{i}"): {} for i in range(3000)}
+    records: dict[tuple[str, str], dict[str, Any]] = {("u", f"k{i}"): {} for i in range(3000)}
     driver = Driver(records)
     item = driver.one(
         {"bucket": "u", "key": "k0", "relations": {"all": {"keys": [k for _, k in records], "bucket": "u"}}}

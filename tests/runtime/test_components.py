@@ -200,7 +200,7 @@ def test_a_long_handler_is_alive_and_sees_that_it_is_cancelled(small: Small) -> 
         def many_pings() -> bool:
             worker = {w.name: w for w in db.status().workers}["long"]
             states.append(worker.state)
-            return worker.pings > first + 10
+            return bool(worker.pings > first + 10)
 
         until(many_pings)
         assert set(states) <= {"live", "late"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -37,6 +39,18 @@ def test_a_node_comes_up_serves_and_stops_within_five_seconds(tmp_path: Path, nu
         assert again.get(ref) == {"name": "Ada"}
 
 
+def restarted(db: dagbox.Database, name: str, pid: int) -> dict[str, Any] | None:
+    """Return the processes of the node once one has another pid."""
+    now = processes(db)
+    return now if now[name]["pid"] != pid else None
+
+
+def started_times(db: dagbox.Database, name: str, starts: int) -> dict[str, Any] | None:
+    """Return a process of the node once it runs and was started so many times."""
+    child: dict[str, Any] = processes(db)[name]
+    return child if child["starts"] == starts and child["pid"] else None
+
+
 def test_a_kill_of_any_one_process_under_load_loses_nothing(tmp_path: Path) -> None:
     """Broker, writer, reader, lock: each killed once; what was acknowledged is there, once, and the node serves on."""
     gaps: dict[str, float] = {}
@@ -51,9 +65,7 @@ def test_a_kill_of_any_one_process_under_load_loses_nothing(tmp_path: Path) -> N
                 with db.lock("key", ttl=5, wait=5):
                     pass
             gaps[name] = time.monotonic() - killed
-            after = until(
-                lambda name=name, before=before: (p := processes(db))[name]["pid"] != before[name]["pid"] and p
-            )
+            after = until(partial(restarted, db, name, before[name]["pid"]))
             assert after[name]["starts"] == before[name]["starts"] + 1
             assert after[name]["last_exit"] == -signal.SIGKILL
         assert all(gap < SERVES_AGAIN_S for gap in gaps.values()), gaps
@@ -97,7 +109,7 @@ def test_a_process_that_keeps_crashing_is_started_with_growing_delays(tmp_path: 
     with node_on(tmp_path / "data") as node, dagbox.connect(tmp_path / "data") as db:
         delays = []
         for starts in range(1, 5):
-            child = until(lambda starts=starts: (c := processes(db)["reader-1"])["starts"] == starts and c["pid"] and c)
+            child = until(partial(started_times, db, "reader-1", starts))
             os.kill(child["pid"], signal.SIGKILL)
             line = node.wait_for("reader-1 was killed by signal 9")
             node.lines.remove(line)

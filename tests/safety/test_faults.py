@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dagbox.store.base import Batch
+from dagbox.store.base import Applied, Batch
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 
@@ -56,7 +56,8 @@ def check_run(directory: Path, call: str, fault: str) -> str:
         for number in range(acknowledged + 1, BATCHES + 1):
             # Room again: the script goes on where it stopped, and what was done is not done twice.
             (outcome,) = store.apply([Batch(operations(number), b"request %d" % number)])
-            assert outcome[0] == number, where
+            assert isinstance(outcome, Applied), where
+            assert outcome.version == number, where
         assert state_of(store) == state_after(BATCHES), where
     finally:
         store.close()

@@ -395,7 +395,7 @@ def test_the_bytes_of_a_request_have_a_limit_whatever_its_operations(store: Memo
         assert not any(isinstance(result, LimitExceeded) for result in done)
 
 
-def test_get_many_stops_reading_when_the_limit_is_met(store: MemoryStore) -> None:
+def test_get_many_stops_reading_when_the_limit_is_met(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     put_all(store, "u", {f"k{i}": b"." * 1000 for i in range(2000)})
     reader = Reader(store, ReadLimits(data_bytes=50_000))
     sizes = []
@@ -406,7 +406,7 @@ def test_get_many_stops_reading_when_the_limit_is_met(store: MemoryStore) -> Non
             sizes.append(len(refs))
             return inner(refs)
 
-        snapshot.get_many = get_many  # a spy on the instance
+        monkeypatch.setattr(snapshot, "get_many", get_many)
         with pytest.raises(LimitExceeded):
             reader.execute(GetMany([("u", f"k{i}") for i in range(2000)]), snapshot)
     assert sizes == [64]

@@ -50,6 +50,12 @@ class Driven:
         return self.take_errors()
 
 
+def refuse(asked: list[str], question: str) -> bool:
+    """Note a question, and answer no."""
+    asked.append(question)
+    return False
+
+
 def _taken(buffer: io.StringIO) -> str:
     text = buffer.getvalue()
     buffer.seek(0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import dagbox
 from dagbox.shell.settings import Environment, load_configuration
-from tests.shell.conftest import Driven
+from tests.shell.conftest import Driven, refuse
 
 PEOPLE = (
     'put user/ada {"name": "Ada", "team": @team/core}',
@@ -407,7 +408,7 @@ def test_records_are_deleted_by_prefix_after_saying_how_many(people: Driven) -> 
     refusal = people.error("del-prefix session/2024-")
     assert "this would delete 2,100 records of session: 2024-0000 to 2024-2099: add --yes" in refusal
     asked: list[str] = []
-    people.shell.ask = lambda question: bool(asked.append(question))
+    people.shell.ask = partial(refuse, asked)
     assert "nothing was done" in people.error("del-prefix session")
     assert asked == ["This will delete 2,101 records of session: 2024-0000 to 2025-0001. Go on?"]
     assert people.documents("del-prefix session/2024- --yes") == [

@@ -296,6 +296,7 @@ def test_a_shell_that_loses_its_terminal_gives_its_locks_back(environment: dict[
             screen.see("locked job")
             screen.see(PROMPT)
             assert [info.key for info in db.locks()] == ["job"]
+            assert screen.child.pid
             os.kill(screen.child.pid, number)
             screen.child.expect(pexpect.EOF)
             screen.child.close()

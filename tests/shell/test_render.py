@@ -64,7 +64,7 @@ def test_json_is_the_wire_form_one_document_a_line() -> None:
 def test_raw_is_the_data_alone() -> None:
     records = [dagbox.Record("a", "b", 1, "plain\ntext"), dagbox.Record("a", "c", 1, {"x": 1})]
     assert drawn(Nodes(records), "raw") == ["plain\ntext", '{"x": 1}']
-    rows = [{"key": "a", "n": 1}, {"key": "b", "n": None}]
+    rows: list[dict[str, Any]] = [{"key": "a", "n": 1}, {"key": "b", "n": None}]
     assert drawn(Rows(("key", "n"), rows), "raw") == ["a\t1", "b\tnull"]
     assert drawn(Rows(("key", "n"), rows, raw="key"), "raw") == ["a", "b"]
 

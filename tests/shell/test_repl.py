@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from dagbox.shell.editor.repl import Repl, indent_of
 from dagbox.shell.grammar.parse import parse
 from dagbox.shell.render.text import plain
 from dagbox.shell.session import show_span
-from tests.shell.conftest import Driven
+from tests.shell.conftest import Driven, refuse
 
 CTRL_C, CTRL_D, ESCAPE = "\x03", "\x04", "\x1b"
 
@@ -192,7 +193,7 @@ def test_no_json_in_the_editor_is_told_with_its_line(
     editor.chmod(0o755)
     monkeypatch.setenv("VISUAL", str(editor))
     asked: list[str] = []
-    driven.shell.ask = lambda question: bool(asked.append(question))
+    driven.shell.ask = partial(refuse, asked)
     assert not driven.run("put user/new")
     assert asked == ['Line 2: a name in double quotes expected, such as "name". Edit again?']
     assert "user" not in driven.shell.db.buckets()
@@ -221,7 +222,7 @@ def test_an_editor_that_writes_no_text_is_told_and_its_file_kept(
 ) -> None:
     write_editor(tmp_path / "editor", 'printf "\\377{" > "$1"', monkeypatch)
     asked: list[str] = []
-    driven.shell.ask = lambda question: bool(asked.append(question))
+    driven.shell.ask = partial(refuse, asked)
     kept = driven.error("edit user/ada").rpartition("is kept in ")[2].splitlines()[0]
     assert asked == ["The file is not text in UTF-8. Edit again?"]
     assert Path(kept).read_bytes() == b"\xff{"

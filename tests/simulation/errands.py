@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from dagbox.errors import (
@@ -97,14 +98,15 @@ class Errands:
         self.tried_again: set[tuple[str, str]] = set()
         self.broker = SimBroker(world)
         self.workers = [
-            SimWorker(world, f"{name}-{n}", lambda name=name: Doer(name, self.done, world.random.uniform(0.2, 4.0)))
-            for name in ERRAND_SERVICES
-            for n in range(2)
+            SimWorker(world, f"{name}-{n}", partial(self._doer, name)) for name in ERRAND_SERVICES for n in range(2)
         ]
         self.clients = [SimClient(world, f"client-{n}") for n in range(4)]
         self.once: set[bytes] = set()
         """Keys of requests that may not be repeated."""
         self.operator = SimClient(world, "operator")
+
+    def _doer(self, name: str) -> Doer:
+        return Doer(name, self.done, self.world.random.uniform(0.2, 4.0))
 
     def run(self) -> None:
         """Play for a while with faults, then put everything right and let it settle."""
@@ -112,7 +114,7 @@ class Errands:
         world.drop = world.random.choice([0.0, 0.005, 0.03])
         world.slowest_s = world.random.choice([0.002, 0.02, 0.2])
         for client in self.clients:
-            world.after(world.random.random(), lambda client=client: self._errands(client, end))
+            world.after(world.random.random(), partial(self._errands, client, end))
         world.after(0.5, lambda: self._operate(end))
         while world.now < end:
             world.run(min(end, world.now + world.random.expovariate(0.7)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -60,6 +61,7 @@ class WatchedLocks(LockService):
         for outcome in outcomes:
             value = unpack(outcome.body) if isinstance(outcome, Reply | Forward) else None
             if isinstance(outcome, Forward):
+                assert isinstance(value, dict)
                 value = value["answer"]
             if isinstance(value, dict) and "token" in value:
                 lease = (value["keys"], value["shared"], now + value["left_ms"] / 1000)
@@ -117,7 +119,7 @@ class Scenario:
         world.slowest_s = world.random.choice([0.002, 0.02, 0.2])
         for client in self.clients:
             for play in (self._write, self._count, self._lock):
-                world.after(world.random.uniform(0, 1), lambda c=client, p=play: self._again(c, p, end))
+                world.after(world.random.uniform(0, 1), partial(self._again, client, play, end))
         while world.now < end:
             world.run(min(end, world.now + world.random.expovariate(0.7)))
             self._fault()
@@ -214,7 +216,11 @@ class Scenario:
                 if start < end:
                     for key in keys:
                         self.held[key].append((start, min(world.now, end), token, shared))
-                client.ask("lock", {"op": "release", "token": token}, lambda a: (on_released(a), done()))
+                client.ask("lock", {"op": "release", "token": token}, after_release)
+
+            def after_release(answer: Any) -> None:
+                on_released(answer)
+                done()
 
             fence = [[key, token] for key in keys] if not shared else []
             put = {"op": "put", "bucket": "fenced", "key": keys[0], "data": pack(token), "fence": fence}

@@ -135,7 +135,7 @@ class StoreContract:
             ]
         )
         assert [type(outcome) for outcome in outcomes] == [Applied, Conflict, Applied]
-        assert [outcomes[0].version, outcomes[2].version] == [version + 1, version + 2]
+        assert [o.version for o in outcomes if isinstance(o, Applied)] == [version + 1, version + 2]
         assert store.get_data("b", "old") == b"before"
         assert store.get_data("b", "gone") == b"x"
         with store.snapshot() as snapshot:
@@ -388,9 +388,16 @@ class StoreContract:
                 for read_many in (store.get_many, snapshot.get_many):
                     with pytest.raises(kind):
                         read_many([("b", "k"), (bucket, key)])
-            for bounds in ({"prefix": 3}, {"start": b"x"}, {"stop": "\ud800"}, {"limit": -1}, {"limit": "3"}):
+            bounds_of: tuple[dict[str, Any], ...] = (
+                {"prefix": 3},
+                {"start": b"x"},
+                {"stop": "\ud800"},
+                {"limit": -1},
+                {"limit": "3"},
+            )
+            for bounds in bounds_of:
                 with pytest.raises(InvalidArgument):
-                    list(snapshot.scan("b", **bounds))  # type: ignore[arg-type]
+                    list(snapshot.scan("b", **bounds))
 
     def test_nothing_to_do(self, store: Store) -> None:
         assert store.apply([]) == []

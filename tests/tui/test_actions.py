@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from textual.widgets import Input
 
 import dagbox
+from dagbox.tui.polling.source import LiveSource
 from dagbox.tui.screens.dialogs import Confirm
 from tests.tui.conftest import Screen, Served, replay, showing, watching
 
@@ -78,7 +80,9 @@ async def test_a_service_is_paused_and_resumed(served: Served) -> None:
         await confirmed(screen, "p")
         await screen.sees("❚❚")
         call = Calls(served.address, "echo", "hello")
-        await screen.until(lambda: screen.app.session.model.service("echo")["waiting"] == 1, "the request waits")
+        await screen.until(
+            lambda: (screen.app.session.model.service("echo") or {})["waiting"] == 1, "the request waits"
+        )
         assert not call.done
         await confirmed(screen, "p")
         await call.end()
@@ -267,7 +271,9 @@ async def test_acts_of_other_screens_are_refused_in_a_read_only_dashboard(served
             for keys in (["x"], ["2", "b"], ["C"], ["3", "b"]):
                 before = screen.notices().count("refused")
                 await screen.press(*keys)
-                await screen.until(lambda before=before: screen.notices().count("refused") > before, f"{keys}")
+                await screen.until(
+                    partial(lambda before: screen.notices().count("refused") > before, before), f"{keys}"
+                )
                 assert not screen.app.screen.is_modal
             assert len(db.locks()) == 1
 
@@ -287,7 +293,9 @@ async def test_an_act_that_fails_is_a_notice(served: Served) -> None:
         await screen.until(lambda: not any(k.startswith("node ") for k in screen.keys("workers")), "no supervisor")
         await choose(screen, "workers", "reader")
         served.stop("node")
-        screen.app.session.source.disconnect()
+        source = screen.app.session.source
+        assert isinstance(source, LiveSource)
+        source.disconnect()
         await confirmed(screen, "d")
         await screen.until(lambda: not any(k.startswith("reader ") for k in screen.keys("workers")), "no reader")
         await screen.press("3")

@@ -46,7 +46,7 @@ def test_without_a_terminal_it_tells_what_to_use(served: Served, capsys: pytest.
     assert "dagbox status" in capsys.readouterr().err
 
 
-def terminal(*arguments: str) -> pexpect.spawn:
+def terminal(*arguments: str) -> pexpect.spawn[str]:
     colours = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PROMPT_TOOLKIT_NO_CPR": "1"}
     environment = {**os.environ, "PYTHONPATH": ROOT, **colours}
     command = ["-m", "dagbox", "top", *arguments]

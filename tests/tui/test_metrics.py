@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -9,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import dagbox
+from dagbox.broker.machine import Broker
 from dagbox.prometheus import metrics_of, serving_metrics
 from tests.tui import sample
 from tests.tui.conftest import Served
@@ -41,6 +43,18 @@ def test_the_figures_of_a_node(served: Served) -> None:
         assert of(scrape(url), "dagbox_service_done_total", service="reader") == before + 1
 
 
+def mute(broker: Broker, now: float) -> list[Any]:
+    """Have the broker answer nothing itself."""
+    vars(broker)["_on_own"] = lambda *_: None
+    return []
+
+
+def unmute(broker: Broker, now: float) -> list[Any]:
+    """Undo `mute`."""
+    del vars(broker)["_on_own"]
+    return []
+
+
 def test_a_node_that_is_gone_is_down_and_up_again_when_it_is_back(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,12 +63,12 @@ def test_a_node_that_is_gone_is_down_and_up_again_when_it_is_back(
         assert of(scrape(url), "dagbox_up") == 1
         node_file = served.directory / "node.json"
         kept = node_file.read_text()
-        served.broker.call(lambda broker, now: setattr(broker, "_on_own", lambda *_: None) or [])
+        served.broker.call(mute)
         node_file.unlink()
         found = scrape(url)
         assert of(found, "dagbox_up") == 0
         assert len(found) == 1
-        served.broker.call(lambda broker, now: delattr(broker, "_on_own") or [])
+        served.broker.call(unmute)
         node_file.write_text(kept)
         assert of(scrape(url), "dagbox_up") == 1
 

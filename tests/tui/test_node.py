@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ async def test_a_running_query_is_seen_and_stopped_whichever_worker_has_it(node:
             await screen.press("x")
             await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
             await screen.press("y")
-            await screen.until(lambda left=left: len(screen.keys("queries")) == left, "one less")
+            await screen.until(partial(lambda left: len(screen.keys("queries")) == left, left), "one less")
     for thread in threads:
         await asyncio.to_thread(thread.join, 20)
     assert [type(each) for each in ended] == [dagbox.Cancelled] * 2

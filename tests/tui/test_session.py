@@ -56,7 +56,7 @@ def polled(source: Polls, recorder: Recorder | None = None) -> tuple[Poller, lis
 @pytest.mark.parametrize(
     "error",
     [
-        dagbox.DeadlineExceeded("status", 3.0),
+        dagbox.DeadlineExceeded("status", 3),
         KeyError("epoch"),
         ValueError("odd"),
         RecursionError(),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from dagbox.errors import DagBoxError, StoreError
-from dagbox.store.base import Applied, Batch, Snapshot
+from dagbox.store.base import Applied, Batch
 from dagbox.store.memory import MemoryStore
 
 
-class LossyStore:
+class LossyStore(MemoryStore):
     """A `MemoryStore` with a log of its commits; the first `synced` of them survive everything."""
 
     def __init__(self) -> None:
-        self._store = MemoryStore()
+        super().__init__()
         self.log: list[list[Batch]] = []
         self.synced = 0
         self.fail_apply: StoreError | None = None
@@ -30,16 +29,13 @@ class LossyStore:
         self.close()
         return found
 
-    def snapshot(self) -> Snapshot:
-        return self._store.snapshot()
-
     def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
         failure, self.fail_apply = self.fail_apply, None
         if failure is not None:
             self.failures += 1
             raise failure
         self.log.append(list(batches))
-        return self._store.apply(batches)
+        return super().apply(batches)
 
     def sync(self) -> None:
         failure, self.fail_sync = self.fail_sync, None
@@ -47,15 +43,3 @@ class LossyStore:
             self.failures += 1
             raise failure
         self.synced = len(self.log)
-
-    def sweep(self, limit: int = 1000) -> int:
-        return self._store.sweep(limit)
-
-    def stats(self) -> dict[str, Any]:
-        return self._store.stats()
-
-    def backup(self, path: str) -> None:
-        self._store.backup(path)
-
-    def close(self) -> None:
-        self._store.close()

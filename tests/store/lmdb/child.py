@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Callable
 
 from dagbox.errors import StoreFull
 from dagbox.store.base import Applied, Batch, Check, Put
@@ -106,5 +107,12 @@ def fill(directory: str, most: str) -> None:
 
 
 if __name__ == "__main__":
-    what = {"write": write, "pairs": pairs, "read": read, "reopen": reopen, "hold": hold, "fill": fill}
+    what: dict[str, Callable[..., object]] = {
+        "write": write,
+        "pairs": pairs,
+        "read": read,
+        "reopen": reopen,
+        "hold": hold,
+        "fill": fill,
+    }
     what[sys.argv[1]](*sys.argv[2:])

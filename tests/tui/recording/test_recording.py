@@ -220,7 +220,9 @@ async def test_a_recording_that_cannot_go_on_is_told_and_the_node_is_still_seen(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(recorder, "add", full)
-        screen.app.session._poller.recorder = recorder
+        poller = screen.app.session._poller
+        assert poller is not None
+        poller.recorder = recorder
         await screen.until(lambda: "No space left" in screen.notices(), "the notice")
         shown = screen.app.session.model.at
         await screen.until(lambda: screen.app.session.model.at > shown, "the next poll")

@@ -1,4 +1,11 @@
-"""What an operator can do from the dashboard: each act with the question it asks first. Knows no Textual."""
+"""What an operator can do from the dashboard, with what will come of it. Knows no Textual.
+
+Rules:
+
+1. Each function looks at the whole model and returns an `Action` with the question to ask first, or a `Refusal`.
+2. A question names the consequences for others: whether a worker is the last of its service, what waits, what fails.
+3. What leaves a node without a way back is refused. What can be undone says how.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dagbox.tui.display import text
+from dagbox.text.amounts import format_count, format_size, plural
+from dagbox.text.durations import format_duration, format_ms
+from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map
 from dagbox.tui.polling.source import LiveSource
+
+SUPERVISOR = "node"
+"""The service of the process that starts and watches the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +28,10 @@ class Action:
     """One thing to do.
 
     Attributes:
-        question: what is asked before it is done.
-        reason: what will come of it.
+        question: asked before it is done.
+        reason: the consequences.
         run: does it; called on a thread. What it returns is not shown.
-        done: what is said when it is done.
+        done: told when it is done.
         harmful: whether work or data may be lost by it.
     """
 
@@ -30,33 +42,75 @@ class Action:
     harmful: bool = False
 
 
-def restart(worker: Map) -> Action:
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An action that is not offered, and why."""
+
+    reason: str
+
+
+Offer = Action | Refusal
+
+
+def _gone(subject: str) -> Refusal:
+    return Refusal(f"{subject} is not there any more")
+
+
+# ---------------------------------------------------------------------- workers
+
+
+def restart(model: NodeModel, name: str) -> Offer:
     """Have the node's supervisor start a worker's process anew."""
-    name = worker["name"]
+    worker = model.worker(name)
+    if worker is None:
+        return start_again(name)
+    if worker["service"] == SUPERVISOR:
+        return Refusal(f"{name} is the supervisor itself: restart the node instead")
     return Action(
         f"Restart worker {name}?",
-        f"It has {worker['in_use']} requests in hand: they are finished, or done again by another worker.",
+        f"{_in_hand(worker)} {_left_to_others(model, worker, 'Until it is back')}",
         lambda source: source.node("restart", worker=name),
         f"{name} restarts",
         harmful=True,
     )
 
 
-def drain(worker: Map) -> Action:
+def start_again(name: str) -> Action:
+    """Have the node's supervisor start a worker that was drained."""
+    return Action(
+        f"Start worker {name} again?",
+        "The node starts its process, if it is one of its own that was drained.",
+        lambda source: source.node("restart", worker=name),
+        f"{name} starts",
+    )
+
+
+def drain(model: NodeModel, name: str) -> Offer:
     """Have a worker finish what it has in hand and go."""
-    name = worker["name"]
+    worker = model.worker(name)
+    if worker is None:
+        return _gone(name)
+    if worker["service"] == SUPERVISOR:
+        return Refusal(f"{name} is the supervisor: without it nothing could be restarted. Stop the node instead")
+    if worker["state"] == "dead":
+        return Refusal(f"{name} is dead: r restarts it, f takes it off the list")
     return Action(
         f"Drain worker {name}?",
-        f"It gets no more requests, finishes the {worker['in_use']} it has in hand, and goes.",
+        f"It gets no more requests, finishes the {worker['in_use']} it has in hand, and goes. "
+        f"{_left_to_others(model, worker, 'From then on')} To bring it back: u, if this node started it.",
         lambda source: source.control("drain", worker=name),
         f"{name} drains",
         harmful=True,
     )
 
 
-def forget(worker: Map) -> Action:
+def forget(model: NodeModel, name: str) -> Offer:
     """Take a dead worker off the list."""
-    name = worker["name"]
+    worker = model.worker(name)
+    if worker is None:
+        return _gone(name)
+    if worker["state"] != "dead":
+        return Refusal(f"{name} is {worker['state']}: only dead workers are forgotten")
     return Action(
         f"Take the dead worker {name} off the list?",
         "If it comes back it joins again.",
@@ -69,87 +123,169 @@ def add_reader() -> Action:
     """Have the node's supervisor start one more reader."""
     return Action(
         "Add a reader?",
-        "The node starts one more reader process.",
+        "The node starts one more reader process. To undo: R on it.",
         lambda source: source.node("add_reader"),
         "a reader starts",
     )
 
 
-def remove_worker(worker: Map) -> Action:
+def remove_worker(model: NodeModel, name: str) -> Offer:
     """Have the node's supervisor end a worker for good."""
-    name = worker["name"]
+    worker = model.worker(name)
+    if worker is None:
+        return _gone(name)
+    service = worker["service"]
+    if service == SUPERVISOR:
+        return Refusal(f"{name} is the supervisor itself: stop the node instead")
+    if service != "reader" and not _others(model, worker):
+        return Refusal(
+            f"{name} is the last worker of {service}, and nothing would bring it back. Drain it (d), or restart it (r)"
+        )
+    undo = "To undo: a adds a reader." if service == "reader" else "Only a restart of the node brings it back."
     return Action(
         f"Remove worker {name} from the node?",
-        "Its process ends and is not started again.",
+        f"{_in_hand(worker)} Its process ends and is not started again. "
+        f"{_left_to_others(model, worker, 'From then on')} {undo}",
         lambda source: source.node("remove", worker=name),
         f"{name} is removed",
         harmful=True,
     )
 
 
-def pause(service: Map) -> Action:
+def _others(model: NodeModel, worker: Map) -> int:
+    """Return how many other workers take requests of the service."""
+    return sum(
+        1
+        for each in model.list_of("workers")
+        if each["service"] == worker["service"] and each["id"] != worker["id"] and each["state"] in ("live", "late")
+    )
+
+
+def _in_hand(worker: Map) -> str:
+    number = worker["in_use"]
+    if not number:
+        return "It has nothing in hand."
+    rest = "done again by another worker" if worker["repeatable"] else "failed with worker_lost"
+    return f"It has {plural(number, 'request')} in hand: they are finished, or {rest} if it is killed."
+
+
+def _left_to_others(model: NodeModel, worker: Map, when: str) -> str:
+    service = worker["service"]
+    others = _others(model, worker)
+    if others:
+        return f"{when} {plural(others, 'other worker')} of {service} {'does' if others == 1 else 'do'} its work."
+    found = model.service(service) or {}
+    rate, waiting = found.get("rate", 0.0), found.get("waiting", 0)
+    load = f" (now {format_count(rate)}/s, {format_count(waiting)} queued)" if rate or waiting else ""
+    return f"It is the last worker of {service}. {when} requests to {service}{load} wait, and fail at their deadline."
+
+
+# ---------------------------------------------------------------------- services
+
+
+def pause(model: NodeModel, name: str) -> Offer:
     """Have a service's requests wait."""
-    name = service["name"]
+    service = model.service(name)
+    if service is None:
+        return _gone(name)
     return Action(
         f"Pause service {name}?",
-        "Requests wait in its queue until it is resumed; those that reach their deadline fail.",
+        f"Requests (now {format_count(service['rate'])}/s) wait in its queue until it is resumed; those that reach "
+        f"their deadline fail. {plural(service['in_flight'], 'request')} in hand {_is_are(service['in_flight'])} "
+        "finished. To undo: p.",
         lambda source: source.control("pause", service=name),
         f"{name} is paused",
         harmful=True,
     )
 
 
-def resume(service: Map) -> Action:
+def resume(model: NodeModel, name: str) -> Offer:
     """Have a paused service's requests go on."""
-    name = service["name"]
+    service = model.service(name)
+    if service is None:
+        return _gone(name)
+    workers = "" if service["live"] + service["late"] else " No worker serves it now: they go on waiting."
+    waiting = service["waiting"]
     return Action(
         f"Resume service {name}?",
-        f"{service['waiting']} requests wait and will be handed out.",
+        f"{plural(waiting, 'request')} {'waits' if waiting == 1 else 'wait'} and will be handed out.{workers}",
         lambda source: source.control("resume", service=name),
         f"{name} goes on",
     )
 
 
-def retry_letter(letter: Map) -> Action:
+def _is_are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+# ---------------------------------------------------------------------- dead letters
+
+
+def _letter(model: NodeModel, number: int) -> Map | None:
+    return next((each for each in model.list_of("dead_letters") if each["number"] == number), None)
+
+
+def retry_letter(model: NodeModel, number: int) -> Offer:
     """Put a dead letter back into its queue."""
-    number = letter["number"]
+    letter = _letter(model, number)
+    if letter is None:
+        return _gone(f"dead letter {number}")
+    service = model.service(letter["service"])
+    served = "" if service and service["live"] + service["late"] else " No worker serves it now."
     return Action(
         f"Try dead letter {number} again?",
-        f"The request goes back to {letter['service']}. Its client had an error and gets no further answer.",
+        f"The request goes back to {letter['service']}.{served} It may have had effects before its worker died. "
+        "Its client had an error and gets no further answer.",
         lambda source: source.control("retry", number=number),
         f"dead letter {number} is tried again",
     )
 
 
-def drop_letter(letter: Map) -> Action:
+def drop_letter(model: NodeModel, number: int) -> Offer:
     """Throw a dead letter away."""
-    number = letter["number"]
+    letter = _letter(model, number)
+    if letter is None:
+        return _gone(f"dead letter {number}")
     return Action(
         f"Drop dead letter {number}?",
-        f"The request to {letter['service']} ({text.size(letter['bytes'])}) is forgotten.",
+        f"The request to {letter['service']} ({format_size(letter['bytes'])}) is forgotten. This cannot be undone.",
         lambda source: source.control("drop", number=number),
         f"dead letter {number} is dropped",
         harmful=True,
     )
 
 
-def drop_all_letters(count: int) -> Action:
+def drop_all_letters(model: NodeModel) -> Offer:
     """Throw all dead letters away."""
+    count = len(model.list_of("dead_letters"))
+    if not count:
+        return Refusal("there are no dead letters")
     return Action(
-        f"Drop all {count} dead letters?",
-        "The requests are forgotten.",
+        f"Drop {'the one dead letter' if count == 1 else f'all {count} dead letters'}?",
+        "The requests are forgotten, those that came meanwhile as well. This cannot be undone.",
         lambda source: source.control("drop"),
         "all dead letters are dropped",
         harmful=True,
     )
 
 
-def release(lock: Map) -> Action:
+# ---------------------------------------------------------------------- locks
+
+
+def release(model: NodeModel, key: str) -> Offer:
     """Take a lock away from its holders."""
-    key = lock["key"]
+    entries = [each for each in model.list_of("locks") if each["key"] == key]
+    held = [each for each in entries if each["token"]]
+    if not held:
+        return Refusal(f"{key} is held by nobody")
+    waiting = max((len(each["waiting"]) for each in entries if isinstance(each.get("waiting"), list)), default=0)
+    owner = held[0]["owner"] or "its holder"
+    whom = owner if len(held) == 1 else f"{owner} and {plural(len(held) - 1, 'other holder')}"
+    left = max(each["left_ms"] for each in held)
+    line = f" {plural(waiting, 'waiter')}: the first gets it." if waiting else " Nobody waits for it."
     return Action(
-        f"Take the lock {key} away from {lock['owner'] or 'its holder'}?",
-        f"Token {lock['token']}, {text.span(lock['left_ms'])} left. The holder is not stopped: what it still writes "
+        f"Take the lock {key} away from {whom}?",
+        f"Token {held[0]['token']}, {format_ms(left)} left.{line} The holder is not stopped: what it still writes "
         "with its token is refused once the next holder has written.",
         lambda source: source.release(key),
         f"{key} is released",
@@ -157,49 +293,66 @@ def release(lock: Map) -> Action:
     )
 
 
-def let_go(held: Map) -> Action:
+# ---------------------------------------------------------------------- requests
+
+
+def let_go(model: NodeModel, request_id: str) -> Offer:
     """Let a held request go on."""
+    held = next((each for each in model.list_of("held") if each["id"] == request_id), None)
+    if held is None:
+        return _gone(f"request {request_id}")
+    service = model.service(held["service"])
+    paused = " The service is paused: it waits there." if service and service["paused"] else ""
     return Action(
-        f"Let request {held['id']} go?",
-        f"It goes into the queue of {held['service']}.",
-        lambda source: source.control("let_go", id=held["id"]),
-        f"{held['id']} goes on",
+        f"Let request {request_id} go?",
+        f"It goes into the queue of {held['service']}.{paused}",
+        lambda source: source.control("let_go", id=request_id),
+        f"{request_id} goes on",
     )
 
 
-def cancel(request: Map) -> Action:
+def cancel(model: NodeModel, request_id: str) -> Offer:
     """End a request with `cancelled`."""
+    found = [each for part in ("held", "open") for each in model.list_of(part) if each["id"] == request_id]
+    if not found:
+        return _gone(f"request {request_id}")
+    request = found[0]
+    begun = " A worker has it: what it has done by then stays." if request.get("state") == "given" else ""
     return Action(
-        f"Cancel request {request['id']}?",
-        f"Its client gets the error cancelled; it asked for {request['service']}.",
-        lambda source: source.control("cancel", id=request["id"]),
-        f"{request['id']} is cancelled",
+        f"Cancel request {request_id}?",
+        f"Its client gets the error cancelled; it asked for {request['service']}.{begun}",
+        lambda source: source.control("cancel", id=request_id),
+        f"{request_id} is cancelled",
         harmful=True,
     )
 
 
-def set_break(service: str, bucket: str, key: str, span_s: float) -> Action:
+def set_break(model: NodeModel, service: str, bucket: str, key: str, span_s: float) -> Offer:
     """Hold the next request that matches."""
-    what = " ".join(
-        f"{name} {value}" for name, value in (("service", service), ("bucket", bucket), ("key", key)) if value
-    )
+    criteria = [(name, value) for name, value in (("service", service), ("bucket", bucket), ("key", key)) if value]
+    if not criteria:
+        return Refusal("a break names a service, a bucket or a key")
+    what = " ".join(f"{name} {value}" for name, value in criteria)
+    unknown = " No such service is known yet." if service and model.service(service) is None else ""
     return Action(
         f"Hold the next request with {what}?",
-        f"It stays in its queue until it is let go or cancelled, for {text.long_span(span_s)} at most. "
-        "While the break is set, bodies are looked into.",
+        f"It stays in its queue until it is let go or cancelled, for {format_duration(span_s, whole=True)} at most, "
+        f"and fails if its deadline comes first.{unknown} While the break is set, bodies are looked into.",
         lambda source: source.control("break", service=service, bucket=bucket, key=key, ttl_ms=int(span_s * 1000)),
         f"a break is set on {what}",
         harmful=True,
     )
 
 
-def unset_break(each: Map) -> Action:
+def unset_break(model: NodeModel, number: int) -> Offer:
     """Take a break away."""
+    if all(each["number"] != number for each in model.list_of("breaks")):
+        return _gone(f"break {number}")
     return Action(
-        f"Remove break {each['number']}?",
+        f"Remove break {number}?",
         "Requests that it holds already stay held.",
-        lambda source: source.control("unbreak", number=each["number"]),
-        f"break {each['number']} is removed",
+        lambda source: source.control("unbreak", number=number),
+        f"break {number} is removed",
     )
 
 
@@ -207,7 +360,7 @@ def clear_traces() -> Action:
     """Forget all traces."""
     return Action(
         "Forget all traces?",
-        "Recent and slowest ones; new requests are traced from now on.",
+        "Recent and slowest ones, for everybody who looks at this node. New requests are traced from now on.",
         lambda source: source.control("clear_traces"),
         "the traces are forgotten",
         harmful=True,

@@ -22,7 +22,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 
 import dagbox
-from dagbox.tui.actions import Action
+from dagbox.tui.actions import Action, Offer, Refusal
 from dagbox.tui.display.environment import Environment
 from dagbox.tui.options import Options
 from dagbox.tui.polling.source import LiveSource
@@ -117,10 +117,14 @@ class Host(App[int]):
             return False
         return True
 
-    def do(self, action: Action) -> None:
-        """Do an action, once it is confirmed."""
+    def do(self, offer: Offer) -> None:
+        """Do an action, once it is confirmed; tell why one is refused."""
         if not self.may_act():
             return
+        if isinstance(offer, Refusal):
+            self.notify(offer.reason, title="refused", severity="warning", markup=False)
+            return
+        action: Action = offer
 
         def decided(yes: bool | None) -> None:
             if yes:

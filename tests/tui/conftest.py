@@ -67,6 +67,8 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.processes: list[dict[str, Any]] = []
+        self.refused: set[str] = set()
 
     def service(self) -> Service:
         """The service to serve."""
@@ -74,7 +76,9 @@ class Supervisor:
         @dagbox.service("node", credit=4)
         def node(payload: Any, request: Any) -> Any:
             self.asked.append(payload)
-            return [] if payload["op"] == "list" else True
+            if payload.get("worker") in self.refused:
+                raise ValueError("no such process")
+            return self.processes if payload["op"] == "list" else True
 
         return FunctionService(node)
 

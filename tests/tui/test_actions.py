@@ -1,302 +1,146 @@
-"""Every act against a real node: asked first, done, seen; and refused in a read-only dashboard and a replay."""
+"""What an operator is told before an action: from the whole model, not from one row."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import Input
 
-import dagbox
-from dagbox.tui.polling.source import LiveSource
-from dagbox.tui.screens.dialogs import Confirm
-from tests.tui.conftest import Screen, Served, replay, showing, watching
-
-
-class Calls:
-    """A call on a thread, whose end can be waited for."""
-
-    def __init__(self, address: str, service: str, payload: Any, **how: Any) -> None:
-        self.result: Any = None
-        self.error: dagbox.DagBoxError | None = None
-
-        def run() -> None:
-            try:
-                with dagbox.connect(address) as db:
-                    self.result = db.call(service, payload, timeout=15, **how)
-            except dagbox.DagBoxError as error:
-                self.error = error
-
-        self._thread = threading.Thread(target=run)
-        self._thread.start()
-
-    @property
-    def done(self) -> bool:
-        return not self._thread.is_alive()
-
-    async def end(self) -> None:
-        await asyncio.to_thread(self._thread.join, 20)
-        assert self.done
+from dagbox.tui import actions
+from dagbox.tui.actions import Action, Offer, Refusal
+from dagbox.tui.polling.model import NodeModel
+from tests.tui import sample
 
 
-async def confirmed(screen: Screen, *keys: str) -> None:
-    """Press keys that lead to a question, and say yes."""
-    await screen.press(*keys)
-    await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-    await screen.press("y")
+def model(*workers: dict[str, Any], services: list[dict[str, Any]] | None = None, **parts: Any) -> NodeModel:
+    """A node with these workers."""
+    found = NodeModel()
+    found.take(sample.poll(0) | {"workers": list(workers), **({"services": services} if services else {})} | parts)
+    return found
 
 
-async def choose(screen: Screen, table: str, name: str) -> None:
-    """Put focus and cursor on the row of a worker or service."""
-    found = screen.table(table)
-    found.focus()
-    await screen.pilot.pause()
-    await screen.until(lambda: any(row.key.split(" ")[0] == name for row in found.rows), f"the row {name}")
-    assert found.select(next(row.key for row in found.rows if row.key.split(" ")[0] == name))
+def worker(name: str, service: str, **more: Any) -> dict[str, Any]:
+    return sample.worker(name, service, 4, **more)
 
 
-def service_of(served: Served, name: str) -> dict[str, Any]:
-    with dagbox.connect(served.address) as db:
-        return dict(next(each for each in db.services() if each["name"] == name))
+def told(offer: Offer) -> str:
+    assert isinstance(offer, Action), offer
+    return f"{offer.question} {offer.reason}"
 
 
-async def test_no_is_the_answer_that_has_the_focus(served: Served) -> None:
-    async with watching(served) as screen:
-        await choose(screen, "services", "echo")
-        await screen.press("p", "enter")
-        assert not isinstance(screen.app.screen, Confirm)
-        assert not service_of(served, "echo")["paused"]
-        await screen.press("p", "escape")
-        assert not service_of(served, "echo")["paused"]
+def refused(offer: Offer) -> str:
+    assert isinstance(offer, Refusal), offer
+    return offer.reason
 
 
-async def test_a_service_is_paused_and_resumed(served: Served) -> None:
-    async with watching(served) as screen:
-        await choose(screen, "services", "echo")
-        await confirmed(screen, "p")
-        await screen.sees("❚❚")
-        call = Calls(served.address, "echo", "hello")
-        await screen.until(
-            lambda: (screen.app.session.model.service("echo") or {})["waiting"] == 1, "the request waits"
-        )
-        assert not call.done
-        await confirmed(screen, "p")
-        await call.end()
-        assert call.result == "hello"
+WRITER = worker("writer", "writer", in_use=0)
+READERS = [worker("reader-1", "reader"), worker("reader-2", "reader")]
 
 
-async def test_a_worker_is_drained(served: Served) -> None:
-    async with watching(served) as screen:
-        await choose(screen, "workers", "echo")
-        await confirmed(screen, "d")
-        await screen.until(lambda: not any(k.startswith("echo ") for k in screen.keys("workers")), "the worker left")
-        await screen.sees("left")
+def test_draining_the_last_worker_says_that_requests_will_fail_and_how_to_undo_it() -> None:
+    busy = sample.service("writer", 4, 0.2, rate=340.0, waiting=12)
+    found = told(actions.drain(model(WRITER, *READERS, services=[busy]), "writer"))
+    assert "the last worker of writer" in found
+    assert "340/s, 12 queued" in found
+    assert "fail at their deadline" in found
+    assert "bring it back: u" in found
 
 
-async def test_the_supervisor_is_asked_to_restart_add_and_remove(served: Served) -> None:
-    async with watching(served) as screen:
-        await choose(screen, "workers", "reader")
-        await confirmed(screen, "r")
-        await screen.until(lambda: {"op": "restart", "worker": "reader"} in served.supervisor.asked, "the restart")
-        await confirmed(screen, "a")
-        await screen.until(lambda: {"op": "add_reader"} in served.supervisor.asked, "the new reader")
-        await confirmed(screen, "R")
-        await screen.until(lambda: {"op": "remove", "worker": "reader"} in served.supervisor.asked, "the removal")
+def test_draining_one_of_several_says_who_does_its_work() -> None:
+    found = told(actions.drain(model(WRITER, *READERS), "reader-1"))
+    assert "1 other worker of reader does its work" in found
+    assert "last worker" not in found
 
 
-async def test_only_dead_workers_are_forgotten(served: Served) -> None:
-    async with watching(served) as screen:
-        await choose(screen, "workers", "reader")
-        await screen.press("f")
-        await screen.until(lambda: "only dead workers" in screen.notices(), "the notice")
-        assert not isinstance(screen.app.screen, Confirm)
+@pytest.mark.parametrize("state", ["dead", "draining"])
+def test_workers_that_take_no_requests_are_no_help(state: str) -> None:
+    found = told(actions.drain(model(READERS[0], worker("reader-2", "reader", state=state)), "reader-1"))
+    assert "the last worker of reader" in found
 
 
-async def test_a_break_holds_a_request_until_it_is_let_go(served: Served) -> None:
-    async with watching(served) as screen:
-        await screen.press("2", "b")
-        screen.app.screen.query_one("#bucket", Input).value = "user"
-        screen.app.screen.query_one("#key", Input).value = "ada"
-        await confirmed(screen, "enter")
-        await screen.until(lambda: screen.table("breaks").display, "the break")
-        with dagbox.connect(served.address) as db:
-            assert db.get("user", "u01")["name"] == "user 1"
-        call = Calls(served.address, "reader", {"bucket": "user", "key": "ada"})
-        await screen.until(lambda: screen.table("held").display, "the held request")
-        await screen.sees("read user/ada", "1 held")
-        assert not call.done
-        assert not screen.table("breaks").display, "a break is used up by what it holds"
-        await confirmed(screen, "g")
-        await call.end()
-        assert call.result["found"] is True
-        await screen.until(lambda: not screen.table("held").display, "nothing held")
-
-        def held_trace() -> Any:
-            return next((r for r in screen.table("traces").rows if "held" in str(r.data["timeline"])), None)
-
-        row = await screen.until(held_trace, "the trace")
-        screen.table("traces").select(row.key)
-        screen.table("traces").focus()
-        await screen.press("enter")
-        await screen.sees("held")
+@pytest.mark.parametrize("act", [actions.drain, actions.restart, actions.remove_worker])
+def test_the_supervisor_is_not_taken_away(act: Any) -> None:
+    assert "supervisor" in refused(act(model(worker("node", "node"), WRITER), "node"))
 
 
-async def test_a_held_request_is_cancelled(served: Served) -> None:
-    async with watching(served) as screen:
-        await choose(screen, "services", "echo")
-        await screen.press("b", "enter")
-        await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-        await screen.press("y")
-        await screen.press("2")
-        await screen.until(lambda: screen.table("breaks").display, "the break")
-        call = Calls(served.address, "echo", 1)
-        await screen.until(lambda: screen.table("held").display, "the held request")
-        await confirmed(screen, "x")
-        await call.end()
-        assert isinstance(call.error, dagbox.Cancelled)
-
-
-async def test_a_break_is_removed(served: Served) -> None:
-    async with watching(served) as screen:
-        with dagbox.connect(served.address) as db:
-            db.control("break", service="echo", ttl_ms=60_000)
-        await screen.press("2")
-        await screen.until(lambda: screen.table("breaks").display, "the break")
-        await confirmed(screen, "delete")
-        await screen.until(lambda: not screen.table("breaks").display, "no break")
-        with dagbox.connect(served.address) as db:
-            assert db.call("echo", 5, timeout=5) == 5
-
-
-async def test_a_break_wants_something_to_match(served: Served) -> None:
-    async with watching(served) as screen:
-        await screen.press("2", "b", "enter")
-        await screen.until(lambda: "names a service" in screen.notices(), "the notice")
-        assert not isinstance(screen.app.screen, Confirm)
-
-
-async def test_a_lock_is_released_by_force(served: Served) -> None:
-    with dagbox.connect(served.address) as db:
-        lease = db.lock("user/1", ttl=30, keepalive=False, owner="someone").__enter__()
-        async with watching(served) as screen:
-            await screen.press("4")
-            await screen.sees("someone")
-            await confirmed(screen, "x")
-            await screen.sees("nothing is locked")
-        with pytest.raises(dagbox.LeaseLost):
-            lease.renew()
-
-
-async def dead_letter(served: Served) -> None:
-    """Have the broker give up a request, as if its worker had died with it."""
-    taken = threading.Event()
-
-    def give_up(broker: Any, now: float) -> Any:
-        request = next((r for r in broker.lifecycle.requests.values() if r.service.name == "echo"), None)
-        if request is not None:
-            broker.lifecycle.dead_letters.add(request, now, "no ping for 2.6 s")
-            taken.set()
-        return []
-
-    with dagbox.connect(served.address) as db:
-        db.control("pause", service="echo")
-        call = Calls(served.address, "echo", "again")
-        while not taken.is_set():
-            served.broker.call(give_up)
-            await asyncio.sleep(0.01)
-        db.control("resume", service="echo")
-        await call.end()
-
-
-async def test_dead_letters_are_tried_again_and_dropped(served: Served) -> None:
-    await dead_letter(served)
-    await dead_letter(served)
-    async with watching(served) as screen:
-        await screen.sees("2 dead letters")
-        await screen.press("l")
-        await screen.until(lambda: screen.app.screen.query("#letters") and screen.keys("letters"), "the letters")
-        assert screen.keys("letters") == ["2", "1"]
-        done = service_of(served, "echo")["done"]
-        await confirmed(screen, "t")
-        await screen.until(lambda: screen.keys("letters") == ["1"], "one left")
-        await screen.until(lambda: service_of(served, "echo")["done"] > done, "the request was done")
-        await confirmed(screen, "x")
-        await screen.until(lambda: screen.keys("letters") == [], "none left")
-    await dead_letter(served)
-    async with watching(served) as screen:
-        await screen.press("l")
-        await screen.until(lambda: screen.app.screen.query("#letters") and screen.keys("letters"), "the letter")
-        await confirmed(screen, "X")
-        await screen.until(lambda: screen.keys("letters") == [], "all dropped")
-
-
-async def test_traces_are_forgotten(served: Served) -> None:
-    async with watching(served) as screen:
-        await screen.press("2")
-        await screen.until(lambda: screen.keys("traces"), "traces")
-        await confirmed(screen, "C")
-        await screen.until(lambda: not screen.keys("traces"), "no traces")
-
-
-ACTS = [
-    ("services", "echo", ["p"]),
-    ("services", "echo", ["b"]),
-    ("workers", "reader", ["r"]),
-    ("workers", "reader", ["d"]),
-    ("workers", "reader", ["a"]),
-    ("workers", "reader", ["R"]),
-]
+def test_the_last_worker_is_not_removed_for_good() -> None:
+    assert "nothing would bring it back" in refused(actions.remove_worker(model(WRITER, *READERS), "writer"))
+    assert "a adds a reader" in told(actions.remove_worker(model(WRITER, *READERS), "reader-1"))
+    assert "the last worker of reader" in told(actions.remove_worker(model(WRITER, READERS[0]), "reader-1"))
+    logic = [worker("logic-1", "logic"), worker("logic-2", "logic")]
+    assert "Only a restart of the node" in told(actions.remove_worker(model(*logic), "logic-1"))
 
 
 @pytest.mark.parametrize(
-    ("table", "row", "keys"), ACTS, ids=lambda each: "".join(each) if isinstance(each, list) else ""
+    ("repeatable", "in_use", "expected"),
+    [
+        (True, 3, "done again by another worker"),
+        (False, 3, "failed with worker_lost"),
+        (False, 1, "1 request in hand"),
+        (True, 0, "nothing in hand"),
+    ],
 )
-async def test_acts_are_refused_in_a_read_only_dashboard(served: Served, table: str, row: str, keys: list[str]) -> None:
-    async with watching(served, read_only=True) as screen:
-        await choose(screen, table, row)
-        await screen.press(*keys)
-        assert not screen.app.screen.is_modal
-        assert "refused" in screen.notices()
+def test_a_restart_says_what_becomes_of_the_requests_in_hand(repeatable: bool, in_use: int, expected: str) -> None:
+    one = worker("thumb", "thumbnail", repeatable=repeatable, in_use=in_use)
+    assert expected in told(actions.restart(model(one), "thumb"))
 
 
-async def test_acts_of_other_screens_are_refused_in_a_read_only_dashboard(served: Served) -> None:
-    with dagbox.connect(served.address) as db, db.lock("k", ttl=30):
-        async with watching(served, read_only=True) as screen:
-            await screen.press("4")
-            await screen.until(lambda: screen.keys("locks"), "the lock")
-            for keys in (["x"], ["2", "b"], ["C"], ["3", "b"]):
-                before = screen.notices().count("refused")
-                await screen.press(*keys)
-                await screen.until(
-                    partial(lambda before: screen.notices().count("refused") > before, before), f"{keys}"
-                )
-                assert not screen.app.screen.is_modal
-            assert len(db.locks()) == 1
+def test_a_worker_that_is_gone_can_be_started_again_but_not_drained() -> None:
+    gone = model(WRITER)
+    assert "again" in told(actions.restart(gone, "reader-9"))
+    for act in (actions.drain, actions.forget, actions.remove_worker):
+        assert "not there any more" in refused(act(gone, "reader-9"))
 
 
-async def test_acts_are_refused_in_a_replay(recording: Path) -> None:
-    async with showing(replay(recording)) as screen:
-        await choose(screen, "services", "reader")
-        await screen.press("p")
-        assert "this is a recording" in screen.notices()
-        assert not screen.app.screen.is_modal
+def test_only_dead_workers_are_forgotten() -> None:
+    assert "is live" in refused(actions.forget(model(WRITER), "writer"))
+    assert "joins again" in told(actions.forget(model(worker("writer", "writer", state="dead")), "writer"))
 
 
-async def test_an_act_that_fails_is_a_notice(served: Served) -> None:
-    async with watching(served) as screen:
-        await choose(screen, "workers", "node")
-        await confirmed(screen, "d")
-        await screen.until(lambda: not any(k.startswith("node ") for k in screen.keys("workers")), "no supervisor")
-        await choose(screen, "workers", "reader")
-        served.stop("node")
-        source = screen.app.session.source
-        assert isinstance(source, LiveSource)
-        source.disconnect()
-        await confirmed(screen, "d")
-        await screen.until(lambda: not any(k.startswith("reader ") for k in screen.keys("workers")), "no reader")
-        await screen.press("3")
-        await screen.until(lambda: "user" in screen.keys("buckets"), "the bucket")
+def test_a_resume_says_that_nobody_serves_the_queue() -> None:
+    service = sample.service("echo", 4, 0.2, live=0, waiting=7, paused=True)
+    assert "No worker serves it now" in told(actions.resume(model(WRITER, services=[service]), "echo"))
+
+
+def lock(key: str, owner: str, token: int, waiting: int = 0) -> dict[str, Any]:
+    line = [{"owner": f"w{n}", "waited_ms": 5.0, "shared": False} for n in range(waiting)]
+    return {
+        "key": key,
+        "owner": owner,
+        "token": token,
+        "shared": True,
+        "left_ms": 900.0,
+        "ttl_ms": 1000,
+        "waiting": line,
+    }
+
+
+def test_releasing_a_lock_names_every_holder_and_the_line() -> None:
+    found = model(WRITER, locks=[lock("a", "ann", 3, waiting=2), lock("a", "bob", 4), lock("b", "cy", 5)])
+    text = told(actions.release(found, "a"))
+    assert "ann and 1 other holder" in text
+    assert "2 waiters" in text
+    assert "Nobody waits" in told(actions.release(found, "b"))
+    assert "held by nobody" in refused(actions.release(model(WRITER, locks=[lock("a", "", 0, 1)]), "a"))
+
+
+def test_what_is_gone_by_now_is_refused() -> None:
+    found = model(WRITER, dead_letters=[])
+    for offer in (
+        actions.retry_letter(found, 99),
+        actions.drop_letter(found, 99),
+        actions.drop_all_letters(found),
+        actions.let_go(found, "x-1"),
+        actions.cancel(found, "x-1"),
+        actions.unset_break(found, 99),
+        actions.pause(found, "nobody"),
+        actions.resume(found, "nobody"),
+        actions.set_break(found, "", "", "", 5.0),
+    ):
+        assert refused(offer)
+
+
+def test_a_cancel_says_that_work_may_have_been_done() -> None:
+    one = {"id": "x-1", "service": "writer", "state": "given"}
+    assert "A worker has it" in told(actions.cancel(model(WRITER, open=[one]), "x-1"))
+    assert "A worker has it" not in told(actions.cancel(model(WRITER, open=[one | {"state": "queued"}]), "x-1"))

@@ -11,6 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
+from dagbox.text.durations import parse_duration
+from dagbox.tui import actions
 from dagbox.tui.display.columns import Row
 from dagbox.tui.host import Host, host_of
 from dagbox.tui.polling.model import NodeModel
@@ -246,26 +248,22 @@ class NodeScreen(Screen[None]):
 
     def ask_break(self, service: str = "", bucket: str = "", key: str = "") -> None:
         """Ask what to hold, and set the break."""
-        from dagbox.tui import actions
 
         def done(found: dict[str, str] | None) -> None:
             if not found:
                 return
-            if not (found["service"] or found["bucket"] or found["key"]):
-                self.notify("a break names a service, a bucket or a key", severity="warning")
-                return
             try:
-                span_s = float(found["span"])
-            except ValueError:
-                self.notify(f"not a number of seconds: {found['span']!r}", severity="warning", markup=False)
+                span_s = parse_duration(found["span"])
+            except ValueError as error:
+                self.notify(str(error), severity="warning", markup=False)
                 return
-            self.host.do(actions.set_break(found["service"], found["bucket"], found["key"], span_s))
+            self.host.do(actions.set_break(self.model, found["service"], found["bucket"], found["key"], span_s))
 
         entries = [
             Entry("service", "service", service, "any"),
             Entry("bucket", "bucket", bucket, "any"),
             Entry("key", "key", key, "any"),
-            Entry("span", "for seconds", "60"),
+            Entry("span", "for", "60s", "such as 30s or 5m"),
         ]
         if self.host.may_act():
             self.app.push_screen(

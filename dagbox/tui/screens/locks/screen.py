@@ -72,9 +72,5 @@ holder has written.
     def action_release(self) -> None:
         """Take a lock away."""
         row = self.row_of("locks")
-        if row is None:
-            return
-        if not row.data["token"]:
-            self.notify(f"{row.data['key']} is held by nobody", severity="warning", markup=False)
-            return
-        self.host.do(actions.release(row.data))
+        if row is not None:
+            self.host.do(actions.release(self.model, row.data["key"]))

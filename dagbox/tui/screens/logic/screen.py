@@ -161,7 +161,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         """Stop a running query."""
         row = self.row_of("queries")
         if row is not None:
-            self.host.do(actions.cancel(row.data))
+            self.host.do(actions.cancel(self.model, row.data["id"]))
         else:
             self.notify("choose a running query: n goes to the page", severity="warning")
 

@@ -45,16 +45,14 @@ Requests whose workers died with them too often, or once where they may not be r
         """Try one again."""
         row = self.row_of("letters")
         if row is not None:
-            self.host.do(actions.retry_letter(row.data))
+            self.host.do(actions.retry_letter(self.model, row.data["number"]))
 
     def action_drop(self) -> None:
         """Drop one."""
         row = self.row_of("letters")
         if row is not None:
-            self.host.do(actions.drop_letter(row.data))
+            self.host.do(actions.drop_letter(self.model, row.data["number"]))
 
     def action_drop_all(self) -> None:
         """Drop all."""
-        count = len(self.model.list_of("dead_letters"))
-        if count:
-            self.host.do(actions.drop_all_letters(count))
+        self.host.do(actions.drop_all_letters(self.model))

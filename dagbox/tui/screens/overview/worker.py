@@ -41,8 +41,8 @@ One worker: every figure that the broker has of it, and its events.
             yield LiveTable(rows.EVENTS, empty="no events of it are known", name="events")
 
     def the_worker(self) -> Map | None:
-        """This worker."""
-        return self.model.worker(self.worker_name)
+        """This worker; the last of it that was seen if it is gone, so that it can be started again."""
+        return self.model.worker(self.worker_name) or self._last
 
     def the_service(self) -> Map | None:
         """Its service."""

@@ -198,14 +198,14 @@ While a break is set the broker looks into the bodies of requests; without one i
         """Let a held request go."""
         held = self._held()
         if held is not None:
-            self.host.do(actions.let_go(held))
+            self.host.do(actions.let_go(self.model, held["id"]))
 
     def action_cancel(self) -> None:
         """Cancel a request that is held or under way."""
         row = self.row_of("traces") if self.which == "open" else None
         request = row.data if row is not None else self._held()
         if request is not None:
-            self.host.do(actions.cancel(request))
+            self.host.do(actions.cancel(self.model, request["id"]))
 
     def action_unbreak(self) -> None:
         """Remove a break."""
@@ -214,7 +214,7 @@ While a break is set the broker looks into the bodies of requests; without one i
         if row is None and len(table.rows) == 1:
             row = table.rows[0]
         if row is not None:
-            self.host.do(actions.unset_break(row.data))
+            self.host.do(actions.unset_break(self.model, row.data["number"]))
 
     def action_clear(self) -> None:
         """Forget all traces."""

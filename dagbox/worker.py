@@ -1,4 +1,4 @@
-"""The worker machine: what one worker says to the broker, and what it makes of the answers.
+"""The worker machine: one worker's side of the conversation with the broker.
 
 States: `start` -> registering -> registered (the broker's pong) -> leaving (`leave`) -> left (the broker's leave).
 `reconnect` from the broker leads back to registering, unless the worker is leaving: the broker was restarted, or took
@@ -10,8 +10,11 @@ Pure: messages and `now` (monotonic seconds) in, requests to work on and message
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
 from dagbox.protocol import frames
@@ -20,14 +23,14 @@ from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, R
 from dagbox.protocol.values import pack
 
 REGISTER_AGAIN_S = 1.0
-"""How long the worker waits for the broker's word before it registers again."""
+"""Seconds after which the worker registers again if the broker kept silent."""
 
 MOST_NAMED = 1_000
-"""A sign of life names what the worker has in hand, unless that is more than this."""
+"""A heartbeat names the requests that the worker has in hand, unless there are more than this."""
 
 
 class WorkerPhase(StrEnum):
-    """Where the worker stands with its broker."""
+    """State of a worker's registration at its broker."""
 
     REGISTERING = "registering"
     REGISTERED = "registered"
@@ -35,30 +38,25 @@ class WorkerPhase(StrEnum):
     LEFT = "left"
 
 
-class Work(NamedTuple):
-    """A request to take on."""
+@dataclass(slots=True)
+class Received:
+    """Instructions that some messages of the broker amount to.
 
-    request: Request
+    Attributes:
+        requests: to work on.
+        cancelled: keys of requests whose answer is not wanted any more.
+        messages: to send.
+        rejections: errors of the broker, about what the worker said.
+        refused: the error that refused the registration; final.
+        deregistered: the broker has let the worker go; it may end.
+    """
 
-
-class Withdraw(NamedTuple):
-    """The client does not want the answer any more."""
-
-    key: bytes
-
-
-class Dismissed(NamedTuple):
-    """The broker has let the worker go; it may end."""
-
-
-class Rejected(NamedTuple):
-    """The broker did not take what the worker said. While it registers that is final."""
-
-    error: DagBoxError
-    final: bool
-
-
-Event = Work | Withdraw | Dismissed | Rejected
+    requests: list[Request] = field(default_factory=list)
+    cancelled: list[bytes] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    rejections: list[DagBoxError] = field(default_factory=list)
+    refused: DagBoxError | None = None
+    deregistered: bool = False
 
 
 class WorkerCore:
@@ -68,7 +66,10 @@ class WorkerCore:
         service: what it serves.
         peer: its routing id, 8 random bytes.
         about: `name` (unique among the workers of a node; a new start under the same name replaces the old
-            one), `credit`, `repeatable`, `pid`, `host`.
+            one), `credit`, `repeatable`, `pid`, `host`, `traits`.
+
+    Attributes:
+        due_at: when `tick` is due, in monotonic seconds; infinite if never.
     """
 
     def __init__(self, service: str, peer: bytes, about: dict[str, Any]) -> None:
@@ -79,65 +80,73 @@ class WorkerCore:
         self._name = service.encode()
         self._about = about
         self._in_hand: set[bytes] = set()
-        self._asked_at = 0.0
+        self.due_at = inf
 
     def start(self, now: float) -> list[Message]:
         """Register."""
         self.phase = WorkerPhase.REGISTERING
-        self._asked_at = now
+        self.due_at = now + REGISTER_AGAIN_S
         return [frames.build(Kind.REGISTER, self.peer, bytes(8), self._name, pack(self._about))]
 
-    def receive(self, head: bytes, tail: bytes | None, now: float) -> tuple[list[Event], list[Message]]:
-        """Take one message of the broker: what to do, and what to send. A malformed one is counted."""
-        try:
-            header = frames.parse(head)
-            kind = header.kind
-            if kind in (Kind.REQUEST, Kind.FORWARD):
-                return self._on_request(header, head, tail, now)
-        except DagBoxError:
-            self.malformed += 1
-            return [], []
-        if kind == Kind.CANCEL:
-            return [Withdraw(head[KEY_SLICE])], []
-        if kind == Kind.PONG and self.phase is WorkerPhase.REGISTERING:
-            self.phase = WorkerPhase.REGISTERED
-        elif kind == Kind.RECONNECT and self.phase is not WorkerPhase.LEFT:
-            return self._on_reconnect(now)
-        elif kind == Kind.LEAVE:
-            return self._on_leave()
-        elif kind == Kind.ERROR:
-            error = frames.unpack_error(head[header.body_at :] if tail is None else tail)
-            return [Rejected(error, self.phase is WorkerPhase.REGISTERING)], []
-        return [], []
+    def receive(self, received: Iterable[tuple[bytes, bytes | None]], now: float) -> Received:
+        """Take messages of the broker; return what to do, and what to send. Malformed ones are counted."""
+        result = Received()
+        for head, tail in received:
+            try:
+                header = frames.parse(head)
+                if header.kind in (Kind.REQUEST, Kind.FORWARD):
+                    self._on_request(header, head, frames.body_of(header, head, tail), now, result)
+                else:
+                    self._on_other(header, head, tail, now, result)
+            except DagBoxError:
+                self.malformed += 1
+        return result
 
-    def _on_request(
-        self, header: frames.Header, head: bytes, tail: bytes | None, now: float
-    ) -> tuple[list[Event], list[Message]]:
+    def _on_request(self, header: frames.Header, head: bytes, body: bytes, now: float, result: Received) -> None:
         key = head[KEY_SLICE]
         if key in self._in_hand:
-            return [], []
-        deadline = now + header.deadline_ms / 1000 if header.deadline_ms else None
-        body = frames.body_of(header, head, tail)
+            return
         self._in_hand.add(key)
+        deadline = now + header.deadline_ms / 1000 if header.deadline_ms else None
         request = Request(header.client, header.request, body, deadline, header.hops, header.attempt)
-        return [Work(request)], []
+        result.requests.append(request)
 
-    def _on_reconnect(self, now: float) -> tuple[list[Event], list[Message]]:
-        if self.phase is WorkerPhase.LEAVING:
+    def _on_other(self, header: frames.Header, head: bytes, tail: bytes | None, now: float, result: Received) -> None:
+        kind = header.kind
+        if kind == Kind.CANCEL:
+            result.cancelled.append(head[KEY_SLICE])
+        elif kind == Kind.PONG and self.phase is WorkerPhase.REGISTERING:
+            self.phase = WorkerPhase.REGISTERED
+            self.due_at = inf
+        elif kind == Kind.RECONNECT and self.phase is WorkerPhase.LEAVING:
             # It is going, and the broker does not know it any more: what is still in hand is finished for nobody.
-            return self._on_leave() if not self._in_hand else ([], [])
-        return [], self.start(now)
+            if not self._in_hand:
+                self._on_leave(result)
+        elif kind == Kind.RECONNECT and self.phase is not WorkerPhase.LEFT:
+            result.messages += self.start(now)
+        elif kind == Kind.LEAVE:
+            self._on_leave(result)
+        elif kind == Kind.ERROR:
+            error = frames.unpack_error(head[header.body_at :] if tail is None else tail)
+            if self.phase is WorkerPhase.REGISTERING:
+                result.refused = error
+            else:
+                result.rejections.append(error)
 
-    def _on_leave(self) -> tuple[list[Event], list[Message]]:
+    def _on_leave(self, result: Received) -> None:
         if self.phase is WorkerPhase.REGISTERED and self._in_hand:
             # Another worker has taken its name: what it has in hand is finished first.
             self.phase = WorkerPhase.LEAVING
-            return [], []
-        self.phase = WorkerPhase.LEFT
-        return [Dismissed()], []
+        else:
+            self.phase = WorkerPhase.LEFT
+            result.deregistered = True
+
+    def encode_all(self, outcomes: Iterable[Outcome]) -> list[Message]:
+        """Return the messages that carry outcomes, in order."""
+        return list(map(self.encode, outcomes))
 
     def encode(self, outcome: Outcome) -> Message:
-        """The message that carries an outcome. A body that cannot be sent becomes the error that says so."""
+        """Return the message that carries an outcome. A body that cannot be sent becomes the error that says so."""
         request = outcome.request
         if not isinstance(outcome, Partial):
             self._in_hand.discard(request.key)
@@ -168,7 +177,7 @@ class WorkerCore:
         return frames.build(Kind.ERROR, request.client, request.id, self._name, frames.pack_error(error))
 
     def ping(self, report: dict[str, Any]) -> Message:
-        """The sign of life; `report` is shown in the broker's status. It names what is in hand, so that the
+        """Return the heartbeat; `report` is shown in the broker's status. It names what is in hand, so that the
         broker finds out what a broken connection swallowed. May be called from another thread."""
         in_hand = list(self._in_hand)
         if len(in_hand) <= MOST_NAMED:
@@ -180,19 +189,14 @@ class WorkerCore:
         if self.phase in (WorkerPhase.LEAVING, WorkerPhase.LEFT):
             return []
         self.phase = WorkerPhase.LEAVING
+        self.due_at = inf
         return [frames.build(Kind.LEAVE, self.peer, bytes(8), self._name)]
 
     def tick(self, now: float) -> list[Message]:
         """Register again if the broker kept silent."""
-        if self.phase is WorkerPhase.REGISTERING and now - self._asked_at >= REGISTER_AGAIN_S:
-            return self.start(now)
-        return []
-
-    def next_deadline(self) -> float | None:
-        """When `tick` wants to be called, in monotonic seconds; None: not needed."""
-        return self._asked_at + REGISTER_AGAIN_S if self.phase is WorkerPhase.REGISTERING else None
+        return self.start(now) if now >= self.due_at else []
 
     @property
     def in_hand(self) -> int:
-        """How many requests are not answered yet."""
+        """Return the number of requests that are not answered yet."""
         return len(self._in_hand)

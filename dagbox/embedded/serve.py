@@ -98,6 +98,15 @@ class ServedLocks:
         self.traits = locks.service.traits
 
     @property
+    def wake(self) -> Callable[[], None]:
+        """As `Service.wake`: called when a call of the program let a waiting request have its turn."""
+        return self._locks.on_ready
+
+    @wake.setter
+    def wake(self, wake: Callable[[], None]) -> None:
+        self._locks.on_ready = wake
+
+    @property
     def broken(self) -> DagBoxError | None:
         """As `Service.broken`."""
         return self._locks.service.broken
@@ -158,8 +167,6 @@ class Served:
             self._start(self._broker.run, "broker")
             for service in self._services():
                 loop = WorkerLoop(service, inner, service.name, context=self._context)
-                if isinstance(service, ServedLocks):
-                    self._node.local_locks().on_ready = loop.wake
                 self._loops.append(loop)
                 self._start(loop.run, service.name)
             node.observer = self._calls.note

@@ -25,6 +25,7 @@ docs/protocol.md describes each kind and its body.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -173,13 +174,20 @@ def body_of(header: Header, head: bytes, tail: bytes | None) -> bytes:
 
 
 def pack_error(error: DagBoxError) -> bytes:
-    """Return the body of an ERROR message, without what MessagePack cannot encode (a field, a lone surrogate)."""
-    try:
+    """Return the body of an ERROR message, without what MessagePack cannot encode (a field, a lone surrogate).
+
+    Never raises an Exception, whatever a class of one's own does: an error that cannot be sent would leave its
+    request without an answer.
+    """
+    with suppress(Exception):
         return pack(error)
-    except DagBoxError:
-        bare = DagBoxError(error.message.encode(errors="backslashreplace").decode())
-        bare.code = error.code
-        return pack(bare)
+    text, code = "an error whose text cannot be had", DagBoxError.code
+    with suppress(Exception):
+        text = str(error.message).encode(errors="backslashreplace").decode()
+        code = str(error.code)
+    bare = DagBoxError(text)
+    bare.code = code
+    return pack(bare)
 
 
 def unpack_error(body: bytes) -> DagBoxError:

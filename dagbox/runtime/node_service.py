@@ -1,4 +1,4 @@
-"""The service "node": what an operator asks of the node's processes.
+"""The service "node": operations on the processes of a node.
 
 {"op": "list"}                      -> a map for each process: name, service, state, pid, starts, age_ms, last_exit
 {"op": "restart", "worker": name}   -> true; it drains first
@@ -9,28 +9,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from dagbox.errors import DagBoxError, InvalidArgument
 from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Outcome, Reply, Request
 
-if TYPE_CHECKING:
-    from dagbox.runtime.node import Node
+
+class Operations(Protocol):
+    """Operations on the processes of a node, done by its own thread."""
+
+    def ask(self, operation: Callable[[], Any], timeout_s: float = 5.0) -> Any:
+        """Have the node's own thread do something; return its result, or the error it raised."""
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Return a map for each process."""
+
+    def restart(self, name: str) -> bool:
+        """Have a process drain and start again."""
+
+    def add_reader(self) -> str:
+        """Start one more reader; return its name."""
+
+    def remove(self, name: str) -> bool:
+        """Have a process drain and not come back."""
 
 
 class NodeService:
-    """Passes an operator's wishes to the node's own thread."""
+    """Passes operations to the node's own thread."""
 
     name = "node"
     credit = 16
     repeatable = False
     gather = 16
     traits = Traits()
+    wake: Callable[[], None]
     broken: DagBoxError | None = None
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Operations) -> None:
         self._node = node
         self._operations: dict[str, Callable[[dict[str, Any]], Any]] = {
             "list": lambda _: node.listing(),

@@ -11,31 +11,33 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import psutil
 import zmq
 
 from dagbox.broker.model import HEARTBEAT_S
-from dagbox.errors import DagBoxError, ServiceFailed, StoreBroken
+from dagbox.errors import DagBoxError, StoreBroken
 from dagbox.protocol.frames import Message
-from dagbox.services.base import Failed, Outcome, Request, Service
+from dagbox.services.base import Failed, Outcome, Request, Service, failure_of
 from dagbox.transport import sockets
 from dagbox.transport.wake import Wake
-from dagbox.worker import Dismissed, Rejected, Withdraw, Work, WorkerCore, WorkerPhase
+from dagbox.worker import Received, WorkerCore, WorkerPhase
 
 log = logging.getLogger("dagbox.worker")
 
 _DRAIN_S = 3.0
-"""How long a worker that is told to stop works on what it has in hand."""
+"""Seconds that a worker that is told to stop works on what it has in hand."""
 _GOODBYE_S = 0.5
-"""How long a worker with nothing in hand waits for the broker's goodbye."""
+"""Seconds that a worker with nothing in hand waits to be let go by the broker."""
 _REPORT_S = 1.0
+"""Seconds between the reports of the service; the longest sleep."""
 
 
 class WorkerLoop:
-    """Runs one service against one broker until it is told to stop, or dismissed.
+    """Runs one service against one broker until it is told to stop, or let go by the broker.
 
     Args:
         service: what to run; closed at the end.
@@ -58,8 +60,7 @@ class WorkerLoop:
         prepare: Any = None,
     ) -> None:
         self.service = service
-        if hasattr(service, "wake"):
-            service.wake = self.wake  # it works on threads of its own, and has outcomes when these are done
+        service.wake = self.wake
         self.name = name
         self._own_context = context is None
         self.context = context if context is not None else zmq.Context()
@@ -68,8 +69,10 @@ class WorkerLoop:
         self._heartbeat_s = heartbeat_s
         self._parent = parent
         self._wake = Wake()
+        self._woken = True
         self._stopping = False
-        self._stop_by = 0.0
+        self._stop_by = inf
+        self._tick_at = inf
         self._report: dict[str, Any] = {}
         self._report_at = 0.0
         about = {
@@ -104,11 +107,11 @@ class WorkerLoop:
         self._wake.set()
 
     def run(self) -> None:
-        """Serve until stopped or dismissed. Closes the service and the socket."""
+        """Serve until stopped or let go. Closes the service and the socket."""
         ended = threading.Event()
         heart = threading.Thread(target=self._beat, args=(ended,), name=f"heartbeat {self.name}", daemon=True)
         try:
-            self._send_all(self.core.start(time.monotonic()))
+            sockets.send_messages(self._socket, self.core.start(time.monotonic()))
             heart.start()
             self._serve()
         finally:
@@ -127,142 +130,118 @@ class WorkerLoop:
         poller.register(self._wake.fileno(), zmq.POLLIN)
         if self._parent is not None:
             poller.register(self._parent, zmq.POLLIN)
-        while True:
-            now = time.monotonic()
-            for source, _ in poller.poll(self._wait_ms(now)):
-                if source == self._wake.fileno():
-                    self._wake.clear()
-                elif source == self._parent:
+        due: float | None = 0.0
+        while due is not None:
+            wait_s = due - time.monotonic()
+            for source, _ in poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0):
+                if source is self._socket:
+                    continue
+                if source == self._parent:
                     log.warning("%s: the parent process has died, ending", self.name)
                     return
-            if not self._take_in():
-                return
-            now = time.monotonic()
-            self._send_outcomes(self._guarded(self.service.tick, now))
-            self._send_all(self.core.tick(now))
-            if self.failed is not None:
-                return
-            if self._stopping and self._left(now):
-                return
+                self._wake.clear()
+                self._woken = True
+            due = self._turn()
 
-    def _wait_ms(self, now: float) -> int:
-        ends = [now + 1.0, self.service.next_deadline(), self.core.next_deadline(), self._stop_by or None]
-        first = min(end for end in ends if end is not None)
-        return max(0, int((first - now) * 1000) + 1) if first > now else 0
+    def _turn(self) -> float | None:
+        """Take a handful of messages, have the service work on them, send the outcomes; return when the next turn is
+        due at the latest, in monotonic seconds, or None if the worker is to end."""
+        service, core = self.service, self.core
+        received = core.receive(sockets.receive_messages(self._socket, service.gather), time.monotonic())
+        outcomes = self._handle(received)
+        due = service.next_deadline()
+        self._tick_at = inf if due is None else due
+        messages = received.messages
+        if outcomes:
+            messages += core.encode_all(outcomes)
+        now = time.monotonic()
+        if now >= core.due_at:
+            messages += core.tick(now)
+        if now >= self._report_at:
+            messages += self._new_report(now)
+        if messages and not sockets.send_messages(self._socket, messages):
+            log.error("%s: the broker does not take answers; some are dropped, clients will ask again", self.name)
+        if self._stopping or self.failed or received.refused or received.deregistered or received.rejections:
+            return self._on_rare(received, now)
+        return min(self._tick_at, core.due_at, self._report_at)
 
-    def _take_in(self) -> bool:
-        """Take all messages that are there, a handful at a time; False: the worker may end."""
-        while True:
-            requests, withdrawn, more, stay = self._receive()
-            now = time.monotonic()
+    def _handle(self, received: Received) -> Sequence[Outcome]:
+        """Have the service work: requests, what is not wanted any more, time that passed."""
+        service, requests = self.service, received.requests
+        outcomes: list[Outcome] = []
+        try:
             if requests:
-                self._send_outcomes(self._handle(requests, now))
-            for key in withdrawn:
-                self._send_outcomes(self._guarded(self.service.cancel, key, now))
-            if now >= self._report_at:
-                first = not self._report_at
-                self._report_at = now + _REPORT_S
-                self._report = self.service.report()
-                if first:
-                    # With its registration, not a heartbeat later: a status has all figures from the start.
-                    self._send_all([self.core.ping(self._report)])
-            if not stay or self.failed is not None:
-                return False
-            if not more:
-                return True
-
-    def _receive(self) -> tuple[list[Request], list[bytes], bool, bool]:
-        """Up to a handful of messages: requests, keys taken back, whether there may be more, whether to stay."""
-        requests: list[Request] = []
-        withdrawn: list[bytes] = []
-        socket, receive, now = self._socket, self.core.receive, time.monotonic()
-        for _ in range(self.service.gather):
-            try:
-                head, tail = sockets.receive_dealer(socket)
-            except zmq.Again:
-                return requests, withdrawn, False, True
-            events, messages = receive(head, tail, now)
-            for event in events:
-                if type(event) is Work:
-                    requests.append(event.request)
-                elif type(event) is Withdraw:
-                    withdrawn.append(event.key)
-                elif type(event) is Rejected:
-                    log.error("%s: the broker says: %s", self.name, event.error)
-                    if event.final:
-                        self.failed = event.error
-                        return requests, withdrawn, False, False
-                elif type(event) is Dismissed:
-                    self.drained = not self._stopping
-                    return requests, withdrawn, False, False
-            if messages:
-                self._send_all(messages)
-        return requests, withdrawn, True, True
-
-    def _handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
-        try:
-            outcomes = self.service.handle(requests, now)
-            self.failed = self.service.broken
-            return outcomes
+                outcomes += service.handle(requests, time.monotonic())
         except StoreBroken as error:
             self.failed = error
-            return [Failed(request, error) for request in requests]
-        except Exception as error:
-            # A defect of the service, by its contract: the requests are answered, the worker goes on.
+            outcomes += [Failed(request, error) for request in requests]
+        except BaseException as error:
             log.exception("%s: handling %d requests failed", self.name, len(requests))
-            failure = ServiceFailed(self.service.name, type(error).__name__, str(error))
-            return [Failed(request, failure) for request in requests]
-
-    def _guarded(self, call: Callable[..., Sequence[Outcome]], *arguments: Any) -> Sequence[Outcome]:
-        """Let time pass in a service, or take a request back. A defect there ends the worker, for its supervisor."""
+            outcomes += self._on_defect(requests, error)
         try:
-            outcomes = call(*arguments)
-            self.failed = self.failed or self.service.broken
-            return outcomes
-        except StoreBroken as error:
-            self.failed = error
-        except Exception as error:
+            for key in received.cancelled:
+                outcomes += service.cancel(key, time.monotonic())
+            now = time.monotonic()
+            if self._woken or self._tick_at <= now:
+                self._woken = False
+                outcomes += service.tick(now)
+            self.failed = self.failed or service.broken
+        except BaseException as error:
+            # Without a request of its own to answer, a defect ends the worker, for its supervisor.
             log.exception("%s: the service failed without a request of its own", self.name)
-            self.failed = ServiceFailed(self.service.name, type(error).__name__, str(error))
-        return []
+            self.failed = error if isinstance(error, StoreBroken) else failure_of(service.name, error)
+        return outcomes
 
-    def _send_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        encode = self.core.encode
-        for outcome in outcomes:
-            message = encode(outcome)
-            self._send(message)
+    def _on_defect(self, requests: Sequence[Request], error: BaseException) -> list[Outcome]:
+        """Answer requests whose handling raised, so that their credit comes back. The worker goes on, unless it was no
+        Exception (an exit, a cancellation)."""
+        failure = failure_of(self.service.name, error)
+        if not isinstance(error, Exception):
+            self.failed = failure
+        return [Failed(request, failure) for request in requests]
 
-    def _send_all(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            self._send(message)
-
-    def _send(self, message: Message) -> None:
+    def _new_report(self, now: float) -> list[Message]:
+        """Ask the service for its report; the first goes out at once, so that a status has all figures from the
+        start. A report that fails is no reason to stop serving."""
+        first = not self._report_at
+        self._report_at = now + _REPORT_S
         try:
-            sockets.send_dealer(self._socket, message.head, message.tail)
-        except zmq.Again:
-            log.error("%s: the broker does not take answers; one is dropped, its client will ask again", self.name)
+            self._report = self.service.report()
+        except Exception:
+            log.exception("%s: the report failed", self.name)
+        return [self.core.ping(self._report)] if first else []
 
-    def _left(self, now: float) -> bool:
-        """Whether a worker that is to stop may end now; says goodbye first."""
-        self._send_all(self.core.leave())
-        if not self._stop_by:
+    def _on_rare(self, received: Received, now: float) -> float | None:
+        """Look at what may end the worker; return when to look again, or None to end."""
+        for error in received.rejections:
+            log.error("%s: the broker says: %s", self.name, error)
+        if received.refused is not None:
+            log.error("%s: the broker refuses it: %s", self.name, received.refused)
+            self.failed = received.refused
+        if received.deregistered:
+            self.drained = not self._stopping
+            return None
+        if self.failed is not None:
+            return None
+        return self._leave(now) if self._stopping else now
+
+    def _leave(self, now: float) -> float | None:
+        """Say goodbye to the broker, and wait until it lets the worker go."""
+        sockets.send_messages(self._socket, self.core.leave())
+        if self._stop_by == inf:
             self._stop_by = now + (_DRAIN_S if self.core.in_hand else _GOODBYE_S)
-        return now >= self._stop_by or self.core.phase is WorkerPhase.LEFT
+        over = now >= self._stop_by or self.core.phase is WorkerPhase.LEFT
+        return None if over else min(self._stop_by, self._tick_at, self._report_at)
 
     def _beat(self, ended: threading.Event) -> None:
-        """Send signs of life until `ended`."""
+        """Send heartbeats until `ended`."""
         process = psutil.Process()
         process.cpu_percent()
         socket = self._connect(os.urandom(8))
         try:
             while not ended.wait(self._heartbeat_s):
                 report = {**self._report, "cpu": process.cpu_percent(), "rss": process.memory_info().rss}
-                message = self.core.ping(report)
-                try:
-                    sockets.send_dealer(socket, message.head, message.tail)
-                    while True:
-                        sockets.receive_dealer(socket)
-                except zmq.Again:
-                    continue
+                sockets.send_messages(socket, (self.core.ping(report),))
+                sockets.receive_messages(socket, 100)
         finally:
             socket.close(linger=0)

@@ -12,14 +12,15 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
-from dagbox.errors import DagBoxError
+from dagbox.errors import DagBoxError, ServiceFailed
 from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, Request
 from dagbox.protocol.traits import Traits
 
-__all__ = ["Failed", "Forward", "Outcome", "Partial", "Reply", "Request", "Service"]
+__all__ = ["Failed", "Forward", "Outcome", "Partial", "Reply", "Request", "Service", "failure_of"]
 
 
 class Service(Protocol):
@@ -35,6 +36,8 @@ class Service(Protocol):
     commit), few if the first answer should leave while the others are in progress."""
     traits: Traits
     """What a broker has to know of the service, told when its workers register."""
+    wake: Callable[[], None]
+    """Set by the driver. A service with threads of its own calls it, from any of them, when `tick` has outcomes."""
 
     @property
     def broken(self) -> DagBoxError | None:
@@ -57,3 +60,11 @@ class Service(Protocol):
 
     def close(self) -> None:
         """Release all resources. Idempotent."""
+
+
+def failure_of(service: str, error: BaseException) -> ServiceFailed:
+    """Return the error that answers a request whose handler raised something; its text may raise in turn."""
+    kind = type(error).__name__
+    with suppress(BaseException):
+        return ServiceFailed(service, kind, str(error))
+    return ServiceFailed(service, kind, "(its text cannot be had)")

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, ServiceFailed
+from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded
 from dagbox.protocol.frames import MAX_SERVICE_BYTES
 from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack
-from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request
+from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request, failure_of
 
 log = logging.getLogger("dagbox.service")
 
@@ -195,6 +195,6 @@ class FunctionService:
             return Reply(request, pack(value))
         except DagBoxError as error:
             return Failed(request, error)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever it was: the request is answered, and its credit comes back
             log.exception("the handler of %s failed", self.name)
-            return Failed(request, ServiceFailed(self.name, type(error).__name__, str(error)))
+            return Failed(request, failure_of(self.name, error))

@@ -62,6 +62,7 @@ class Reader:
     credit = 256
     repeatable = True
     gather = 32
+    wake: Callable[[], None]
     traits = Traits()
 
     def __init__(

@@ -107,6 +107,7 @@ class Writer:
     credit = 1024
     repeatable = True
     gather = 1024
+    wake: Callable[[], None]
     traits = Traits(reports={"store": Combine.ONE})
 
     def __init__(

@@ -161,6 +161,24 @@ def receive_batch(socket: zmq.Socket[bytes], most: int) -> list[Frames]:
     return found
 
 
+def receive_messages(socket: zmq.Socket[bytes], most: int) -> list[tuple[bytes, bytes | None]]:
+    """Messages of a DEALER that are there, as `receive_batch` of a ROUTER."""
+    found: list[tuple[bytes, bytes | None]] = []
+    size = 0
+    try:
+        while len(found) < most and size < BATCH_BYTES:
+            head: bytes = _receive(socket, NOBLOCK)
+            tail: bytes | None = None
+            if len(head) >= frames.HEADER_BYTES and head[_FLAGS_AT] & _TAIL and _option(socket, RCVMORE):
+                tail = _receive(socket)
+                size += len(tail)
+            size += len(head)
+            found.append((head, tail))
+    except zmq.Again:
+        pass
+    return found
+
+
 def send_dealer(socket: zmq.Socket[bytes], head: bytes, tail: bytes | None) -> None:
     """Send one message, without waiting.
 
@@ -172,6 +190,20 @@ def send_dealer(socket: zmq.Socket[bytes], head: bytes, tail: bytes | None) -> N
     else:
         _send(socket, head, MORE)
         _send(socket, tail, 0, False)
+
+
+def send_messages(socket: zmq.Socket[bytes], messages: Iterable[tuple[bytes, bytes | None]]) -> bool:
+    """Send messages of a DEALER, without waiting; False if its buffer is full and some could not be sent."""
+    try:
+        for head, tail in messages:
+            if tail is None:
+                _send(socket, head, NOBLOCK)
+            else:
+                _send(socket, head, MORE)
+                _send(socket, tail, 0, False)
+    except zmq.Again:
+        return False
+    return True
 
 
 def send_batch(socket: zmq.Socket[bytes], messages: Iterable[Frames]) -> list[Failure]:

@@ -1,7 +1,8 @@
-"""The worker machine alone: what it tells the broker, and what it makes of the answers."""
+"""The worker machine alone: its messages to the broker, and its instructions for the answers."""
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import pytest
@@ -14,10 +15,7 @@ from dagbox.services.base import Failed, Forward, Partial, Reply, Request
 from dagbox.worker import (
     MOST_NAMED,
     REGISTER_AGAIN_S,
-    Dismissed,
-    Rejected,
-    Withdraw,
-    Work,
+    Received,
     WorkerCore,
     WorkerPhase,
 )
@@ -28,7 +26,7 @@ CLIENT, PEER = b"client-1", b"worker-1"
 def core() -> WorkerCore:
     made = WorkerCore("reader", PEER, {"name": "w", "credit": 4})
     made.start(0.0)
-    made.receive(frames.build(Kind.PONG, bytes(8), bytes(8)).head, None, 0.1)
+    made.receive([(frames.build(Kind.PONG, bytes(8), bytes(8)).head, None)], 0.1)
     assert made.phase is WorkerPhase.REGISTERED
     return made
 
@@ -37,15 +35,15 @@ def request(number: int = 1, **parts: Any) -> bytes:
     return frames.build(Kind.REQUEST, CLIENT, number.to_bytes(8, "big"), b"reader", b"\x91\x01", **parts).head
 
 
-def told(worker: WorkerCore, kind: Kind, now: float = 1.0, body: bytes = b"") -> tuple[list[Any], list[Any]]:
-    return worker.receive(frames.build(kind, bytes(8), bytes(8), body=body).head, None, now)
+def told(worker: WorkerCore, kind: Kind, now: float = 1.0, body: bytes = b"") -> Received:
+    return worker.receive([(frames.build(kind, bytes(8), bytes(8), body=body).head, None)], now)
 
 
 def take(worker: WorkerCore, number: int = 1) -> Request:
-    [work], messages = worker.receive(request(number), None, 1.0)
-    assert isinstance(work, Work)
-    assert messages == []
-    return work.request
+    received = worker.receive([(request(number), None)], 1.0)
+    [asked] = received.requests
+    assert received == Received(requests=[asked])
+    return asked
 
 
 def test_it_registers_and_again_when_the_broker_keeps_silent() -> None:
@@ -55,25 +53,36 @@ def test_it_registers_and_again_when_the_broker_keeps_silent() -> None:
     assert (header.kind, header.client, header.service) == (Kind.REGISTER, PEER, b"reader")
     assert unpack(message.head[header.body_at :]) == {"name": "w", "credit": 4}
     assert worker.tick(REGISTER_AGAIN_S - 0.01) == []
-    assert worker.next_deadline() == REGISTER_AGAIN_S
+    assert worker.due_at == REGISTER_AGAIN_S
     assert len(worker.tick(REGISTER_AGAIN_S)) == 1
     told(worker, Kind.PONG)
-    assert worker.next_deadline() is None
+    assert worker.due_at == inf
     assert worker.tick(100.0) == []
 
 
 def test_work_has_its_deadline_by_the_worker_s_own_clock() -> None:
-    [work], _ = core().receive(request(deadline_ms=2500, hops=2, attempt=1), None, 50.0)
-    assert work == Work(Request(CLIENT, (1).to_bytes(8, "big"), b"\x91\x01", 52.5, 2, 1))
-    [work], _ = core().receive(request(), None, 50.0)
-    assert isinstance(work, Work)
-    assert work.request.deadline is None
+    [asked] = core().receive([(request(deadline_ms=2500, hops=2, attempt=1), None)], 50.0).requests
+    assert asked == Request(CLIENT, (1).to_bytes(8, "big"), b"\x91\x01", 52.5, 2, 1)
+    [asked] = core().receive([(request(), None)], 50.0).requests
+    assert asked.deadline is None
+
+
+def test_many_messages_are_taken_in_one_call() -> None:
+    worker = core()
+    cancel = frames.build(Kind.CANCEL, CLIENT, (1).to_bytes(8, "big")).head
+    received = worker.receive([(request(n), None) for n in (1, 2, 2)] + [(b"x", None), (cancel, None)], 1.0)
+    assert [asked.id[-1] for asked in received.requests] == [1, 2]
+    assert received.cancelled == [received.requests[0].key]
+    assert (worker.in_hand, worker.malformed) == (2, 1)
+    messages = worker.encode_all(Reply(asked, b"\xc0") for asked in received.requests)
+    assert [message.head[KEY_SLICE] for message in messages] == [asked.key for asked in received.requests]
+    assert worker.in_hand == 0
 
 
 def test_what_is_in_hand_already_is_not_taken_twice() -> None:
     worker = core()
     asked = take(worker)
-    assert worker.receive(request(), None, 2.0) == ([], [])
+    assert worker.receive([(request(), None)], 2.0) == Received()
     assert worker.in_hand == 1
     worker.encode(Reply(asked, b"\xc0"))
     assert worker.in_hand == 0
@@ -122,14 +131,15 @@ def test_cancel_reaches_the_service() -> None:
     worker = core()
     asked = take(worker)
     head = frames.build(Kind.CANCEL, asked.client, asked.id).head
-    assert worker.receive(head, None, 1.0) == ([Withdraw(asked.key)], [])
+    assert worker.receive([(head, None)], 1.0) == Received(cancelled=[asked.key])
 
 
 def test_reconnect_registers_again_and_keeps_what_is_in_hand() -> None:
     worker = core()
     take(worker)
-    events, [message] = told(worker, Kind.RECONNECT)
-    assert events == []
+    received = told(worker, Kind.RECONNECT)
+    [message] = received.messages
+    assert received == Received(messages=[message])
     assert frames.parse(message.head).kind == Kind.REGISTER
     assert (worker.phase, worker.in_hand) == (WorkerPhase.REGISTERING, 1)
 
@@ -138,39 +148,37 @@ def test_leave_is_said_once_and_answered_with_goodbye() -> None:
     worker = core()
     assert [frames.parse(message.head).kind for message in worker.leave()] == [Kind.LEAVE]
     assert worker.leave() == []
-    assert told(worker, Kind.LEAVE) == ([Dismissed()], [])
-    assert told(worker, Kind.RECONNECT) == ([], [])
+    assert told(worker, Kind.LEAVE) == Received(deregistered=True)
+    assert told(worker, Kind.RECONNECT) == Received()
 
 
 def test_a_leaving_worker_does_not_register_again() -> None:
     worker = core()
     asked = take(worker)
     worker.leave()
-    assert told(worker, Kind.RECONNECT) == ([], [])
+    assert told(worker, Kind.RECONNECT) == Received()
     worker.encode(Reply(asked, b""))
-    assert told(worker, Kind.RECONNECT) == ([Dismissed()], [])
+    assert told(worker, Kind.RECONNECT) == Received(deregistered=True)
     assert worker.phase is WorkerPhase.LEFT
 
 
 def test_who_lost_its_name_finishes_and_goes() -> None:
     worker = core()
     asked = take(worker)
-    assert told(worker, Kind.LEAVE) == ([], [])
-    assert told(worker, Kind.RECONNECT) == ([], [])
+    assert told(worker, Kind.LEAVE) == Received()
+    assert told(worker, Kind.RECONNECT) == Received()
     worker.encode(Reply(asked, b""))
-    assert told(worker, Kind.RECONNECT) == ([Dismissed()], [])
+    assert told(worker, Kind.RECONNECT) == Received(deregistered=True)
 
 
 def test_an_error_while_it_registers_is_final() -> None:
     error = frames.pack_error(DagBoxError("no"))
-    [rejected], _ = told(core(), Kind.ERROR, body=error)
-    assert isinstance(rejected, Rejected)
-    assert not rejected.final
+    received = told(core(), Kind.ERROR, body=error)
+    assert ([str(each) for each in received.rejections], received.refused) == (["no"], None)
     worker = WorkerCore("reader", PEER, {})
     worker.start(0.0)
-    [rejected], _ = told(worker, Kind.ERROR, body=error)
-    assert isinstance(rejected, Rejected)
-    assert rejected.final
+    received = told(worker, Kind.ERROR, body=error)
+    assert (received.rejections, str(received.refused)) == ([], "no")
 
 
 def test_a_sign_of_life_names_what_is_in_hand_unless_it_is_much() -> None:
@@ -192,6 +200,6 @@ def test_what_does_not_parse_is_counted() -> None:
         (request(), b"more"),
         (request()[:7] + b"\x01" + request()[8:], None),
     ):
-        assert worker.receive(head, tail, 1.0) == ([], [])
+        assert worker.receive([(head, tail)], 1.0) == Received()
     assert worker.malformed == 4
     assert worker.in_hand == 0

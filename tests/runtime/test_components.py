@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dagbox.protocol import frames
 from dagbox.protocol.frames import Kind
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.services.base import Outcome, Request
 from dagbox.services.function import FunctionService
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
@@ -49,8 +51,6 @@ class Small:
 
     def add(self, service: Any, name: str) -> WorkerLoop:
         loop = WorkerLoop(service, self.address, name, heartbeat_s=self.heartbeat_s)
-        if isinstance(service, FunctionService):
-            service.wake = loop.wake
         self.loops.append(loop)
         self._start(loop)
         return loop
@@ -168,6 +168,93 @@ def test_what_a_handler_raises_is_the_caller_s_error(small: Small) -> None:
         with pytest.raises(dagbox.DagBoxError):
             db.call("breaks", "forward", timeout=5)
         assert db.call("breaks", 1, timeout=5) == {"ok": 1}
+
+
+class Mute(Exception):
+    """Raises when its text is asked for."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class MuteInterrupt(Exception):
+    """Raises what is no Exception when its text is asked for."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class Unwired(dagbox.DagBoxError):
+    """An error of one's own that cannot be sent."""
+
+    def to_wire(self) -> dict[str, Any]:
+        raise RuntimeError("no wire")
+
+
+class Unshown:
+    """A field that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+RAISED: dict[str, Callable[[], BaseException]] = {
+    "exit": lambda: SystemExit(3),
+    "interrupt": KeyboardInterrupt,
+    "generator exit": GeneratorExit,
+    "cancelled": asyncio.CancelledError,
+    "base": lambda: BaseException("base"),
+    "mute": Mute,
+    "mute interrupt": MuteInterrupt,
+    "unwired": lambda: Unwired("x"),
+    "unshown field": lambda: dagbox.DagBoxError("x", field=Unshown()),
+    "no text as message": lambda: dagbox.DagBoxError(Unshown()),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("kind", RAISED)
+def test_whatever_a_handler_raises_its_credit_comes_back(small: Small, kind: str) -> None:
+    @dagbox.service("breaks", credit=2)
+    def breaks(payload: Any, request: Any) -> Any:
+        if payload == "well":
+            return "well"
+        raise RAISED[kind]()
+
+    small.function(breaks)
+    with dagbox.connect(small.address) as db:
+        for _ in range(5):
+            with pytest.raises(dagbox.DagBoxError) as caught:
+                db.call("breaks", "badly", timeout=5)
+            assert not isinstance(caught.value, dagbox.DeadlineExceeded)
+        assert db.call("breaks", "well", timeout=5) == "well"
+
+
+class Defective(Reader):
+    """A service that is no function, whose `handle` raises."""
+
+    name = "defective"
+    credit = 2
+    fault: Callable[[], BaseException]
+
+    def handle(self, requests: Sequence[Request], now: float) -> list[Outcome]:
+        raise self.fault()
+
+
+@pytest.mark.parametrize("kind", RAISED)
+def test_whatever_a_service_raises_its_requests_are_answered(small: Small, kind: str) -> None:
+    service = Defective(small.store)
+    service.fault = RAISED[kind]
+    loop = small.add(service, "defective")
+    ends = not isinstance(RAISED[kind](), Exception)
+    with dagbox.connect(small.address) as db:
+        for _ in range(1 if ends else 5):
+            with pytest.raises(dagbox.DagBoxError) as caught:
+                db.call("defective", {}, timeout=5)
+            assert not isinstance(caught.value, dagbox.DeadlineExceeded)
+        if ends:
+            until(lambda: loop.failed is not None)
+        else:
+            assert worker_states(db)["defective"] == "live"
 
 
 def test_a_long_handler_is_alive_and_sees_that_it_is_cancelled(small: Small) -> None:

@@ -13,7 +13,7 @@ from dagbox.protocol.frames import Flag, Kind
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Service
 from dagbox.transport.core import ClientCore, Completed, Event, Partial
-from dagbox.worker import Dismissed, Withdraw, Work, WorkerCore
+from dagbox.worker import WorkerCore
 from tests.simulation.world import World
 
 BROKER = b"broker"
@@ -146,18 +146,17 @@ class SimWorker:
             action()
 
     def _take(self, head: bytes, tail: bytes | None) -> None:
-        events, messages = self.core.receive(head, tail, self.world.now)
-        self._send_all(self.core, messages)
-        for event in events:
-            if isinstance(event, Dismissed):
-                self._go()
-                return
-            if isinstance(event, Work):
-                if not self._inbox:
-                    self._work_soon(self.core)
-                self._inbox.append(event.request)
-            elif isinstance(event, Withdraw) and self.service is not None:
-                self._answer(self.service.cancel(event.key, self.world.now))
+        received = self.core.receive([(head, tail)], self.world.now)
+        self._send_all(self.core, received.messages)
+        if received.deregistered:
+            self._go()
+            return
+        if received.requests and not self._inbox:
+            self._work_soon(self.core)
+        self._inbox += received.requests
+        for key in received.cancelled:
+            assert self.service is not None
+            self._answer(self.service.cancel(key, self.world.now))
 
     def _work_soon(self, core: WorkerCore) -> None:
         self.world.after(self.world.random.expovariate(100), lambda: self._when_awake(core, self._work))

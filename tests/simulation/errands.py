@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,6 +39,7 @@ class Doer:
 
     gather = 8
     traits = Traits()
+    wake: Callable[[], None]
     broken: DagBoxError | None = None
 
     def __init__(self, name: str, done: Counter[tuple[bytes, int]], slow_s: float) -> None:

@@ -122,8 +122,6 @@ def serving(
     def start(name: str) -> None:
         service = made(name)
         loop = WorkerLoop(service, address, name, context=context)
-        if isinstance(service, FunctionService | LogicService):
-            service.wake = loop.wake
         thread = threading.Thread(target=loop.run, name=f"worker {name}")
         thread.start()
         running[name] = (loop, thread)

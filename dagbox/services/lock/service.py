@@ -265,6 +265,7 @@ class LockService:
     credit = 65_536
     repeatable = True
     gather = 256
+    wake: Callable[[], None]
     traits = Traits(patient=True, reports={"locks": Combine.ONE})
 
     def __init__(

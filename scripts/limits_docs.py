@@ -125,6 +125,8 @@ PAGES = {
         Limit("dead letters kept", f"{BROKER}.dead_letters"),
         Limit("bodies of the dead letters kept", f"{BROKER}.dead_letter_bytes", "bytes"),
         Limit("traces kept", f"{BROKER}.traces"),
+        Limit("question to the broker's own services", "dagbox.broker.machine:MAX_QUESTION_BYTES", "bytes"),
+        Limit("answers of the broker to one request", "dagbox.broker.machine:MAX_ANSWER_BYTES", "bytes"),
         Limit("deadline of a request that names none", f"{BROKER}.longest_s", "s", "`DeadlineExceeded`"),
         Limit("path of a Unix socket", "dagbox.transport.address:MAX_SOCKET_PATH_BYTES", "bytes"),
     ),

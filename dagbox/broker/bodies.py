@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dagbox.errors import DagBoxError
 from dagbox.protocol import frames
-from dagbox.protocol.values import unpack
+from dagbox.protocol.values import unpack_plain
 
 _DEEPEST = 32
+_MAX_BYTES = 1024 * 1024
+"""Bodies beyond this are not looked into."""
 
 
 def names_record(value: object, bucket: str, key: str, depth: int = 0) -> bool:
@@ -39,8 +41,8 @@ def body_start(head: bytes, tail: bytes | None, most: int) -> bytes:
 
 
 def body_value(head: bytes, tail: bytes | None) -> object:
-    """Return the unpacked body of a message; None if it does not unpack."""
+    """Return the unpacked body of a message; None if it does not unpack, or would be expensive to."""
     try:
-        return unpack(tail if tail is not None else head[body_at(head) :])
+        return unpack_plain(tail if tail is not None else head[body_at(head) :], "bytes of a body", _MAX_BYTES)
     except DagBoxError:
         return None

@@ -253,7 +253,7 @@ class Lifecycle:
         code = ""
         if header.kind == Kind.ERROR:
             worker.errors += 1
-            code = frames.unpack_error(frames.body_of(header, head, tail)).code
+            code = frames.error_code(frames.body_of(header, head, tail))
         if not request.answered:
             at = header.body_at
             request.reply = head[at : at + SHOWN_BYTES] if tail is None else tail[:SHOWN_BYTES]

@@ -27,10 +27,14 @@ from dagbox.broker.workers import Registration, WorkerRegistry
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, ProtocolError, Refused, Stopping
 from dagbox.protocol import frames
 from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
-from dagbox.protocol.values import pack, unpack
+from dagbox.protocol.values import pack, pack_array, unpack_plain
 
 MAX_MAPS = 100
 """Questions in one request for one of the broker's own services."""
+MAX_QUESTION_BYTES = 64 * 1024
+"""Bytes of the body of such a request, looked at before it is unpacked."""
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""Bytes of the answers to the questions of one request, after which the others are refused."""
 
 FromPeer = Callable[[bytes, Header, bytes, bytes | None, float], None]
 FromWorker = Callable[[WorkerEntry, Header, bytes, bytes | None, float], None]
@@ -265,7 +269,8 @@ class Broker:
             self.bypass.feed(self.lifecycle, now)
         try:
             body = frames.body_of(header, head, tail)
-            kind, reply = Kind.REPLY, self._answer(self._own[header.service], unpack(body) if body else {}, now)
+            value = unpack_plain(body, "bytes of a question to the broker", MAX_QUESTION_BYTES) if body else {}
+            kind, reply = Kind.REPLY, self._answer(self._own[header.service], value, now)
         except DagBoxError as error:
             kind, reply = Kind.ERROR, frames.pack_error(error)
         message = frames.build(kind, header.client, header.request, header.service, reply)
@@ -278,13 +283,17 @@ class Broker:
             return pack(answer(_map(value), now))
         if len(value) > MAX_MAPS:
             raise LimitExceeded("maps in one request", len(value), MAX_MAPS)
-        answers: list[Any] = []
+        answers: list[bytes] = []
+        size = 0
         for each in value:
             try:
-                answers.append(answer(_map(each), now))
+                if size > MAX_ANSWER_BYTES:
+                    raise LimitExceeded("bytes of the answers of one request", size, MAX_ANSWER_BYTES)
+                answers.append(pack(answer(_map(each), now)))
             except DagBoxError as error:
-                answers.append(error)
-        return pack(answers)
+                answers.append(pack(error))
+            size += len(answers[-1])
+        return pack_array(answers)
 
     def _feed(self, now: float) -> None:
         if self.bypass is not None and self.bypass.noted:

@@ -32,9 +32,12 @@ from dagbox.broker.records import EventLog
 from dagbox.errors import InvalidArgument, LimitExceeded
 from dagbox.protocol.frames import Kind
 from dagbox.protocol.traits import Traits
-from dagbox.protocol.values import pack, unpack
+from dagbox.protocol.values import pack, unpack_plain
 
 _MAX_NAME = 200
+_MAX_REGISTER_BYTES = 64 * 1024
+_MAX_PING_BYTES = 1024 * 1024
+"""Bytes of a heartbeat: the keys of the requests in hand, and the figures of a store with many buckets."""
 
 
 class Registration(NamedTuple):
@@ -54,7 +57,7 @@ class Registration(NamedTuple):
         Raises:
             InvalidArgument: not a registration.
         """
-        about = unpack(body)
+        about = unpack_plain(body, "bytes of a registration", _MAX_REGISTER_BYTES)
         if not isinstance(about, dict):
             raise InvalidArgument("register: the body is a map with credit, and name, repeatable, pid, host and traits")
         credit, name = about.get("credit"), about.get("name", "")
@@ -129,7 +132,7 @@ class WorkerRegistry:
             InvalidArgument: the report is malformed.
         """
         worker.pings += 1
-        report = _checked_report(unpack(body) if body else {})
+        report = _checked_report(unpack_plain(body, "bytes of a heartbeat", _MAX_PING_BYTES) if body else {})
         in_hand = report.pop("in_hand", None)
         worker.report = report
         if isinstance(in_hand, list) and worker.busy:

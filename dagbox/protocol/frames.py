@@ -190,6 +190,11 @@ def pack_error(error: DagBoxError) -> bytes:
     return pack(bare)
 
 
+def error_code(body: bytes) -> str:
+    """Return the code of the error in the body of an ERROR message, without decoding a large one."""
+    return unpack_error(body).code if len(body) <= TAIL_BYTES else DagBoxError.code
+
+
 def unpack_error(body: bytes) -> DagBoxError:
     """Return the error in the body of an ERROR message; a ProtocolError, returned and not raised, if it holds none."""
     try:

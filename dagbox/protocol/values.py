@@ -7,7 +7,7 @@ MessagePack's own timestamp (aware `datetime` values).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, error_from_wire
+from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, LimitExceeded, error_from_wire
 
 MAX_KEY_BYTES = 511
 """The longest key, in bytes of UTF-8: the limit of LMDB's default build."""
 MAX_BUCKET_BYTES = 120
 """The longest bucket name, in bytes of UTF-8; leaves room for prefixes of the store."""
+
+MAX_PLAIN_ITEMS = 10_000
+"""Items of one array or map in a value that is decoded by `unpack_plain`."""
 
 _EXT_REF = 1
 _EXT_ERROR = 2
@@ -127,6 +130,16 @@ unpack_trusted = partial(msgpack.unpackb, ext_hook=_unpack_ext, strict_map_key=F
 """Faster `unpack` that raises msgpack's own errors, and TypeError for a list as a map key."""
 
 
+_unpack_plain = partial(
+    msgpack.unpackb,
+    ext_hook=_unpack_ext,
+    strict_map_key=True,
+    timestamp=3,
+    max_array_len=MAX_PLAIN_ITEMS,
+    max_map_len=MAX_PLAIN_ITEMS,
+)
+
+
 def pack(value: object) -> bytes:
     """Encode a value as MessagePack.
 
@@ -165,6 +178,31 @@ def unpack(data: bytes | memoryview) -> Any:
         return unpack_trusted(data, object_pairs_hook=_map_of)
     except (ValueError, TypeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
         raise _not_one(error) from None
+
+
+def unpack_plain(data: bytes, limit: str, most_bytes: int) -> Any:
+    """Decode a value that a peer must not make expensive: few bytes, short arrays and maps, text or bytes as map keys.
+
+    Args:
+        limit: name of the limit, for the error.
+        most_bytes: looked at before anything is decoded.
+
+    Raises:
+        LimitExceeded: more bytes.
+        InvalidArgument: not one MessagePack value, or not a plain one.
+    """
+    if len(data) > most_bytes:
+        raise LimitExceeded(limit, len(data), most_bytes)
+    try:
+        return _unpack_plain(data)
+    except (ValueError, TypeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
+        raise _not_one(error) from None
+
+
+def pack_array(packed: Sequence[bytes]) -> bytes:
+    """Return the array of values that are packed already."""
+    header: bytes = msgpack.Packer().pack_array_header(len(packed))
+    return b"".join((header, *packed))
 
 
 def _not_one(error: Exception) -> InvalidArgument:

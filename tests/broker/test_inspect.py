@@ -271,7 +271,7 @@ BAD: list[tuple[str, Any]] = [
     ("control", {}),
     ("control", {"op": "fly"}),
     ("control", {"op": ["pause"]}),
-    ("control", {"op": "x" * 100_000}),
+    ("control", {"op": "x" * 60_000}),
     ("control", {"op": "break"}),
     ("control", {"op": "break", "key": 7}),
     ("control", {"op": "break", "key": "k", "ttl_ms": "soon"}),

@@ -11,7 +11,7 @@ from dagbox.commands.output import note
 from dagbox.config.settings import DURABILITIES, MOST_WORKERS
 
 if TYPE_CHECKING:
-    from dagbox.runtime.node import Node, NodeSettings
+    from dagbox.runtime.supervisor import NodeSettings, Supervisor
 
 readers_option = click.option(
     "--readers", type=click.IntRange(1, MOST_WORKERS), metavar="N", help="How many readers.  [default: 2]"
@@ -57,8 +57,8 @@ def up(
     A directory has at most one node; other programs find it by the directory, as in `dagbox shell DIR`.
     """
     from dagbox.commands.dashboard import run_with_dashboard, stop_with_standard_input, wants_dashboard
-    from dagbox.runtime.node import run_node
     from dagbox.runtime.process import start_logging
+    from dagbox.runtime.supervisor import run_node
 
     path = directory_of(directory)
     chosen = node_settings(readers, logic, listen, insecure, durability)
@@ -85,7 +85,7 @@ def node_settings(
     durability: str | None = None,
 ) -> NodeSettings:
     """Return the settings of a node: flags where they are given, else the configured settings."""
-    from dagbox.runtime.node import NodeSettings
+    from dagbox.runtime.supervisor import NodeSettings
 
     configured = settings()
     return NodeSettings(
@@ -97,5 +97,5 @@ def node_settings(
     )
 
 
-def _announce(node: Node) -> None:
+def _announce(node: Supervisor) -> None:
     note(f"dagbox: serving {node.directory}; try: dagbox status {node.directory}  or  dagbox shell {node.directory}")

@@ -20,7 +20,7 @@ from dagbox.demo.distributions import BUCKETS, installed, to_records
 from dagbox.demo.load import load, load_rules
 from dagbox.demo.traffic import Traffic
 from dagbox.errors import DagBoxError
-from dagbox.runtime.node import Node, NodeSettings
+from dagbox.runtime.supervisor import NodeSettings, Supervisor
 from dagbox.text.amounts import plural
 from dagbox.text.durations import format_duration
 
@@ -67,7 +67,7 @@ class Demo:
         self._directory = directory
         self._settings = settings
         self._say = say
-        self._node = Node(directory, node)
+        self._node = Supervisor(directory, node)
         self._logic = node.logic > 0
         self._stopping = threading.Event()
         self.counts: Counter[str] = Counter()

@@ -55,7 +55,7 @@ class RoleLock:
         return cls(descriptor)
 
     def release(self) -> None:
-        """Give the role back. Twice is once."""
+        """Give the role back. Idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             fcntl.flock(descriptor, fcntl.LOCK_UN)

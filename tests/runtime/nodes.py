@@ -19,8 +19,9 @@ from dagbox.errors import DagBoxError
 ROOT = str(Path(__file__).resolve().parents[2])
 ENVIRONMENT = {**os.environ, "PYTHONPATH": ROOT}
 UP = "import sys; from dagbox.runtime.process import start_logging; start_logging();"
-UP += "from dagbox.runtime.node import run_node, NodeSettings;"
-UP += "sys.exit(run_node(sys.argv[1], settings=NodeSettings(readers=int(sys.argv[2]), durability='process'),"
+UP += "from dagbox.runtime.supervisor import run_node, NodeSettings;"
+UP += "settings = NodeSettings(readers=int(sys.argv[2]), durability='process', hung_s=float(sys.argv[3]));"
+UP += "sys.exit(run_node(sys.argv[1], settings=settings,"
 UP += " on_ready=lambda node: print('ready', flush=True)))"
 
 
@@ -93,9 +94,9 @@ def running(*arguments: str, code: str | None = None) -> Iterator[Program]:
 
 
 @contextmanager
-def node_on(directory: Path, readers: int = 1) -> Iterator[Program]:
+def node_on(directory: Path, readers: int = 1, hung_s: float = 30.0) -> Iterator[Program]:
     """A node that is ready."""
-    with running(str(directory), str(readers), code=UP) as program:
+    with running(str(directory), str(readers), str(hung_s), code=UP) as program:
         program.wait_for("ready")
         yield program
 

@@ -14,7 +14,7 @@ import pytest
 
 import dagbox
 from dagbox.errors import InUse
-from dagbox.runtime.node import Node, NodeSettings
+from dagbox.runtime.supervisor import NodeSettings, Supervisor
 from tests.runtime.nodes import Load, node_on, processes, running, until, worker_states
 
 SERVES_AGAIN_S = 2.0
@@ -141,7 +141,7 @@ def test_operators_restart_add_and_remove_workers(tmp_path: Path) -> None:
 def test_a_second_node_is_refused_and_a_killed_one_makes_room_at_once(tmp_path: Path) -> None:
     with node_on(tmp_path / "data") as node:
         with pytest.raises(InUse, match=str(node.process.pid)):
-            Node(tmp_path / "data", NodeSettings())
+            Supervisor(tmp_path / "data", NodeSettings())
         with pytest.raises(InUse):
             dagbox.open(tmp_path / "data", serve=True).close()
         with dagbox.connect(tmp_path / "data") as db:
@@ -171,6 +171,6 @@ def test_a_broker_that_runs_alone_keeps_a_node_and_a_serving_program_away(tmp_pa
     with running("dagbox.runtime.process", "broker", "--data", data) as broker:
         broker.wait_for("listening")
         with pytest.raises(InUse, match="broker"):
-            Node(data, NodeSettings())
+            Supervisor(data, NodeSettings())
         with pytest.raises(InUse, match="broker"):
             dagbox.open(data, serve=True)

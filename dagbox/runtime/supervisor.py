@@ -6,8 +6,10 @@ Rules:
    gives these back when a process dies, so that nothing is left to clean up by hand.
 2. A process that ends unasked is started again: at once, then after growing delays while it keeps ending within
    `STEADY_S`. One that an operator drained stays away until it is asked for.
-3. The children see their standard input end when the node's process dies, however it dies, and end themselves.
-4. To stop: the workers drain, then the broker answers what is open and ends, all within `STOP_S`.
+3. A process that runs but gives no sign of life for `hung_s` is killed, and started again as in rule 2. It is started
+   once its predecessor has ended: two writers never work at once.
+4. The children see their standard input end when the node's process dies, however it dies, and end themselves.
+5. To stop: the workers drain, then the broker answers what is open and ends, all within `STOP_S`.
 
 The node serves itself as the service "node": list, restart, add_reader, remove.
 """
@@ -28,6 +30,7 @@ from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, Stopping, StoreUnavailable
 from dagbox.runtime.filelock import RoleLock
+from dagbox.runtime.liveness import Liveness
 from dagbox.runtime.node_service import NodeService
 from dagbox.runtime.process import EXIT_DRAINED
 from dagbox.runtime.worker_loop import WorkerLoop
@@ -38,28 +41,31 @@ from dagbox.transport.sockets import check_listen
 log = logging.getLogger("dagbox.node")
 
 STEADY_S = 10.0
-"""A process that ran this long is steady: if it ends, it is started again at once."""
+"""Seconds after which a process is steady: if it ends then, it is started again at once."""
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 STOP_S = 4.5
-"""How long stopping may take before what is left is killed."""
+"""Seconds that stopping may take before the processes that are left are killed."""
 _HANDOVER_S = 3.0
 _ASK_S = 0.5
 _LOOK_S = 0.1
+_OBSERVE_S = 2.0
+"""Seconds between two looks for signs of life, at most."""
 MOST_READERS = 256
 READY_S = 15.0
-"""After how long the node complains that not all its workers are registered."""
+"""Seconds after which the node logs that not all its workers are registered."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """What a node runs.
+    """The processes of a node.
 
     Attributes:
         readers, logic: how many workers of these services; there is one writer and one lock worker.
         listen: addresses besides the directory's own.
-        insecure: whether plain TCP beyond this machine is allowed.
+        insecure: True if plain TCP beyond this machine is allowed.
         durability: "full" or "process".
+        hung_s: seconds without a sign of life after which a process is replaced.
     """
 
     readers: int = 2
@@ -67,6 +73,7 @@ class NodeSettings:
     listen: tuple[str, ...] = ()
     insecure: bool = False
     durability: str = "full"
+    hung_s: float = 10.0
 
 
 @dataclass(slots=True)
@@ -87,19 +94,29 @@ class Child:
     kill_at: float = 0.0
     """When it is killed if it does not end though it was told to."""
     restart: bool = True
-    """Whether it is started again when it ends."""
+    """True if it is started again when it ends."""
+    hung: bool = False
+    """True if it was killed since it gave no sign of life."""
 
 
 @dataclass(slots=True)
-class _Asked:
-    """An operator's wish, done by the node's own thread."""
+class _Hung:
+    """A process that gives no sign of life."""
+
+    child: Child
+    process: subprocess.Popen[bytes]
+
+
+@dataclass(slots=True)
+class _Operation:
+    """An operation that the node's own thread does for another."""
 
     operation: Callable[[], Any]
     done: threading.Event = field(default_factory=threading.Event)
     result: Any = None
 
 
-class Node:
+class Supervisor:
     """Starts, watches and stops the processes of a directory.
 
     Raises:
@@ -122,16 +139,17 @@ class Node:
             self._role.release()
             raise
         self.children: dict[str, Child] = {}
-        self._events: queue.SimpleQueue[tuple[Child, int] | _Asked | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[Child, int] | _Operation | _Hung | None] = queue.SimpleQueue()
         # A SimpleQueue, since `stop` puts into it from a signal handler.
         self._stopping = False
+        self._ended = threading.Event()
         self._stop_by = float("inf")
         self._readers = 0
 
     # ------------------------------------------------------------------ life
 
-    def run(self, on_ready: Callable[[Node], None] | None = None) -> int:
-        """Start everything, keep it running until `stop`, stop everything; the exit status (0)."""
+    def run(self, on_ready: Callable[[Supervisor], None] | None = None) -> int:
+        """Start everything, keep it running until `stop`, stop everything; return the exit status (0)."""
         threads: list[threading.Thread] = []
         own: WorkerLoop | None = None
         try:
@@ -147,12 +165,14 @@ class Node:
             threads = [
                 threading.Thread(target=own.run, name="node service", daemon=True),
                 threading.Thread(target=self._announce, args=(on_ready,), name="node ready", daemon=True),
+                threading.Thread(target=self._observe, name="node liveness", daemon=True),
             ]
             for thread in threads:
                 thread.start()
             self._watch()
         finally:
             self._stopping = True
+            self._ended.set()
             if own is not None:
                 own.stop()
             self._stop_children()
@@ -169,7 +189,7 @@ class Node:
         self._stop_by = min(self._stop_by, time.monotonic() + STOP_S)
         self._events.put(None)
 
-    def _announce(self, on_ready: Callable[[Node], None] | None) -> None:
+    def _announce(self, on_ready: Callable[[Supervisor], None] | None) -> None:
         while not self.wait_ready(READY_S):
             if self._stopping:
                 return
@@ -179,7 +199,7 @@ class Node:
             on_ready(self)
 
     def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until all workers are registered at the broker; whether they are."""
+        """Wait until all workers are registered at the broker; return True if they are."""
         end = time.monotonic() + timeout_s
         while not self._stopping and time.monotonic() < end:
             try:
@@ -192,6 +212,22 @@ class Node:
             time.sleep(0.02)
         return False
 
+    def _observe(self) -> None:
+        """Look for signs of life of all processes, and tell the node's own thread of those that hang."""
+        every_s = min(self.settings.hung_s / 5, _OBSERVE_S)
+        liveness = Liveness(self.settings.hung_s, longest_gap_s=2 * (every_s + _ASK_S))
+        while not self._ended.wait(every_s):
+            running = {c.name: c for c in list(self.children.values()) if c.state == "running"}
+            processes = {name: child.process for name, child in running.items() if child.process is not None}
+            try:
+                workers = ask(self.address, "workers", {}, _ASK_S)
+                alive = {(worker["name"], worker["pid"]) for worker in workers if worker["state"] != "dead"}
+            except DagBoxError:
+                alive = None
+            pids = {name: process.pid for name, process in processes.items()}
+            for name in liveness.observe(pids, alive, time.monotonic()):
+                self._events.put(_Hung(running[name], processes[name]))
+
     def _watch(self) -> None:
         while not self._stopping:
             waiting = [c.start_at for c in self.children.values() if c.state == "waiting"]
@@ -201,8 +237,10 @@ class Node:
                 event = self._events.get(timeout=timeout)
             except queue.Empty:
                 event = None
-            if isinstance(event, _Asked):
+            if isinstance(event, _Operation):
                 self._do(event)
+            elif isinstance(event, _Hung):
+                self._replace(event)
             elif event is not None:
                 self._on_exit(*event)
             now = time.monotonic()
@@ -214,8 +252,16 @@ class Node:
                     child.kill_at = 0.0
                     child.process.kill()
 
+    def _replace(self, event: _Hung) -> None:
+        child = event.child
+        if child.process is not event.process or child.state != "running":
+            return
+        log.warning("node: %s gives no sign of life for %g s, replacing it", child.name, self.settings.hung_s)
+        child.hung = True
+        event.process.kill()
+
     @staticmethod
-    def _do(asked: _Asked) -> None:
+    def _do(asked: _Operation) -> None:
         try:
             asked.result = asked.operation()
         except DagBoxError as error:
@@ -274,8 +320,10 @@ class Node:
             child.state = "drained"
             log.info("node: %s is drained and stays away until it is restarted", child.name)
             return
-        if child.state == "stopping" or now - child.started_at >= STEADY_S:
+        steady_s = STEADY_S + (self.settings.hung_s if child.hung else 0.0)
+        if child.state == "stopping" or now - child.started_at >= steady_s:
             child.delay_s = 0.0
+        child.hung = False
         delay, child.delay_s = child.delay_s, min(max(child.delay_s * 2, FIRST_DELAY_S), LONGEST_DELAY_S)
         how = f"killed by signal {-code}" if code < 0 else f"ended with status {code}"
         log.warning("node: %s was %s, starting again in %.1f s", child.name, how, delay)
@@ -302,11 +350,11 @@ class Node:
                 process.kill()
                 process.wait()
 
-    # ------------------------------------------------------------------ what an operator does
+    # ------------------------------------------------------------------ operations
 
     def ask(self, operation: Callable[[], Any], timeout_s: float = 5.0) -> Any:
-        """Have the node's own thread do something; its result, or the error it raised as a value."""
-        asked = _Asked(operation)
+        """Have the node's own thread do something; return its result, or the error it raised."""
+        asked = _Operation(operation)
         self._events.put(asked)
         end = time.monotonic() + timeout_s
         while not asked.done.wait(_LOOK_S):
@@ -317,7 +365,7 @@ class Node:
         return asked.result
 
     def listing(self) -> list[dict[str, Any]]:
-        """Every process of the node: name, service, state, pid, starts, age, last exit status."""
+        """Return a map for each process of the node: name, service, state, pid, starts, age, last exit status."""
         now = time.monotonic()
         return [
             {
@@ -333,7 +381,7 @@ class Node:
         ]
 
     def add_reader(self) -> str:
-        """Start one more reader; its name.
+        """Start one more reader; return its name.
 
         Raises:
             LimitExceeded: there are `MOST_READERS`.
@@ -399,9 +447,9 @@ def run_node(
     directory: str | os.PathLike[str],
     *,
     settings: NodeSettings | None = None,
-    on_ready: Callable[[Node], None] | None = None,
+    on_ready: Callable[[Supervisor], None] | None = None,
 ) -> int:
-    """Run a node until SIGTERM or SIGINT; the exit status.
+    """Run a node until SIGTERM or SIGINT; return the exit status.
 
     Args:
         directory: where its data is.
@@ -409,9 +457,9 @@ def run_node(
         on_ready: called once, on another thread, when all workers are registered.
 
     Raises:
-        DagBoxError: as `Node`.
+        DagBoxError: as `Supervisor`.
     """
-    node = Node(directory, settings)
+    node = Supervisor(directory, settings)
 
     def on_signal(number: int, frame: object) -> None:
         node.stop()

@@ -30,6 +30,7 @@ check: $(VENV)/.ready  ## style, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/unasync.py --check
 	$(BIN)/python scripts/architecture_docs.py --check

@@ -10,20 +10,47 @@ The names are loaded when they are first used, so that importing the package is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+"""True for type checkers, which know it by its name; the module `typing` need not be loaded for it."""
 
 if TYPE_CHECKING:
     from dagbox import aio, errors
-    from dagbox.client import Database, Fact, Fields, Future, Lease, LockInfo, Rule, Status, connect, open
+    from dagbox.client import (
+        Database,
+        Event,
+        Fact,
+        Fields,
+        Future,
+        Lease,
+        LockInfo,
+        LockWaiter,
+        Proof,
+        Reason,
+        Rows,
+        Rule,
+        RunningQuery,
+        ServiceStatus,
+        Status,
+        Trace,
+        TraceStep,
+        WorkerStatus,
+        connect,
+        open,
+    )
     from dagbox.errors import (
+        ArityMismatch,
         BadBucket,
+        BadFact,
         BadKey,
+        BadLine,
+        BadSetting,
         Busy,
         Cancelled,
         CannotConnect,
         Conflict,
         DagBoxError,
         DeadlineExceeded,
+        EvaluationFailed,
         Fenced,
         InUse,
         InvalidArgument,
@@ -31,44 +58,45 @@ if TYPE_CHECKING:
         LimitExceeded,
         Locked,
         LogicError,
+        MissingExtra,
         NoService,
         NotFound,
+        NotStratified,
         ProtocolError,
+        QueryDeadline,
+        QueryLimit,
         Refused,
+        RuleSyntax,
         ServiceFailed,
+        Stopping,
         StoreBroken,
         StoreCorrupt,
         StoreError,
         StoreFull,
         StoreUnavailable,
         TooManyHops,
+        TypeMismatch,
+        UnboundParameter,
+        UnboundVariable,
         UnknownBucket,
+        UnknownPredicate,
+        UnknownSetting,
+        UnsafeVariable,
         WorkerLost,
     )
-    from dagbox.protocol.values import Node, Record, Ref
+    from dagbox.protocol.values import Durability, Node, Record, Ref
     from dagbox.runtime.serve import serve, service
+    from dagbox.services.function import ServiceRequest
 
 __version__ = "0.1.0"
 
-_ERRORS = (
-    "BadBucket BadKey Busy Cancelled CannotConnect Conflict DagBoxError DeadlineExceeded Fenced InUse InvalidArgument "
-    "LeaseLost LimitExceeded Locked LogicError NoService NotFound ProtocolError Refused ServiceFailed StoreBroken "
-    "StoreCorrupt StoreError StoreFull StoreUnavailable TooManyHops UnknownBucket WorkerLost"
-)
-_HOMES = {
-    **dict.fromkeys(_ERRORS.split(), "dagbox.errors"),
-    **dict.fromkeys(("Node", "Record", "Ref"), "dagbox.protocol.values"),
-    **dict.fromkeys(
-        ("Database", "Fact", "Fields", "Future", "Lease", "LockInfo", "Rule", "Status", "connect", "open"),
-        "dagbox.client",
-    ),
-    **dict.fromkeys(("serve", "service"), "dagbox.runtime.serve"),
-}
-_MODULES = ("aio", "errors")
-
 __all__ = [
+    "ArityMismatch",
     "BadBucket",
+    "BadFact",
     "BadKey",
+    "BadLine",
+    "BadSetting",
     "Busy",
     "Cancelled",
     "CannotConnect",
@@ -76,6 +104,9 @@ __all__ = [
     "DagBoxError",
     "Database",
     "DeadlineExceeded",
+    "Durability",
+    "EvaluationFailed",
+    "Event",
     "Fact",
     "Fenced",
     "Fields",
@@ -86,26 +117,48 @@ __all__ = [
     "LeaseLost",
     "LimitExceeded",
     "LockInfo",
+    "LockWaiter",
     "Locked",
     "LogicError",
+    "MissingExtra",
     "NoService",
     "Node",
     "NotFound",
+    "NotStratified",
+    "Proof",
     "ProtocolError",
+    "QueryDeadline",
+    "QueryLimit",
+    "Reason",
     "Record",
     "Ref",
     "Refused",
+    "Rows",
     "Rule",
+    "RuleSyntax",
+    "RunningQuery",
     "ServiceFailed",
+    "ServiceRequest",
+    "ServiceStatus",
     "Status",
+    "Stopping",
     "StoreBroken",
     "StoreCorrupt",
     "StoreError",
     "StoreFull",
     "StoreUnavailable",
     "TooManyHops",
+    "Trace",
+    "TraceStep",
+    "TypeMismatch",
+    "UnboundParameter",
+    "UnboundVariable",
     "UnknownBucket",
+    "UnknownPredicate",
+    "UnknownSetting",
+    "UnsafeVariable",
     "WorkerLost",
+    "WorkerStatus",
     "aio",
     "connect",
     "errors",
@@ -114,19 +167,31 @@ __all__ = [
     "service",
 ]
 
+_HOMES = {
+    **dict.fromkeys(("aio", "errors"), ""),
+    **dict.fromkeys(("Durability", "Node", "Record", "Ref"), "dagbox.protocol.values"),
+    **dict.fromkeys(("serve", "service"), "dagbox.runtime.serve"),
+    "ServiceRequest": "dagbox.services.function",
+}
+"""The module of each name that is neither an error nor of the client; empty: it is a module."""
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker knows the names from the imports above, and no other
 
-    if name in _MODULES:
-        return import_module(f"dagbox.{name}")
-    # Every error is a public name, also those that a version of a store or a service added.
-    value = getattr(import_module(_HOMES.get(name, "dagbox.errors")), name, None)
-    if value is None or (name not in _HOMES and not hasattr(value, "to_wire")):
-        raise AttributeError(f"module 'dagbox' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        """Load a public name when it is first used."""
+        from importlib import import_module
+
+        if name not in __all__:
+            raise AttributeError(f"module 'dagbox' has no attribute {name!r}", name=name, obj=import_module("dagbox"))
+        home = _HOMES.get(name)
+        if home == "":
+            return import_module(f"dagbox.{name}")
+        if home is None:
+            errors = import_module("dagbox.errors")
+            home = "dagbox.errors" if hasattr(errors, name) else "dagbox.client"
+        value = globals()[name] = getattr(import_module(home), name)
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_MODULES})
+    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__version__"])

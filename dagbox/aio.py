@@ -10,13 +10,10 @@ A database belongs to the event loop that first uses it.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
+from dagbox.client import Durability
 from dagbox.client._async.database import DEFAULT_TIMEOUT_S, AsyncDatabase
 from dagbox.client._async.locks import AsyncLease
-
-if TYPE_CHECKING:
-    from dagbox.client.embedded_async import AsyncEmbeddedDatabase
 
 __all__ = ["AsyncDatabase", "AsyncLease", "connect", "open"]
 
@@ -24,14 +21,23 @@ __all__ = ["AsyncDatabase", "AsyncLease", "connect", "open"]
 def open(
     path: str | os.PathLike[str],
     *,
-    durability: str = "full",
+    durability: Durability = "full",
     timeout: float = DEFAULT_TIMEOUT_S,
-    **settings: Any,
-) -> AsyncEmbeddedDatabase:
+    map_size: int | None = None,
+    max_buckets: int | None = None,
+    readonly: bool = False,
+) -> AsyncDatabase:
     """Open a database in this process; an async context manager. See `dagbox.open`."""
     from dagbox.client.embedded_async import open_embedded_async
 
-    return open_embedded_async(path, durability=durability, timeout=timeout, **settings)
+    return open_embedded_async(
+        path,
+        timeout=timeout,
+        durability=durability,
+        map_size=map_size,
+        max_buckets=max_buckets,
+        readonly=readonly or None,
+    )
 
 
 def connect(target: str | os.PathLike[str] | None = None, *, timeout: float = DEFAULT_TIMEOUT_S) -> AsyncDatabase:

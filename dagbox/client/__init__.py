@@ -7,21 +7,45 @@ as `scripts/unasync.py` generates it; `embedded*` and `remote*` what carries its
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
 from dagbox.client._sync.locks import Lease
-from dagbox.client.values import Fact, Fields, Future, LockInfo, Rule, Status
+from dagbox.client.fields import (
+    Event,
+    Fields,
+    LockWaiter,
+    Proof,
+    Reason,
+    RunningQuery,
+    ServiceStatus,
+    Status,
+    Trace,
+    TraceStep,
+    WorkerStatus,
+)
+from dagbox.client.values import Fact, Future, LockInfo, Rows, Rule
+from dagbox.protocol.values import Durability
 
 __all__ = [
     "Database",
+    "Durability",
+    "Event",
     "Fact",
     "Fields",
     "Future",
     "Lease",
     "LockInfo",
+    "LockWaiter",
+    "Proof",
+    "Reason",
+    "Rows",
     "Rule",
+    "RunningQuery",
+    "ServiceStatus",
     "Status",
+    "Trace",
+    "TraceStep",
+    "WorkerStatus",
     "connect",
     "open",
 ]
@@ -31,9 +55,11 @@ def open(
     path: str | os.PathLike[str],
     *,
     serve: bool = False,
-    durability: str = "full",
+    durability: Durability = "full",
     timeout: float = DEFAULT_TIMEOUT_S,
-    **settings: Any,
+    map_size: int | None = None,
+    max_buckets: int | None = None,
+    readonly: bool = False,
 ) -> Database:
     """Open a database in this process; a context manager.
 
@@ -42,15 +68,26 @@ def open(
         serve: also answer on the directory's address from a thread, so that other terminals attach to this program.
         durability: "full": what was acknowledged is on disk; "process": it survives the process, not the machine.
         timeout: how long calls wait if they do not say otherwise, in seconds.
-        settings: more settings of the store: map_size, readonly, max_buckets.
+        map_size: bytes that the file has room for at first; it grows when it has to. None: 64 MiB.
+        max_buckets: how many buckets there may be; None: 1,000.
+        readonly: open an existing database, to read only.
 
     Raises:
+        InvalidArgument: an argument of a wrong type or out of its range.
         StoreError: the directory cannot be opened.
         InUse: `serve`, and a node serves the directory already.
     """
     from dagbox.client.embedded import open_embedded
 
-    return open_embedded(path, serve=serve, durability=durability, timeout=timeout, **settings)
+    return open_embedded(
+        path,
+        serve=serve,
+        timeout=timeout,
+        durability=durability,
+        map_size=map_size,
+        max_buckets=max_buckets,
+        readonly=readonly or None,
+    )
 
 
 def connect(target: str | os.PathLike[str] | None = None, *, timeout: float = DEFAULT_TIMEOUT_S) -> Database:

@@ -11,6 +11,7 @@ from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
 from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode, open_node
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, StoreError, UnknownBucket
+from dagbox.protocol.validate import flag
 from dagbox.protocol.values import Record, Ref, unpack, unpack_trusted
 from dagbox.transport.base import Call, value_of
 
@@ -135,8 +136,13 @@ class EmbeddedDatabase(Database, ShortReads):
 
 
 def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, **settings: Any) -> EmbeddedDatabase:
-    """Open a directory in this process, and answer on its address if `serve`."""
-    node = open_node(check_directory(path), **settings)
+    """Open a directory in this process, and answer on its address if `serve`.
+
+    Args:
+        settings: of the store; those that are None have their defaults.
+    """
+    flag(serve, "serve")
+    node = open_checked(path, timeout, settings)
     try:
         database = EmbeddedDatabase(node, timeout=timeout)
         if serve:
@@ -148,6 +154,17 @@ def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, 
         node.close()
         raise
     return database
+
+
+def open_checked(path: object, timeout: object, settings: dict[str, Any]) -> EmbeddedNode:
+    """Open the node of a directory, once every argument was checked: nothing is made for a wrong one.
+
+    Args:
+        settings: of the store; of those that may be None it is the default.
+    """
+    operations.span_ms("timeout", timeout, least_s=0.001)
+    given = {name: value for name, value in settings.items() if value is not None or name == "durability"}
+    return open_node(check_directory(path), **given)
 
 
 def check_directory(path: Any) -> str | os.PathLike[str]:

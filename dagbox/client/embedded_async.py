@@ -11,9 +11,9 @@ from typing import Any
 
 from dagbox.client import operations
 from dagbox.client._async.database import DEFAULT_TIMEOUT_S, AsyncDatabase
-from dagbox.client.embedded import ShortReads, check_directory, closed_database
+from dagbox.client.embedded import ShortReads, closed_database, open_checked
 from dagbox.client.operations import MISSING, Target
-from dagbox.embedded.node import EmbeddedNode, open_node
+from dagbox.embedded.node import EmbeddedNode
 from dagbox.errors import DagBoxError
 from dagbox.protocol.operations.base import Operation
 from dagbox.protocol.values import unpack
@@ -100,5 +100,5 @@ class AsyncEmbeddedDatabase(AsyncDatabase, ShortReads):
 
 
 def open_embedded_async(path: str | os.PathLike[str], *, timeout: float, **settings: Any) -> AsyncEmbeddedDatabase:
-    """Open a directory in this process, for an event loop."""
-    return AsyncEmbeddedDatabase(open_node(check_directory(path), **settings), timeout=timeout)
+    """Open a directory in this process, for an event loop; see `open_embedded`."""
+    return AsyncEmbeddedDatabase(open_checked(path, timeout, settings), timeout=timeout)

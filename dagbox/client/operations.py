@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule
+from dagbox.client.fields import FieldMap, LockWaiter, fields_of
+from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError
 from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_TTL_MS
 from dagbox.protocol.operations.locks import Acquire
@@ -54,6 +55,7 @@ class Missing:
 
 
 MISSING = Missing()
+F = TypeVar("F", bound=FieldMap)
 _new = tuple.__new__  # makes a Record in half the time of its constructor, for answers of many
 Target = Ref | Record | Node | tuple[str, str] | str
 """Identifies a record: a ref, record or node, a pair, or a bucket followed by a key."""
@@ -386,7 +388,7 @@ def locks_of(answer: Any) -> list[LockInfo]:
             item.get("token", 0),
             bool(item.get("shared", False)),
             item.get("left_ms", 0) / 1000,
-            Fields.of(item.get("waiting") or []),
+            LockWaiter.list_of(item.get("waiting") or []),
         )
         for item in locks
     ]
@@ -514,7 +516,7 @@ def rules_of(answer: Any) -> list[Rule]:
 
 def plain(answer: Any) -> Any:
     """Return the answer with its maps readable by attribute."""
-    return Fields.of(answer)
+    return fields_of(answer)
 
 
 def truth(answer: Any) -> bool:
@@ -534,10 +536,20 @@ def identity(answer: Any) -> Any:
     return answer
 
 
-def part_of(name: str, answer: Any) -> list[Fields]:
-    """Return the list in the answer of the broker's service `name`: bare, or under that name in a map."""
+def part_of(name: str, cls: type[F], answer: Any) -> list[F]:
+    """Return the list in the answer of the service `name`: bare, or under that name in a map."""
     items = answer.get(name) if isinstance(answer, dict) else answer
-    if not isinstance(items, list):
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise unexpected(name, answer)
-    found: list[Fields] = Fields.of(items)
-    return found
+    return cls.list_of(items)
+
+
+def map_of(name: str, cls: type[F], answer: Any) -> F:
+    """Return an answer that is a map.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    if not isinstance(answer, dict):
+        raise unexpected(name, answer)
+    return cls.of(answer)

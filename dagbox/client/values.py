@@ -5,78 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from dagbox.client.fields import LockWaiter
 from dagbox.errors import DagBoxError, InvalidArgument
 
 T = TypeVar("T")
-
-
-class Fields(dict[str, Any]):
-    """A map whose text keys can be read as attributes too; the maps inside it likewise.
-
-    It is a plain dict for everything else: it packs, compares and prints as JSON.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"no field {name!r}: the fields are {', '.join(map(str, self))}") from None
-
-    @classmethod
-    def of(cls, value: Any) -> Any:
-        """The value with every map in it (through lists) as `Fields`."""
-        if isinstance(value, dict):
-            return Fields({key: cls.of(item) for key, item in value.items()})
-        if isinstance(value, list):
-            return [cls.of(item) for item in value]
-        return value
-
-
-class Status(Fields):
-    """Everything there is to see of a node at one moment. Fields that this version does not know are kept."""
-
-    @property
-    def broker(self) -> Fields:
-        """Figures of the broker: uptime, clients, messages, bytes."""
-        part: Fields = self["broker"]
-        return part
-
-    @property
-    def services(self) -> list[Fields]:
-        """Each service: queue, workers, times, done, errors."""
-        part: list[Fields] = self["services"]
-        return part
-
-    @property
-    def workers(self) -> list[Fields]:
-        """Each worker: service, age of its last heartbeat, credit, requests it holds."""
-        part: list[Fields] = self["workers"]
-        return part
-
-    @property
-    def store(self) -> Fields:
-        """Figures of the store: engine, version, entries, bytes."""
-        part: Fields = self["store"]
-        return part
-
-    @property
-    def locks(self) -> Fields:
-        """Figures of the lock table: leases, waiters."""
-        part: Fields = self["locks"]
-        return part
-
-    @classmethod
-    def from_wire(cls, value: object) -> Status:
-        """The status of its map; parts that are missing are empty."""
-        parts = Fields.of(value) if isinstance(value, dict) else {}
-        empty: dict[str, Any] = {
-            "broker": Fields(),
-            "services": [],
-            "workers": [],
-            "store": Fields(),
-            "locks": Fields(),
-        }
-        return cls(empty | parts)
 
 
 class LockInfo(NamedTuple):
@@ -96,7 +28,7 @@ class LockInfo(NamedTuple):
     token: int
     shared: bool
     left_s: float
-    waiting: list[Fields]
+    waiting: list[LockWaiter]
 
 
 class Fact(NamedTuple):

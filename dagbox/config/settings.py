@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dagbox.errors import BadSetting, UnknownSetting
+from dagbox.protocol.values import Durability
 
 FILE_NAME = "dagbox.toml"
 FORMATS = ("table", "json")
@@ -40,7 +41,7 @@ class Settings:
     readers: int = 2
     logic: int = 1
     listen: tuple[str, ...] = ()
-    durability: str = "full"
+    durability: Durability = "full"
 
 
 def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:

@@ -65,7 +65,7 @@ def open_target(
     target: str,
     *,
     timeout: float,
-    durability: str = "full",
+    durability: dagbox.Durability = "full",
     readonly: bool = False,
     create: bool | Callable[[], bool] = False,
 ) -> dagbox.Database:

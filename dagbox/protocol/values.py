@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgpack
 
@@ -24,6 +24,8 @@ MAX_BUCKET_BYTES = 120
 
 MAX_PLAIN_ITEMS = 10_000
 """Items of one array or map in a value that is decoded by `unpack_plain`."""
+Durability = Literal["full", "process"]
+"""What a write survives once it was acknowledged: a crash of the machine too, or of the process only."""
 
 _EXT_REF = 1
 _EXT_ERROR = 2

@@ -11,8 +11,9 @@ import os
 import sys
 
 from dagbox.errors import DagBoxError, StoreBroken, StoreFull
+from dagbox.protocol.values import Durability
 from dagbox.store.base import Applied, Batch, Delete, Operation, Put
-from dagbox.store.lmdb.store import Durability, LmdbStore
+from dagbox.store.lmdb.store import LmdbStore
 
 KEYS = 7
 MAP_SIZE = 1 << 17

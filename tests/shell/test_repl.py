@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prompt_toolkit.application import create_app_session
@@ -169,8 +170,8 @@ def test_two_editors_do_not_overwrite_each_other(
     driven.shell.ask = refuse
     read_record = driven.shell.db.get_record
 
-    def read_then_other_writes(*args: object, **more: object) -> object:
-        record = read_record(*args, **more)  # type: ignore[arg-type]
+    def read_then_other_writes(*args: Any, **more: Any) -> object:
+        record = read_record(*args, **more)
         driven.shell.db.put("user", {"n": 7}, key="ada")
         return record
 

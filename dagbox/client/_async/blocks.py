@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dagbox.client import operations
 from dagbox.client.operations import MISSING, FenceArgument, Target
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dagbox.client._async.database import AsyncDatabase
 
+D = TypeVar("D")
 PIPELINE_CHUNK = 1_000
 """How many operations of a pipeline travel in one message; more go in several, sent at once."""
 
@@ -138,7 +139,11 @@ class AsyncPipeline:
             lambda answer: operations.data_of(bucket, key, default, answer),
         )
 
-    def get_record(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> AsyncFuture[Record]:
+    @overload
+    def get_record(self, target: Target, key: str | None = None) -> AsyncFuture[Record]: ...
+    @overload
+    def get_record(self, target: Target, key: str | None = None, *, default: D) -> AsyncFuture[Record | D]: ...
+    def get_record(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> AsyncFuture[Any]:
         """Read a record, as `get_record` of the database."""
         bucket, key = operations.split_target(target, key)
         return self._add(

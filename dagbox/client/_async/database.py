@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dagbox.client import operations
 from dagbox.client._async.blocks import AsyncBatch, AsyncPipeline
 from dagbox.client._async.locks import AsyncLease, AsyncLocking
 from dagbox.client.background import AsyncKeepAlive
+from dagbox.client.fields import Event, Fields, Proof, RunningQuery, ServiceStatus, Status, Trace, WorkerStatus
 from dagbox.client.operations import MISSING, FenceArgument, Target
-from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule, Status
+from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import InvalidArgument
 from dagbox.protocol.operations.locks import Acquire, Force, ListLocks, LockOperation
 from dagbox.protocol.operations.logic import ListRules, ListRunning, LogicOperation
@@ -24,6 +25,7 @@ from dagbox.transport.base import AsyncTransport, Call, Packed
 if TYPE_CHECKING:
     from types import TracebackType
 
+D = TypeVar("D")
 Goal = str | Sequence[Any]
 """A goal as text, or as an array of conditions."""
 DEFAULT_TIMEOUT_S = 30.0
@@ -144,6 +146,12 @@ class AsyncDatabase:
         answer = await self._read_call(Read(bucket, key))
         return operations.data_of(bucket, key, default, answer)
 
+    @overload
+    async def get_record(self, target: Target, key: str | None = None) -> Record: ...
+    @overload
+    async def get_record(self, target: Target, key: str | None = None, *, default: D) -> Record | D: ...
+    @overload
+    async def get_record(self, target: Target, key: str | None, default: D) -> Record | D: ...
     async def get_record(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """A record: bucket, key, version and data; else as `get`."""
         bucket, key = operations.split_target(target, key)
@@ -396,18 +404,18 @@ class AsyncDatabase:
         operation = operations.query_operation(goal, limit, timeout, fetch, params, order)
         return operations.rows_of(await self._logic_call(operation, timeout))
 
-    async def why(self, goal: Goal, *, params: dict[str, Any] | None = None, timeout: float | None = None) -> Any:
+    async def why(self, goal: Goal, *, params: dict[str, Any] | None = None, timeout: float | None = None) -> Proof:
         """The proof tree of an answer, or for each rule the first condition that failed."""
         operation = operations.why_operation(goal, timeout, params)
-        return operations.plain(await self._logic_call(operation, timeout))
+        return operations.map_of("why", Proof, await self._logic_call(operation, timeout))
 
-    async def explain(self, goal: Goal) -> Any:
+    async def explain(self, goal: Goal) -> Fields:
         """How a goal would be answered: strata, order of joins, sizes."""
-        return operations.plain(await self._logic_call(operations.explain_operation(goal)))
+        return operations.map_of("explain", Fields, await self._logic_call(operations.explain_operation(goal)))
 
-    async def queries(self) -> list[Fields]:
+    async def queries(self) -> list[RunningQuery]:
         """The queries that run: id, client, goal, age, facts derived and rows read so far."""
-        return operations.part_of("running", await self._logic_call(ListRunning()))
+        return operations.part_of("running", RunningQuery, await self._logic_call(ListRunning()))
 
     async def stop_query(self, query_id: str) -> bool:
         """Stop a query that runs: whoever asked gets `Cancelled`. Whether there was one of that id."""
@@ -446,15 +454,15 @@ class AsyncDatabase:
         """Everything there is to see at this moment, in one request."""
         return Status.from_wire(await self._broker_call("status", {}))
 
-    async def services(self) -> list[Fields]:
+    async def services(self) -> list[ServiceStatus]:
         """Each service: queue, workers, times, done, errors."""
-        return operations.part_of("services", await self._broker_call("services", {}))
+        return operations.part_of("services", ServiceStatus, await self._broker_call("services", {}))
 
-    async def workers(self) -> list[Fields]:
+    async def workers(self) -> list[WorkerStatus]:
         """Each worker: service, age of its last heartbeat, credit, requests it holds."""
-        return operations.part_of("workers", await self._broker_call("workers", {}))
+        return operations.part_of("workers", WorkerStatus, await self._broker_call("workers", {}))
 
-    async def events(self, *, after: int = 0, limit: int = 200) -> list[Fields]:
+    async def events(self, *, after: int = 0, limit: int = 200) -> list[Event]:
         """Events of the broker, such as workers that came and went, oldest first.
 
         Args:
@@ -462,9 +470,9 @@ class AsyncDatabase:
             limit: how many at most.
         """
         body = {"after": operations.limit_of(after), "limit": operations.limit_of(limit)}
-        return operations.part_of("events", await self._broker_call("events", body))
+        return operations.part_of("events", Event, await self._broker_call("events", body))
 
-    async def traces(self, *, limit: int = 50, slowest: bool = False, **which: str) -> list[Fields]:
+    async def traces(self, *, limit: int = 50, slowest: bool = False, **which: str) -> list[Trace]:
         """Timelines of requests, the latest (or the slowest) first.
 
         Args:
@@ -473,7 +481,7 @@ class AsyncDatabase:
             which: only those of this `id`, `client`, `service`, `bucket`, `key`.
         """
         body = {"limit": operations.limit_of(limit), "slowest": bool(slowest)} | which
-        return operations.part_of("traces", await self._broker_call("traces", body))
+        return operations.part_of("traces", Trace, await self._broker_call("traces", body))
 
     async def control(self, command: str, **arguments: Any) -> Any:
         """Tell the broker to do something (`retry` or `drop` a dead letter, ...); what it answers."""

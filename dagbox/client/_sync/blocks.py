@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dagbox.client import operations
 from dagbox.client.operations import MISSING, FenceArgument, Target
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dagbox.client._sync.database import Database
 
+D = TypeVar("D")
 PIPELINE_CHUNK = 1_000
 """How many operations of a pipeline travel in one message; more go in several, sent at once."""
 
@@ -139,7 +140,11 @@ class Pipeline:
             lambda answer: operations.data_of(bucket, key, default, answer),
         )
 
-    def get_record(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> Future[Record]:
+    @overload
+    def get_record(self, target: Target, key: str | None = None) -> Future[Record]: ...
+    @overload
+    def get_record(self, target: Target, key: str | None = None, *, default: D) -> Future[Record | D]: ...
+    def get_record(self, target: Target, key: str | None = None, *, default: Any = MISSING) -> Future[Any]:
         """Read a record, as `get_record` of the database."""
         bucket, key = operations.split_target(target, key)
         return self._add(

@@ -6,14 +6,15 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dagbox.client import operations
 from dagbox.client._sync.blocks import Batch, Pipeline
 from dagbox.client._sync.locks import Lease, Locking
 from dagbox.client.background import KeepAlive
+from dagbox.client.fields import Event, Fields, Proof, RunningQuery, ServiceStatus, Status, Trace, WorkerStatus
 from dagbox.client.operations import MISSING, FenceArgument, Target
-from dagbox.client.values import Fact, Fields, LockInfo, Rows, Rule, Status
+from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import InvalidArgument
 from dagbox.protocol.operations.locks import Acquire, Force, ListLocks, LockOperation
 from dagbox.protocol.operations.logic import ListRules, ListRunning, LogicOperation
@@ -25,6 +26,7 @@ from dagbox.transport.base import Call, Packed, Transport
 if TYPE_CHECKING:
     from types import TracebackType
 
+D = TypeVar("D")
 Goal = str | Sequence[Any]
 """A goal as text, or as an array of conditions."""
 DEFAULT_TIMEOUT_S = 30.0
@@ -145,6 +147,12 @@ class Database:
         answer = self._read_call(Read(bucket, key))
         return operations.data_of(bucket, key, default, answer)
 
+    @overload
+    def get_record(self, target: Target, key: str | None = None) -> Record: ...
+    @overload
+    def get_record(self, target: Target, key: str | None = None, *, default: D) -> Record | D: ...
+    @overload
+    def get_record(self, target: Target, key: str | None, default: D) -> Record | D: ...
     def get_record(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """A record: bucket, key, version and data; else as `get`."""
         bucket, key = operations.split_target(target, key)
@@ -394,18 +402,18 @@ class Database:
         operation = operations.query_operation(goal, limit, timeout, fetch, params, order)
         return operations.rows_of(self._logic_call(operation, timeout))
 
-    def why(self, goal: Goal, *, params: dict[str, Any] | None = None, timeout: float | None = None) -> Any:
+    def why(self, goal: Goal, *, params: dict[str, Any] | None = None, timeout: float | None = None) -> Proof:
         """The proof tree of an answer, or for each rule the first condition that failed."""
         operation = operations.why_operation(goal, timeout, params)
-        return operations.plain(self._logic_call(operation, timeout))
+        return operations.map_of("why", Proof, self._logic_call(operation, timeout))
 
-    def explain(self, goal: Goal) -> Any:
+    def explain(self, goal: Goal) -> Fields:
         """How a goal would be answered: strata, order of joins, sizes."""
-        return operations.plain(self._logic_call(operations.explain_operation(goal)))
+        return operations.map_of("explain", Fields, self._logic_call(operations.explain_operation(goal)))
 
-    def queries(self) -> list[Fields]:
+    def queries(self) -> list[RunningQuery]:
         """The queries that run: id, client, goal, age, facts derived and rows read so far."""
-        return operations.part_of("running", self._logic_call(ListRunning()))
+        return operations.part_of("running", RunningQuery, self._logic_call(ListRunning()))
 
     def stop_query(self, query_id: str) -> bool:
         """Stop a query that runs: whoever asked gets `Cancelled`. Whether there was one of that id."""
@@ -444,15 +452,15 @@ class Database:
         """Everything there is to see at this moment, in one request."""
         return Status.from_wire(self._broker_call("status", {}))
 
-    def services(self) -> list[Fields]:
+    def services(self) -> list[ServiceStatus]:
         """Each service: queue, workers, times, done, errors."""
-        return operations.part_of("services", self._broker_call("services", {}))
+        return operations.part_of("services", ServiceStatus, self._broker_call("services", {}))
 
-    def workers(self) -> list[Fields]:
+    def workers(self) -> list[WorkerStatus]:
         """Each worker: service, age of its last heartbeat, credit, requests it holds."""
-        return operations.part_of("workers", self._broker_call("workers", {}))
+        return operations.part_of("workers", WorkerStatus, self._broker_call("workers", {}))
 
-    def events(self, *, after: int = 0, limit: int = 200) -> list[Fields]:
+    def events(self, *, after: int = 0, limit: int = 200) -> list[Event]:
         """Events of the broker, such as workers that came and went, oldest first.
 
         Args:
@@ -460,9 +468,9 @@ class Database:
             limit: how many at most.
         """
         body = {"after": operations.limit_of(after), "limit": operations.limit_of(limit)}
-        return operations.part_of("events", self._broker_call("events", body))
+        return operations.part_of("events", Event, self._broker_call("events", body))
 
-    def traces(self, *, limit: int = 50, slowest: bool = False, **which: str) -> list[Fields]:
+    def traces(self, *, limit: int = 50, slowest: bool = False, **which: str) -> list[Trace]:
         """Timelines of requests, the latest (or the slowest) first.
 
         Args:
@@ -471,7 +479,7 @@ class Database:
             which: only those of this `id`, `client`, `service`, `bucket`, `key`.
         """
         body = {"limit": operations.limit_of(limit), "slowest": bool(slowest)} | which
-        return operations.part_of("traces", self._broker_call("traces", body))
+        return operations.part_of("traces", Trace, self._broker_call("traces", body))
 
     def control(self, command: str, **arguments: Any) -> Any:
         """Tell the broker to do something (`retry` or `drop` a dead letter, ...); what it answers."""

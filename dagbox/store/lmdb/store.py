@@ -16,19 +16,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import lmdb
 
-from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable
-from dagbox.protocol.values import MAX_KEY_BYTES, check_key
+from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable, shown_value
+from dagbox.protocol.validate import flag, whole
+from dagbox.protocol.values import MAX_KEY_BYTES, Durability, check_key
 from dagbox.store.base import Applied, Batch, Entry, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes, number_to_bytes, open_live
 from dagbox.store.keys import new_key
 from dagbox.store.lmdb.copy import copy_to_directory
 from dagbox.store.lmdb.create import make_data_file
-from dagbox.store.lmdb.environment import LmdbEnvironment
+from dagbox.store.lmdb.environment import MAX_MAP_SIZE, LmdbEnvironment
 from dagbox.store.lmdb.errors import lmdb_version
 from dagbox.store.lmdb.stats import CommitStats, environment_stats
 from dagbox.store.lmdb.tables import LmdbReadTables, LmdbWriteTables
@@ -46,7 +47,6 @@ DEFAULT_MAP_SIZE = 64 << 20
 MAX_BUCKETS = 1000
 """How many buckets a store may have unless it is opened with another number."""
 
-Durability = Literal["full", "process"]
 Result = TypeVar("Result")
 
 _SURELY_SHORT = MAX_KEY_BYTES // 4
@@ -157,7 +157,10 @@ class LmdbStore:
         new_key: Callable[[], str] = new_key,
     ) -> None:
         if durability not in ("full", "process"):
-            raise InvalidArgument(f"durability is 'full' or 'process', not {durability!r}")
+            raise InvalidArgument(f"durability is 'full' or 'process', not {shown_value(durability)}")
+        whole(map_size, "map_size (bytes)", 1, MAX_MAP_SIZE)
+        whole(max_buckets, "max_buckets", 1)
+        flag(readonly, "readonly")
         self.path = os.fspath(path)
         self._clock = clock
         self._new_key = new_key

@@ -1,0 +1,345 @@
+"""Maps that come from a node: dicts whose keys are attributes too, and the typed ones with known keys.
+
+A node answers questions about itself with maps. Clients keep them as maps, since a newer node may tell more than
+this version knows, and since they print as JSON; the classes here declare what is known, for editors and type
+checkers. Spans ending in `_ms` are milliseconds, rates are per second, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+
+class FieldMap(dict[str, Any]):
+    """A dict whose keys can be read as attributes. Subclasses declare the keys they know, with types.
+
+    Type checkers see the declared attributes only, so that a misspelt one is an error.
+    """
+
+    _nested: ClassVar[Mapping[str, type[FieldMap]]] = {}
+    """Keys whose value is a map, or a list of maps, of a class."""
+    _absent: ClassVar[Mapping[str, Any]] = {}
+    """What the attributes of keys are that need not be there."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return self[name]
+            except KeyError:
+                pass
+            try:
+                return self._absent[name]
+            except KeyError:
+                raise AttributeError(
+                    f"no field {name!r}: the fields are {', '.join(map(str, self))}", name=name, obj=self
+                ) from None
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *map(str, self)})
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Self:
+        """Return the map, and the maps within it, as instances of their classes."""
+        return cls({key: _typed(cls._nested.get(key, Fields), item) for key, item in value.items()})
+
+    @classmethod
+    def list_of(cls, values: list[Any]) -> list[Self]:
+        """Return a list of maps as instances."""
+        return [cls.of(value) for value in values]
+
+
+class Fields(FieldMap):
+    """A map whose keys are not known beforehand."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+def _typed(cls: type[FieldMap], value: Any) -> Any:
+    if isinstance(value, dict):
+        return cls.of(value)
+    if isinstance(value, list):
+        return [_typed(cls, item) for item in value]
+    return value
+
+
+def fields_of(value: Any) -> Any:
+    """Return a value with every map in it, through lists, as `Fields`."""
+    return _typed(Fields, value)
+
+
+class Durations(FieldMap):
+    """How long something took, over the last requests."""
+
+    count: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+class ServiceStatus(FieldMap):
+    """A service: its queue, its workers by state, and what became of its requests."""
+
+    name: str
+    waiting: int
+    """Requests in the queue."""
+    waiting_bytes: int
+    held: int
+    """Requests that breakpoints hold."""
+    in_flight: int
+    """Requests that workers have."""
+    live: int
+    late: int
+    draining: int
+    dead: int
+    """Workers by state; the dead ones of the last minute."""
+    paused: bool
+    done: int
+    errors: int
+    refused: int
+    redelivered: int
+    rate: float
+    wait: Durations
+    """From the queue to a worker."""
+    work: Durations
+    """From a worker to its answer."""
+    course: Fields
+    """The last minute by the second: `rate` and `waiting`, oldest first."""
+
+    _nested = {"wait": Durations, "work": Durations}
+
+
+class WorkerStatus(FieldMap):
+    """A worker as the broker knows it."""
+
+    name: str
+    service: str
+    id: str
+    pid: int
+    host: str
+    state: str
+    """live, late, draining or dead."""
+    heard_ms: float
+    """Since its last sign of life."""
+    age_ms: float
+    """Since it registered."""
+    pings: int
+    credit: int
+    """Requests it may have at once."""
+    in_use: int
+    """Requests it has."""
+    done: int
+    errors: int
+    rate: float
+    cpu: float
+    """Share of one core."""
+    rss: int
+    """Memory of its process."""
+    repeatable: bool
+    """Its requests are given to another worker if it dies."""
+
+
+class Event(FieldMap):
+    """Something that happened at the broker, such as a worker that joined."""
+
+    seq: int
+    age_ms: float
+    kind: str
+    subject: str
+    text: str
+
+
+class TraceStep(FieldMap):
+    """A step of a request: what happened to it, `at_ms` after it was accepted, and at whom."""
+
+    at_ms: float
+    what: str
+    who: str
+
+
+class Trace(FieldMap):
+    """The timeline of a request that has ended."""
+
+    id: str
+    client: str
+    service: str
+    age_ms: float
+    took_ms: float
+    hops: int
+    attempts: int
+    error: str
+    """The code of the error it ended with; empty for an answer."""
+    bytes: int
+    timeline: list[TraceStep]
+    request: builtins.bytes
+    reply: builtins.bytes
+
+    _nested = {"timeline": TraceStep}
+
+
+class RunningQuery(FieldMap):
+    """A query that runs: who asked, and how far it has come."""
+
+    id: str
+    client: str
+    goal: str
+    age_ms: float
+    derived: int
+    """Facts derived so far."""
+    rows: int
+    """Rows read so far."""
+    worker: str
+
+    _absent = {"worker": ""}
+
+
+class LockWaiter(FieldMap):
+    """One that waits for a lock."""
+
+    owner: str
+    waited_ms: float
+    shared: bool
+
+
+class BrokerFigures(FieldMap):
+    """The broker: what it is, and counts since it started."""
+
+    host: str
+    pid: int
+    addresses: list[str]
+    epoch: str
+    uptime_ms: float
+    heartbeat_ms: float
+    clients: int
+    requests: int
+    """Requests under way."""
+    dead_letters: int
+    breaks: int
+    accepted: int
+    answered: int
+    failed: int
+    refused: int
+    expired: int
+    cancelled: int
+    forwarded: int
+    redelivered: int
+    repeats: int
+    partials: int
+    late_replies: int
+    malformed: int
+    undeliverable: int
+    bytes_in: int
+    bytes_out: int
+
+
+class StoreFigures(FieldMap):
+    """The store, as the writer reports it."""
+
+    engine: str
+    version: int
+    entries: dict[str, int]
+    """Records by bucket."""
+    bytes: dict[str, int]
+    """Bytes by bucket."""
+    used_bytes: int
+    map_size: int
+    fill: float
+    commits: int
+    batches: int
+    commit_seconds: float
+    swept: int
+
+
+class LockFigures(FieldMap):
+    """The lock table, and counts since it started."""
+
+    leases: int
+    waiting: int
+    token: int
+    """The highest token that was given."""
+    granted: int
+    refused: int
+    released: int
+    renewed: int
+    expired: int
+    forced: int
+    cancelled: int
+    grace_left_ms: float
+
+
+class LogicFigures(FieldMap):
+    """The logic workers together."""
+
+    queries: int
+    running: int
+    waiting: int
+
+
+class Status(FieldMap):
+    """Everything there is to see of a node at one moment. A part that nobody reports is empty."""
+
+    broker: BrokerFigures
+    services: list[ServiceStatus]
+    workers: list[WorkerStatus]
+    store: StoreFigures
+    locks: LockFigures
+    logic: LogicFigures
+
+    _nested = {
+        "broker": BrokerFigures,
+        "services": ServiceStatus,
+        "workers": WorkerStatus,
+        "store": StoreFigures,
+        "locks": LockFigures,
+        "logic": LogicFigures,
+    }
+
+    @classmethod
+    def from_wire(cls, value: object) -> Status:
+        """Return the status of its map; parts that are missing are empty."""
+        empty: dict[str, Any] = {"broker": {}, "services": [], "workers": [], "store": {}, "locks": {}, "logic": {}}
+        return cls.of(empty | value if isinstance(value, dict) else empty)
+
+
+class Reason(FieldMap):
+    """Why a rule does not give the goal: its first condition that fails, with the values so far."""
+
+    rule: str
+    condition: str
+    bindings: dict[str, str | int | float]
+
+
+class Proof(FieldMap):
+    """Why a goal holds, as a tree; or, for a goal that does not, the reasons why."""
+
+    kind: str
+    """fact (stored), rule, not (there is no such fact), compare (it holds), aggregate, goal (several conditions),
+    above (proven elsewhere in the tree), more (the rest is left out), or none: the goal does not hold."""
+    text: str
+    """What holds."""
+    rule: str | None
+    """The rule that gives it, of kinds rule and aggregate."""
+    bindings: dict[str, str | int | float]
+    """The values of the variables of the rule."""
+    children: list[Proof]
+    """The proofs of the conditions of the rule, in their order; of the contributions to an aggregate."""
+    goal: str
+    """The goal, if it does not hold."""
+    reasons: list[Reason]
+    """For each rule that could give the goal, why it does not."""
+
+    _absent = {"kind": "none", "text": "", "rule": None, "bindings": {}, "children": [], "goal": "", "reasons": []}
+
+    @property
+    def holds(self) -> bool:
+        """Whether the goal holds."""
+        return "kind" in self
+
+
+Proof._nested = {"children": Proof, "reasons": Reason}

@@ -13,17 +13,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
 from textual.app import App
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.notifications import SeverityLevel
 
 import dagbox
+from dagbox.text.terminal import printable
 from dagbox.tui.actions import Action, Offer, Refusal
 from dagbox.tui.display.environment import Environment
+from dagbox.tui.display.inert import Inert
+from dagbox.tui.display.text import printable_lines
+from dagbox.tui.display.themes import DISTINCT
 from dagbox.tui.options import Options
 from dagbox.tui.polling.source import LiveSource
 from dagbox.tui.screens.dialogs import Confirm
@@ -32,6 +38,7 @@ from dagbox.tui.session import Session
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_INERT = Inert()
 
 
 class FollowRequests(Message):
@@ -63,9 +70,29 @@ class Host(App[int]):
 
     def __init__(self, session: Session, options: Options) -> None:
         super().__init__()
+        self.register_theme(DISTINCT)
         self.session = session
         self.options = options
         self.environment = Environment.parse(options.environment)
+
+    # ------------------------------------------------------------------ what leaves for the terminal
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return the filters of every line that is drawn; the last makes sure that it commands nothing."""
+        return [*super().get_line_filters(), _INERT]
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a notice. Its text is others' more often than not: it is shown as it is, printable, without markup."""
+        shown = printable_lines(message)
+        super().notify(shown, title=printable(title), severity=severity, timeout=timeout, markup=markup)
 
     # ------------------------------------------------------------------ questions and actions
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagbox.tui.display import text
+from dagbox.text.amounts import format_count
+from dagbox.text.terminal import printable
 from dagbox.tui.display.text import Spans
 
 Data = Any
@@ -44,7 +45,7 @@ class Column:
 
     def text(self, data: Data) -> str:
         """The cell without its roles."""
-        return "".join(text for text, _ in self.spans(data)).strip()
+        return "".join(printable(text) for text, _ in self.spans(data)).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def plain(name: str, role: str = "") -> Callable[[Data], Spans]:
 
 def number(name: str, role: str = "") -> Callable[[Data], Spans]:
     """Return the cell of a field as a count; 0 is dim."""
-    return lambda data: [(text.count(data.get(name, 0)), role if data.get(name, 0) else "dim")]
+    return lambda data: [(format_count(data.get(name, 0)), role if data.get(name, 0) else "dim")]
 
 
 def field(name: str) -> Callable[[Data], Any]:

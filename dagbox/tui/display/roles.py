@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-_STATE_ROLES = {"live": "good", "late": "warn", "draining": "second", "dead": "bad", "unknown": "dim"}
+STATES = {
+    "live": ("●", "good"),
+    "late": ("▲", "warn"),
+    "draining": ("◌", "second"),
+    "dead": ("✗", "bad"),
+    "unknown": ("?", "dim"),
+}
+"""The sign and the role of each state of a worker: the sign carries the meaning, the colour repeats it."""
 _EVENT_ROLES = {
     "joined": "good",
     "back": "good",
@@ -27,7 +34,13 @@ _EVENT_ROLES = {
 
 def state_role(state: str) -> str:
     """The role of a worker's state."""
-    return _STATE_ROLES.get(state, "")
+    return STATES.get(state, ("", ""))[1]
+
+
+def state_text(state: str) -> str:
+    """Return a worker's state with its sign."""
+    sign = STATES.get(state, ("", ""))[0]
+    return f"{sign} {state}" if sign else state
 
 
 def event_role(kind: str) -> str:

@@ -1,11 +1,19 @@
-"""Figures as short text: counts, sizes, spans of time, bars and courses. Knows no Textual."""
+"""Text with roles; bars, courses and values as text. Knows no Textual.
+
+Text is built of spans, each with the role that says what it means. It leaves through `Palette.text` or a table, and
+these make it printable: what a node, a key or a record holds can not command the terminal.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from dagbox.text.durations import format_duration
+from dagbox.text.terminal import printable, truncate
 
 Span = tuple[str, str]
 """A piece of text and its role: "", "dim", "bold", "good", "warn", "bad", "accent", "second", "bar", "track"."""
@@ -16,70 +24,56 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 _BEATS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-def count(value: float) -> str:
-    """A count in at most five characters: 999, 12.3k, 4.56M."""
-    size = abs(value)
-    if size < 10 and value != int(value):
-        return f"{value:.1f}"
-    if size < 1000:
-        return f"{value:.0f}"
-    for unit in ("k", "M", "G", "T"):
-        value /= 1000
-        size /= 1000
-        if size < 999.5:
-            return f"{value:.3g}{unit}" if size < 100 else f"{value:.0f}{unit}"
-    return f"{value:.3g}P"
+@dataclass(slots=True, init=False)
+class Styled:
+    """Text of one or several lines, with roles."""
+
+    spans: Spans = field(default_factory=list)
+
+    def __init__(self, text: str = "", role: str = "") -> None:
+        self.spans = [(text, role)] if text else []
+
+    def append(self, text: str, role: str = "") -> Styled:
+        """Add a piece of text; return this."""
+        if text:
+            self.spans.append((text, role))
+        return self
+
+    def extend(self, spans: Spans) -> Styled:
+        """Add pieces of text; return this."""
+        self.spans += spans
+        return self
+
+    @property
+    def plain(self) -> str:
+        """The text, made printable, without its roles."""
+        return "".join(printable_lines(text) for text, _ in self.spans)
 
 
-def size(value: float) -> str:
-    """Bytes as text: 512 B, 1.5 KB, 20.1 MB (1 KB is 1,024 B)."""
-    if abs(value) < 1024:
-        return f"{value:.0f} B"
-    for unit in ("KB", "MB", "GB", "TB"):
-        value /= 1024
-        if abs(value) < 1023.5:
-            return f"{value:.1f} {unit}" if abs(value) < 100 else f"{value:.0f} {unit}"
-    return f"{value:.1f} PB"
+def printable_lines(text: str) -> str:
+    """Return a text of several lines with what a terminal would act on as escapes; line breaks stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
-def span(ms: float) -> str:
-    """A span given in milliseconds as short text: 340 µs, 1.2 ms, 2.1 s, 3m 20s, 5h 03m."""
-    if ms <= 0:
-        return "0"
-    if ms < 0.9995:
-        return f"{ms * 1000:.0f} µs"
-    if ms < 999.5:
-        return f"{ms:.1f} ms" if ms < 99.95 else f"{ms:.0f} ms"
-    seconds = ms / 1000
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    return long_span(seconds)
-
-
-def long_span(seconds: float) -> str:
-    """A span of seconds in whole units: 59s, 3m 20s, 5h 03m, 2d 04h."""
-    whole = int(seconds + 0.5)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    return f"{whole // 86_400}d {whole % 86_400 // 3600:02d}h"
+def age(seconds: float) -> str:
+    """Return a duration in whole units: 59s, 3m 20s, 5h 03m, 2d 04h."""
+    return format_duration(seconds, whole=True)
 
 
 def clock(at: float) -> str:
-    """Seconds since 1970 as local time of day."""
+    """Return seconds since 1970 as local time of day."""
     return datetime.fromtimestamp(at).strftime("%H:%M:%S")
 
 
 def moment(at: float) -> str:
-    """Seconds since 1970 as local date and time."""
+    """Return seconds since 1970 as local date and time."""
     return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def bar(share: float, width: int, role: str = "bar") -> Spans:
-    """A bar of `width` cells, filled to `share` (0 to 1) in steps of an eighth of a cell."""
+    """Return a bar of `width` cells, filled to `share` (0 to 1) in steps of an eighth of a cell."""
     share = min(max(share, 0.0), 1.0)
     eighths = int(share * width * 8 + 0.5)
     full, rest = divmod(eighths, 8)
@@ -88,7 +82,7 @@ def bar(share: float, width: int, role: str = "bar") -> Spans:
 
 
 def course(values: Sequence[float], width: int, highest: float | None = None) -> str:
-    """The last `width` values as a row of blocks, scaled to the highest (of them, if none is given)."""
+    """Return the last `width` values as a row of blocks, scaled to the highest (of them, if none is given)."""
     if not values:
         return " " * width
     shown = list(values[-width:])
@@ -100,25 +94,18 @@ def course(values: Sequence[float], width: int, highest: float | None = None) ->
 
 
 def beat(pings: int) -> str:
-    """A sign that moves with each heartbeat."""
+    """Return a sign that moves with each heartbeat."""
     return _BEATS[pings % len(_BEATS)]
 
 
-def cut(text: str, width: int) -> str:
-    """The text in at most `width` characters; an ellipsis shows that some is missing."""
-    if len(text) <= width:
-        return text
-    return text[: width - 1] + "…" if width > 0 else ""
-
-
 def one_line(value: object, most: int = 400) -> str:
-    """A value on one line, cut at `most` characters."""
+    """Return a value on one line, in at most `most` cells."""
     text = value if isinstance(value, str) else as_json(value, indent=None)
-    return cut(" ".join(text[: most * 2].split()), most)
+    return truncate(printable(" ".join(text[: most * 2].split())), most)
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:
-    """A value as JSON; what JSON has no form for as text."""
+    """Return a value as JSON; what JSON has no form for as text."""
     return json.dumps(value, indent=indent, ensure_ascii=False, default=_plain)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -14,6 +13,8 @@ from textual.widgets import Footer, Input, Static
 from dagbox.text.durations import parse_duration
 from dagbox.tui import actions
 from dagbox.tui.display.columns import Row
+from dagbox.tui.display.palette import rendered
+from dagbox.tui.display.text import Styled
 from dagbox.tui.host import Host, host_of
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import PollRequest
@@ -63,7 +64,7 @@ class NodeScreen(Screen[None]):
         """The first line, the way here, the body, the filter, the keys."""
         yield TopBar()
         if self.crumbs():
-            yield Static(self._crumb_text(), id="crumbs")
+            yield Static(rendered(self, self._crumb_text()), id="crumbs")
         yield from self.compose_body()
         yield FilterLine(id="filter", placeholder="filter: words, !not, column:word", compact=True)
         if not self.host.session.source.live:
@@ -85,8 +86,8 @@ class NodeScreen(Screen[None]):
         """The way from the tab to here; nothing on the tab itself."""
         return self.CRUMBS
 
-    def _crumb_text(self) -> Text:
-        text = Text()
+    def _crumb_text(self) -> Styled:
+        text = Styled()
         parts = list(self.crumbs())
         for number, part in enumerate(parts):
             text.append(part, "bold" if number == len(parts) - 1 else "dim")
@@ -194,7 +195,7 @@ class NodeScreen(Screen[None]):
         if table is not None and table.selected is not None:
             text = table.column.text(table.selected.data)
             self.app.copy_to_clipboard(text)
-            self.notify(Text(f"copied {text[:60]}").plain, markup=False)
+            self.notify(f"copied {text[:60]}", markup=False)
 
     def action_copy_row(self) -> None:
         """Copy the row of the cursor, a cell a line."""

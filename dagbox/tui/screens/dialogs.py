@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -14,6 +13,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
 from dagbox.tui.actions import Action
+from dagbox.tui.display.palette import rendered
+from dagbox.tui.display.text import Styled
 
 
 class Confirm(ModalScreen[bool]):
@@ -32,8 +33,8 @@ class Confirm(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         """Question, reason, two buttons."""
         with Vertical(classes="dialog" + (" harmful" if self.act.harmful else "")):
-            yield Label(Text(self.act.question), classes="question")
-            yield Label(Text(self.act.reason), classes="reason")
+            yield Label(rendered(self, Styled(self.act.question)), classes="question")
+            yield Label(rendered(self, Styled(self.act.reason)), classes="reason")
             with Horizontal(classes="buttons"):
                 yield Button("No (n)", id="no", variant="default")
                 yield Button("Yes (y)", id="yes", variant="error" if self.act.harmful else "success")
@@ -79,14 +80,14 @@ class Form(ModalScreen["dict[str, str] | None"]):
     def compose(self) -> ComposeResult:
         """The fields, each with its label."""
         with Vertical(classes="dialog"):
-            yield Label(Text(self._title), classes="question")
+            yield Label(rendered(self, Styled(self._title)), classes="question")
             if self._note:
-                yield Label(Text(self._note), classes="reason")
+                yield Label(rendered(self, Styled(self._note)), classes="reason")
             for entry in self._entries:
                 with Horizontal(classes="entry"):
                     yield Label(entry.label)
                     yield Input(entry.value, placeholder=entry.hint, id=entry.name, compact=True)
-            yield Label(Text("enter: done · tab: next field · escape: leave"), classes="keys")
+            yield Label(rendered(self, Styled("enter: done · tab: next field · escape: leave")), classes="keys")
 
     def on_input_submitted(self) -> None:
         """Enter in any field ends the form."""
@@ -113,13 +114,13 @@ class Whole(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Names and values, one under the other."""
         with Vertical(classes="dialog whole"):
-            yield Label(Text(self._title), classes="question")
+            yield Label(rendered(self, Styled(self._title)), classes="question")
             with VerticalScroll():
-                yield Static(self._text(), id="whole-text")
-            yield Label(Text("y: copy · escape: back"), classes="keys")
+                yield Static(rendered(self, self._text()), id="whole-text")
+            yield Label(rendered(self, Styled("y: copy · escape: back")), classes="keys")
 
-    def _text(self) -> Text:
-        text = Text()
+    def _text(self) -> Styled:
+        text = Styled()
         wide = max((len(name) for name, _ in self._parts), default=0)
         for name, value in self._parts:
             if name:
@@ -152,17 +153,17 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The text, then the keys."""
         with Vertical(classes="dialog whole"):
-            yield Label(Text(f"Help: {self._title}"), classes="question")
+            yield Label(rendered(self, Styled(f"Help: {self._title}")), classes="question")
             with VerticalScroll():
-                yield Static(self._text())
-            yield Label(Text("escape: back"), classes="keys")
+                yield Static(rendered(self, self._text()))
+            yield Label(rendered(self, Styled("escape: back")), classes="keys")
 
-    def _text(self) -> Text:
-        text = Text(self._about.strip() + "\n")
+    def _text(self) -> Styled:
+        text = Styled(self._about.strip() + "\n")
         for title, keys in self._groups:
             text.append(f"\n{title}\n", "bold")
             for key, what in keys:
-                text.append(f"  {key:<18}", "bold cyan")
+                text.append(f"  {key:<18}", "second")
                 text.append(f"{what}\n")
         return text
 

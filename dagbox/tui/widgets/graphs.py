@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.color import Color
 from textual_plotext import PlotextPlot
 
-from dagbox.tui.display.text import count
+from dagbox.text.amounts import format_count
+from dagbox.tui.display.palette import palette_of
 
 Points = list[tuple[float, float]]
 """(seconds before now, value) pairs, oldest first."""
@@ -18,7 +18,7 @@ class Graph(PlotextPlot):
 
     Args:
         title: what stands above it.
-        lines: name and colour role of each line ("primary", "accent", "warning", ...).
+        lines: name and role of each line.
     """
 
     DEFAULT_CSS = """
@@ -45,8 +45,26 @@ class Graph(PlotextPlot):
         if self._last:
             self._draw()
 
-    def _colour(self, role: str) -> tuple[int, int, int]:
-        return Color.parse(self.app.theme_variables.get(role, "#5fafff")).rgb
+    def on_mount(self) -> None:
+        """Follow the theme of the app."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._follow_theme())
+        self._follow_theme()
+
+    def _follow_theme(self) -> None:
+        """Draw text in the colours of the theme; in those of the terminal where the theme has no others."""
+        self.theme = "clear" if palette_of(self.app).terminal else "auto"
+        if self._last:
+            self._draw()
+            self.refresh()
+
+    def _colour(self, role: str) -> tuple[int, int, int] | int | str:
+        colour = palette_of(self.app).style(role).color
+        if colour is None or colour.is_default:
+            return "default"
+        if colour.number is not None:
+            return colour.number
+        red, green, blue = colour.get_truecolor()
+        return red, green, blue
 
     def _draw(self) -> None:
         plot = self.plt
@@ -71,7 +89,7 @@ class Graph(PlotextPlot):
         first = min((points[0][0] for points in self._last if points), default=-60.0)
         plot.xlim(min(first, -10.0), 0)
         plot.ylim(0, highest * 1.1 or 1)
-        plot.yticks([0, highest / 2, highest] if highest else [0], [count(v) for v in (0, highest / 2, highest)])
+        plot.yticks([0, highest / 2, highest] if highest else [0], [format_count(v) for v in (0, highest / 2, highest)])
         steps = _ticks(-first)
         plot.xticks([-step for step in steps], [_ago(step) for step in steps])
 

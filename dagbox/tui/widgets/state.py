@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dagbox.text.amounts import format_count, format_size
 from dagbox.tui.display import text
 from dagbox.tui.display.text import Spans
 from dagbox.tui.session import Session
@@ -16,11 +17,11 @@ def state_spans(session: Session, *, read_only: bool, wide: bool) -> Spans:
         spans.append((f" {held} held ", "accent"))
     recorder = session.recorder
     if recorder is not None and wide:
-        spans.append((f" ● rec {text.size(recorder.bytes)} ", "bad"))
+        spans.append((f" ● rec {format_size(recorder.bytes)} ", "bad"))
     if read_only and wide:
         spans.append((" read-only ", "warn"))
     if wide and model.known:
-        spans.append((f" {text.count(sum(service['rate'] for service in model.list_of('services')))} req/s ", ""))
+        spans.append((f" {format_count(sum(service['rate'] for service in model.list_of('services')))} req/s ", ""))
     return [*spans, *_freshness(session)]
 
 
@@ -29,7 +30,7 @@ def _freshness(session: Session) -> Spans:
     if session.picture.frozen:
         return [(" ❚❚ paused ", "warn")]
     if model.lost:
-        since = f" {text.long_span(max(0.0, session.clock() - model.at))}" if model.known else ""
+        since = f" {text.age(max(0.0, session.clock() - model.at))}" if model.known else ""
         return [(f" ✗ lost{since} ", "bad")]
     if not model.known:
         return [(" … ", "dim")]

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
-from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -24,9 +23,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from dagbox.text.terminal import printable, truncate
 from dagbox.tui.display.columns import Column, Filter, Row, fit, ordered
-from dagbox.tui.display.palette import Palette, palette_of
-from dagbox.tui.display.text import Spans, cut
+from dagbox.tui.display.palette import Palette, palette_of, rendered
+from dagbox.tui.display.text import Spans, Styled
 
 _GAP = " "
 _NOTE = 3
@@ -108,7 +108,7 @@ class LiveTable(ScrollView, can_focus=True):
         self.descending = descending
         self.filter = Filter("")
         self.total = 0
-        self._title = Text()
+        self._title: tuple[Styled, str] = (Styled(), "")
         self._all: Sequence[Row] = ()
         self._rows: list[Row] = []
         self._strips: dict[str, tuple[Any, Strip]] = {}
@@ -147,12 +147,13 @@ class LiveTable(ScrollView, can_focus=True):
         self.total = len(rows)
         self._arrange()
 
-    def set_title(self, title: str | Text) -> None:
+    def set_title(self, title: str | Styled) -> None:
         """Have a title in the line above; drawn only if it is another."""
-        text = title if isinstance(title, Text) else Text(title)
-        if text != self._title or text.spans != self._title.spans:
-            self._title = text
-            self.border_title = text
+        styled = title if isinstance(title, Styled) else Styled(title)
+        drawn = (styled, self.app.theme)
+        if drawn != self._title:
+            self._title = drawn
+            self.border_title = rendered(self, styled)
 
     def set_filter(self, text: str) -> None:
         """Show only the rows that match; see `Filter`."""
@@ -244,7 +245,7 @@ class LiveTable(ScrollView, can_focus=True):
             return self._header(palette, width).apply_style(self._ground)
         place = y - 1 + self.scroll_offset.y
         if place >= len(self._rows):
-            text = f" {self._nothing()}" if place == 0 else ""
+            text = printable(f" {self._nothing()}") if place == 0 else ""
             return Strip([Segment(set_cell_size(text, width), self._ground + palette.style("dim"))], width)
         row = self._rows[place]
         if place == self._cursor:
@@ -267,7 +268,7 @@ class LiveTable(ScrollView, can_focus=True):
             if segments:
                 segments.append(Segment(_GAP, palette.header))
             mark = ("▼" if self.descending else "▲") if column.id == self.sort_by else ""
-            title = cut(column.title + mark, cells)
+            title = truncate(column.title + mark, cells)
             padded = title.rjust(cells) if column.right else title.ljust(cells)
             segments.append(Segment(padded, palette.style("sorted" if mark else "title") + palette.header))
         missing = len(self.columns) - len(self._fitted)
@@ -378,6 +379,7 @@ class LiveTable(ScrollView, can_focus=True):
 
 def fill(spans: Spans, cells: int, right: bool, palette: Palette, over: Style | None) -> list[Segment]:
     """Segments of exactly `cells` cells; text that does not fit is cut with an ellipsis."""
+    spans = [(printable(text), role) for text, role in spans]
     length = sum(cell_len(text) for text, _ in spans)
     segments: list[Segment] = []
     if right and length < cells:

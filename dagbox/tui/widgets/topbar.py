@@ -10,8 +10,8 @@ from textual import events
 from textual.strip import Strip
 from textual.widget import Widget
 
+from dagbox.text.terminal import printable, truncate
 from dagbox.tui.display.palette import palette_of
-from dagbox.tui.display.text import cut
 from dagbox.tui.host import host_of
 from dagbox.tui.widgets.state import state_spans
 
@@ -37,7 +37,7 @@ class TopBar(Widget):
         segments: list[Segment] = []
         if host.environment.name:
             badge = Style(color=RichColor.parse("#ffffff"), bgcolor=RichColor.parse(host.environment.colour), bold=True)
-            segments.append(Segment(f" {host.environment.name} ", badge))
+            segments.append(Segment(f" {printable(host.environment.name)} ", badge))
         right = [
             Segment(text, palette.style(role) + ground)
             for text, role in state_spans(host.session, read_only=host.options.read_only, wide=width >= 100)
@@ -45,7 +45,9 @@ class TopBar(Widget):
         tabs = sum(len(title) + 4 for _, title in TABS)
         room = width - tabs - sum(cell_len(segment.text) for segment in (*segments, *right)) - 3
         if room > 4:
-            segments.append(Segment(f" {cut(host.session.name, room)} ", palette.style("bold") + ground))
+            segments.append(
+                Segment(f" {truncate(printable(host.session.name), room)} ", palette.style("bold") + ground)
+            )
         at = sum(cell_len(segment.text) for segment in segments)
         self._places = []
         for number, (mode, title) in enumerate(TABS, 1):

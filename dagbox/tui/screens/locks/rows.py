@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dagbox.text.durations import format_ms
 from dagbox.tui.display import text
 from dagbox.tui.display.columns import Column, Data, Row, field, plain
 from dagbox.tui.display.text import Spans
@@ -27,7 +28,7 @@ def lock_rows(model: NodeModel) -> list[Row]:
 def _left(data: Data) -> Spans:
     share = data["left_ms"] / data["ttl_ms"] if data.get("ttl_ms") else 0.0
     role = "bad" if share < 0.15 else "warn" if share < 0.4 else "good"
-    return [*text.bar(share, 10, role), (text.span(data["left_ms"]).rjust(8), role)]
+    return [*text.bar(share, 10, role), (format_ms(data["left_ms"]).rjust(8), role)]
 
 
 def _mode(data: Data) -> Spans:
@@ -37,7 +38,7 @@ def _mode(data: Data) -> Spans:
 
 
 def _waits(data: Data) -> Spans:
-    owners = [f"{each['owner']} ({text.span(each['waited_ms'])})" for each in data["waits"]]
+    owners = [f"{each['owner']} ({format_ms(each['waited_ms'])})" for each in data["waits"]]
     return [(", ".join(owners), "warn")] if owners else [("–", "dim")]
 
 

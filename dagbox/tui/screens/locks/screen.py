@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from dagbox.text.durations import format_ms
 from dagbox.tui import actions
-from dagbox.tui.display import text
+from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.polling.source import LOCKS_SHOWN
@@ -50,13 +50,13 @@ holder has written.
         table.empty = problem or "nothing is locked"
         found = [] if problem else rows.lock_rows(model)
         table.show(found)
-        title = Text("locks", "bold")
-        title.append(f" · {sum(1 for row in found if row.data['token'])} held", "not bold")
+        title = Styled("locks", "bold")
+        title.append(f" · {sum(1 for row in found if row.data['token'])} held")
         waits = sum(len(each["waiting"]) for each in model.list_of("locks") if isinstance(each.get("waiting"), list))
         if waits:
-            title.append(f" · {waits} wait", "not bold yellow")
+            title.append(f" · {waits} wait", "warn")
         if len(found) >= LOCKS_SHOWN:
-            title.append(f" · only the first {LOCKS_SHOWN} are shown", "not bold red")
+            title.append(f" · only the first {LOCKS_SHOWN} are shown", "bad")
         table.set_title(title)
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
@@ -64,7 +64,7 @@ holder has written.
         data = event.row.data
         parts = [(column.title, column.text(data)) for column in rows.LOCKS if column.id != "waits"]
         line = [
-            f"{place}. {each['owner']} for {text.span(each['waited_ms'])}{' (shared)' if each['shared'] else ''}"
+            f"{place}. {each['owner']} for {format_ms(each['waited_ms'])}{' (shared)' if each['shared'] else ''}"
             for place, each in enumerate(data["waits"], 1)
         ]
         self.app.push_screen(Whole(f"lock {data['key']}", [*parts, ("who waits", "\n".join(line) or "nobody")]))

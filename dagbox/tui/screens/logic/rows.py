@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dagbox.text.amounts import format_count
 from dagbox.tui.display import text
 from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
 from dagbox.tui.display.text import Spans
@@ -57,7 +58,7 @@ def predicate_rows(model: NodeModel) -> list[Row]:
 
 
 def _facts(data: Data) -> Spans:
-    return [*text.bar(data.get("facts", 0) / data["most"], 12), (text.count(data.get("facts", 0)).rjust(7), "")]
+    return [*text.bar(data.get("facts", 0) / data["most"], 12), (format_count(data.get("facts", 0)).rjust(7), "")]
 
 
 PREDICATES = [

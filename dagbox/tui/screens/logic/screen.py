@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, TabbedContent, TabPane, Tree
 
 from dagbox.tui import actions
+from dagbox.tui.display.palette import rendered
+from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.screens.base import NodeScreen
@@ -121,7 +122,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         table.set_columns(rows.answer_columns(shown) if shown and shown[0] else [rows.NO_ANSWER])
         table.show(rows.answer_rows(shown))
         more = " · there are more, which are not shown" if len(found) > MOST_ROWS else ""
-        table.set_title(Text(f"{len(shown):,} rows{more}"))
+        table.set_title(Styled(f"{len(shown):,} rows{more}"))
         table.focus()
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
@@ -135,13 +136,23 @@ answer. The other pages list the predicates with their sizes, the rules, and the
     def _proof(self, goal: str, found: Any) -> None:
         tree = self.query_one("#proof", Tree)
         tree.display = True
-        tree.border_title = Text(f"why {goal}")
+        tree.border_title = rendered(self, Styled(f"why {goal}"))
         tree.root.remove_children()
         proof = proof_of(found)
-        tree.root.set_label(Text(proof.label, "bold"))
-        _add(tree.root, proof)
+        tree.root.set_label(rendered(self, Styled(proof.label, "bold")))
+        self._add(tree.root, proof)
         tree.root.expand_all()
         tree.focus()
+
+    def _add(self, node: Any, proof: Proof) -> None:
+        for each in proof.parts:
+            label = Styled(each.label)
+            if each.note:
+                label.append(f"  {each.note}", "dim")
+            if each.parts:
+                self._add(node.add(rendered(self, label), expand=True), each)
+            else:
+                node.add_leaf(rendered(self, label))
 
     # ------------------------------------------------------------------ pages
 
@@ -164,14 +175,3 @@ answer. The other pages list the predicates with their sizes, the rules, and the
             self.host.do(actions.cancel(self.model, row.data["id"]))
         else:
             self.notify("choose a running query: n goes to the page", severity="warning")
-
-
-def _add(node: Any, proof: Proof) -> None:
-    for each in proof.parts:
-        label = Text(each.label)
-        if each.note:
-            label.append(f"  {each.note}", "dim")
-        if each.parts:
-            _add(node.add(label, expand=True), each)
-        else:
-            node.add_leaf(label)

@@ -32,9 +32,9 @@ class Graphs(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Three graphs."""
-        yield Graph("requests/s", [("req/s", "success")])
-        yield Graph("p99, ms", [("work", "primary"), ("wait", "warning")])
-        yield Graph("queued, busy", [("queued", "warning"), ("busy", "primary")])
+        yield Graph("requests/s", [("req/s", "good")])
+        yield Graph("p99, ms", [("work", "bar"), ("wait", "warn")])
+        yield Graph("queued, busy", [("queued", "warn"), ("busy", "bar")])
 
     def on_resize(self) -> None:
         """There is other room now: draw all."""

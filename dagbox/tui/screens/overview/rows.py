@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dagbox.text.amounts import format_count, format_size
+from dagbox.text.durations import format_ms
 from dagbox.tui.display import text
 from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
-from dagbox.tui.display.roles import event_role, slow_role, state_role
+from dagbox.tui.display.roles import event_role, slow_role, state_role, state_text
 from dagbox.tui.display.text import Spans
 from dagbox.tui.polling.model import Event, NodeModel
 
@@ -26,7 +28,7 @@ def service_rows(model: NodeModel) -> list[Row]:
 def _queue(data: Data) -> Spans:
     waiting, held = data["waiting"], data.get("held", 0)
     role = "bad" if waiting > 1000 else "warn" if waiting > 100 else "bar"
-    depth = text.count(waiting) + (f"+{held}h" if held else "")
+    depth = format_count(waiting) + (f"+{held}h" if held else "")
     return [*text.bar(waiting / data["deepest"], 5, role), (depth.rjust(6), "accent" if held else "")]
 
 
@@ -47,7 +49,7 @@ def _time(group: str, figure: str) -> Any:
     def spans(data: Data) -> Spans:
         summary = data.get(group) or {}
         ms = summary.get(figure, 0.0)
-        return [(text.span(ms) if summary.get("count") else "–", slow_role(ms))]
+        return [(format_ms(ms) if summary.get("count") else "–", slow_role(ms))]
 
     return spans
 
@@ -71,7 +73,7 @@ SERVICES = [
     Column("done", "done", 6, number("done"), field("done"), right=True, rank=6),
     Column("again", "again", 6, number("redelivered", "warn"), field("redelivered"), right=True, rank=7),
     Column("refused", "refused", 7, number("refused", "warn"), field("refused"), right=True, rank=7),
-    Column("bytes", "queued", 8, lambda d: [(text.size(d["waiting_bytes"]), "dim")], field("waiting_bytes"), True, 8),
+    Column("bytes", "queued", 8, lambda d: [(format_size(d["waiting_bytes"]), "dim")], field("waiting_bytes"), True, 8),
 ]
 
 
@@ -92,29 +94,29 @@ def _pulse(data: Data) -> Spans:
 
 
 def _heard(data: Data) -> Spans:
-    return [(text.span(data["heard_ms"]), state_role(data["state"]) if data["state"] != "live" else "dim")]
+    return [(format_ms(data["heard_ms"]), state_role(data["state"]) if data["state"] != "live" else "dim")]
 
 
 def _credit(data: Data) -> Spans:
     credit = max(data["credit"], 1)
-    return [*text.bar(data["in_use"] / credit, 4), (f"{data['in_use']}/{text.count(credit)}".rjust(8), "")]
+    return [*text.bar(data["in_use"] / credit, 4), (f"{data['in_use']}/{format_count(credit)}".rjust(8), "")]
 
 
 WORKERS = [
     Column("worker", "worker", 15, plain("name", "bold"), grows=True, most=36),
     Column("service", "service", 9, plain("service"), rank=4),
-    Column("state", "state", 8, lambda d: [(d["state"], state_role(d["state"]))], field("state")),
+    Column("state", "state", 10, lambda d: [(state_text(d["state"]), state_role(d["state"]))], field("state")),
     Column("pulse", "♥", 1, _pulse, field("pings")),
     Column("heard", "heard", 7, _heard, field("heard_ms"), right=True),
     Column("credit", "credit used", 12, _credit, field("in_use"), rank=1),
     Column("done", "done", 5, number("done"), field("done"), right=True, rank=2),
     Column("rate", "req/s", 5, number("rate"), field("rate"), right=True, rank=1),
     Column("cpu", "cpu%", 5, lambda d: [(f"{d['cpu']:.0f}", "warn" if d["cpu"] > 90 else "")], field("cpu"), True, 2),
-    Column("memory", "memory", 7, lambda d: [(text.size(d["rss"]), "")], field("rss"), True, 3),
+    Column("memory", "memory", 8, lambda d: [(format_size(d["rss"]), "")], field("rss"), True, 3),
     Column("errors", "errors", 6, number("errors", "bad"), field("errors"), right=True, rank=5),
     Column("pid", "process", 8, plain("pid"), field("pid"), right=True, rank=5),
     Column("host", "host", 16, plain("host", "dim"), rank=6),
-    Column("age", "age", 8, lambda d: [(text.long_span(d["age_ms"] / 1000), "dim")], field("age_ms"), True, 7),
+    Column("age", "age", 8, lambda d: [(text.age(d["age_ms"] / 1000), "dim")], field("age_ms"), True, 7),
 ]
 
 
@@ -143,10 +145,10 @@ def letter_rows(model: NodeModel) -> list[Row]:
 
 LETTERS = [
     Column("number", "number", 7, plain("number", "bold"), field("number"), right=True),
-    Column("age", "ago", 8, lambda d: [(text.span(d["age_ms"]), "dim")], field("age_ms"), True),
+    Column("age", "ago", 8, lambda d: [(format_ms(d["age_ms"]), "dim")], field("age_ms"), True),
     Column("service", "service", 10, plain("service", "bold")),
     Column("attempts", "tries", 5, number("attempts"), field("attempts"), True),
-    Column("bytes", "bytes", 8, lambda d: [(text.size(d["bytes"]), "dim")], field("bytes"), True, 2),
+    Column("bytes", "bytes", 8, lambda d: [(format_size(d["bytes"]), "dim")], field("bytes"), True, 2),
     Column("client", "client", 8, plain("client", "second"), rank=1),
     Column("reason", "why", 20, plain("reason", "bad"), grows=True),
 ]

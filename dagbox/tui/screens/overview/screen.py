@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
+from dagbox.text.amounts import format_count
 from dagbox.tui.display import text
+from dagbox.tui.display.roles import STATES, state_role, state_text
+from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.screens.overview import rows
@@ -99,31 +101,25 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         self.query_one("#events", LiveTable).set_title("events")
 
     @staticmethod
-    def _services_title(model: NodeModel) -> Text:
+    def _services_title(model: NodeModel) -> Styled:
         broker = model.map_of("broker")
-        title = Text("services", "bold")
-        title.append(f" · up {text.long_span(broker.get('uptime_ms', 0) / 1000)}", "not bold")
+        title = Styled("services", "bold")
+        title.append(f" · up {text.age(broker.get('uptime_ms', 0) / 1000)}")
         clients = broker.get("clients", 0)
-        title.append(f" · {clients} {'client' if clients == 1 else 'clients'}", "not bold")
-        title.append(f" · {text.count(broker.get('requests', 0))} open", "not bold")
+        title.append(f" · {clients} {'client' if clients == 1 else 'clients'}")
+        title.append(f" · {format_count(broker.get('requests', 0))} open")
         if broker.get("dead_letters"):
-            title.append(f" · {broker['dead_letters']} dead letters (l)", "red")
+            title.append(f" · {broker['dead_letters']} dead letters (l)", "bad")
         return title
 
     @staticmethod
-    def _workers_title(model: NodeModel) -> Text:
+    def _workers_title(model: NodeModel) -> Styled:
         states = [model.state_of(worker) for worker in model.list_of("workers")]
-        title = Text("workers", "bold")
-        for state, colour in (
-            ("live", "green"),
-            ("late", "yellow"),
-            ("draining", "cyan"),
-            ("dead", "red"),
-            ("unknown", "dim"),
-        ):
+        title = Styled("workers", "bold")
+        for state in STATES:
             number = states.count(state)
             if number:
-                title.append(f" · {number} {state}", f"not bold {colour}")
+                title.append(f" · {number} ").append(state_text(state), state_role(state))
         return title
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from dagbox.tui.display import text
+from dagbox.text.amounts import format_count, format_size
+from dagbox.text.durations import format_ms
+from dagbox.tui.display.palette import rendered
+from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.model import NodeModel, TimeSeries
 from dagbox.tui.polling.request import Map, PollRequest
 from dagbox.tui.screens.overview import rows
@@ -62,7 +64,9 @@ One service: how long requests wait for a worker and how long they are worked on
     def show(self, model: NodeModel) -> None:
         """Show the service."""
         service = model.service(self.service)
-        self.query_one("#figures", Static).update(service_text(service) if service else Text("the service is gone"))
+        self.query_one("#figures", Static).update(
+            rendered(self, service_text(service) if service else Styled("the service is gone"))
+        )
         workers, traces = self.query_one("#workers", LiveTable), self.query_one("#traces", LiveTable)
         workers.show(rows.worker_rows(model, self.service))
         workers.set_title("workers")
@@ -79,23 +83,23 @@ One service: how long requests wait for a worker and how long they are worked on
             self.app.push_screen(TraceScreen(event.row.data))
 
 
-def service_text(service: Map) -> Text:
+def service_text(service: Map) -> Styled:
     """A service's figures as three lines."""
-    result = Text()
+    result = Styled()
     result.append(service["name"], "bold")
-    result.append("  PAUSED" if service["paused"] else "", "bold yellow")
+    result.append("  PAUSED" if service["paused"] else "", "warn")
     result.append(
-        f"  {text.count(service['rate'])} req/s · {text.count(service['waiting'])} queued "
-        f"({text.size(service['waiting_bytes'])}) · {service['in_flight']} busy · {service['held']} held\n"
+        f"  {format_count(service['rate'])} req/s · {format_count(service['waiting'])} queued "
+        f"({format_size(service['waiting_bytes'])}) · {service['in_flight']} busy · {service['held']} held\n"
     )
     for name in ("wait", "work"):
         figures = service[name]
         result.append(f"{name}  ", "bold")
-        parts = (f"{label} {text.span(figures[f'{label}_ms'])}" for label in ("mean", "p50", "p90", "p99", "max"))
+        parts = (f"{label} {format_ms(figures[f'{label}_ms'])}" for label in ("mean", "p50", "p90", "p99", "max"))
         result.append(" · ".join(parts) + "\n")
     result.append("done  ", "bold")
     result.append(
-        f"{text.count(service['done'])} · {text.count(service['errors'])} errors"
-        f" · {text.count(service['refused'])} refused · {text.count(service['redelivered'])} redelivered"
+        f"{format_count(service['done'])} · {format_count(service['errors'])} errors"
+        f" · {format_count(service['refused'])} refused · {format_count(service['redelivered'])} redelivered"
     )
     return result

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from dagbox.text.amounts import format_count, format_size
+from dagbox.text.durations import format_ms
 from dagbox.tui.display import text
 from dagbox.tui.display.columns import Row
+from dagbox.tui.display.palette import rendered
+from dagbox.tui.display.roles import state_role, state_text
+from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map
 from dagbox.tui.screens.overview import rows
 from dagbox.tui.screens.overview.worker_actions import WorkerActions
 from dagbox.tui.widgets.table import LiveTable
-
-_STATE_COLOURS = {"live": "green", "late": "yellow", "draining": "cyan", "dead": "red", "unknown": "dim"}
 
 
 class WorkerScreen(WorkerActions):
@@ -53,25 +55,25 @@ One worker: every figure that the broker has of it, and its events.
         found = model.worker(self.worker_name)
         state = model.state_of(found) if found else "gone"
         self._last = found or self._last
-        self.query_one("#figures", Static).update(worker_text(self._last, state))
+        self.query_one("#figures", Static).update(rendered(self, worker_text(self._last, state)))
         table = self.query_one("#events", LiveTable)
         table.show(rows.event_rows(model, self.worker_name))
         table.set_title("events")
 
 
-def worker_text(worker: Map, state: str) -> Text:
+def worker_text(worker: Map, state: str) -> Styled:
     """A worker's figures, one a line."""
-    result = Text()
+    result = Styled()
     result.append(f"{worker['name']} ", "bold")
-    result.append(f"{state}\n", f"bold {_STATE_COLOURS.get(state, 'dim')}")
+    result.append(f"{state_text(state)}\n", state_role(state) or "dim")
     for label, value in (
         ("service", worker["service"]),
         ("process", f"{worker['pid']} on {worker['host'] or 'an unknown host'}"),
-        ("heard", f"{text.span(worker['heard_ms'])} ago, {text.count(worker['pings'])} heartbeats"),
-        ("joined", f"{text.long_span(worker['age_ms'] / 1000)} ago"),
+        ("heard", f"{format_ms(worker['heard_ms'])} ago, {format_count(worker['pings'])} heartbeats"),
+        ("joined", f"{text.age(worker['age_ms'] / 1000)} ago"),
         ("credit", f"{worker['in_use']} of {worker['credit']} used"),
-        ("done", f"{worker['done']} requests, {worker['errors']} errors, {text.count(worker['rate'])}/s"),
-        ("process use", f"{worker['cpu']:.0f}% CPU, {text.size(worker['rss'])} memory"),
+        ("done", f"{worker['done']} requests, {worker['errors']} errors, {format_count(worker['rate'])}/s"),
+        ("process use", f"{worker['cpu']:.0f}% CPU, {format_size(worker['rss'])} memory"),
         (
             "if it dies",
             "its requests go to another worker" if worker["repeatable"] else "its requests fail (worker_lost)",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 import dagbox
+from dagbox.tui.display.text import Styled
 from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.store import rows
 from dagbox.tui.screens.store.record import RecordScreen
@@ -76,7 +76,7 @@ in the store; n reads the next records. Enter opens a record.
         longest = max((len(record.key) for record in self._records), default=0)
         table.set_columns(rows.record_columns(longest))
         table.show(rows.record_rows(self._records))
-        title = Text(f"{len(self._records):,} records" + (" · there are more: n" if self._more else ""))
+        title = Styled(f"{len(self._records):,} records" + (" · there are more: n" if self._more else ""))
         if self._prefix:
             title.append(f" · keys beginning with {self._prefix!r}")
         table.set_title(title)

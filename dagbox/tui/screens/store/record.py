@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +14,8 @@ from textual.widgets.tree import TreeNode
 
 import dagbox
 from dagbox.tui.display import text
+from dagbox.tui.display.palette import rendered
+from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.polling.source import LiveSource
@@ -93,7 +96,7 @@ from there. "facts" tells where logic names the record, and leads to the records
 
     def compose_body(self) -> ComposeResult:
         """The tree."""
-        tree = RecordTree(Text(f"{self.ref}", "bold"), Leaf(ref=self.ref), id="record")
+        tree = RecordTree(rendered(self, Styled(f"{self.ref}", "bold")), Leaf(ref=self.ref), id="record")
         tree.guide_depth = 3
         yield tree
 
@@ -128,11 +131,11 @@ from there. "facts" tells where logic names the record, and leads to the records
             return
         leaf.read = True
         node.remove_children()
-        waits = node.add_leaf(Text("reading …", "dim"))
+        waits = node.add_leaf(rendered(self, Styled("reading …", "dim")))
 
         def failed() -> None:
             leaf.read = False
-            waits.set_label(Text("could not be read", "red"))
+            waits.set_label(rendered(self, Styled("could not be read", "bad")))
 
         if leaf.ref is not None:
             ref = leaf.ref
@@ -153,28 +156,28 @@ from there. "facts" tells where logic names the record, and leads to the records
     def _record(self, node: TreeNode[Leaf], found: dagbox.Record | None) -> None:
         node.remove_children()
         if found is None:
-            node.add_leaf(Text("there is no such record", "red"), Leaf())
+            node.add_leaf(rendered(self, Styled("there is no such record", "bad")), Leaf())
             return
         assert node.data is not None
         node.data.value = found.data
-        add_value(node, found.data)
-        node.add_leaf(Text(f"version {found.version}", "dim"), Leaf(found.version))
+        add_value(node, found.data, render=lambda label: rendered(self, label))
+        node.add_leaf(rendered(self, Styled(f"version {found.version}", "dim")), Leaf(found.version))
         if self.model.service("logic") is not None:
-            node.add(Text("facts", "italic"), Leaf(facts_of=dagbox.Ref(found.bucket, found.key)))
+            node.add(rendered(self, Styled("facts", "dim")), Leaf(facts_of=dagbox.Ref(found.bucket, found.key)))
 
     def _facts(self, node: TreeNode[Leaf], found: list[Relative]) -> None:
         node.remove_children()
         for each in found[:MOST_ITEMS]:
-            label = Text(each.fact)
+            label = Styled(each.fact)
             if each.ref is None:
-                node.add_leaf(label, Leaf(each.fact))
+                node.add_leaf(rendered(self, label), Leaf(each.fact))
             else:
-                label.append(f"  → {each.ref}", "bold cyan")
-                node.add(label, Leaf(each.fact, each.ref))
+                label.append(f"  → {each.ref}", "second")
+                node.add(rendered(self, label), Leaf(each.fact, each.ref))
         if not found:
-            node.add_leaf(Text("no fact names it", "dim"), Leaf())
+            node.add_leaf(rendered(self, Styled("no fact names it", "dim")), Leaf())
         if len(found) > MOST_ITEMS:
-            node.add_leaf(Text(f"… and {len(found) - MOST_ITEMS} more", "dim"), Leaf())
+            node.add_leaf(rendered(self, Styled(f"… and {len(found) - MOST_ITEMS} more", "dim")), Leaf())
 
     def _leaf(self) -> Leaf | None:
         node = self.record_tree.cursor_node
@@ -202,26 +205,27 @@ from there. "facts" tells where logic names the record, and leads to the records
         self.ask_break(bucket=ref.bucket, key=ref.key)
 
 
-def add_value(node: TreeNode[Leaf], value: Any, name: str = "") -> None:
+def add_value(node: TreeNode[Leaf], value: Any, name: str = "", *, render: Callable[[Styled], Text]) -> None:
     """Add a value under a line: maps and lists as lines of their own, refs as records that unfold."""
-    label = Text()
+    label = Styled()
     if name:
-        label.append(f"{name}: ", "cyan")
+        label.append(f"{name}: ", "second")
     if isinstance(value, dagbox.Ref):
-        label.append(f"→ {value}", "bold")
-        node.add(label, Leaf(str(value), value))
+        node.add(render(label.append(f"→ {value}", "bold")), Leaf(str(value), value))
     elif isinstance(value, dict):
-        target = node if not name else node.add(label.append(f"{len(value)} fields", "dim"), Leaf(value), expand=True)
-        _add_items(target, [(str(key), each) for key, each in value.items()])
+        fields = render(label.append(f"{len(value)} fields", "dim"))
+        target = node if not name else node.add(fields, Leaf(value), expand=True)
+        _add_items(target, [(str(key), each) for key, each in value.items()], render)
     elif isinstance(value, list):
-        target = node.add(label.append(f"{len(value)} items", "dim"), Leaf(value), expand=len(value) <= 20)
-        _add_items(target, [(str(number), each) for number, each in enumerate(value)])
+        items = render(label.append(f"{len(value)} items", "dim"))
+        target = node.add(items, Leaf(value), expand=len(value) <= 20)
+        _add_items(target, [(str(number), each) for number, each in enumerate(value)], render)
     else:
-        node.add_leaf(label.append(text.one_line(value, 300)), Leaf(value))
+        node.add_leaf(render(label.append(text.one_line(value, 300))), Leaf(value))
 
 
-def _add_items(node: TreeNode[Leaf], items: list[tuple[str, Any]]) -> None:
+def _add_items(node: TreeNode[Leaf], items: list[tuple[str, Any]], render: Callable[[Styled], Text]) -> None:
     for name, value in items[:MOST_ITEMS]:
-        add_value(node, value, name)
+        add_value(node, value, name, render=render)
     if len(items) > MOST_ITEMS:
-        node.add_leaf(Text(f"… and {len(items) - MOST_ITEMS} more: v shows all", "dim"), Leaf())
+        node.add_leaf(render(Styled(f"… and {len(items) - MOST_ITEMS} more: v shows all", "dim")), Leaf())

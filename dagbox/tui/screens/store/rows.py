@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dagbox.text.amounts import format_count, format_size
 from dagbox.tui.display import text
 from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
 from dagbox.tui.display.text import Spans
@@ -30,11 +31,11 @@ def _growth(data: Data) -> Spans:
     growth = data["growth"] * 60
     if not growth:
         return [("–", "dim")]
-    return [(f"{'+' if growth > 0 else '−'}{text.count(abs(growth))}", "good" if growth > 0 else "warn")]
+    return [(f"{'+' if growth > 0 else '−'}{format_count(abs(growth))}", "good" if growth > 0 else "warn")]
 
 
 def _bytes_bar(data: Data) -> Spans:
-    return [*text.bar(data["bytes"] / data["most"], 8), (text.size(data["bytes"]).rjust(9), "")]
+    return [*text.bar(data["bytes"] / data["most"], 8), (format_size(data["bytes"]).rjust(9), "")]
 
 
 BUCKETS = [

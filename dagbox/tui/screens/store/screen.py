@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from dagbox.text.amounts import format_count, format_size
+from dagbox.text.durations import format_ms
 from dagbox.tui.display import text
+from dagbox.tui.display.palette import rendered
+from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map
 from dagbox.tui.screens.base import NodeScreen
@@ -42,10 +45,10 @@ Enter opens a bucket. The map grows by itself; an old snapshot keeps pages from 
 
     def show(self, model: NodeModel) -> None:
         """Show figures and buckets."""
-        self.query_one("#store-figures", Static).update(store_text(model, self.size.width))
+        self.query_one("#store-figures", Static).update(rendered(self, store_text(model, self.size.width)))
         table = self.query_one("#buckets", LiveTable)
         table.show(rows.bucket_rows(model))
-        table.set_title(Text("buckets"))
+        table.set_title(Styled("buckets"))
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter goes into a bucket."""
@@ -57,23 +60,22 @@ Enter opens a bucket. The map grows by itself; an old snapshot keeps pages from 
         self.ask_break(bucket=row.key if row else "")
 
 
-def store_text(model: NodeModel, width: int) -> Text:
+def store_text(model: NodeModel, width: int) -> Styled:
     """The store's figures, a few to a line."""
     store = model.map_of("store")
-    result = Text()
+    result = Styled()
     if not store:
-        return Text("no writer or reader has told the figures of its store yet", "dim")
+        return Styled("no writer or reader has told the figures of its store yet", "dim")
     used, room = store.get("used_bytes", 0), store.get("map_size", 0)
     if room:
         share = used / room
-        colour = "red" if share > 0.9 else "yellow" if share > 0.75 else "green"
+        fill_role = "bad" if share > 0.9 else "warn" if share > 0.75 else "good"
         result.append("map     ", "dim")
-        for part, role in text.bar(share, max(10, min(40, width - 44))):
-            result.append(part, colour if role == "bar" else "dim")
-        result.append(f" {share:.0%} · {text.size(used)} of {text.size(room)}\n")
+        result.extend(text.bar(share, max(10, min(40, width - 44)), fill_role))
+        result.append(f" {share:.0%} · {format_size(used)} of {format_size(room)}\n")
     else:
         result.append("bytes   ", "dim")
-        result.append(f"{text.size(used)}\n")
+        result.append(f"{format_size(used)}\n")
     for label, line in (
         ("engine", _engine_line(store)),
         ("readers", _readers_line(store)),
@@ -82,7 +84,6 @@ def store_text(model: NodeModel, width: int) -> Text:
         if line:
             result.append(f"{label:<8}", "dim")
             result.append(f"{line}\n")
-    result.rstrip()
     return result
 
 
@@ -91,7 +92,7 @@ def _engine_line(store: Map) -> str:
     if "lmdb_version" in store:
         version = store["lmdb_version"]
         parts[0] += f" {version if isinstance(version, str) else '.'.join(map(str, version))}"
-    parts.append(f"version {text.count(store.get('version', 0))}")
+    parts.append(f"version {format_count(store.get('version', 0))}")
     if "durability" in store:
         parts.append(f"durability {store['durability']}")
     return " · ".join(parts)
@@ -102,9 +103,9 @@ def _readers_line(store: Map) -> str:
         return ""
     oldest = store.get("oldest_snapshot_s") or 0.0
     parts = [f"{store['readers']} of {store.get('max_readers', '?')} slots"]
-    parts.append(f"oldest snapshot {text.span(oldest * 1000)}" if oldest else "no snapshot open")
+    parts.append(f"oldest snapshot {format_ms(oldest * 1000)}" if oldest else "no snapshot open")
     if store.get("oldest_reader_lag"):
-        parts.append(f"{text.count(store['oldest_reader_lag'])} commits behind")
+        parts.append(f"{format_count(store['oldest_reader_lag'])} commits behind")
     return " · ".join(parts)
 
 
@@ -116,8 +117,8 @@ def _commits_line(model: NodeModel) -> str:
     commits, batches = course.growth("commits", 10.0), course.growth("batches", 10.0)
     each = batches / commits if commits > 0 else 0.0
     took = course.growth("commit_seconds", 10.0) / commits if commits > 0 else 0.0
-    parts = [f"{text.count(commits)}/s", f"{each:.1f} writes each" if each else "idle"]
+    parts = [f"{format_count(commits)}/s", f"{each:.1f} writes each" if each else "idle"]
     if took:
-        parts.append(f"{text.span(took * 1000)} each")
-    parts.append(f"{text.count(store['commits'])} in all")
+        parts.append(f"{format_ms(took * 1000)} each")
+    parts.append(f"{format_count(store['commits'])} in all")
     return " · ".join(parts)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from rich.text import Text
-
+from dagbox.text.durations import format_ms
+from dagbox.text.terminal import cell_width, pad, printable, truncate
 from dagbox.tui.display import text
+from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.body import read_body
 from dagbox.tui.polling.request import Map
 from dagbox.tui.screens.traces import rows
 from dagbox.tui.screens.traces.waterfall import place, stretches
 
-_COLOURS = {"waiting": "yellow", "working": "green", "held": "magenta"}
+_KINDS = {"waiting": ("▒", "warn"), "working": ("█", "good"), "held": ("▓", "accent")}
+"""The sign and the role of each kind of stretch: they differ without colours too."""
+_AXIS_STEP = 20
+"""Cells between two marks of the time axis, at least."""
 
 
 def body_text(data: bytes) -> str:
@@ -22,26 +26,34 @@ def body_text(data: bytes) -> str:
     return shown if body.whole else f"{shown}\n… cut: the trace keeps {len(data):,} bytes"
 
 
-def waterfall_text(trace: Map, width: int) -> Text:
+def waterfall_text(trace: Map, width: int) -> Styled:
     """The stretches of a trace, one a line, each with its bar in its place."""
-    result = Text(no_wrap=True)
+    result = Styled()
     result.append(f"{rows.path_of(trace)}  ", "bold")
-    outcome, colour = (f"failed: {trace['error']}", "bold red") if trace["error"] else ("answered", "green")
+    outcome, colour = (f"failed: {trace['error']}", "bad") if trace["error"] else ("answered", "good")
     result.append(outcome, colour)
     tries = "1 try" if trace["attempts"] == 1 else f"{trace['attempts']} tries"
-    result.append(f" after {text.span(trace['took_ms'])} · {tries} · client {trace['client']} · {trace['id']}\n")
+    result.append(f" after {format_ms(trace['took_ms'])} · {tries} · client {trace['client']} · {trace['id']}\n")
     found = stretches(trace)
-    wide = min(28, max((len(stretch.who) for stretch in found), default=4))
+    wide = min(28, max((cell_width(printable(stretch.who)) for stretch in found), default=4))
     room = max(10, width - wide - 20)
+    result.append(f"{'':<{wide + 9}}{time_axis(trace['took_ms'], room)}\n", "dim")
     for stretch in found:
         first, cells = place(stretch, trace["took_ms"], room)
-        result.append(
-            f"{text.cut(stretch.who, wide):<{wide}} {stretch.kind:<7} ", "dim" if stretch.kind == "waiting" else ""
-        )
-        result.append("·" * first, "dim")
-        result.append("█" * cells, _COLOURS[stretch.kind])
-        result.append("·" * (room - first - cells), "dim")
-        result.append(f" {text.span(stretch.took_ms):>8}\n")
+        sign, role = _KINDS[stretch.kind]
+        who = pad(truncate(printable(stretch.who), wide), wide)
+        result.append(f"{who} {stretch.kind:<7} ", "dim" if stretch.kind == "waiting" else "")
+        result.append("·" * first, "track")
+        result.append(sign * cells if cells else "▏", role)
+        result.append("·" * (room - first - max(cells, 1)), "track")
+        result.append(f" {format_ms(stretch.took_ms):>8}\n")
         if stretch.note and stretch.note != "let go":
-            result.append(f"{'':<{wide}} {stretch.note}\n", "cyan" if stretch.note.startswith("→") else "red")
+            result.append(f"{'':<{wide}} {stretch.note}\n", "second" if stretch.note.startswith("→") else "bad")
     return result
+
+
+def time_axis(whole_ms: float, width: int) -> str:
+    """Return marks of time for a row of `width` cells: the begin of each mark is its place."""
+    marks = max(1, width // _AXIS_STEP)
+    step = width // marks
+    return "".join(f"│{format_ms(whole_ms * place * step / width)}"[:step].ljust(step) for place in range(marks))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dagbox.text.amounts import format_size
+from dagbox.text.durations import format_ms
 from dagbox.tui.display import text
 from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
 from dagbox.tui.display.roles import slow_role
@@ -51,7 +53,7 @@ def path_of(trace: Map) -> str:
 
 def _took(data: Data) -> Spans:
     share = data["took_ms"] / data["slowest"] if data["slowest"] else 0.0
-    return [(text.span(data["took_ms"]).rjust(8), slow_role(data["took_ms"])), (" ", ""), *text.bar(share, 5)]
+    return [(format_ms(data["took_ms"]).rjust(8), slow_role(data["took_ms"])), (" ", ""), *text.bar(share, 5)]
 
 
 def _outcome(data: Data) -> Spans:
@@ -59,14 +61,14 @@ def _outcome(data: Data) -> Spans:
 
 
 TRACES = [
-    Column("age", "ago", 7, lambda d: [(text.span(d["age_ms"]), "dim")], field("age_ms"), right=True, rank=1),
+    Column("age", "ago", 7, lambda d: [(format_ms(d["age_ms"]), "dim")], field("age_ms"), right=True, rank=1),
     Column("path", "services", 16, lambda d: [(path_of(d), "bold")], rank=0),
     Column("took", "took", 14, _took, field("took_ms")),
     Column("outcome", "outcome", 10, _outcome, rank=0),
     Column("about", "request", 20, lambda d: [(subject_of(d["request"]), "")], grows=True, rank=0),
     Column("hops", "hops", 4, number("hops"), field("hops"), right=True, rank=3),
     Column("attempts", "tries", 5, number("attempts"), field("attempts"), right=True, rank=3),
-    Column("bytes", "bytes", 7, lambda d: [(text.size(d["bytes"]), "dim")], field("bytes"), True, 4),
+    Column("bytes", "bytes", 8, lambda d: [(format_size(d["bytes"]), "dim")], field("bytes"), True, 4),
     Column("client", "client", 8, plain("client", "second"), rank=2),
     Column("id", "id", 14, plain("id", "dim"), rank=5),
 ]
@@ -81,7 +83,7 @@ HELD = [
     Column("id", "held request", 16, plain("id", "accent")),
     Column("service", "service", 9, plain("service", "bold")),
     Column("client", "client", 8, plain("client", "second"), rank=3),
-    Column("left", "let go in", 9, lambda d: [(text.span(d["left_ms"]), "warn")], field("left_ms"), True),
+    Column("left", "let go in", 9, lambda d: [(format_ms(d["left_ms"]), "warn")], field("left_ms"), True),
     Column("about", "request", 20, lambda d: [(subject_of(d["request"]), "")], grows=True),
 ]
 
@@ -96,7 +98,7 @@ BREAKS = [
     Column("service", "service", 12, plain("service", "bold")),
     Column("bucket", "bucket", 14, plain("bucket")),
     Column("key", "key", 14, plain("key"), grows=True),
-    Column("left", "ends in", 8, lambda d: [(text.span(d["left_ms"]), "warn")], field("left_ms"), True),
+    Column("left", "ends in", 8, lambda d: [(format_ms(d["left_ms"]), "warn")], field("left_ms"), True),
 ]
 
 
@@ -112,11 +114,11 @@ def _whereabouts(data: Data) -> Spans:
 
 
 OPEN = [
-    Column("age", "since", 8, lambda d: [(text.span(d["age_ms"]), slow_role(d["age_ms"]))], field("age_ms"), True),
+    Column("age", "since", 8, lambda d: [(format_ms(d["age_ms"]), slow_role(d["age_ms"]))], field("age_ms"), True),
     Column("service", "service", 9, plain("service", "bold")),
     Column("state", "state", 7, _whereabouts),
     Column("at", "at", 14, plain("at")),
-    Column("left", "deadline", 8, lambda d: [(text.span(d["left_ms"]), "dim")], field("left_ms"), True, 2),
+    Column("left", "deadline", 8, lambda d: [(format_ms(d["left_ms"]), "dim")], field("left_ms"), True, 2),
     Column("about", "request", 20, lambda d: [(subject_of(d["request"]), "")], grows=True),
     Column("attempts", "tries", 5, number("attempts"), field("attempts"), True, 3),
     Column("client", "client", 8, plain("client", "second"), rank=2),

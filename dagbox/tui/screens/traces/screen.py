@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,6 +11,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from dagbox.tui import actions
+from dagbox.tui.display.palette import rendered
+from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map, PollRequest
 from dagbox.tui.screens.base import NodeScreen
@@ -106,14 +107,14 @@ While a break is set the broker looks into the bodies of requests; without one i
         traces.set_title(self._title())
         self._preview()
 
-    def _title(self) -> Text:
-        title = Text(_TITLES[self.which], "bold")
+    def _title(self) -> Styled:
+        title = Styled(_TITLES[self.which], "bold")
         if self.which == "open":
             return title
         for name, value in self.follow.items():
-            title.append(f" · {name} {value}", "not bold cyan")
+            title.append(f" · {name} {value}", "second")
         if self.follow:
-            title.append(" (u: all)", "not bold dim")
+            title.append(" (u: all)", "dim")
         return title
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:
@@ -126,7 +127,9 @@ While a break is set the broker looks into the bodies of requests; without one i
         row = self.query_one("#traces", LiveTable).selected
         if pane.display:
             width = max(40, self.size.width - 4)
-            self.query_one("#preview-text", Static).update(waterfall_text(row.data, width) if row else Text())
+            self.query_one("#preview-text", Static).update(
+                rendered(self, waterfall_text(row.data, width) if row else Styled())
+            )
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter opens a trace, or shows a held request whole."""

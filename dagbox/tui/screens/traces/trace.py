@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,6 +11,8 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from dagbox.tui.display import text
+from dagbox.tui.display.palette import rendered
+from dagbox.tui.display.text import Styled
 from dagbox.tui.host import FollowRequests
 from dagbox.tui.polling.body import read_body
 from dagbox.tui.polling.request import Map
@@ -24,8 +25,8 @@ class TraceScreen(NodeScreen):
     """One request: its waterfall, what was asked, what was answered."""
 
     HELP = """
-One request from its acceptance to its answer. Yellow: it waited in a queue; green: a worker had it; magenta: a break
-held it. Below: what was asked and what was answered, as far as the trace keeps it (4,096 bytes of each).
+One request from its acceptance to its answer. ▒: it waited in a queue; █: a worker had it; ▓: a break held it.
+Below: what was asked and what was answered, as far as the trace keeps it (4,096 bytes of each).
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "follow_client", "Follow its client", id="trace.follow_client"),
@@ -53,11 +54,11 @@ held it. Below: what was asked and what was answered, as far as the trace keeps 
 
     def on_resize(self, event: events.Resize) -> None:
         """The bars go by the width."""
-        self.query_one("#waterfall", Static).update(waterfall_text(self._trace, event.size.width - 3))
-        self.query_one("#bodies", Static).update(self._bodies())
+        self.query_one("#waterfall", Static).update(rendered(self, waterfall_text(self._trace, event.size.width - 3)))
+        self.query_one("#bodies", Static).update(rendered(self, self._bodies()))
 
-    def _bodies(self) -> Text:
-        result = Text()
+    def _bodies(self) -> Styled:
+        result = Styled()
         for title, name in (("request", "request"), ("reply", "reply")):
             result.append(f"\n{title}\n", "bold")
             result.append(body_text(self._trace[name]) + "\n")

@@ -67,9 +67,9 @@ def _note(what: str, name: str) -> str:
 
 
 def place(stretch: Stretch, whole_ms: float, width: int) -> tuple[int, int]:
-    """Where a stretch stands in a row of `width` cells: (first cell, cells), at least one cell."""
+    """Return where a stretch stands in a row of `width` cells: (first cell, cells); no cells if it is too short."""
     if whole_ms <= 0 or width <= 0:
-        return 0, max(width, 1)
-    first = min(int(stretch.begin_ms / whole_ms * width), width - 1)
-    last = max(first + 1, int(stretch.end_ms / whole_ms * width + 0.5))
-    return first, min(last, width) - first
+        return 0, 0
+    first = min(max(int(stretch.begin_ms / whole_ms * width), 0), width - 1)
+    last = int(stretch.end_ms / whole_ms * width + 0.5)
+    return first, max(0, min(last, width) - first)

@@ -59,5 +59,5 @@ class TestWaterfall:
 
         first, cells = place(Stretch("working", "w", min(a, b), max(a, b)), max(a, b) + more, width)
         assert first >= 0
-        assert cells >= 1
+        assert cells >= 0
         assert first + cells <= width

@@ -132,8 +132,7 @@ class _Pipe:
     def __init__(self, address: str) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._core = ClientCore(os.urandom(8))
-        self._socket = sockets.dealer(self._context, self._core.client)
-        self._socket.connect(address)
+        self._socket = sockets.dealer(self._context, self._core.client, address)
 
     def run(self, service: str, body: bytes, count: int, window: int) -> float:
         """Make `count` requests with `window` in flight, and return the requests per second."""

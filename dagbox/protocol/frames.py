@@ -29,7 +29,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from dagbox.errors import DagBoxError, ProtocolError
+from dagbox.errors import DagBoxError, LimitExceeded, ProtocolError
 from dagbox.protocol.values import pack, unpack
 
 MAGIC = b"DGBX"
@@ -141,6 +141,7 @@ def build(
 
     Raises:
         ProtocolError: the service name is longer than `MAX_SERVICE_BYTES`.
+        LimitExceeded: the body is longer than `MAX_BODY_BYTES`; a peer would cut the connection.
     """
     length = len(service)
     if length > MAX_SERVICE_BYTES:
@@ -148,6 +149,8 @@ def build(
     if len(body) < TAIL_BYTES:
         head = HEADER.pack(MAGIC, VERSION, kind, flags, client, request, deadline_ms, hops, attempt, length, 0)
         return Message(head + service + body)
+    if len(body) > MAX_BODY_BYTES:
+        raise LimitExceeded("bytes of a message's body", len(body), MAX_BODY_BYTES)
     flags |= Flag.TAIL
     head = HEADER.pack(MAGIC, VERSION, kind, flags, client, request, deadline_ms, hops, attempt, length, 0)
     return Message(head + service, body)

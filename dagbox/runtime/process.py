@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from types import FrameType
 
 import click
 
+from dagbox.broker.model import BrokerLimits
 from dagbox.errors import CannotConnect, DagBoxError, InvalidArgument, StoreBroken, StoreUnavailable
 
 log = logging.getLogger("dagbox.process")
@@ -25,6 +27,8 @@ EXIT_DRAINED = 10
 EXIT_BROKEN = 11
 """The exit status of a worker whose store has to be opened again."""
 _HANDOVER_S = 5.0
+_OWN_DESCRIPTORS = 256
+"""Descriptors of a broker that are not clients: workers, listeners, files, what libzmq needs for itself."""
 
 
 def start_logging(verbose: bool = False) -> None:
@@ -47,6 +51,28 @@ def on_stop_signals(stop: Callable[[], None], *, supervised: bool) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     for number in (signal.SIGINT, signal.SIGHUP):  # a terminal tells the whole group, the supervisor among it
         signal.signal(number, signal.SIG_IGN if supervised else on_signal)
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files of this process to the hard one; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError) as error:
+            log.warning("cannot raise the limit of %d open files: %s", soft, error)
+            return soft
+    return hard
+
+
+def client_limit(descriptors: int) -> int:
+    """Return the number of clients that a broker serves with so many descriptors; each takes one."""
+    most = BrokerLimits().clients
+    if descriptors == resource.RLIM_INFINITY or descriptors >= most + _OWN_DESCRIPTORS:
+        return most
+    few = max(descriptors - _OWN_DESCRIPTORS, descriptors // 2)
+    log.warning("broker: %d open files allow %d clients; raise the hard limit (ulimit -Hn) for more", descriptors, few)
+    return few
 
 
 def run_broker(
@@ -80,7 +106,9 @@ def run_broker(
         role = RoleLock.take(data, "broker", wait_s=_HANDOVER_S)
         listen = (socket_address(data), *listen)
     try:
-        loop = BrokerLoop(listen, expected=expected, parent=sys.stdin.fileno() if supervised else None)
+        limits = BrokerLimits(clients=client_limit(raise_descriptor_limit()))
+        parent = sys.stdin.fileno() if supervised else None
+        loop = BrokerLoop(listen, expected=expected, limits=limits, parent=parent)
         on_stop_signals(loop.stop, supervised=supervised)
         if data is not None and not supervised:
             write_node_file(data, loop.addresses[0])
@@ -103,6 +131,7 @@ def run_worker(
     from dagbox.services.assembly import open_service
     from dagbox.transport.address import resolve
 
+    raise_descriptor_limit()
     address = resolve(connect if connect is not None else data)
     shown = name or f"{service}-{platform.node()}-{os.getpid()}"
     body = open_service(service, data, durability=durability)

@@ -84,18 +84,20 @@ class WorkerLoop:
             "host": platform.node(),
         }
         self.core = WorkerCore(service.name, os.urandom(8), about)
-        self._socket = self._connect(self.core.peer)
+        try:
+            self._socket = self._connect(self.core.peer)
+        except BaseException:
+            self._wake.close()
+            if self._own_context:
+                self.context.term()
+            raise
         self.failed: DagBoxError | None = None
         """Why the worker ended, if not because it was told to: refused by the broker, or its store is broken."""
         self.drained = False
         """Whether it ended because an operator drained it."""
 
     def _connect(self, identity: bytes) -> zmq.Socket[bytes]:
-        socket = sockets.dealer(self.context, identity)
-        if self._prepare is not None:
-            self._prepare(socket)
-        socket.connect(self._address)
-        return socket
+        return sockets.dealer(self.context, identity, self._address, self._prepare)
 
     def stop(self) -> None:
         """Have `run` finish what is in hand and return; from any thread or a signal handler."""

@@ -30,9 +30,8 @@ def ask(address: str, service: str, body: Any, timeout_s: float, *, repeatable: 
     """
     core = ClientCore(os.urandom(8))
     with zmq.Context() as context:
-        socket = sockets.dealer(context, core.client)
+        socket = sockets.dealer(context, core.client, address)
         try:
-            socket.connect(address)
             now = time.monotonic()
             flags = int(Flag.REPEATABLE) if repeatable else 0
             _, message = core.request(service, pack(body), now, timeout_s, flags)

@@ -113,19 +113,18 @@ class _Link:
         self._followers: dict[_Waiter, None] = {}
         self._leader: _Waiter | None = None
         self._sleeps_until = 0.0
-        self._socket = sockets.dealer(context, self.core.client)
-        self._wake = Wake()
+        self._socket = sockets.dealer(context, self.core.client, address, prepare)
         try:
-            if prepare is not None:
-                prepare(self._socket)
-            self._socket.connect(address)
+            self._wake = Wake()
+        except OSError as error:
+            sockets.leave(self._socket, None)
+            raise CannotConnect(address, error.strerror or str(error)) from None
+        try:
             self._poller = select.poll()
             self._poller.register(int(self._socket.getsockopt(zmq.FD)), select.POLLIN)
             self._poller.register(self._wake.fileno(), select.POLLIN)
-        except BaseException as error:
+        except BaseException:
             self._give_back()
-            if isinstance(error, zmq.ZMQError):
-                raise CannotConnect(address, error.strerror or str(error)) from None
             raise
 
     # --- calls

@@ -141,15 +141,8 @@ class AsyncRemoteTransport:
             return
         if self._loop is not None:
             raise InvalidArgument("this client belongs to another event loop or process: make one for each")
-        self._socket = sockets.dealer(self._context or zmq.Context.instance(), self._core.client)
-        try:
-            if self._prepare is not None:
-                self._prepare(self._socket)
-            self._socket.connect(self.address)
-        except zmq.ZMQError as error:
-            self._socket.close(0)
-            self._socket = None
-            raise CannotConnect(self.address, error.strerror or str(error)) from None
+        context = self._context or zmq.Context.instance()
+        self._socket = sockets.dealer(context, self._core.client, self.address, self._prepare)
         self._loop = loop
         self._process = os.getpid()
         self._descriptor = int(self._socket.getsockopt(zmq.FD))

@@ -7,7 +7,7 @@ for themselves (`NOBLOCK` and the like are enums in pyzmq, and converting one co
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import zmq
@@ -33,6 +33,7 @@ RECONNECT_MAX_MS = 500
 _LEAVE_LINGER_MS = 100
 """How long a socket that is closed tries to get its LEAVE out, at most."""
 
+Prepare = Callable[[zmq.Socket[bytes]], None]
 Frames = tuple[bytes, bytes, bytes | None]
 Failure = tuple[bytes, bytes, str]
 """Peer, head, reason."""
@@ -51,13 +52,35 @@ def router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     return socket
 
 
-def dealer(context: zmq.Context[zmq.Socket[bytes]], identity: bytes) -> zmq.Socket[bytes]:
-    """A client's or worker's socket, under its routing id."""
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.IDENTITY, identity)
-    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
-    _common(socket)
+def dealer(
+    context: zmq.Context[zmq.Socket[bytes]], identity: bytes, address: str, prepare: Prepare | None = None
+) -> zmq.Socket[bytes]:
+    """Connect a client's or worker's socket, under its routing id.
+
+    Args:
+        prepare: an option setter, called with the socket before it connects (security).
+
+    Raises:
+        CannotConnect: not an address, or no descriptors are left.
+    """
+    try:
+        socket = context.socket(zmq.DEALER)
+    except zmq.ZMQError as error:
+        raise CannotConnect(address, error.strerror or str(error)) from None
+    try:
+        socket.setsockopt(zmq.IDENTITY, identity)
+        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+        _common(socket)
+        if prepare is not None:
+            prepare(socket)
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        socket.close(0)
+        raise CannotConnect(address, error.strerror or str(error)) from None
+    except BaseException:
+        socket.close(0)
+        raise
     return socket
 
 

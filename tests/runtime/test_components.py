@@ -6,8 +6,11 @@ import asyncio
 import os
 import random
 import re
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +107,78 @@ def test_components_over_tcp(tmp_path: Path) -> None:
             assert reader.end() == 0
             assert writer.end() == 0
         assert broker.end() == 0
+
+
+FEW_DESCRIPTORS = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
+del sys.argv[1:3]
+from dagbox.runtime.process import run
+sys.exit(run())
+"""
+
+
+def test_a_broker_survives_more_connections_than_its_soft_limit_of_descriptors(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    with running("64", "2000", "broker", "--data", data, code=FEW_DESCRIPTORS) as broker, ExitStack() as stack:
+        address = broker.wait_for("listening").rpartition("ipc://")[2]
+        for _ in range(200):
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(address)
+        with dagbox.connect(data) as db:
+            assert until(lambda: db.status().broker.pid) == broker.process.pid
+        assert broker.process.poll() is None
+        assert any("open files allow" in line for line in broker.lines)
+
+
+OUT_OF_DESCRIPTORS = """
+import os, resource, sys
+import dagbox
+with dagbox.connect(sys.argv[1]) as db:
+    db.put("user", {"name": "Ada"}, key="ada")  # loads what a client needs
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+left = int(sys.argv[2])
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+for _ in range(left):
+    os.close(taken.pop())
+try:
+    with dagbox.connect(sys.argv[1]) as db:
+        db.get("user", "ada")
+    print("served")
+except dagbox.DagBoxError as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("left", range(10))
+def test_a_client_without_descriptors_cannot_connect(small: Small, left: int) -> None:
+    with running(small.address, str(left), code=OUT_OF_DESCRIPTORS) as client:
+        assert client.process.wait(30) == 0
+        client.wait_for("")
+        assert client.lines[0] in ("CannotConnect", "served"), client.lines
+
+
+def test_a_body_over_the_limit_is_refused_by_its_sender(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dagbox.service("big", credit=1)
+    def big(payload: Any, request: Any) -> Any:
+        if payload == "forward":
+            return request.forward("big", bytes(200_000))
+        return bytes(payload) if isinstance(payload, int) else len(payload)
+
+    small.function(big)
+    monkeypatch.setattr(frames, "MAX_BODY_BYTES", 100_000)
+    with dagbox.connect(small.address) as db:
+        for payload in (200_000, "forward", bytes(200_000)):
+            began = time.monotonic()
+            with pytest.raises(dagbox.LimitExceeded):
+                db.call("big", payload, timeout=60)
+            assert time.monotonic() - began < 30
+        assert db.call("big", 3, timeout=60) == bytes(3)
 
 
 def test_plain_tcp_beyond_this_machine_is_refused() -> None:

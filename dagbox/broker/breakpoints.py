@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from dagbox.broker.bodies import body_value, names_record
 from dagbox.broker.model import TrackedRequest
+from dagbox.errors import LimitExceeded
 
 DEFAULT_S = 60.0
 LONGEST_S = 3600.0
+MOST = 100
+"""Breakpoints at once: each request is compared with all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,13 @@ class Breakpoints:
         self._last_number = 0
 
     def set(self, service: str, bucket: str, key: str, span_s: float, now: float) -> Breakpoint:
-        """Set a breakpoint for `span_s` seconds, at most `LONGEST_S`."""
+        """Set a breakpoint for `span_s` seconds, at most `LONGEST_S`.
+
+        Raises:
+            LimitExceeded: there are `MOST` already.
+        """
+        if len(self.active) >= MOST:
+            raise LimitExceeded("breakpoints", len(self.active) + 1, MOST)
         span_s = min(span_s, LONGEST_S)
         self._last_number += 1
         made = Breakpoint(self._last_number, service, bucket, key, now + span_s, span_s)

@@ -53,7 +53,7 @@ _PATCH_SHARE = 20
 """A deadline is rewritten at dispatch once a request waited more than this fraction of its span (1/20)."""
 _CLIENT_IDLE_S = 120.0
 _FULL_HINT_MS = 1000
-"""When a client is to try again that the broker has no room for."""
+"""Milliseconds after which a client may try again that the broker has no room for."""
 MOST_EXPIRED = 500
 """Requests that end in one turn because their time is over: workers must be heard in between."""
 
@@ -486,8 +486,11 @@ class Lifecycle:
         """Return the names of all services that can be asked for."""
         return sorted(s.name for s in self.services.values() if s.ever_served) + list(frames.STATUS_SERVICES)
 
-    def service_named(self, name: bytes, now: float) -> ServiceEntry | None:
+    def service_named(self, name: bytes, now: float, *, served: bool = False) -> ServiceEntry | None:
         """Return the service of a name, new if need be; None if there are too many.
+
+        Args:
+            served: a worker is about to serve it: names that clients made up do not count.
 
         Raises:
             InvalidArgument: the name is empty.
@@ -497,7 +500,8 @@ class Lifecycle:
         if service is None:
             if not name:
                 raise InvalidArgument("a request names a service")
-            if len(self.services) >= self.limits.services:
+            most = self.limits.services
+            if len(self.services) >= most and not (served and self._served() < most):
                 return None
             try:
                 text = name.decode()
@@ -506,6 +510,9 @@ class Lifecycle:
             service = self.services[name] = ServiceEntry(text)
             service.rates.sample(now, 0, 0)
         return service
+
+    def _served(self) -> int:
+        return sum(service.ever_served for service in self.services.values())
 
     def new_client(self, peer: bytes, now: float) -> ClientEntry | None:
         """Note a client that is not known yet; None if there are too many."""

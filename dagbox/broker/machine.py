@@ -64,6 +64,7 @@ class Broker:
 
     Attributes:
         bypass: the calls that bypass this broker, if there are any.
+        caught_up_at: set by the driver: when no message was left to receive.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Broker:
         self.started_at = now
         self.about = about or {}
         self.bypass: BypassedCalls | None = None
+        self.caught_up_at = now
         self._out = Outbox()
         breakpoints = Breakpoints()
         self.lifecycle = requests = Lifecycle(self.limits, expected, breakpoints, self._out)
@@ -217,7 +219,7 @@ class Broker:
             self.workers.greet(peer)
             return
         self.workers.check_room()
-        service = self.lifecycle.service_named(header.service, now)
+        service = self.lifecycle.service_named(header.service, now, served=True)
         if service is None:
             raise LimitExceeded("services", len(self.lifecycle.services) + 1, self.limits.services)
         self.lifecycle.apply(self.workers.register(peer, service, about, now), now)
@@ -237,7 +239,7 @@ class Broker:
         changes = self.workers.touch(worker, now)
         if changes:
             self.lifecycle.apply(changes, now)
-        changes = self.workers.ping(worker, frames.body_of(header, head, tail), now)
+        changes = self.workers.ping(worker, frames.body_of(header, head, tail), now, self.caught_up_at)
         if changes:
             self.lifecycle.apply(changes, now)
 

@@ -186,7 +186,7 @@ class WorkerEntry:
         self.busy: dict[bytes, TrackedRequest] = {}
         """The requests it works on, by request key; also what was answered already but not yet given back."""
         self.absent: dict[bytes, float] = {}
-        """Which of these its pings do not name, though it should have them by then, and since when."""
+        """Requests in hand that its pings do not name although it should have them: key -> since when."""
         self.report: dict[str, Any] = {}
         """The body of its last ping: cpu, memory, figures of its service."""
         self.traits = Traits()

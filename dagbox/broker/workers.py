@@ -125,8 +125,11 @@ class WorkerRegistry:
 
     # ------------------------------------------------------------------ signs of life
 
-    def ping(self, worker: WorkerEntry, body: bytes, now: float) -> list[WorkerChange]:
+    def ping(self, worker: WorkerEntry, body: bytes, now: float, caught_up_at: float) -> list[WorkerChange]:
         """Note the report of a heartbeat.
+
+        Args:
+            caught_up_at: when the broker had no message left to receive.
 
         Raises:
             InvalidArgument: the report is malformed.
@@ -136,7 +139,7 @@ class WorkerRegistry:
         in_hand = report.pop("in_hand", None)
         worker.report = report
         if isinstance(in_hand, list) and worker.busy:
-            return self._reconcile(worker, in_hand, now)
+            return self._reconcile(worker, in_hand, now, caught_up_at)
         return []
 
     def touch(self, worker: WorkerEntry, now: float) -> list[WorkerChange]:
@@ -149,11 +152,14 @@ class WorkerRegistry:
         self._events.add(now, "back", worker.name, "heard again")
         return [Available(worker)]
 
-    def _reconcile(self, worker: WorkerEntry, in_hand: list[Any], now: float) -> list[WorkerChange]:
+    def _reconcile(
+        self, worker: WorkerEntry, in_hand: list[Any], now: float, caught_up_at: float
+    ) -> list[WorkerChange]:
         """Compare the requests that the worker holds with those that it was given: a broken connection may have
         swallowed a request, or an answer. One that its pings do not name over a heartbeat is not there any more. The
         span goes by this broker's clock: pings that waited in the socket while it stood still come all at once,
-        before the answers that wait beside them."""
+        before the answers that wait beside them. For the same reason a request counts as swallowed only once the
+        socket was empty since the first of these pings: under a flood, answers wait behind others' requests."""
         settled = now - 2 * self.limits.heartbeat_s
         named = {key for key in in_hand if isinstance(key, bytes)}
         worker.absent = {
@@ -161,7 +167,8 @@ class WorkerRegistry:
             for key, request in worker.busy.items()
             if key not in named and request.given_at < settled
         }
-        gone = [key for key, since in worker.absent.items() if now - since >= self.limits.heartbeat_s * 0.9]
+        span_s = self.limits.heartbeat_s * 0.9
+        gone = [key for key, since in worker.absent.items() if now - since >= span_s and caught_up_at >= since]
         for key in gone:
             del worker.absent[key]
         return [Swallowed(worker, gone)] if gone else []

@@ -15,7 +15,7 @@ MAX_SECTION_CHARACTERS = 60
 
 
 class Combine(StrEnum):
-    """How the reports of several workers become one section of the status."""
+    """Ways in which the reports of several workers become one section of the status."""
 
     ONE = "one"
     """One worker speaks for all: the section is the report of the last that has one."""

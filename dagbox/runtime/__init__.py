@@ -1,1 +1,1 @@
-"""What broker, workers and nodes are driven by: sockets, threads and processes live here and nowhere else."""
+"""Drive the machines of broker and workers with sockets, threads and processes; supervise the processes of a node."""

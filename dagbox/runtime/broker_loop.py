@@ -90,8 +90,11 @@ class BrokerLoop:
                 if len(ready) > 1 or (ready and ready[0][0] is not socket):
                     self._on_other(ready)
                 out: list[Send] = []
-                for peer, head, tail in receive(socket, _BATCH):
+                batch, emptied = receive(socket, _BATCH)
+                for peer, head, tail in batch:
                     out += broker.receive(peer, head, tail, monotonic())
+                if emptied:
+                    broker.caught_up_at = monotonic()
                 failed = send(socket, out)
                 if failed:
                     self._on_undeliverable(failed)

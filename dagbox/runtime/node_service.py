@@ -63,7 +63,8 @@ class NodeService:
     def _one(self, request: Request) -> Outcome:
         try:
             body = unpack(request.body)
-            operation = self._operations.get(body.get("op", "list")) if isinstance(body, dict) else None
+            op = body.get("op", "list") if isinstance(body, dict) else None
+            operation = self._operations.get(op) if isinstance(op, str) else None
             if operation is None:
                 raise InvalidArgument(f"the node does: {', '.join(self._operations)}, as a map with op")
             result = self._node.ask(lambda: operation(body))

@@ -17,7 +17,7 @@ from dagbox.transport.address import resolve
 __all__ = ["serve", "service"]
 
 _LOOK_S = 0.1
-"""How often a program that serves looks whether it is to stop, in seconds."""
+"""Seconds between two looks of a serving program at whether it is to stop."""
 
 
 def serve(

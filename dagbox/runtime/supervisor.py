@@ -92,7 +92,7 @@ class Child:
     starts: int = 0
     last_exit: int | None = None
     kill_at: float = 0.0
-    """When it is killed if it does not end though it was told to."""
+    """Time at which it is killed if it was told to end and did not, in monotonic seconds; 0: not."""
     restart: bool = True
     """True if it is started again when it ends."""
     hung: bool = False

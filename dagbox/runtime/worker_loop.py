@@ -92,9 +92,9 @@ class WorkerLoop:
                 self.context.term()
             raise
         self.failed: DagBoxError | None = None
-        """Why the worker ended, if not because it was told to: refused by the broker, or its store is broken."""
+        """The error that ended the worker: it was refused by the broker, its store is broken, its service defective."""
         self.drained = False
-        """Whether it ended because an operator drained it."""
+        """True if it ended because an operator drained it."""
 
     def _connect(self, identity: bytes) -> zmq.Socket[bytes]:
         return sockets.dealer(self.context, identity, self._address, self._prepare)

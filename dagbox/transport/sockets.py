@@ -159,10 +159,10 @@ def receive_dealer(socket: zmq.Socket[bytes]) -> tuple[bytes, bytes | None]:
     return head, _receive(socket)
 
 
-def receive_batch(socket: zmq.Socket[bytes], most: int) -> list[Frames]:
-    """Messages that are there, with their peers: at most so many, and no more once they have `BATCH_BYTES`.
+def receive_batch(socket: zmq.Socket[bytes], most: int) -> tuple[list[Frames], bool]:
+    """Receive the messages that are there, with their peers, without waiting; return True with them if these were all.
 
-    One with more than two frames comes as an empty head. Without waiting; empty if there is none.
+    At most so many, and no more once they have `BATCH_BYTES`. One with more than two frames comes as an empty head.
     """
     found: list[Frames] = []
     size = 0
@@ -180,8 +180,8 @@ def receive_batch(socket: zmq.Socket[bytes], most: int) -> list[Frames]:
             size += len(head)
             found.append((peer, head, tail if head else None))
     except zmq.Again:
-        pass
-    return found
+        return found, True
+    return found, False
 
 
 def receive_messages(socket: zmq.Socket[bytes], most: int) -> list[tuple[bytes, bytes | None]]:

@@ -179,7 +179,8 @@ def test_limits_of_clients_and_services(new_table: NewTable) -> None:
     assert table.ask("bob", 1, "b") == []
     assert table.ask("cat", 1, "a") == [("cat", "error", 1, "busy")]
     assert table.ask("ann", 2, "c") == [("ann", "error", 2, "limit_exceeded")]
-    assert table.register("w2", "c") == [("w2", "error", 0, "limit_exceeded")]
+    assert table.register("w2", "c") == [("w2", "pong", 0, EPOCH)]
+    assert table.register("w3", "d") == [("w3", "error", 0, "limit_exceeded")]
 
 
 def test_the_limit_of_workers(new_table: NewTable) -> None:

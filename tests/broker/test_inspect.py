@@ -255,6 +255,14 @@ def test_a_held_request_can_be_cancelled_and_meets_its_deadline(table: Table) ->
     assert isinstance(table.control("cancel", id=ids[0]), InvalidArgument)
 
 
+def test_breakpoints_are_bounded(table: Table) -> None:
+    for n in range(100):
+        assert isinstance(table.control("break", key=str(n)), int)
+    assert isinstance(table.control("break", key="more"), LimitExceeded)
+    table.control("unbreak", number=7)
+    assert isinstance(table.control("break", key="more"), int)
+
+
 def test_unbreak(table: Table) -> None:
     number_of = table.control("break", key="k")
     assert table.control("unbreak", number=number_of) == 1

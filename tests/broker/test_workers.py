@@ -235,6 +235,21 @@ def test_what_a_broken_connection_swallowed_is_found_by_the_pings(table: Table) 
     assert table.free("w1") == 0
 
 
+def test_pings_that_overtake_answers_in_a_flood_do_not_lose_what_was_answered(table: Table) -> None:
+    """While the socket is never empty, answers may still wait in it; once it was empty, they are lost indeed."""
+    table.register("w1", credit=2, repeatable=False)
+    table.ask("ann", 1)
+    table.ask("ann", 2)
+    table.flooded = True
+    for _ in range(20):
+        table.run(0.5)
+        assert table.ping("w1", "reader", []) == []
+    assert table.answer("w1", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
+    table.flooded = False
+    table.run(0.5)
+    assert table.ping("w1", "reader", []) == [("ann", "error", 2, "worker_lost")]
+
+
 def test_pings_that_waited_while_the_broker_stood_still_do_not_lose_what_was_answered(table: Table) -> None:
     """The answers wait in the socket beside the pings; none of them is overtaken into `worker_lost`."""
     table.register("w1", credit=8, repeatable=False)

@@ -49,6 +49,7 @@ class SimBroker:
     def receive(self, peer: bytes, head: bytes, tail: bytes | None) -> None:
         machine = self.machine
         out = machine.receive(peer, head, tail, self.world.now)
+        machine.caught_up_at = self.world.now
         kind = head[5]
         if kind == Kind.REQUEST:
             known = machine.lifecycle.requests.get(head[frames.KEY_SLICE])

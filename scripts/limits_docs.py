@@ -117,6 +117,7 @@ PAGES = {
     "The broker": (
         Limit("waiting requests of one service", f"{BROKER}.queue_requests", "", "`Busy`"),
         Limit("bodies of the waiting requests of one service", f"{BROKER}.queue_bytes", "bytes", "`Busy`"),
+        Limit("requests of all services that are not over", f"{BROKER}.open_bytes", "bytes", "`Busy`"),
         Limit("clients", f"{BROKER}.clients", "", "`Busy`"),
         Limit("services", f"{BROKER}.services"),
         Limit("workers", f"{BROKER}.workers"),

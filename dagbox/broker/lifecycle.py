@@ -68,6 +68,7 @@ class Lifecycle:
 
     Attributes:
         services: by name. clients: by routing id. requests: by key, accepted and not over.
+        open_bytes: of the messages of these requests.
         events, traces, dead_letters: the logs.
     """
 
@@ -79,6 +80,7 @@ class Lifecycle:
         self.services: dict[bytes, ServiceEntry] = {name.encode(): ServiceEntry(name, True) for name in expected}
         self.clients: dict[bytes, ClientEntry] = {}
         self.requests: dict[bytes, TrackedRequest] = {}
+        self.open_bytes = 0
         self.deadlines: Deadlines[TrackedRequest] = Deadlines()
         self.events = EventLog(limits)
         self.traces = TraceLog(limits)
@@ -106,8 +108,7 @@ class Lifecycle:
             self.refuse(header, LimitExceeded("services", len(self.services) + 1, self.limits.services), now)
             return
         size = len(head) + len(tail) if tail is not None else len(head)
-        limits = self.limits
-        if not service.queue.has_room(peer, size, limits.queue_requests, limits.queue_bytes):
+        if not self._has_room(service, peer, size, self.open_bytes + size):
             service.refused += 1
             self.refuse(header, self._busy(service), now)
             return
@@ -115,9 +116,16 @@ class Lifecycle:
         request = self._track(key, peer, service, head, tail, now)
         request.flags = header.flags
         request.deadline_ms = header.deadline_ms
-        request.deadline = now + (header.deadline_ms / 1000 if header.deadline_ms else limits.longest_s)
+        request.deadline = now + (header.deadline_ms / 1000 if header.deadline_ms else self.limits.longest_s)
         self.requests[key] = request
+        self.open_bytes += size
         self._enqueue(request, now)
+
+    def _has_room(self, service: ServiceEntry, client: bytes, size: int, open_bytes: int) -> bool:
+        limits = self.limits
+        if open_bytes > limits.open_bytes:
+            return False
+        return service.queue.has_room(client, size, limits.queue_requests, limits.queue_bytes)
 
     def _track(
         self, key: bytes, client: bytes, service: ServiceEntry, head: bytes, tail: bytes | None, now: float
@@ -294,8 +302,7 @@ class Lifecycle:
         service.in_flight -= 1
         request.worker = None
         if request.answered:
-            self.requests.pop(request.key, None)
-            request.head, request.tail = b"", None
+            self._drop(request)
         if worker.state is WorkerState.LIVE:
             service.queue.release(worker)
         if worked:
@@ -329,11 +336,12 @@ class Lifecycle:
         request.hops = header.hops
         request.attempt = 0
         request.head, request.tail = head, tail
+        self.open_bytes -= request.size
         request.size = len(head) + (len(tail) if tail is not None else 0)
-        limits = self.limits
-        if not service.queue.has_room(request.client, request.size, limits.queue_requests, limits.queue_bytes):
+        self.open_bytes += request.size
+        if not self._has_room(service, request.client, request.size, self.open_bytes):
             # `busy` would tell the client that nothing was done yet, and that it may ask again.
-            most = LimitExceeded("waiting requests", service.queue.waiting + 1, limits.queue_requests)
+            most = LimitExceeded("waiting requests", service.queue.waiting + 1, self.limits.queue_requests)
             service.refused += 1
             self.fail(request, self._busy(service) if request.flags & Flag.REPEATABLE else most, now)
             return
@@ -390,6 +398,7 @@ class Lifecycle:
         request.deadline = now + self.limits.longest_s
         request.timeline.append((now, "retried", service.name))
         self.requests[letter.key] = request
+        self.open_bytes += request.size
         self._enqueue(request, now)
         return True
 
@@ -402,8 +411,7 @@ class Lifecycle:
         request.ended_at = now
         request.timeline.append((now, "failed" if code else "answered", code))
         if request.worker is None:
-            self.requests.pop(request.key, None)
-            request.head, request.tail = b"", None
+            self._drop(request)
         client = self.clients.get(request.client)
         if client is not None and not request.quiet:
             client.in_flight -= 1
@@ -420,6 +428,12 @@ class Lifecycle:
         if len(request.shown) > SHOWN_BYTES:
             request.shown = request.shown[:SHOWN_BYTES]
         self.traces.add(request)
+
+    def _drop(self, request: TrackedRequest) -> None:
+        """Take a request off the books that is over and in nobody's hands."""
+        if self.requests.pop(request.key, None) is not None:
+            self.open_bytes -= request.size
+        request.head, request.tail = b"", None
 
     def fail(self, request: TrackedRequest, error: DagBoxError, now: float) -> None:
         """Answer a request with an error, wherever it is; a worker that has it is told to stop."""

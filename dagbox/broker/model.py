@@ -23,6 +23,7 @@ class BrokerLimits:
 
     Attributes:
         queue_requests, queue_bytes: waiting requests of one service, and the bytes of their bodies.
+        open_bytes: bytes of the requests of all services that are not over, in queues and in workers' hands.
         clients, services, workers: how many of each at once.
         credit: the most that a worker may ask for.
         attempts: how often a request is given to a worker before it becomes a dead letter.
@@ -39,6 +40,7 @@ class BrokerLimits:
 
     queue_requests: int = 100_000
     queue_bytes: int = 512 * 1024 * 1024
+    open_bytes: int = 1024 * 1024 * 1024
     clients: int = 20_000
     services: int = 1_000
     workers: int = 4_096

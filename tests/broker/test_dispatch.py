@@ -183,6 +183,29 @@ def test_limits_of_clients_and_services(new_table: NewTable) -> None:
     assert table.register("w3", "d") == [("w3", "error", 0, "limit_exceeded")]
 
 
+def test_one_limit_of_bytes_for_all_services_and_workers(new_table: NewTable) -> None:
+    """Each name has a queue of its own, and what a worker has in hand is kept: together they are bounded too."""
+    table = new_table(open_bytes=100_000)
+    table.register("w1", "a", credit=4)
+    assert [send[:2] for send in table.ask("ann", 0, "a", bytes(30_000))] == [("w1", "request")]
+    answers = [table.ask("ann", n, f"name-{n}", bytes(30_000)) for n in (1, 2, 3)]
+    assert answers[:2] == [[], []]
+    assert answers[2] == [("ann", "error", 3, "busy")]
+    assert table.answer("w1", "ann", 0) == [("ann", "reply", 0, b"\xc0")]
+    assert table.ask("ann", 3, "name-3", bytes(30_000)) == []
+    table.run(2.0, ("w1:a",))
+    assert table.broker.lifecycle.open_bytes == 0
+
+
+def test_a_forward_to_more_bytes_than_there_is_room_for_is_an_error(new_table: NewTable) -> None:
+    table = new_table(open_bytes=100_000)
+    table.register("w1", "a", credit=4)
+    table.ask("ann", 1, "a")
+    table.ask("ann", 2, "a", bytes(99_000))
+    big = frames.build(Kind.FORWARD, peer("ann"), number(1), b"b", bytes(30_000), hops=1)
+    assert table.say("w1", big) == [("ann", "error", 1, "limit_exceeded")]
+
+
 def test_the_limit_of_workers(new_table: NewTable) -> None:
     table = new_table(workers=2)
     table.register("w1")

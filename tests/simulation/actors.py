@@ -97,6 +97,7 @@ def check_invariants(broker: Broker) -> None:
     for key, request in broker.lifecycle.requests.items():
         places = request.waits + (request.worker is not None) + request.held
         assert places == 1, f"{key.hex()} is in {places} places"
+    assert broker.lifecycle.open_bytes == sum(request.size for request in broker.lifecycle.requests.values())
     assert all(client.in_flight >= 0 for client in broker.lifecycle.clients.values())
 
 

@@ -129,8 +129,10 @@ class Dashboard(Host):
             top.refresh_view()
 
     def _refresh_bars(self) -> None:
-        for bar in (*self.screen.query(TopBar), *self.screen.query(ReplayBar)):
-            bar.refresh()
+        # While the app ends there are no screens any more, but a poll may still come.
+        for screen in self.screen_stack[-1:]:
+            for bar in (*screen.query(TopBar), *screen.query(ReplayBar)):
+                bar.refresh()
 
     # ------------------------------------------------------------------ keys
 

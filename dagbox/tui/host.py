@@ -4,19 +4,23 @@ Screens and widgets import this module; the app that has the screens imports the
 
 Rules:
 
-1. Questions and actions run on threads of their own; their answers come back as messages. Whatever one fails with
+1. A key is handed on when the one before it has done its work: what is typed in one burst goes where it would go if
+   it were typed slowly.
+2. Questions and actions run on threads of their own; their answers come back as messages. Whatever one fails with
    becomes a notice; it never ends the dashboard.
-2. Actions are done after a confirmation, on a live node, and never with `--read-only`.
+3. Actions are done after a confirmation, on a live node, and never with `--read-only`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+from textual import events
 from textual.app import App
 from textual.filter import LineFilter
 from textual.message import Message
@@ -39,6 +43,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _INERT = Inert()
+KEY_PATIENCE_S = 1.0
+"""How long a key is waited for before the next one is handed on."""
 
 
 class FollowRequests(Message):
@@ -61,6 +67,13 @@ class Host(App[int]):
         options: see `Options`.
     """
 
+    class KeyDone(Message):
+        """The work of a key is done: this comes by the way that the key went."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
     class Answered(Message):
         """What was asked on a thread is done."""
 
@@ -73,7 +86,40 @@ class Host(App[int]):
         self.register_theme(DISTINCT)
         self.session = session
         self.options = options
+        self._keys: deque[events.Key] = deque()
+        self._key_number = 0
         self.environment = Environment.parse(options.environment)
+
+    # ------------------------------------------------------------------ keys, one after the other
+
+    async def on_event(self, event: events.Event) -> None:
+        """Hold a key back while the one before it is at work."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            self._keys.append(event)
+            if len(self._keys) == 1:
+                await self._hand_on_key()
+            return
+        await super().on_event(event)
+
+    async def _hand_on_key(self) -> None:
+        self._key_number += 1
+        number = self._key_number
+        target = self.focused or self.screen
+        await super().on_event(self._keys[0])
+        if target.is_attached and target.post_message(self.KeyDone(number)):
+            # If the widget goes before it has done its work, the next key must not wait for it for ever.
+            self.set_timer(KEY_PATIENCE_S, lambda: self.post_message(self.KeyDone(number)))
+        else:
+            self.post_message(self.KeyDone(number))
+
+    async def on_host_key_done(self, message: KeyDone) -> None:
+        """Hand on the next key."""
+        if message.number != self._key_number or not self._keys:
+            return
+        self._key_number += 1
+        self._keys.popleft()
+        if self._keys:
+            await self._hand_on_key()
 
     # ------------------------------------------------------------------ what leaves for the terminal
 

@@ -150,7 +150,7 @@ class NodeScreen(Screen[None]):
         line.display = True
         line.value = table.filter.text
         self._filtered = table
-        line.focus()
+        self.set_focus(line)
 
     _filtered: LiveTable | None = None
 
@@ -173,7 +173,7 @@ class NodeScreen(Screen[None]):
         line = self.query_one(FilterLine)
         line.display = bool(line.value)
         if self._filtered is not None:
-            self._filtered.focus()
+            self.set_focus(self._filtered)
 
     def action_back(self) -> None:
         """Clear the filter if there is one; else go back where one came from."""

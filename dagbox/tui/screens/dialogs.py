@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
@@ -39,9 +41,22 @@ class Confirm(ModalScreen[bool]):
                 yield Button("No (n)", id="no", variant="default")
                 yield Button("Yes (y)", id="yes", variant="error" if self.act.harmful else "success")
 
+    _asked_at: float | None = None
+    """When the question was drawn, on the clock of events."""
+
     def on_mount(self) -> None:
-        """The safe answer has the focus."""
-        self.query_one("#no", Button).focus()
+        """Give the safe answer the focus."""
+        self.set_focus(self.query_one("#no", Button))
+        self.call_after_refresh(self._note_drawn)
+
+    def _note_drawn(self) -> None:
+        self._asked_at = Message().time
+
+    def on_key(self, event: events.Key) -> None:
+        """Take no answer that was typed before the question was there to be read."""
+        if self._asked_at is None or event.time < self._asked_at:
+            event.stop()
+            event.prevent_default()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button is an answer."""

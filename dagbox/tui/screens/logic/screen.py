@@ -84,7 +84,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
     def action_write(self) -> None:
         """Go to the query line."""
         self.query_one("#pages", TabbedContent).active = "page-query"
-        self.call_after_refresh(self.query_one("#goal").focus)
+        self.set_focus(self.query_one("#goal"))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Ask."""

@@ -1,0 +1,78 @@
+"""Keys that come in one burst, as a connection over SSH delivers them: they go where slow ones would go."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from textual import events
+from textual.widgets import Input
+
+from dagbox.tui.app import Dashboard
+from dagbox.tui.options import Options
+from dagbox.tui.screens.dialogs import Confirm
+from dagbox.tui.session import Session
+from tests.tui import sample
+from tests.tui.conftest import Screen, Served, showing, watching
+from tests.tui.screens.test_hostile import Polls
+
+
+def burst(screen: Screen, text: str) -> None:
+    """Type, without a pause between two keys."""
+    driver = screen.app._driver
+    assert driver is not None
+    for char in text:
+        name = char if char.isalnum() else unicodedata.name(char).lower().replace(" ", "_")
+        name = {"solidus": "slash", "carriage_return": "enter"}.get(name, name)
+        event = events.Key("enter" if char == "\r" else name, char)
+        event.set_sender(screen.app)
+        driver.send_message(event)
+
+
+@pytest.mark.parametrize("typed", ["dry", "pers", "node q", "a b?"])
+async def test_a_filter_typed_in_one_burst_acts_on_nothing(served: Served, typed: str) -> None:
+    async with watching(served) as screen:
+        screen.table("workers").focus()
+        await screen.pilot.pause()
+        burst(screen, f"/{typed}")
+        line = screen.app.screen.query_one("#filter", Input)
+        await screen.until(lambda: line.value == typed, "the filter")
+        assert not isinstance(screen.app.screen, Confirm)
+        assert not screen.app.session.picture.frozen
+
+
+async def test_a_goal_typed_in_one_burst_goes_into_the_query_line(served: Served) -> None:
+    async with watching(served) as screen:
+        await screen.press("5")
+        burst(screen, "iis q(X, p)")
+        await screen.until(lambda: screen.app.screen.query_one("#goal", Input).value == "is q(X, p)", "the goal")
+        assert not screen.app.session.picture.frozen
+
+
+async def test_a_question_is_not_answered_by_keys_that_were_typed_before_it_was_there() -> None:
+    poll = sample.poll(100) | sample.parts(100)
+    app = Dashboard(Session(Polls(poll, "data"), first=[poll]), Options(refresh_s=60))
+    done: list[str] = []
+    async with showing(app) as screen:
+        app.ask = lambda work, then, failed=None: done.append("done")  # type: ignore[method-assign]
+        app.may_act = lambda: True  # type: ignore[method-assign]
+        screen.table("workers").focus()
+        await screen.pilot.pause()
+        burst(screen, "dy")
+        await screen.until(lambda: isinstance(app.screen, Confirm), "the question")
+        await screen.pilot.pause()
+        await screen.pilot.pause()
+        assert not done
+        assert isinstance(app.screen, Confirm)
+        await screen.press("y")
+        await screen.until(lambda: done, "the answer")
+
+
+async def test_keys_go_on_when_the_widget_that_had_one_is_gone() -> None:
+    poll = sample.poll(100) | sample.parts(100)
+    app = Dashboard(Session(Polls(poll, "data"), first=[poll]), Options(refresh_s=60))
+    async with showing(app) as screen:
+        await screen.press("l")
+        app.screen.focused.remove() if app.screen.focused else None
+        burst(screen, "jj2")
+        await screen.until(lambda: app.current_mode == "traces", "the last key")

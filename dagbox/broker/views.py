@@ -247,6 +247,7 @@ def _worker(worker: WorkerEntry, now: float) -> Body:
         "cpu": report.get("cpu", 0.0),
         "rss": report.get("rss", 0),
         "repeatable": worker.repeatable,
+        "patient": worker.traits.patient,
     }
 
 

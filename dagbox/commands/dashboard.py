@@ -27,7 +27,12 @@ _POLL_S = 0.1
 
 def wants_dashboard(headless: bool) -> bool:
     """Return True if there is a terminal for the dashboard, unless `headless`."""
-    return not headless and sys.stdin.isatty() and sys.stdout.isatty()
+    return not headless and sys.stdin.isatty() and can_show_dashboard()
+
+
+def can_show_dashboard() -> bool:
+    """Return True if the terminal can show the dashboard, which draws on standard error and moves its cursor."""
+    return sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 def run_with_dashboard(directory: str, arguments: Sequence[str]) -> int:
@@ -53,7 +58,7 @@ def run_with_dashboard(directory: str, arguments: Sequence[str]) -> int:
         try:
             if not _starts(node, read):
                 return node.wait()
-            return run_dashboard(Options(target=directory))
+            return run_dashboard(Options(target=directory, owns_node=True))
         finally:
             note("dagbox: stopping the node")
             _stop(node)

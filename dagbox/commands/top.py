@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
 
 import click
 
+from dagbox.commands.dashboard import can_show_dashboard
 from dagbox.commands.options import settings, target_argument
 
 
@@ -94,8 +94,11 @@ def top_command(
         from dagbox.tui.headless import run_headless
 
         return run_headless(options)
-    if not sys.stdout.isatty() and "TEXTUAL_DRIVER" not in os.environ:
-        raise click.UsageError("the dashboard needs a terminal: use dagbox status, or --web")
+    if not can_show_dashboard() and "TEXTUAL_DRIVER" not in os.environ:
+        raise click.UsageError(
+            "the dashboard needs a terminal that moves its cursor (TERM is not dumb), as standard output and as "
+            "standard error: use dagbox status, or --web"
+        )
     from dagbox.tui.app import run_dashboard
 
     return run_dashboard(options)

@@ -180,6 +180,20 @@ def _left_to_others(model: NodeModel, worker: Map, when: str) -> str:
     return f"It is the last worker of {service}. {when} requests to {service}{load} wait, and fail at their deadline."
 
 
+def stop_node(model: NodeModel) -> Action:
+    """Leave the dashboard that the node was started with."""
+    broker = model.map_of("broker")
+    clients, requests = int(broker.get("clients", 0)), int(broker.get("requests", 0))
+    return Action(
+        "Leave, and stop the node?",
+        f"The node was started with this dashboard and stops with it: {plural(clients, 'client')}, "
+        f"{plural(requests, 'request')} under way. To leave a node running, start it with dagbox up --headless.",
+        lambda source: None,
+        "the node stops",
+        harmful=True,
+    )
+
+
 # ---------------------------------------------------------------------- services
 
 

@@ -5,10 +5,14 @@ What is watched is a `Session`; what screens ask of the app is in `Host`.
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
@@ -17,6 +21,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 import dagbox
+from dagbox.tui import actions
 from dagbox.tui.commands import ScreenCommands
 from dagbox.tui.host import FollowRequests, Host
 from dagbox.tui.options import Options
@@ -28,6 +33,7 @@ from dagbox.tui.recording.reader import Recording
 from dagbox.tui.recording.replay import ReplaySource
 from dagbox.tui.recording.writer import Recorder
 from dagbox.tui.screens.base import NodeScreen
+from dagbox.tui.screens.dialogs import Confirm
 from dagbox.tui.screens.locks.screen import LocksScreen
 from dagbox.tui.screens.logic.screen import LogicScreen
 from dagbox.tui.screens.overview.screen import OverviewScreen
@@ -62,10 +68,10 @@ class Dashboard(Host):
             Binding(str(n), f"show('{mode}')", title, show=False, id=f"app.{mode}")
             for n, (mode, title) in enumerate(TABS, 1)
         ),
-        Binding("space", "pause", "Freeze", key_display="␣", id="app.pause"),
+        Binding("space", "pause", "Freeze", show=False, key_display="␣", id="app.pause"),
         Binding("s", "shell", "Shell", id="app.shell"),
         Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
-        Binding("colon", "command_palette", "All", key_display=":", id="app.commands"),
+        Binding("colon", "command_palette", "All", show=False, key_display=":", id="app.commands"),
         Binding("t", "theme", "Theme", show=False, id="app.theme"),
         Binding("left_square_bracket", "seek(-10)", "Back 10 s", show=False, id="replay.back"),
         Binding("right_square_bracket", "seek(10)", "On 10 s", show=False, id="replay.on"),
@@ -99,6 +105,11 @@ class Dashboard(Host):
         self.session.start(self._poll_request, lambda delivery: self.post_message(self.Delivered(delivery)))
         if self.session.source.live:
             self.set_interval(1.0, self._refresh_bars)
+
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, partial(self.exit, None, 128 + number))
 
     def on_unmount(self) -> None:
         """Close what is watched."""
@@ -180,6 +191,18 @@ class Dashboard(Host):
         """Show the help of the screen on top."""
         if isinstance(self.screen, NodeScreen):
             self.push_screen(self.screen.help_screen())
+
+    async def action_quit(self) -> None:
+        """Leave; ask first if the node stops with the dashboard."""
+        if not self.options.owns_node:
+            self.exit()
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.exit()
+
+        self.push_screen(Confirm(actions.stop_node(self.session.model)), decided)
 
     def action_theme(self) -> None:
         """Choose a theme."""

@@ -22,6 +22,7 @@ class Options:
         speed: how many times faster to replay.
         metrics_port: where to serve figures to Prometheus; 0 takes a free port.
         screen: the screen to begin with.
+        owns_node: whether the node stops when the dashboard is left.
     """
 
     target: str | None = None
@@ -34,6 +35,7 @@ class Options:
     speed: float = 1.0
     metrics_port: int | None = None
     screen: str = "overview"
+    owns_node: bool = False
 
     def command(self) -> str:
         """The shell command that starts the same dashboard, for the web server to run for each browser."""

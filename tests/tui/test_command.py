@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def test_without_a_terminal_it_tells_what_to_use(served: Served, capsys: pytest.
     assert "dagbox status" in capsys.readouterr().err
 
 
-def terminal(*arguments: str) -> pexpect.spawn[str]:
-    colours = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PROMPT_TOOLKIT_NO_CPR": "1"}
+def terminal(*arguments: str, term: str = "xterm-256color") -> pexpect.spawn[str]:
+    colours = {"TERM": term, "COLORTERM": "truecolor", "PROMPT_TOOLKIT_NO_CPR": "1"}
     environment = {**os.environ, "PYTHONPATH": ROOT, **colours}
     command = ["-m", "dagbox", "top", *arguments]
     return pexpect.spawn(sys.executable, command, env=environment, dimensions=(30, 100), timeout=20, encoding="utf-8")
@@ -79,6 +80,36 @@ def test_in_a_terminal_it_shows_the_node_and_q_leaves(served: Served) -> None:
     child.expect(pexpect.EOF)
     child.wait()
     assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_gives_the_terminal_back(served: Served, number: signal.Signals) -> None:
+    child = terminal(str(served.directory))
+    child.expect("services")
+    child.kill(number)
+    child.expect_exact("\x1b[?1049l")
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 128 + number
+
+
+def test_a_terminal_without_a_cursor_is_refused(served: Served) -> None:
+    child = terminal(str(served.directory), term="dumb")
+    child.expect("TERM is not dumb")
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 2
+
+
+def test_standard_error_that_goes_elsewhere_is_told_where_one_looks(served: Served, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = f"exec {sys.executable} -m dagbox top {served.directory} 2>{log}"
+    environment = {**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm-256color"}
+    child = pexpect.spawn("/bin/sh", ["-c", command], env=environment, timeout=20, encoding="utf-8")
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 2
+    assert "standard error" in log.read_text()
 
 
 def test_the_shell_takes_the_terminal_and_gives_it_back(served: Served) -> None:

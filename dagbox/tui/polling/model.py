@@ -169,7 +169,7 @@ class NodeModel:
             del self.services[gone]
         if first:
             self._backfill_total(services, at)
-        self.total.add(at, total_figures(services))
+        self.total.add(at, total_figures(services, self.patient))
 
     @staticmethod
     def _backfill(course: TimeSeries, before: Map | None, at: float) -> None:
@@ -216,10 +216,19 @@ class NodeModel:
         found = self.poll.get(name) if name in ("services", "workers") else self.parts.get(name)
         return found if isinstance(found, list) else []
 
+    def has(self, part: str) -> bool:
+        """Return True if the part was seen since the model began: "traces", "locks", "store", ..."""
+        return part in self.parts or bool(self.poll.get(part))
+
     def map_of(self, name: str) -> Map:
         """A map of the last poll: "broker", "store", "locks", "logic"."""
         found = self.poll.get(name)
         return found if isinstance(found, dict) else {}
+
+    @property
+    def patient(self) -> frozenset[str]:
+        """The services that keep requests on purpose until their turn comes, such as a lock."""
+        return frozenset(worker["service"] for worker in self.list_of("workers") if worker.get("patient"))
 
     def service(self, name: str) -> Map | None:
         """A service of the last poll."""
@@ -261,9 +270,17 @@ def service_figures(service: Map) -> dict[str, float]:
     }
 
 
-def total_figures(services: list[Map]) -> dict[str, float]:
-    """The figures of all services together; latency is that of the slowest. Spans in ms."""
+def total_figures(services: list[Map], patient: frozenset[str] = frozenset()) -> dict[str, float]:
+    """Return the figures of all services together; latency is that of the slowest. Spans in ms.
+
+    Args:
+        patient: services that keep requests until their turn comes: their time is not work.
+    """
     each = [service_figures(service) for service in services]
+    each = [
+        figures | ({"work_p50": 0.0, "work_p99": 0.0} if service["name"] in patient else {})
+        for figures, service in zip(each, services, strict=True)
+    ]
     return {
         "waiting": sum(figures["waiting"] for figures in each),
         "in_flight": sum(figures["in_flight"] for figures in each),

@@ -82,6 +82,15 @@ class NodeScreen(Screen[None]):
     def show(self, model: NodeModel) -> None:
         """Show the model as it is now."""
 
+    def show_part(self, table: LiveTable, part: str, rows: Sequence[Row], empty: str) -> None:
+        """Show the rows of a part of a poll; say why there are none if it is not known."""
+        model = self.model
+        problem = model.problems.get(part, "")
+        if not problem and not model.has(part):
+            problem = f"not known: {model.lost}" if model.lost else "not known yet"
+        table.empty = problem or empty
+        table.show([] if part in model.problems else rows)
+
     def crumbs(self) -> Sequence[str]:
         """The way from the tab to here; nothing on the tab itself."""
         return self.CRUMBS

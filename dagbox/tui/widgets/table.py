@@ -41,6 +41,7 @@ class LiveTable(ScrollView, can_focus=True):
         empty: what stands there when there are no rows.
         sort: the id of the column it is sorted by at first; "" for the order the rows come in.
         descending: whether high goes first.
+        newest_first: whether rows come newest first: the cursor stays on the newest until the user moves it.
         name: its id.
     """
 
@@ -61,7 +62,7 @@ class LiveTable(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False, id="table.page_down"),
         Binding("home", "edge(-1)", "First", show=False, id="table.first"),
         Binding("end", "edge(1)", "Last", show=False, id="table.last"),
-        Binding("left,h", "column(-1)", "Column left", show=False, id="table.left"),
+        Binding("left", "column(-1)", "Column left", show=False, id="table.left"),
         Binding("right", "column(1)", "Column right", show=False, id="table.right"),
         Binding("o", "sort", "Order by column", show=False, id="table.sort"),
     ]
@@ -99,6 +100,7 @@ class LiveTable(ScrollView, can_focus=True):
         empty: str = "nothing here",
         sort: str = "",
         descending: bool = False,
+        newest_first: bool = False,
         name: str = "",
     ) -> None:
         super().__init__(id=name or None)
@@ -108,6 +110,8 @@ class LiveTable(ScrollView, can_focus=True):
         self.descending = descending
         self.filter = Filter("")
         self.total = 0
+        self._newest_first = newest_first
+        self._pinned = False
         self._title: tuple[Styled, str] = (Styled(), "")
         self._all: Sequence[Row] = ()
         self._rows: list[Row] = []
@@ -190,13 +194,25 @@ class LiveTable(ScrollView, can_focus=True):
         self._refresh_changed(before)
 
     def _follow_cursor(self) -> None:
-        """The cursor goes with its key; if that is gone, it stays at its place."""
+        """Have the cursor go with its key; if that is gone, it stays at its place.
+
+        Where the newest row is the first, it stays on the newest until the user moves it, and again when its row is
+        gone.
+        """
         key = self._cursor_key
+        if self._newest_first and not self.sort_by:
+            self._pinned = self._pinned and any(row.key == key for row in self._rows)
+            if not self._pinned:
+                self._cursor = 0
+                self._note_cursor()
+                return
         if self._cursor < len(self._rows) and self._rows[self._cursor].key == key:
             return
         for place, row in enumerate(self._rows):
             if row.key == key:
                 self._cursor = place
+                if self._pinned:
+                    self._show_cursor()
                 return
         self._cursor = max(0, min(self._cursor, len(self._rows) - 1))
         self._note_cursor()
@@ -295,6 +311,7 @@ class LiveTable(ScrollView, can_focus=True):
     # ------------------------------------------------------------------ what one does with it
 
     def _go(self, place: int) -> None:
+        self._pinned = place > 0
         self._cursor = max(0, min(place, len(self._rows) - 1))
         self._note_cursor()
         self._show_cursor()

@@ -99,3 +99,12 @@ class TestBoard:
             PollRequest(frozenset(("locks",)), limit=100)
         )
         assert both == PollRequest(frozenset(("traces", "locks")), (("client", "a"),), 100)
+
+    def test_time_in_line_for_a_lock_is_no_work(self) -> None:
+        model = NodeModel()
+        lock = sample.service("lock", 1, 0.2) | {"work": {"count": 9, "p50_ms": 700.0, "p99_ms": 900.0}}
+        other = sample.service("reader", 1, 0.2)
+        patient = sample.worker("lock", "lock", 1, patient=True)
+        model.take(sample.poll(1) | {"services": [lock, other], "workers": [patient]})
+        assert model.patient == {"lock"}
+        assert model.total.of("work_p99") == [other["work"]["p99_ms"]]

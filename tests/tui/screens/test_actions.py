@@ -323,3 +323,16 @@ async def test_an_act_that_fails_is_a_notice_and_the_connection_is_made_anew(ser
         source.disconnect()
         await confirmed(screen, "d")
         await screen.until(lambda: not any(k.startswith("fail ") for k in screen.keys("workers")), "the worker left")
+
+
+async def test_leaving_a_dashboard_that_has_a_node_asks_first(served: Served) -> None:
+    async with watching(served, owns_node=True) as screen:
+        for key in ("q", "ctrl+q"):
+            await screen.press(key)
+            await screen.sees("stop the node?")
+            await screen.press("n")
+            assert screen.app.is_running
+        await screen.press("q")
+        await screen.sees("stop the node?")
+        await screen.press("y")
+        await screen.until(lambda: not screen.app.is_running, "the end")

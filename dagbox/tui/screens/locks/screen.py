@@ -47,9 +47,8 @@ holder has written.
         """Show the locks."""
         table = self.query_one("#locks", LiveTable)
         problem = model.problems.get("locks")
-        table.empty = problem or "nothing is locked"
         found = [] if problem else rows.lock_rows(model)
-        table.show(found)
+        self.show_part(table, "locks", found, "nothing is locked")
         title = Styled("locks", "bold")
         title.append(f" · {sum(1 for row in found if row.data['token'])} held")
         waits = sum(len(each["waiting"]) for each in model.list_of("locks") if isinstance(each.get("waiting"), list))

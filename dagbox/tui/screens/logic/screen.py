@@ -70,14 +70,12 @@ answer. The other pages list the predicates with their sizes, the rules, and the
 
     def show(self, model: NodeModel) -> None:
         """Show predicates, rules, running queries."""
-        for name, found in (
-            ("facts", rows.predicate_rows(model)),
-            ("rules", rows.rule_rows(model)),
-            ("queries", requests.open_rows(model, "logic")),
+        for name, part, found, empty in (
+            ("facts", "facts", rows.predicate_rows(model), "no facts yet"),
+            ("rules", "rules", rows.rule_rows(model), "no rules yet"),
+            ("queries", "open", requests.open_rows(model, "logic"), "no query runs now"),
         ):
-            table = self.query_one(f"#{name}", LiveTable)
-            table.empty = model.problems.get(name) or table.empty
-            table.show([] if name in model.problems else found)
+            self.show_part(self.query_one(f"#{name}", LiveTable), part, found, empty)
 
     # ------------------------------------------------------------------ queries
 

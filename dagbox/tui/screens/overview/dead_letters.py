@@ -39,7 +39,9 @@ Requests whose workers died with them too often, or once where they may not be r
 
     def show(self, model: NodeModel) -> None:
         """Show the dead letters."""
-        self.query_one("#letters", LiveTable).show(rows.letter_rows(model))
+        self.show_part(
+            self.query_one("#letters", LiveTable), "dead_letters", rows.letter_rows(model), "no dead letters"
+        )
 
     def action_retry(self) -> None:
         """Try one again."""

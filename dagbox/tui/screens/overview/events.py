@@ -21,7 +21,7 @@ redelivered, refused, held, or too late.
 
     def compose_body(self) -> ComposeResult:
         """One table."""
-        yield LiveTable(rows.EVENTS, empty="no events yet", name="events")
+        yield LiveTable(rows.EVENTS, empty="no events yet", newest_first=True, name="events")
 
     def show(self, model: NodeModel) -> None:
         """Show all events that are known."""

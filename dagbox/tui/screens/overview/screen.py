@@ -61,7 +61,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
                 yield LiveTable(rows.WORKERS, empty="no workers yet", name="workers")
             with Vertical(id="side"):
                 yield Graphs()
-                yield LiveTable(rows.EVENTS, empty="no events yet", name="events")
+                yield LiveTable(rows.EVENTS, empty="no events yet", newest_first=True, name="events")
 
     def on_mount(self) -> None:
         """The first table has the focus."""

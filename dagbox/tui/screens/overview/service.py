@@ -47,7 +47,7 @@ One service: how long requests wait for a worker and how long they are worked on
             yield Static(id="figures")
             yield Graphs()
             yield LiveTable(rows.WORKERS, empty="nobody serves it now", name="workers")
-            yield LiveTable(requests.TRACES, empty="no requests yet", name="traces")
+            yield LiveTable(requests.TRACES, empty="no requests yet", newest_first=True, name="traces")
 
     def on_mount(self) -> None:
         """The workers have the focus."""
@@ -71,7 +71,7 @@ One service: how long requests wait for a worker and how long they are worked on
         workers.show(rows.worker_rows(model, self.service))
         workers.set_title("workers")
         followed = [each for each in model.list_of("traces") if self.service in requests.path_of(each).split(" → ")]
-        traces.show(requests.trace_rows(followed))
+        self.show_part(traces, "traces", requests.trace_rows(followed), "no requests yet")
         traces.set_title("last requests")
         self.query_one(Graphs).show(model.services.get(self.service, TimeSeries()))
 

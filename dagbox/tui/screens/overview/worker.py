@@ -40,7 +40,7 @@ One worker: every figure that the broker has of it, and its events.
         """Figures and events."""
         with Vertical(id="one-worker"):
             yield Static(id="figures")
-            yield LiveTable(rows.EVENTS, empty="no events of it are known", name="events")
+            yield LiveTable(rows.EVENTS, empty="no events of it are known", newest_first=True, name="events")
 
     def the_worker(self) -> Map | None:
         """This worker; the last of it that was seen if it is gone, so that it can be started again."""

@@ -47,7 +47,7 @@ Enter opens a bucket. The map grows by itself; an old snapshot keeps pages from 
         """Show figures and buckets."""
         self.query_one("#store-figures", Static).update(rendered(self, store_text(model, self.size.width)))
         table = self.query_one("#buckets", LiveTable)
-        table.show(rows.bucket_rows(model))
+        self.show_part(table, "store", rows.bucket_rows(model), "no buckets yet")
         table.set_title(Styled("buckets"))
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:

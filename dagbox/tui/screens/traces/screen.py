@@ -64,7 +64,7 @@ While a break is set the broker looks into the bodies of requests; without one i
         with Vertical(id="traces-screen"):
             yield LiveTable(rows.HELD, empty="nothing is held", name="held")
             yield LiveTable(rows.BREAKS, empty="no breaks", name="breaks")
-            yield LiveTable(rows.TRACES, empty="no requests yet", name="traces")
+            yield LiveTable(rows.TRACES, empty="no requests yet", newest_first=True, name="traces")
             with VerticalScroll(id="preview"):
                 yield Static(id="preview-text")
 
@@ -101,9 +101,10 @@ While a break is set the broker looks into the bodies of requests; without one i
             table.set_title(title)
         traces = self.query_one("#traces", LiveTable)
         if self.which == "open":
-            traces.show(rows.open_rows(model))
+            self.show_part(traces, "open", rows.open_rows(model), "nothing is under way")
         else:
-            traces.show(rows.trace_rows(followed(model.list_of(self.which), self.follow)))
+            found = rows.trace_rows(followed(model.list_of(self.which), self.follow))
+            self.show_part(traces, self.which, found, "no requests yet")
         traces.set_title(self._title())
         self._preview()
 
@@ -128,7 +129,7 @@ While a break is set the broker looks into the bodies of requests; without one i
         if pane.display:
             width = max(40, self.size.width - 4)
             self.query_one("#preview-text", Static).update(
-                rendered(self, waterfall_text(row.data, width) if row else Styled())
+                rendered(self, waterfall_text(row.data, width, self.model.patient) if row else Styled())
             )
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
@@ -149,7 +150,6 @@ While a break is set the broker looks into the bodies of requests; without one i
         names = list(_TITLES)
         self.which = names[(names.index(self.which) + 1) % len(names)]
         table = self.query_one("#traces", LiveTable)
-        table.empty = "nothing is under way" if self.which == "open" else "no requests yet"
         self._lay_out(self.size.height)
         table.set_columns(rows.OPEN if self.which == "open" else rows.TRACES)
         self.refresh_bindings()

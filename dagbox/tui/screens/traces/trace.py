@@ -25,8 +25,9 @@ class TraceScreen(NodeScreen):
     """One request: its waterfall, what was asked, what was answered."""
 
     HELP = """
-One request from its acceptance to its answer. ▒: it waited in a queue; █: a worker had it; ▓: a break held it.
-Below: what was asked and what was answered, as far as the trace keeps it (4,096 bytes of each).
+One request from its acceptance to its answer. ▒: it waited in a queue; █: a worker had it; ░: it was in line for a
+lock; ▓: a break held it. Below: what was asked and what was answered, as far as the trace keeps it (4,096 bytes of
+each).
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "follow_client", "Follow its client", id="trace.follow_client"),
@@ -54,7 +55,8 @@ Below: what was asked and what was answered, as far as the trace keeps it (4,096
 
     def on_resize(self, event: events.Resize) -> None:
         """The bars go by the width."""
-        self.query_one("#waterfall", Static).update(rendered(self, waterfall_text(self._trace, event.size.width - 3)))
+        found = waterfall_text(self._trace, event.size.width - 3, self.model.patient)
+        self.query_one("#waterfall", Static).update(rendered(self, found))
         self.query_one("#bodies", Static).update(rendered(self, self._bodies()))
 
     def _bodies(self) -> Styled:

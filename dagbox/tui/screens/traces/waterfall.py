@@ -11,7 +11,8 @@ class Stretch:
     """A part of a request's life.
 
     Attributes:
-        kind: "waiting" in a queue, "working" in a worker's hands, "held" by a break.
+        kind: "waiting" in a queue, "working" in a worker's hands, "blocked" in those of a service
+            that keeps it until its turn comes, "held" by a break.
         who: the service that it waited for, the worker, the break.
         begin_ms, end_ms: counted from the acceptance.
         note: how it ended, if that is worth a word.
@@ -29,8 +30,12 @@ class Stretch:
         return self.end_ms - self.begin_ms
 
 
-def stretches(trace: dict[str, Any]) -> list[Stretch]:
-    """The stretches of a trace, in order; they follow each other without gaps."""
+def stretches(trace: dict[str, Any], patient: frozenset[str] = frozenset()) -> list[Stretch]:
+    """Return the stretches of a trace, in order; they follow each other without gaps.
+
+    Args:
+        patient: services that keep requests until their turn comes: what they have in hand is blocked, not worked on.
+    """
     found: list[Stretch] = []
     kind, who, begin, service = "", "", 0.0, ""
     for step in trace.get("timeline", []):
@@ -42,6 +47,8 @@ def stretches(trace: dict[str, Any]) -> list[Stretch]:
         if kind and not (what == "held" and kind == "waiting" and at == begin):
             found.append(Stretch(kind, who, begin, at, _note(what, name)))
         kind, who, begin = _next(what, name, at, service)
+        if kind == "working" and service in patient:
+            kind = "blocked"
     if kind:
         found.append(Stretch(kind, who, begin, max(begin, float(trace.get("took_ms", begin)))))
     return found

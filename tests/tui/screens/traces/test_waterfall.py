@@ -7,6 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagbox.tui.screens.traces.bodies import time_axis
 from dagbox.tui.screens.traces.waterfall import place, stretches
 from tests.tui import sample
 
@@ -61,3 +62,17 @@ class TestWaterfall:
         assert first >= 0
         assert cells >= 0
         assert first + cells <= width
+
+    def test_time_in_line_for_a_lock_is_blocked(self) -> None:
+        steps = [(0.0, "queued", "lock"), (1.0, "given", "lock")]
+        steps += [(90.0, "forwarded", "writer"), (90.0, "queued", "writer")]
+        steps += [(91.0, "given", "writer"), (95.0, "answered", "")]
+        trace = sample.trace(1, 95.0, timeline=[{"at_ms": at, "what": what, "who": who} for at, what, who in steps])
+        kinds = [each.kind for each in stretches(trace, frozenset(("lock",)))]
+        assert kinds == ["waiting", "blocked", "waiting", "working"]
+
+    @given(st.floats(0.001, 1e6), st.integers(1, 200))
+    def test_the_time_axis_begins_at_nothing_and_keeps_its_width(self, whole_ms: float, width: int) -> None:
+        axis = time_axis(whole_ms, width)
+        assert len(axis) <= width
+        assert axis.startswith("│0"[:width])

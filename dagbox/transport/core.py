@@ -16,6 +16,7 @@ Rules of its state:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -32,6 +33,7 @@ LONGEST_REPEAT_S = 8.0
 MAX_IN_FLIGHT = 65_536
 """How many requests of one client may wait for an answer at once."""
 _MAX_SPAN_MS = 0xFFFF_FFFF
+NEVER = float("inf")
 
 
 class Completed(NamedTuple):
@@ -83,6 +85,7 @@ class ClientCore:
         stale: answers to requests that had ended, so far.
         repeated: requests asked again, so far.
         heard: whether the broker has ever answered.
+        due_at: no request is due before, in monotonic seconds; `next_deadline` is when one surely is.
     """
 
     def __init__(self, client: bytes, *, max_in_flight: int = MAX_IN_FLIGHT) -> None:
@@ -95,6 +98,7 @@ class ClientCore:
         self._ids = count(1)
         self._waiting: dict[bytes, _Waiting] = {}
         self._due: list[tuple[float, bytes]] = []
+        self.due_at = NEVER
 
     @property
     def in_flight(self) -> int:
@@ -142,7 +146,25 @@ class ClientCore:
         deadline = now + timeout_ms / 1000 + (GRACE_S if service else 0.0)
         due = now + FIRST_REPEAT_S if repeatable and now + FIRST_REPEAT_S < deadline - GRACE_S else deadline
         self._waiting[request] = _Waiting(message, service, deadline, timeout_ms, repeatable, due)
+        self._push(due, request)
+
+    def _push(self, due: float, request: bytes) -> None:
         heappush(self._due, (due, request))
+        self.due_at = self._due[0][0]
+
+    def turn(
+        self, messages: Sequence[tuple[bytes, bytes | None]], now: float
+    ) -> tuple[list[frames.Message], list[Event]]:
+        """Take messages in, and note that time has passed.
+
+        Returns:
+            As `tick`; the events also of what the messages brought.
+        """
+        events = [event for head, tail in messages for event in self.receive(head, tail, now)]
+        if now < self.due_at:
+            return [], events
+        again, failed = self.tick(now)
+        return again, events + failed
 
     def receive(self, head: bytes, tail: bytes | None, now: float) -> list[Event]:
         """Take a message from the broker in; never raises."""
@@ -176,7 +198,7 @@ class ClientCore:
             again = now + max(0.01, hint_ms / 1000 if isinstance(hint_ms, int | float) else 0.1)
             if again < waiting.deadline - GRACE_S:
                 waiting.due = again
-                heappush(self._due, (again, request))
+                self._push(again, request)
                 return []
         return [Failed(request, error)] if self._end(request) else []
 
@@ -184,10 +206,18 @@ class ClientCore:
         if self._waiting.pop(request, None) is None:
             self.stale += 1
             return False
-        if len(self._due) > 2 * len(self._waiting) + 64:
+        if not self._waiting:
+            self._due.clear()
+            self.due_at = NEVER
+        elif len(self._due) > 2 * len(self._waiting) + 64:
             self._due = [(waiting.due, request) for request, waiting in self._waiting.items()]
             heapify(self._due)
+            self.due_at = self._due[0][0]
         return True
+
+    def waits_for(self, request: bytes) -> bool:
+        """Return True if a request has no outcome yet."""
+        return request in self._waiting
 
     def cancel(self, request: bytes) -> frames.Message | None:
         """Take a request back: it has no outcome any more.
@@ -229,6 +259,7 @@ class ClientCore:
                 failed.append(Failed(request, self._given_up(waiting)))
                 continue
             messages.append(self._again(request, waiting, now))
+        self.due_at = self._due[0][0] if self._due else NEVER
         return messages, failed
 
     def _given_up(self, waiting: _Waiting) -> DagBoxError:

@@ -8,9 +8,13 @@ Rules:
    lead on to the next that still waits.
 3. The descriptor tells of changes only once, and any use of the socket may take the news: so whoever used it
    takes all messages there are before letting go of the gate (`_drain`).
-4. A leader that sleeps is woken through the pipe: when its own answer was taken by another thread, when
-   something is due earlier than it knows, and when the client is closed.
-5. A forked child leaves the parent's link alone and makes its own, with a new client id.
+4. A leader that sleeps (`_asleep`) is woken through the pipe: when its own answer was taken by another thread,
+   when something is due earlier than it knows, and when the client is closed.
+5. A thread has a role from within the `try` whose end gives it up (`_leave`), whatever is raised. A signal handler may
+   raise between any two steps, so each can be repeated, and a role may still stay behind: the thread's next call gives
+   it up, and threads that follow lead themselves when their time is over. Who leads is what `_leader` says; a
+   thread looks before it sleeps.
+6. A forked child leaves the parent's link alone and makes its own, with a new client id.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import select
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,14 +42,21 @@ CONNECT_TIMEOUT_S = 2.0
 """How long the broker may take to answer the first ping, in seconds."""
 _FULL_HINT_MS = 100
 _DRAIN_AT_ONCE = 4096
+MAX_DRAINED_BYTES = 1 << 62
+"""All that is there is taken at once: what stays would not be told of again."""
+_LONGEST_SLEEP_S = 3600.0
+PATIENCE_S = 1.0
+"""How long past its time-out a thread waits for the thread that leads, in seconds; then it leads itself."""
+_LOST = "its answer was lost when another thread of this program was interrupted: it may or may not have been done"
+_REPEATABLE, _URGENT = int(frames.Flag.REPEATABLE), int(frames.Flag.URGENT)
 
 Prepare = Callable[[zmq.Socket[bytes]], None]
 """Sets options on a socket before it connects, such as keys."""
 
 
 def flags_of(call: Call) -> int:
-    """The flags of a call's request."""
-    return (frames.Flag.REPEATABLE if call.repeatable else 0) | (frames.Flag.URGENT if call.urgent else 0)
+    """Return the flags of a call's request."""
+    return (_REPEATABLE if call.repeatable else 0) | (_URGENT if call.urgent else 0)
 
 
 def answer_of(event: Event) -> Any:
@@ -67,38 +79,38 @@ def no_answer(address: str, timeout_s: float) -> CannotConnect:
 class _Waiter:
     """A thread and the requests it waits for.
 
-    `left` counts requests without an answer; `parts` are those it has not been given yet; `roused`: `wake` is
-    open, and the thread has not looked since.
+    `open` are its requests without an answer; `until` is when the last of them is over at the latest, in monotonic
+    seconds; `parts` are those it has not been given yet; `giving`: the program is at work on one. The thread sleeps
+    on `wake`, a lock that is free when it is to look.
     """
 
-    __slots__ = ("events", "left", "on_part", "parts", "promoted", "requests", "roused", "wake")
+    __slots__ = ("events", "giving", "on_part", "open", "parts", "thread", "until", "wake")
 
     def __init__(self, size: int) -> None:
         self.events: list[Event | DagBoxError | None] = [None] * size
-        self.requests: list[bytes] = []
-        self.left = 0
+        self.open: set[bytes] = set()
         self.on_part: dict[bytes, Callable[[Any], None]] = {}
         self.parts: list[Partial] = []
-        self.promoted = False
-        self.roused = False
+        self.giving = False
+        self.thread = threading.get_ident()
+        self.until = 0.0
         self.wake = threading.Lock()
         self.wake.acquire()
 
     def rouse(self) -> None:
         """Have the thread look; with the gate held."""
-        if not self.roused:
-            self.roused = True
+        if self.wake.locked():
             self.wake.release()
 
-    def take_parts(self) -> list[Partial]:
-        """What came since the last time; with the gate held."""
-        parts, self.parts = self.parts, []
-        return parts
-
-    def give(self, parts: Sequence[Partial]) -> None:
-        """Hand parts to the program; with the gate free, since it may make calls."""
-        for part in parts:
-            self.on_part[part.request](unpack(part.body))
+    def give(self) -> None:
+        """Hand the parts that came to the program; with the gate free, since it may make calls."""
+        self.giving = True
+        try:
+            while self.parts:
+                part = self.parts.pop(0)
+                self.on_part[part.request](unpack(part.body))
+        finally:
+            self.giving = False
 
 
 class _Link:
@@ -113,6 +125,9 @@ class _Link:
         self._followers: dict[_Waiter, None] = {}
         self._leader: _Waiter | None = None
         self._sleeps_until = 0.0
+        self._asleep = False
+        self._interrupted = False
+        self._events: deque[Event] = deque()
         self._socket = sockets.dealer(context, self.core.client, address, prepare)
         try:
             self._wake = Wake()
@@ -122,7 +137,8 @@ class _Link:
         try:
             self._poller = select.poll()
             self._poller.register(int(self._socket.getsockopt(zmq.FD)), select.POLLIN)
-            self._poller.register(self._wake.fileno(), select.POLLIN)
+            self._wake_descriptor = self._wake.fileno()
+            self._poller.register(self._wake_descriptor, select.POLLIN)
         except BaseException:
             self._give_back()
             raise
@@ -132,138 +148,169 @@ class _Link:
     def ping(self, timeout_s: float) -> None:
         """Wait for a sign of life; raises CannotConnect if there is none."""
         waiter = _Waiter(1)
-        with self.gate:
-            self._check_open()
-            self._begin(waiter, 0, "", lambda now: self.core.ping(now, timeout_s))
-            leads = self._join(waiter)
-        self._wait(waiter, leads)
+        waiter.until = time.monotonic() + timeout_s + PATIENCE_S
+        self._do(waiter, lambda: self._begin(waiter, 0, "", *self.core.ping(time.monotonic(), timeout_s)))
         if not isinstance(waiter.events[0], Completed):
             raise no_answer(self.address, timeout_s)
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Make requests at once and wait for all; an answer or error for each."""
         waiter = _Waiter(len(calls))
-        bodies: list[bytes | None] = []
-        for position, call in enumerate(calls):
+        bodies: list[bytes | DagBoxError] = []
+        for call in calls:
             try:
                 bodies.append(packed(call.body))
             except DagBoxError as error:
-                bodies.append(None)
-                waiter.events[position] = error
-        with self.gate:
-            self._check_open()
-            for position, call in enumerate(calls):
-                body = bodies[position]
-                if body is not None:
-                    self._start(waiter, position, call, body)
-            leads = self._join(waiter)
-        self._wait(waiter, leads)
+                bodies.append(error)
+        self._do(waiter, lambda: self._begin_all(waiter, calls, bodies))
         return [event if isinstance(event, DagBoxError) else answer_of(event) for event in waiter.events if event]
 
-    def _start(self, waiter: _Waiter, position: int, call: Call, body: bytes) -> None:
-        def request(now: float) -> tuple[bytes, frames.Message]:
-            return self.core.request(call.service, body, now, call.timeout_s, flags_of(call))
+    def _begin_all(self, waiter: _Waiter, calls: Sequence[Call], bodies: Sequence[bytes | DagBoxError]) -> None:
+        """Send requests; those that fail at once have their error as event."""
+        for position, (call, body) in enumerate(zip(calls, bodies, strict=True)):
+            if isinstance(body, DagBoxError):
+                waiter.events[position] = body
+                continue
+            now = time.monotonic()
+            waiter.until = max(waiter.until, now + call.timeout_s + PATIENCE_S)
+            try:
+                request, message = self.core.request(call.service, body, now, call.timeout_s, flags_of(call))
+            except DagBoxError as error:
+                waiter.events[position] = error
+                continue
+            if call.on_part is not None:
+                waiter.on_part[request] = call.on_part
+            self._begin(waiter, position, call.service, request, message)
 
-        name = self._begin(waiter, position, call.service, request)
-        if call.on_part is not None and name is not None:
-            waiter.on_part[name] = call.on_part
-
-    def _begin(
-        self, waiter: _Waiter, position: int, service: str, start: Callable[[float], tuple[bytes, frames.Message]]
-    ) -> bytes | None:
-        """Send a request; its id, or None if it failed at once."""
-        try:
-            request, message = start(time.monotonic())
-        except DagBoxError as error:
-            waiter.events[position] = error
-            return None
+    def _begin(self, waiter: _Waiter, position: int, service: str, request: bytes, message: frames.Message) -> None:
+        waiter.open.add(request)
+        self._waiting[request] = (waiter, position)
         try:
             sockets.send_dealer(self._socket, message.head, message.tail)
         except zmq.Again:
             self.core.cancel(request)
+            del self._waiting[request]
+            waiter.open.discard(request)
             waiter.events[position] = Busy(service, _FULL_HINT_MS)
-            return None
-        waiter.left += 1
-        waiter.requests.append(request)
-        self._waiting[request] = (waiter, position)
-        return request
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise CannotConnect(self.address, "this client is closed")
 
     # --- waiting: leader and followers
 
-    def _join(self, waiter: _Waiter) -> bool | None:
-        """With the gate held: whether this thread is to lead; None if it has nothing to wait for."""
-        if not waiter.left:
-            return None
-        if self._leader is None:
+    def _do(self, waiter: _Waiter, begin: Callable[[], None]) -> None:
+        """Begin requests and wait for their answers; whatever is raised meanwhile, the thread then holds no role."""
+        try:
+            with self.gate:
+                if self.closed:
+                    raise CannotConnect(self.address, "this client is closed")
+                begin()
+                if not waiter.open:
+                    return
+                leads = self._join(waiter)
+            while not (self._lead(waiter) if leads else self._follow(waiter)):
+                leads = not leads
+        except BaseException:
+            self._interrupted = True
+            raise
+        finally:
+            self._leave(waiter)
+
+    def _join(self, waiter: _Waiter) -> bool:
+        """Return True if the thread is to lead; with the gate held."""
+        for other in (self._leader, *self._followers) if self._leader is not None else ():
+            if other is not None and other.thread == waiter.thread and not other.giving:
+                self._release(other)  # an exception came before it could give up its role
+        if self._leader is None or self._leader.thread == waiter.thread:
             self._leader = waiter
             return True
         self._followers[waiter] = None
         self._drain()
-        due = self.core.next_deadline()
-        if due is not None and due < self._sleeps_until:
+        if self.core.due_at < self._sleeps_until:
             self._wake.set()
         return False
 
-    def _wait(self, waiter: _Waiter, leads: bool | None) -> None:
-        if leads is None:
-            return
-        try:
-            if leads or self._follow(waiter):
-                self._lead(waiter)
-        finally:
-            with self.gate:
-                self._part(waiter)
-
     def _follow(self, waiter: _Waiter) -> bool:
-        """Sleep until all answers are there, or until this thread is to lead (then True)."""
+        """Sleep until all answers are there (then True), or until this thread is to lead."""
         while True:
-            waiter.wake.acquire()
+            in_time = waiter.wake.acquire(timeout=max(0.0, waiter.until - time.monotonic()))
+            waiter.give()
             with self.gate:
-                waiter.roused = False
-                parts = waiter.take_parts()
-                promoted, ended = waiter.promoted, not waiter.left
-            waiter.give(parts)
-            if promoted or ended:
-                return promoted
+                if not waiter.open and not waiter.parts:
+                    return True
+                if not in_time and time.monotonic() >= waiter.until:
+                    # The leader would have given up for us: its thread is gone, or does something else.
+                    self._interrupted = True
+                    self._leader = waiter
+                if self._leader is waiter:
+                    self._followers.pop(waiter, None)
+                    return False
 
-    def _lead(self, waiter: _Waiter) -> None:
+    def _lead(self, waiter: _Waiter) -> bool:
+        """Take in what comes, for all, until the own answers are there (then True), or until another thread leads."""
+        core, receive, poll = self.core, sockets.receive_messages, self._poller.poll
         while True:
             with self.gate:
-                self._drain()
-                self._tick()
-                parts = waiter.take_parts()
-                ended = not waiter.left
-                due = self.core.next_deadline()
+                if self._leader is not waiter:
+                    if self._leader is not None:
+                        self._followers[waiter] = None
+                        return False
+                    self._leader = waiter
+                # In the loop itself and not in `_drain`: a turn that finds nothing, as every other one does, is short.
+                messages = receive(self._socket, _DRAIN_AT_ONCE, MAX_DRAINED_BYTES) if not self.closed else []
                 now = time.monotonic()
-                self._sleeps_until = now + 3600.0 if due is None else due
-            if parts:
-                waiter.give(parts)
-            if ended:
-                return
-            if parts:
-                continue  # the program took its time
+                if messages or now >= core.due_at:
+                    self._take_in(messages, now)
+                if not waiter.open and not waiter.parts:
+                    return True
+                self._sleeps_until = core.due_at
+                self._asleep = not waiter.parts
+            if waiter.parts:
+                waiter.give()  # the program takes its time: look again before sleeping
+                continue
             # Rounded up: to wake a moment early is to look at the clock twice.
-            if self._poller.poll(int(max(0.0, self._sleeps_until - now) * 1000) + 1):
-                self._wake.clear()
+            for descriptor, _ in poll(int(min(max(0.0, self._sleeps_until - now), _LONGEST_SLEEP_S) * 1000) + 1):
+                if descriptor == self._wake_descriptor:
+                    self._wake.clear()
+            self._asleep = False
 
-    def _part(self, waiter: _Waiter) -> None:
-        """With the gate held: this thread leaves, with its answers or without."""
-        self._followers.pop(waiter, None)
-        for request in waiter.requests if waiter.left else ():
+    def _leave(self, waiter: _Waiter) -> None:
+        """Give up the role, and what still waits for an answer.
+
+        An exception of a signal handler may come in here too: then all of it is done again, so each step is one that
+        can be repeated.
+        """
+        left = False
+        try:
+            with self.gate:
+                self._release(waiter)
+            left = True
+        finally:
+            if not left:
+                self._leave(waiter)
+
+    def _release(self, waiter: _Waiter) -> None:
+        """As `_leave`, with the gate held."""
+        for request in list(waiter.open):
             if self._waiting.pop(request, None) is not None:
                 self._cancel(request)
+            waiter.open.discard(request)
+        if self._interrupted:
+            self._recover()
+        self._followers.pop(waiter, None)
         if self._leader is waiter:
+            self._asleep = False
             self._leader = next(iter(self._followers), None)
-            if self._leader is not None:
-                del self._followers[self._leader]
-                self._leader.promoted = True
-                self._leader.rouse()
+        if self._leader in self._followers:
+            self._leader.rouse()  # it does not know yet
         if self.closed and self._leader is None:
             self._give_back()
+
+    def _recover(self) -> None:
+        """Hand out what an interrupted thread left, and end the requests whose answers were lost with it."""
+        self._hand_out()
+        for request in self._waiting:
+            if not self.core.waits_for(request):
+                self._events.append(Failed(request, CannotConnect(self.address, _LOST)))
+        self._hand_out()
+        self._interrupted = False
 
     def _cancel(self, request: bytes) -> None:
         message = self.core.cancel(request)
@@ -276,56 +323,46 @@ class _Link:
     # --- the socket, with the gate held
 
     def _drain(self) -> None:
-        if self.closed:
-            return
-        receive, socket, core = sockets.receive_dealer, self._socket, self.core
-        try:
-            for _ in range(_DRAIN_AT_ONCE):
-                head, tail = receive(socket)
-                self._hand_out(core.receive(head, tail, time.monotonic()))
-        except zmq.Again:
-            return
-        self._wake.set()
+        if not self.closed:
+            messages = sockets.receive_messages(self._socket, _DRAIN_AT_ONCE, MAX_DRAINED_BYTES)
+            if messages:
+                self._take_in(messages, time.monotonic())
 
-    def _tick(self) -> None:
-        again, failed = self.core.tick(time.monotonic())
+    def _take_in(self, messages: Sequence[tuple[bytes, bytes | None]], now: float) -> None:
+        """Give messages to the core, have it look at the time, and hand out what came of it."""
+        again, events = self.core.turn(messages, now)
         for message in again:
             try:
                 sockets.send_dealer(self._socket, message.head, message.tail)
             except zmq.Again:
                 break  # asked again later, as long as the deadline allows
-        self._hand_out(failed)
-        if again:
+        self._events.extend(events)
+        self._hand_out()
+        # The descriptor may have nothing to tell of what is left, or of answers to what was sent.
+        if again or len(messages) == _DRAIN_AT_ONCE:
             self._drain()
 
-    def _hand_out(self, events: Sequence[Event]) -> None:
-        for event in events:
-            if isinstance(event, Completed | Failed):
-                found = self._waiting.pop(event.request, None)
-                if found is not None:
-                    self._settle(*found, event)
-            elif event.request in self._waiting:
-                self._add_part(self._waiting[event.request][0], event)
-
-    def _add_part(self, waiter: _Waiter, part: Partial) -> None:
-        if part.request not in waiter.on_part:
-            return
-        waiter.parts.append(part)
-        if waiter is self._leader:
-            self._wake.set()
-        else:
-            waiter.rouse()
-
-    def _settle(self, waiter: _Waiter, position: int, event: Event | DagBoxError) -> None:
-        waiter.events[position] = event
-        waiter.left -= 1
-        if waiter.left:
-            return
-        if waiter is self._leader:
-            self._wake.set()
-        elif waiter in self._followers:
-            del self._followers[waiter]
-            waiter.rouse()
+    def _hand_out(self) -> None:
+        """Give events to those who wait for them. An event is removed when that is done, and may be given twice."""
+        events = self._events
+        while events:
+            event = events[0]
+            found = self._waiting.get(event.request)
+            if found is not None:
+                waiter, position = found
+                if not isinstance(event, Partial):
+                    waiter.events[position] = event
+                    waiter.open.discard(event.request)
+                elif event.request in waiter.on_part:
+                    waiter.parts.append(event)
+                if not waiter.open or waiter.parts:
+                    if waiter is not self._leader:
+                        waiter.rouse()
+                    elif self._asleep:
+                        self._wake.set()
+                if not isinstance(event, Partial):
+                    self._waiting.pop(event.request, None)
+            events.popleft()
 
     # --- the end
 
@@ -337,7 +374,10 @@ class _Link:
             self.closed = True
             for request, found in list(self._waiting.items()):
                 self.core.cancel(request)
-                self._settle(*found, CannotConnect(self.address, "this client was closed"))
+                waiter, position = found
+                waiter.events[position] = CannotConnect(self.address, "this client was closed")
+                waiter.open.discard(request)
+                waiter.rouse()
             self._waiting.clear()
             if self._leader is None:
                 self._give_back()
@@ -345,7 +385,9 @@ class _Link:
                 self._wake.set()
 
     def _give_back(self) -> None:
-        sockets.leave(self._socket, self.core.leave())
+        """Close the socket and the pipe. Idempotent."""
+        if not self._socket.closed:
+            sockets.leave(self._socket, self.core.leave())
         self._wake.close()
 
 

@@ -184,12 +184,17 @@ def receive_batch(socket: zmq.Socket[bytes], most: int) -> tuple[list[Frames], b
     return found, False
 
 
-def receive_messages(socket: zmq.Socket[bytes], most: int) -> list[tuple[bytes, bytes | None]]:
-    """Messages of a DEALER that are there, as `receive_batch` of a ROUTER."""
+def receive_messages(
+    socket: zmq.Socket[bytes], most: int, most_bytes: int = BATCH_BYTES
+) -> list[tuple[bytes, bytes | None]]:
+    """Return the messages of a DEALER that are there, at most so many, and no more once they have so many bytes.
+
+    Without waiting. Those that are not DagBox's come as messages that do not parse.
+    """
     found: list[tuple[bytes, bytes | None]] = []
     size = 0
     try:
-        while len(found) < most and size < BATCH_BYTES:
+        while len(found) < most and size < most_bytes:
             head: bytes = _receive(socket, NOBLOCK)
             tail: bytes | None = None
             if len(head) >= frames.HEADER_BYTES and head[_FLAGS_AT] & _TAIL and _option(socket, RCVMORE):

@@ -15,10 +15,9 @@ from dagbox.client.fields import Event, Fields, Proof, RunningQuery, ServiceStat
 from dagbox.client.operations import MISSING, FenceArgument, Target
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import InvalidArgument
-from dagbox.protocol.operations.locks import Acquire, Force, ListLocks, LockOperation
+from dagbox.protocol.operations.locks import Force, ListLocks
 from dagbox.protocol.operations.logic import ListRules, ListRunning, LogicOperation
-from dagbox.protocol.operations.reads import Buckets, GetMany, Read, ReaderOperation, Scan
-from dagbox.protocol.operations.writes import WriterOperation
+from dagbox.protocol.operations.reads import Buckets, GetMany, Read, Scan
 from dagbox.protocol.values import Node, Record, Ref, check_key, pack
 from dagbox.transport.base import AsyncTransport, Call, Packed
 
@@ -84,16 +83,6 @@ class AsyncDatabase:
         self._keepalive.close()
         await self._transport.close()
 
-    async def _read_call(self, operation: ReaderOperation) -> Any:
-        return await self._transport.call(Call("reader", operation, self.timeout))
-
-    async def _write_call(self, operation: WriterOperation) -> Any:
-        return await self._transport.call(Call("writer", operation, self.timeout))
-
-    async def _lock_call(self, operation: LockOperation, timeout_s: float) -> Any:
-        urgent = not isinstance(operation, Acquire)
-        return await self._transport.call(Call("lock", operation, timeout_s, urgent=urgent))
-
     async def _logic_call(self, operation: LogicOperation, timeout: float | None = None) -> Any:
         return await self._transport.call(Call("logic", operation, self.timeout if timeout is None else timeout))
 
@@ -130,7 +119,7 @@ class AsyncDatabase:
             Fenced: a higher token was seen.
         """
         operation = operations.put_operation(bucket, data, key, ttl, if_version, fence)
-        return operations.ref_of(bucket, await self._write_call(operation))
+        return operations.ref_of(bucket, await self._transport.call(Call("writer", operation, self.timeout)))
 
     async def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """The data of a record.
@@ -143,7 +132,7 @@ class AsyncDatabase:
             NotFound: there is no such record (UnknownBucket: nor such a bucket), and no default.
         """
         bucket, key = operations.split_target(target, key)
-        answer = await self._read_call(Read(bucket, key))
+        answer = await self._transport.call(Call("reader", Read(bucket, key), self.timeout))
         return operations.data_of(bucket, key, default, answer)
 
     @overload
@@ -155,7 +144,7 @@ class AsyncDatabase:
     async def get_record(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """A record: bucket, key, version and data; else as `get`."""
         bucket, key = operations.split_target(target, key)
-        answer = await self._read_call(Read(bucket, key))
+        answer = await self._transport.call(Call("reader", Read(bucket, key), self.timeout))
         return operations.record_of(bucket, key, default, answer)
 
     async def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
@@ -167,7 +156,9 @@ class AsyncDatabase:
         records: list[Record | None] = []
         for at in range(0, len(pairs), GET_MANY_CHUNK):
             chunk = pairs[at : at + GET_MANY_CHUNK]
-            records += operations.records_of(chunk, await self._read_call(GetMany(chunk)))
+            records += operations.records_of(
+                chunk, await self._transport.call(Call("reader", GetMany(chunk), self.timeout))
+            )
         return records
 
     async def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> Node:
@@ -186,7 +177,9 @@ class AsyncDatabase:
         Raises:
             LimitExceeded: too deep, too many nodes, too many bytes.
         """
-        return operations.node_of(await self._read_call(operations.fetch_operation(target, key, relations)))
+        return operations.node_of(
+            await self._transport.call(Call("reader", operations.fetch_operation(target, key, relations), self.timeout))
+        )
 
     async def delete(
         self,
@@ -202,7 +195,11 @@ class AsyncDatabase:
             Conflict: the record is not at `if_version`.
             Fenced: a higher token was seen.
         """
-        return bool(await self._write_call(operations.delete_operation(target, key, if_version, fence)))
+        return bool(
+            await self._transport.call(
+                Call("writer", operations.delete_operation(target, key, if_version, fence), self.timeout)
+            )
+        )
 
     def scan(
         self,
@@ -237,7 +234,9 @@ class AsyncDatabase:
         left, more, after = limit, True, None
         while more and (left is None or left > 0):
             size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
-            records, more = operations.page_of(bucket, await self._read_call(operation.page(size, after)))
+            records, more = operations.page_of(
+                bucket, await self._transport.call(Call("reader", operation.page(size, after), self.timeout))
+            )
             for record in records:
                 yield record
             if records:
@@ -246,7 +245,7 @@ class AsyncDatabase:
 
     async def buckets(self) -> dict[str, int]:
         """Name -> number of records, for every bucket."""
-        answer = await self._read_call(Buckets())
+        answer = await self._transport.call(Call("reader", Buckets(), self.timeout))
         if not isinstance(answer, dict):
             raise operations.unexpected("buckets", answer)
         return answer
@@ -303,7 +302,7 @@ class AsyncDatabase:
 
     async def locks(self) -> list[LockInfo]:
         """Every holder of a lock."""
-        return operations.locks_of(await self._lock_call(ListLocks(), self.timeout))
+        return operations.locks_of(await self._transport.call(Call("lock", ListLocks(), self.timeout, urgent=True)))
 
     async def release(self, lock: AsyncLease | str, *, force: bool = False) -> bool:
         """Give back a lease, or take a key from whoever holds it.
@@ -321,17 +320,21 @@ class AsyncDatabase:
         key = check_key(lock)
         if not force:
             raise InvalidArgument(f"{key!r} is released by its lease; to take it from its holder give force=True")
-        return bool(await self._lock_call(Force(key), self.timeout))
+        return bool(await self._transport.call(Call("lock", Force(key), self.timeout, urgent=True)))
 
     # --- logic
 
     async def assert_fact(self, predicate: str, *args: str | int | float) -> bool:
         """Add a fact; False if it was there."""
-        return bool(await self._write_call(operations.assert_operation(predicate, args)))
+        return bool(
+            await self._transport.call(Call("writer", operations.assert_operation(predicate, args), self.timeout))
+        )
 
     async def retract_fact(self, predicate: str, *args: str | int | float) -> bool:
         """Remove a fact; False if it was not there."""
-        return bool(await self._write_call(operations.retract_operation(predicate, args)))
+        return bool(
+            await self._transport.call(Call("writer", operations.retract_operation(predicate, args), self.timeout))
+        )
 
     async def facts(
         self, predicate: str | None = None, *, limit: int | None = None, derived: bool = True
@@ -362,11 +365,11 @@ class AsyncDatabase:
         Raises:
             LogicError: it is wrong, or the rules would be with it.
         """
-        return str(await self._write_call(operations.add_rule_operation(rule)))
+        return str(await self._transport.call(Call("writer", operations.add_rule_operation(rule), self.timeout)))
 
     async def drop_rule(self, rule_id: str) -> bool:
         """Remove a rule by its id; False if there was none."""
-        return bool(await self._write_call(operations.drop_rule_operation(rule_id)))
+        return bool(await self._transport.call(Call("writer", operations.drop_rule_operation(rule_id), self.timeout)))
 
     async def rules(self) -> list[Rule]:
         """The stored rules and declarations, in the order they were added."""
@@ -493,4 +496,4 @@ class AsyncDatabase:
 
         The directory is one of the machine that the writer runs on.
         """
-        await self._write_call(operations.backup_operation(os.path.abspath(path)))
+        await self._transport.call(Call("writer", operations.backup_operation(os.path.abspath(path)), self.timeout))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dagbox.client import operations
 from dagbox.errors import DagBoxError, InvalidArgument, LeaseLost
 from dagbox.protocol.operations.locks import Release, Renew
+from dagbox.transport.base import Call
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -71,7 +72,8 @@ class AsyncLease:
         asked = time.monotonic()
         operation = Renew(self.token, operations.span_ms("ttl", self.ttl))
         try:
-            await self._database._lock_call(operation, min(self.ttl, self._database.timeout))
+            timeout = min(self.ttl, self._database.timeout)
+            await self._database._transport.call(Call("lock", operation, timeout, urgent=True))
         except LeaseLost:
             self.lost = True
             raise
@@ -89,7 +91,8 @@ class AsyncLease:
         if self.lost:
             raise LeaseLost(self.keys[0], self.token)
         try:
-            await self._database._lock_call(Release(self.token), self._database.timeout)
+            database = self._database
+            await database._transport.call(Call("lock", Release(self.token), database.timeout, urgent=True))
         except LeaseLost:
             self.lost = True
             raise
@@ -140,7 +143,7 @@ class AsyncLocking:
         """
         database = self._database
         asked = time.monotonic()
-        answer = await database._lock_call(self._operation, self._wait + database.timeout)
+        answer = await database._transport.call(Call("lock", self._operation, self._wait + database.timeout))
         token = answer.get("token") if isinstance(answer, dict) else None
         if not isinstance(token, int):
             raise operations.unexpected("acquire", answer)

@@ -93,7 +93,8 @@ class Batch:
 
     def _apply(self) -> None:
         try:
-            answer = self._database._write_call(operations.batch_operation(self._operations, self._fence))
+            operation = operations.batch_operation(self._operations, self._fence)
+            answer = self._database._transport.call(Call("writer", operation, self._database.timeout))
         except DagBoxError as error:
             for future in self._futures:
                 future.resolve(error)

@@ -16,10 +16,9 @@ from dagbox.client.fields import Event, Fields, Proof, RunningQuery, ServiceStat
 from dagbox.client.operations import MISSING, FenceArgument, Target
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import InvalidArgument
-from dagbox.protocol.operations.locks import Acquire, Force, ListLocks, LockOperation
+from dagbox.protocol.operations.locks import Force, ListLocks
 from dagbox.protocol.operations.logic import ListRules, ListRunning, LogicOperation
-from dagbox.protocol.operations.reads import Buckets, GetMany, Read, ReaderOperation, Scan
-from dagbox.protocol.operations.writes import WriterOperation
+from dagbox.protocol.operations.reads import Buckets, GetMany, Read, Scan
 from dagbox.protocol.values import Node, Record, Ref, check_key, pack
 from dagbox.transport.base import Call, Packed, Transport
 
@@ -85,16 +84,6 @@ class Database:
         self._keepalive.close()
         self._transport.close()
 
-    def _read_call(self, operation: ReaderOperation) -> Any:
-        return self._transport.call(Call("reader", operation, self.timeout))
-
-    def _write_call(self, operation: WriterOperation) -> Any:
-        return self._transport.call(Call("writer", operation, self.timeout))
-
-    def _lock_call(self, operation: LockOperation, timeout_s: float) -> Any:
-        urgent = not isinstance(operation, Acquire)
-        return self._transport.call(Call("lock", operation, timeout_s, urgent=urgent))
-
     def _logic_call(self, operation: LogicOperation, timeout: float | None = None) -> Any:
         return self._transport.call(Call("logic", operation, self.timeout if timeout is None else timeout))
 
@@ -131,7 +120,7 @@ class Database:
             Fenced: a higher token was seen.
         """
         operation = operations.put_operation(bucket, data, key, ttl, if_version, fence)
-        return operations.ref_of(bucket, self._write_call(operation))
+        return operations.ref_of(bucket, self._transport.call(Call("writer", operation, self.timeout)))
 
     def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """The data of a record.
@@ -144,7 +133,7 @@ class Database:
             NotFound: there is no such record (UnknownBucket: nor such a bucket), and no default.
         """
         bucket, key = operations.split_target(target, key)
-        answer = self._read_call(Read(bucket, key))
+        answer = self._transport.call(Call("reader", Read(bucket, key), self.timeout))
         return operations.data_of(bucket, key, default, answer)
 
     @overload
@@ -156,7 +145,7 @@ class Database:
     def get_record(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """A record: bucket, key, version and data; else as `get`."""
         bucket, key = operations.split_target(target, key)
-        answer = self._read_call(Read(bucket, key))
+        answer = self._transport.call(Call("reader", Read(bucket, key), self.timeout))
         return operations.record_of(bucket, key, default, answer)
 
     def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
@@ -168,7 +157,7 @@ class Database:
         records: list[Record | None] = []
         for at in range(0, len(pairs), GET_MANY_CHUNK):
             chunk = pairs[at : at + GET_MANY_CHUNK]
-            records += operations.records_of(chunk, self._read_call(GetMany(chunk)))
+            records += operations.records_of(chunk, self._transport.call(Call("reader", GetMany(chunk), self.timeout)))
         return records
 
     def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> Node:
@@ -187,7 +176,9 @@ class Database:
         Raises:
             LimitExceeded: too deep, too many nodes, too many bytes.
         """
-        return operations.node_of(self._read_call(operations.fetch_operation(target, key, relations)))
+        return operations.node_of(
+            self._transport.call(Call("reader", operations.fetch_operation(target, key, relations), self.timeout))
+        )
 
     def delete(
         self,
@@ -203,7 +194,11 @@ class Database:
             Conflict: the record is not at `if_version`.
             Fenced: a higher token was seen.
         """
-        return bool(self._write_call(operations.delete_operation(target, key, if_version, fence)))
+        return bool(
+            self._transport.call(
+                Call("writer", operations.delete_operation(target, key, if_version, fence), self.timeout)
+            )
+        )
 
     def scan(
         self,
@@ -238,7 +233,9 @@ class Database:
         left, more, after = limit, True, None
         while more and (left is None or left > 0):
             size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
-            records, more = operations.page_of(bucket, self._read_call(operation.page(size, after)))
+            records, more = operations.page_of(
+                bucket, self._transport.call(Call("reader", operation.page(size, after), self.timeout))
+            )
             yield from records
             if records:
                 left = None if left is None else left - len(records)
@@ -246,7 +243,7 @@ class Database:
 
     def buckets(self) -> dict[str, int]:
         """Name -> number of records, for every bucket."""
-        answer = self._read_call(Buckets())
+        answer = self._transport.call(Call("reader", Buckets(), self.timeout))
         if not isinstance(answer, dict):
             raise operations.unexpected("buckets", answer)
         return answer
@@ -303,7 +300,7 @@ class Database:
 
     def locks(self) -> list[LockInfo]:
         """Every holder of a lock."""
-        return operations.locks_of(self._lock_call(ListLocks(), self.timeout))
+        return operations.locks_of(self._transport.call(Call("lock", ListLocks(), self.timeout, urgent=True)))
 
     def release(self, lock: Lease | str, *, force: bool = False) -> bool:
         """Give back a lease, or take a key from whoever holds it.
@@ -321,17 +318,17 @@ class Database:
         key = check_key(lock)
         if not force:
             raise InvalidArgument(f"{key!r} is released by its lease; to take it from its holder give force=True")
-        return bool(self._lock_call(Force(key), self.timeout))
+        return bool(self._transport.call(Call("lock", Force(key), self.timeout, urgent=True)))
 
     # --- logic
 
     def assert_fact(self, predicate: str, *args: str | int | float) -> bool:
         """Add a fact; False if it was there."""
-        return bool(self._write_call(operations.assert_operation(predicate, args)))
+        return bool(self._transport.call(Call("writer", operations.assert_operation(predicate, args), self.timeout)))
 
     def retract_fact(self, predicate: str, *args: str | int | float) -> bool:
         """Remove a fact; False if it was not there."""
-        return bool(self._write_call(operations.retract_operation(predicate, args)))
+        return bool(self._transport.call(Call("writer", operations.retract_operation(predicate, args), self.timeout)))
 
     def facts(self, predicate: str | None = None, *, limit: int | None = None, derived: bool = True) -> list[Fact]:
         """The stored facts, of one predicate or of all, read page by page.
@@ -360,11 +357,11 @@ class Database:
         Raises:
             LogicError: it is wrong, or the rules would be with it.
         """
-        return str(self._write_call(operations.add_rule_operation(rule)))
+        return str(self._transport.call(Call("writer", operations.add_rule_operation(rule), self.timeout)))
 
     def drop_rule(self, rule_id: str) -> bool:
         """Remove a rule by its id; False if there was none."""
-        return bool(self._write_call(operations.drop_rule_operation(rule_id)))
+        return bool(self._transport.call(Call("writer", operations.drop_rule_operation(rule_id), self.timeout)))
 
     def rules(self) -> list[Rule]:
         """The stored rules and declarations, in the order they were added."""
@@ -491,4 +488,4 @@ class Database:
 
         The directory is one of the machine that the writer runs on.
         """
-        self._write_call(operations.backup_operation(os.path.abspath(path)))
+        self._transport.call(Call("writer", operations.backup_operation(os.path.abspath(path)), self.timeout))

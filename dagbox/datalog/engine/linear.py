@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagbox.datalog.engine.core import Core, CoreProgram
-from dagbox.datalog.language.program import bound_variables
-from dagbox.datalog.language.terms import Atom, Expr, Literal, Not, Var, terms_of, variables
+from dagbox.datalog.language.terms import Atom, Expr, Literal, Not, Var, bound_variables, names_in, variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +103,10 @@ def _domain_rule(rule: Core, predicate: str, position: int, name: str) -> Core |
         return True
     others = [one for one in rule.body if one not in calls]
     bound = bound_variables(others)
-    body = tuple(one for one in others if isinstance(one, Atom) or _all_names(terms_of(one)) <= bound)
-    if not _all_names((term,)) <= bound_variables(body):
+    body = tuple(one for one in others if isinstance(one, Atom) or names_in((one,)) <= bound)
+    if not {v.name for v in variables(term) if v.name != "_"} <= bound_variables(body):
         return None
     return Core(name, (term,), body, rule.source)
-
-
-def _all_names(terms: tuple[Any, ...]) -> set[str]:
-    return {v.name for term in terms for v in variables(term) if v.name != "_"}
 
 
 def _kind(rule: Core, predicate: str, known: tuple[int, ...], rest: tuple[int, ...]) -> str | None:
@@ -144,7 +139,7 @@ def _is_step(
     others: list[Literal], source: tuple[Expr, ...], target: tuple[Expr, ...], passed: tuple[Expr, ...]
 ) -> bool:
     """Whether the other conditions lead from source to target without a look at what is passed on."""
-    used = {name for one in others for name in _all_names(terms_of(one))}
+    used = names_in(others)
     if (used | _names(source) | _names(target)) & _names(passed):
         return False
     bound = bound_variables(others, _names(source))

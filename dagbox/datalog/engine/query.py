@@ -36,9 +36,7 @@ from dagbox.datalog.language.terms import (
     Value,
     Var,
     constant,
-    parameters,
-    terms_of,
-    variables,
+    uses_of,
 )
 from dagbox.errors import ArityMismatch, InvalidArgument, UnboundParameter
 
@@ -305,10 +303,10 @@ def _prepare(literals: tuple[Literal, ...]) -> Prepared:
     lift = _Lift()
     shape = tuple(lift.literal(one) for one in literals)
     text = ", ".join(map(str, literals))
-    terms = [term for one in shape for term in terms_of(one)]
-    names = dict.fromkeys(v.name for term in terms for v in variables(term) if v.name != "_")
-    inputs = tuple(dict.fromkeys(p.name for term in terms for p in parameters(term)))
-    wanted = frozenset(name for name in inputs if not name.startswith(_LIFTED))
+    leaves = [use.leaf for use in uses_of(Rule(Atom(_GOAL), shape))]
+    names = dict.fromkeys([leaf.name for leaf in leaves if isinstance(leaf, Var) and leaf.name != "_"])
+    inputs = tuple(dict.fromkeys([leaf.name for leaf in leaves if isinstance(leaf, Param)]))
+    wanted = frozenset([name for name in inputs if not name.startswith(_LIFTED)])
     columns = tuple(names)
     direct = _direct(shape)
     if direct:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dagbox.datalog.language.graph import components
 from dagbox.datalog.language.parser import parse_program
 from dagbox.datalog.language.terms import (
+    NOWHERE,
     Aggregate,
     Arg,
     Arith,
@@ -24,17 +25,16 @@ from dagbox.datalog.language.terms import (
     Const,
     Declaration,
     Derivation,
-    Expr,
     Literal,
     Not,
     Param,
     Position,
     Rule,
     Statement,
+    Use,
     Var,
-    parameters,
-    terms_of,
-    variables,
+    bound_variables,
+    uses_of,
 )
 from dagbox.errors import (
     ArityMismatch,
@@ -63,8 +63,9 @@ class Program:
     def __init__(self, statements: Iterable[Statement] = (), arities: Mapping[str, int] | None = None) -> None:
         self.statements = tuple(statements)
         everything = [s for s in self.statements if isinstance(s, Rule)]
-        self.rules = tuple(rule for rule in everything if not rule.is_fact)
-        self.facts = tuple(rule.head for rule in everything if rule.is_fact)
+        plain = [rule.is_fact for rule in everything]
+        self.rules = tuple([rule for rule, fact in zip(everything, plain, strict=True) if not fact])
+        self.facts = tuple([rule.head for rule, fact in zip(everything, plain, strict=True) if fact])
         self.declarations = {s.predicate: s for s in self.statements if isinstance(s, Declaration)}
         self.derivations = tuple(s for s in self.statements if isinstance(s, Derivation))
         self.by_head: dict[str, list[Rule]] = {}
@@ -98,36 +99,39 @@ class Program:
         Raises:
             LogicError: unknown predicate, arity, types, unbound variable, a form that no query has.
         """
-        rule = Rule(Atom("query"), goal)
-        _check_form(rule, parameters_allowed=True)
+        rule, shown = Rule(Atom("query"), goal), _Conditions(goal)
+        uses = uses_of(rule)
+        _check_form(rule, uses, parameters_allowed=True)
         for atom in _atoms(goal):
             known = self.arities.get(atom.predicate, facts.get(atom.predicate))
             if known is None:
                 near = difflib.get_close_matches(atom.predicate, [*self.arities, *facts], 3)
                 raise UnknownPredicate(atom.predicate, sorted(set(near)))
             if known != len(atom.args):
-                raise ArityMismatch(atom.predicate, len(atom.args), known, "the program", _show(goal), atom.at)
-        _check_bound(rule, _show(goal))
-        _Types(self.types).rule(rule, _show(goal))
+                raise ArityMismatch(atom.predicate, len(atom.args), known, "the program", str(shown), atom.at)
+        _check_bound(rule, uses, shown)
+        _Types(self.types).rule(rule, shown)
 
     def _check_arities(self, facts: Mapping[str, int]) -> dict[str, int]:
-        places: dict[str, tuple[int, str]] = {name: (arity, "the facts there are") for name, arity in facts.items()}
-        for name, arity, at, text in self._uses():
-            known = places.setdefault(name, (arity, f"{text} ({at})" if at.line else text))
-            if known[0] != arity:
-                raise ArityMismatch(name, arity, known[0], known[1], text, at)
-        return {name: arity for name, (arity, _) in places.items()}
+        places: dict[str, tuple[int, object, Position]] = {
+            name: (arity, "the facts there are", NOWHERE) for name, arity in facts.items()
+        }
+        for name, arity, at, statement in self._uses():
+            known, other, place = places.setdefault(name, (arity, statement, at))
+            if known != arity:
+                shown = f"{other} ({place})" if place.line else str(other)
+                raise ArityMismatch(name, arity, known, shown, str(statement), at)
+        return {name: arity for name, (arity, _, _) in places.items()}
 
-    def _uses(self) -> Iterator[tuple[str, int, Position, str]]:
+    def _uses(self) -> Iterator[tuple[str, int, Position, Statement]]:
         for statement in self.statements:
             if isinstance(statement, Declaration):
-                yield statement.predicate, len(statement.types), statement.at, str(statement)
+                yield statement.predicate, len(statement.types), statement.at, statement
             elif isinstance(statement, Derivation):
-                yield statement.predicate, len(statement.paths), statement.at, str(statement)
+                yield statement.predicate, len(statement.paths), statement.at, statement
             else:
-                text = str(statement)
                 for atom in (statement.head, *_atoms(statement.body)):
-                    yield atom.predicate, len(atom.args), atom.at, text
+                    yield atom.predicate, len(atom.args), atom.at, statement
 
     def _check_strata(self) -> list[list[str]]:
         """Groups of predicates that depend on each other, each after those it needs. Raises NotStratified."""
@@ -161,19 +165,24 @@ class Program:
             types.setdefault(derivation.predicate, kinds)
         checker = _Types(types)
         for fact in self.facts:
-            checker.rule(Rule(fact), f"{fact}.")
+            checker.rule(Rule(fact))
         for group in self.strata:
             for _ in group:
                 for name in group:
                     if name not in self.declarations and name in self.by_head:
                         types[name] = checker.inferred(name, self.by_head[name], self.arities[name])
         for rule in self.rules:
-            checker.rule(rule, str(rule))
+            checker.rule(rule)
         return types
 
 
-def _show(goal: tuple[Literal, ...]) -> str:
-    return ", ".join(map(str, goal))
+class _Conditions(tuple[Literal, ...]):
+    """The conditions of a goal; their text is made when an error needs it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self))
 
 
 def _atoms(body: Iterable[Literal]) -> Iterator[Atom]:
@@ -221,67 +230,39 @@ def check_rule(rule: Rule) -> None:
         UnsafeVariable: a variable of the head that the body does not bind.
         UnboundVariable: a variable of a negation, comparison or arithmetic that the body does not bind.
     """
-    _check_form(rule, parameters_allowed=False)
-    text = str(rule)
-    bound = _check_bound(rule, text)
-    for arg in rule.head.args:
-        for variable in variables(arg):
-            if variable.name == "_" or variable.name not in bound:
-                raise UnsafeVariable(variable.name, text, variable.at)
+    uses = uses_of(rule)
+    _check_form(rule, uses, parameters_allowed=False)
+    bound = _check_bound(rule, uses, rule)
+    for literal, _, leaf in uses:
+        if literal is None and isinstance(leaf, Var) and (leaf.name == "_" or leaf.name not in bound):
+            raise UnsafeVariable(leaf.name, str(rule), leaf.at)
 
 
-def _check_form(rule: Rule, parameters_allowed: bool) -> None:
-    aggregated = [arg for arg in rule.head.args if isinstance(arg, Aggregate)]
-    if aggregated and not rule.body:
-        raise _form(aggregated[0].at, "an aggregate needs a body to go over", rule)
-    for literal in rule.body:
-        for term in terms_of(literal):
-            if isinstance(term, Aggregate):
-                raise _form(term.at, "an aggregate stands in a head only", rule)
-    for term in (*rule.head.args, *(term for literal in rule.body for term in terms_of(literal))):
-        for parameter in parameters(term):
-            if not parameters_allowed:
-                raise _form(parameter.at, f"{parameter} stands in a rule: only queries have parameters", rule)
+def _check_form(rule: Rule, uses: list[Use], parameters_allowed: bool) -> None:
+    aggregates = [(literal, leaf) for literal, _, leaf in uses if isinstance(leaf, Aggregate)]
+    for literal, aggregate in aggregates:
+        if literal is None and not rule.body:
+            raise _form(aggregate.at, "an aggregate needs a body to go over", rule)
+        if literal is not None:
+            raise _form(aggregate.at, "an aggregate stands in a head only", rule)
+    parameters = [leaf for _, _, leaf in uses if isinstance(leaf, Param)]
+    if parameters and not parameters_allowed:
+        reason = f"{parameters[0]} stands in a rule: only queries have parameters"
+        raise _form(parameters[0].at, reason, rule)
 
 
 def _form(at: Position, reason: str, rule: Rule) -> RuleSyntax:
     return RuleSyntax(f"{reason}, in {rule}", at.line, at.column)
 
 
-def bound_variables(body: Iterable[Literal], given: Iterable[str] = ()) -> set[str]:
-    """The variables that the positive conditions and the equalities of a body give values, and the given ones."""
-    body = list(body)
-    bound = set(given) | {
-        arg.name for atom in body if isinstance(atom, Atom) for arg in atom.args if isinstance(arg, Var)
-    }
-    bound.discard("_")
-    equalities = [literal for literal in body if isinstance(literal, Compare) and literal.op == "="]
-    grown = True
-    while grown:
-        grown = False
-        for literal in equalities:
-            for one, other in ((literal.left, literal.right), (literal.right, literal.left)):
-                if isinstance(one, Var) and one.name not in bound and one.name != "_" and _known(other, bound):
-                    bound.add(one.name)
-                    grown = True
-    return bound
-
-
-def _known(term: Expr, bound: set[str]) -> bool:
-    return all(variable.name in bound for variable in variables(term))
-
-
-def _check_bound(rule: Rule, text: str) -> set[str]:
-    """The bound variables. Raises UnboundVariable for those that must be and are not."""
+def _check_bound(rule: Rule, uses: list[Use], shown: object) -> set[str]:
+    """Return the bound variables. Raises UnboundVariable for those that must be and are not."""
     bound = bound_variables(rule.body)
-    for literal in rule.body:
-        for term in terms_of(literal):
-            for variable in variables(term):
-                if variable.name in bound:
-                    continue
-                where = _where(literal, term, variable)
-                if where:
-                    raise UnboundVariable(variable.name, where, text, variable.at)
+    for literal, term, leaf in uses:
+        if literal is not None and isinstance(leaf, Var) and leaf.name not in bound:
+            where = _where(literal, term, leaf)
+            if where:
+                raise UnboundVariable(leaf.name, where, str(shown), leaf.at)
     return bound
 
 
@@ -305,15 +286,16 @@ class _Types:
     def __init__(self, types: dict[str, tuple[str, ...]]) -> None:
         self.types = types
 
-    def rule(self, rule: Rule, text: str) -> None:
-        """Check a rule. Raises TypeMismatch."""
+    def rule(self, rule: Rule, shown: object = None) -> None:
+        """Check a rule, or what is shown as its text in the error. Raises TypeMismatch."""
         seen: dict[str, str] = {}
         for atom in (*_atoms(rule.body), rule.head):
             for number, arg in enumerate(atom.args):
                 declared = self._type(atom.predicate, number)
-                actual, what = self._of(arg, seen)
+                actual = self._of(arg, seen)
                 if not _agree(declared, actual):
-                    raise TypeMismatch(what, atom.predicate, number + 1, declared, actual, text, arg.at)
+                    text = str(rule if shown is None else shown)
+                    raise TypeMismatch(_named(arg), atom.predicate, number + 1, declared, actual, text, arg.at)
                 if isinstance(arg, Var) and arg.name != "_":
                     seen[arg.name] = _narrower(declared, actual)
 
@@ -336,7 +318,7 @@ class _Types:
             for number, arg in enumerate(rule.head.args):
                 if isinstance(arg, Var) and recursive.get(arg.name) == number and arg.name not in seen:
                     continue
-                actual = self._of(arg, seen)[0]
+                actual = self._of(arg, seen)
                 found[number] = actual if found[number] in (None, actual) else ANY
         return tuple(kind or ANY for kind in found)
 
@@ -344,16 +326,21 @@ class _Types:
         types = self.types.get(predicate)
         return types[number] if types else ANY
 
-    def _of(self, arg: Arg, seen: Mapping[str, str]) -> tuple[str, str]:
+    def _of(self, arg: Arg, seen: Mapping[str, str]) -> str:
         if isinstance(arg, Const):
-            return (TEXT, "text " + str(arg)) if isinstance(arg.value, str) else (NUMBER, str(arg))
+            return TEXT if isinstance(arg.value, str) else NUMBER
         if isinstance(arg, Var):
-            return seen.get(arg.name, ANY), arg.name
+            return seen.get(arg.name, ANY)
         if isinstance(arg, Param):
-            return ANY, str(arg)
+            return ANY
         if isinstance(arg, Aggregate) and arg.func in ("min", "max"):
-            return self._of(arg.of, seen)[0], str(arg)
-        return NUMBER, str(arg)
+            return self._of(arg.of, seen)
+        return NUMBER
+
+
+def _named(arg: Arg) -> str:
+    """Return an argument as error messages name it."""
+    return f"text {arg}" if isinstance(arg, Const) and isinstance(arg.value, str) else str(arg)
 
 
 def _agree(one: str, other: str) -> bool:

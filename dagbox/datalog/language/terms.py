@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -296,6 +296,68 @@ def terms_of(literal: Literal) -> tuple[Arg, ...]:
     if isinstance(literal, Not):
         return literal.atom.args
     return (literal.left, literal.right)
+
+
+class Use(NamedTuple):
+    """A variable, parameter or aggregate at its place in a rule.
+
+    Args:
+        literal: the condition it stands in; None: the head.
+        term: the argument, or the side of the comparison, that it stands in.
+        leaf: itself.
+    """
+
+    literal: Literal | None
+    term: Arg
+    leaf: Var | Param | Aggregate
+
+
+def uses_of(rule: Rule) -> list[Use]:
+    """Return the variables, parameters and aggregates of a rule, in the order they stand."""
+    found: list[Use] = []
+    literals: list[Literal | None] = [None, *rule.body]
+    for literal in literals:
+        for term in rule.head.args if literal is None else terms_of(literal):
+            left: list[Arg] = [term]
+            while left:
+                part = left.pop()
+                if isinstance(part, Arith):
+                    left += (part.right, part.left)
+                elif not isinstance(part, Const):
+                    found.append(Use(literal, term, part))
+                    if isinstance(part, Aggregate):
+                        left.append(part.of)
+    return found
+
+
+def names_in(literals: Iterable[Literal]) -> set[str]:
+    """Return the names of the variables of literals, without `_`."""
+    names = {v.name for literal in literals for term in terms_of(literal) for v in variables(term)}
+    names.discard("_")
+    return names
+
+
+def bound_variables(body: Iterable[Literal], given: Iterable[str] = ()) -> set[str]:
+    """Return the variables that the positive conditions and equalities of a body give values, and the given ones."""
+    body = list(body)
+    bound = set(given) | {
+        arg.name for atom in body if isinstance(atom, Atom) for arg in atom.args if isinstance(arg, Var)
+    }
+    bound.discard("_")
+    equalities = [literal for literal in body if isinstance(literal, Compare) and literal.op == "="]
+    grown = True
+    while grown:
+        grown = False
+        for literal in equalities:
+            for one, other in ((literal.left, literal.right), (literal.right, literal.left)):
+                if isinstance(one, Var) and one.name not in bound and one.name != "_" and _known(other, bound):
+                    bound.add(one.name)
+                    grown = True
+    return bound
+
+
+def _known(term: Expr, bound: set[str]) -> bool:
+    return all(variable.name in bound for variable in variables(term))
 
 
 def sort_key(value: Value) -> tuple[int, Value]:

@@ -17,7 +17,6 @@ from dagbox.datalog.engine.plan import make_plan, stored_name
 from dagbox.datalog.engine.query import Engine, Goal, Prepared, goal_key
 from dagbox.datalog.engine.running import Running, compile_plan
 from dagbox.datalog.engine.values import aggregate
-from dagbox.datalog.language.program import bound_variables
 from dagbox.datalog.language.terms import (
     Aggregate,
     Arg,
@@ -31,6 +30,7 @@ from dagbox.datalog.language.terms import (
     Rule,
     Value,
     Var,
+    bound_variables,
     constant,
     sort_key,
     terms_of,

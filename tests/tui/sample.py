@@ -25,7 +25,7 @@ def pack(value: Any) -> bytes:
     return bytes(msgpack.packb(value, default=other))
 
 
-def _times(p50: float) -> dict[str, Any]:
+def times(p50: float) -> dict[str, Any]:
     return {"count": 900, "mean_ms": p50 * 1.2, "p50_ms": p50, "p90_ms": p50 * 2, "p99_ms": p50 * 6, "max_ms": p50 * 9}
 
 
@@ -48,8 +48,8 @@ def service(name: str, second: int, weight: float, **more: Any) -> dict[str, Any
         "refused": 0,
         "redelivered": 0,
         "rate": 900.0 * weight * wave,
-        "wait": _times(0.4 * wave),
-        "work": _times(2.5 * weight),
+        "wait": times(0.4 * wave),
+        "work": times(2.5 * weight),
     } | more
 
 
@@ -148,7 +148,7 @@ def poll(second: int) -> dict[str, Any]:
             service("lock", second, 0.1),
             service("logic", second, 0.4),
             service("reader", second, 1.0, live=2, late=int(late), dead=int(dead), redelivered=4 if dead else 0),
-            service("thumbnail", second, 2.2, waiting=140 + second, held=1, errors=2, work=_times(180.0)),
+            service("thumbnail", second, 2.2, waiting=140 + second, held=1, errors=2, work=times(180.0)),
             service("writer", second, 0.6, paused=second > 170),
         ],
         "workers": workers,

@@ -19,6 +19,9 @@ Span = tuple[str, str]
 """A piece of text and its role: "", "dim", "bold", "good", "warn", "bad", "accent", "second", "bar", "track"."""
 Spans = list[Span]
 
+MOST_DEPTH = 64
+"""Levels of a value that are shown as JSON."""
+
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEVELS = "▁▂▃▄▅▆▇█"
 _BEATS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -106,12 +109,26 @@ def one_line(value: object, most: int = 400) -> str:
 
 def as_json(value: Any, indent: int | None = 2) -> str:
     """Return a value as JSON; what JSON has no form for as text."""
-    return json.dumps(value, indent=indent, ensure_ascii=False, default=_plain)
+    return json.dumps(_jsonable(value, 0), indent=indent, ensure_ascii=False)
 
 
-def _plain(value: object) -> object:
+def _jsonable(value: Any, depth: int) -> Any:
+    """Return a value that JSON has a form for; keys of any kind become text, and what is too deep is cut."""
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, dict):
+        if depth == MOST_DEPTH:
+            return f"… {len(value)} fields"
+        return {_key(key): _jsonable(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return f"… {len(value)} items" if depth == MOST_DEPTH else [_jsonable(each, depth + 1) for each in value]
     if isinstance(value, bytes):
         return f"<{len(value)} bytes {value[:24].hex()}{'…' if len(value) > 24 else ''}>"
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value)
+
+
+def _key(key: object) -> str:
+    # A number, or bytes, as a key must not hide a text that looks the same.
+    return key if isinstance(key, str) else f"({type(key).__name__}) {key!r}"

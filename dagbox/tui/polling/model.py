@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import dagbox
@@ -22,6 +23,8 @@ from dagbox.tui.polling.request import PARTS, Map
 
 HISTORY = 600
 """Polls that a course keeps."""
+LAST_S = 253_402_300_799.0
+"""The last second that has a date, in seconds since 1970."""
 EVENTS = 2_000
 """Events that the log keeps."""
 _SERVICE_FIELDS = frozenset(
@@ -37,6 +40,33 @@ _WORKER_FIELDS = frozenset(
     )
 )
 _EVENT_FIELDS = frozenset(("seq", "age_ms", "kind", "subject", "text"))
+_TRACE_FIELDS = frozenset(
+    ("id", "client", "age_ms", "took_ms", "hops", "attempts", "error", "bytes", "timeline", "request", "reply")
+)
+_TIME_FIELDS = frozenset(("count", "mean_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms"))
+_STORE_FIELDS = (
+    *("version", "used_bytes", "map_size", "readers", "max_readers", "oldest_snapshot_s", "oldest_reader_lag"),
+    *("commits", "batches", "commit_seconds"),
+)
+_PART_FIELDS = {
+    "traces": _TRACE_FIELDS,
+    "slowest": _TRACE_FIELDS,
+    "open": frozenset(("id", "client", "service", "state", "at", "age_ms", "left_ms", "attempts", "request")),
+    "held": frozenset(("id", "client", "service", "left_ms", "request")),
+    "breaks": frozenset(("number", "service", "bucket", "key", "left_ms")),
+    "dead_letters": frozenset(("number", "age_ms", "service", "attempts", "bytes", "client", "reason")),
+    "locks": frozenset(("key", "owner", "token", "shared", "left_ms", "ttl_ms")),
+    "rules": frozenset(("id", "text")),
+    "facts": frozenset(("predicate", "arity", "facts", "rules")),
+}
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "service", "id", "client", "host", "state", "kind", "subject", "text", "error"), str),
+    **dict.fromkeys(("bucket", "key", "owner", "reason", "predicate", "at", "what", "who"), str),
+    **dict.fromkeys(("wait", "work"), dict),
+    **dict.fromkeys(("timeline",), list),
+    **dict.fromkeys(("request", "reply"), bytes),
+}
+"""The kind of each field that is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +167,11 @@ class NodeModel:
         self.problems = dict(poll.get("problems", {}))
         for name in PARTS:
             if name in poll:
+                try:
+                    check_part(name, poll[name])
+                except dagbox.ProtocolError as error:
+                    self.problems[name] = str(error)
+                    continue
                 self.parts[name] = poll[name]
                 self.part_at[name] = at
         self._take_events(poll.get("events", []), at)
@@ -220,6 +255,10 @@ class NodeModel:
         """Return True if the part was seen since the model began: "traces", "locks", "store", ..."""
         return part in self.parts or bool(self.poll.get(part))
 
+    def late_ms(self, part: str) -> float:
+        """Return how long before the last poll a part was seen: a recording leaves out what did not change."""
+        return max(0.0, (self.at - self.part_at.get(part, self.at)) * 1000)
+
     def map_of(self, name: str) -> Map:
         """A map of the last poll: "broker", "store", "locks", "logic"."""
         found = self.poll.get(name)
@@ -245,16 +284,64 @@ class NodeModel:
 
 def check_poll(poll: Map) -> None:
     """Raise ProtocolError unless a poll has what the screens rely on."""
-    try:
-        for name, needed in (("services", _SERVICE_FIELDS), ("workers", _WORKER_FIELDS), ("events", _EVENT_FIELDS)):
-            for each in poll.get(name, []):
-                missing = needed - each.keys()
-                if missing:
-                    raise dagbox.ProtocolError(f"one of the {name} has no {sorted(missing)[0]!r}")
-        if not isinstance(poll.get("broker"), dict) or not isinstance(poll.get("at"), int | float):
-            raise dagbox.ProtocolError("the status tells nothing of the broker, or no time")
-    except (TypeError, AttributeError):
-        raise dagbox.ProtocolError("the status is not of lists of maps") from None
+    broker, at, store = poll.get("broker"), poll.get("at"), poll.get("store", {})
+    if not isinstance(broker, dict) or not isinstance(at, int | float) or not 0 <= at <= LAST_S:
+        raise dagbox.ProtocolError("the status tells nothing of the broker, or no time")
+    if not isinstance(broker.get("epoch", ""), str):
+        raise dagbox.ProtocolError("the epoch of the broker is no text")
+    _check_numbers("broker", broker, ("uptime_ms", "clients", "requests", "dead_letters"))
+    for name, needed in (("services", _SERVICE_FIELDS), ("workers", _WORKER_FIELDS), ("events", _EVENT_FIELDS)):
+        _check_entries(name, poll.get(name, []), needed)
+    for service in poll.get("services", []):
+        _check_entries("times", [service["wait"], service["work"]], _TIME_FIELDS)
+        course = service.get("course") or {}
+        if not isinstance(course, dict) or not all(_are_numbers(course.get(name, [])) for name in ("waiting", "rate")):
+            raise dagbox.ProtocolError("the course of a service is not of lists of numbers")
+    if not isinstance(store, dict) or not isinstance(poll.get("problems", {}), dict):
+        raise dagbox.ProtocolError("the figures of the store are no map")
+    _check_numbers("store", store, _STORE_FIELDS)
+    for name in ("entries", "bytes"):
+        buckets = store.get(name, {})
+        if not isinstance(buckets, dict) or not _are_numbers(list(buckets.values())):
+            raise dagbox.ProtocolError(f"the {name} of the buckets are not numbers by name")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and isfinite(value)
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(_is_number(value) for value in values)
+
+
+def _check_numbers(what: str, values: Map, names: Iterable[str]) -> None:
+    for name in names:
+        # No snapshot is open: its age is None.
+        if not _is_number(values.get(name, 0)) and not (name.startswith("oldest") and values[name] is None):
+            raise dagbox.ProtocolError(f"{name!r} of the {what} is {values[name]!r:.40}")
+
+
+def check_part(name: str, value: Any) -> None:
+    """Raise ProtocolError unless a part of a poll has what the screens rely on."""
+    _check_entries(name, value, _PART_FIELDS[name])
+    for each in value:
+        if name == "locks" and isinstance(each.get("waiting"), list):
+            _check_entries("waiters", each["waiting"], frozenset(("owner", "waited_ms", "shared")))
+        if "timeline" in each:
+            _check_entries("steps", each["timeline"], frozenset(("at_ms", "what", "who")))
+
+
+def _check_entries(name: str, entries: Any, needed: frozenset[str]) -> None:
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+        raise dagbox.ProtocolError(f"the {name} are not a list of maps")
+    for each in entries:
+        for wanted in needed:
+            if wanted not in each:
+                raise dagbox.ProtocolError(f"one of the {name} has no {wanted!r}")
+            kind = _KINDS.get(wanted, (int, float))
+            found = each[wanted]
+            if not isinstance(found, kind) or (isinstance(found, float) and not isfinite(found)):
+                raise dagbox.ProtocolError(f"{wanted!r} of one of the {name} is {found!r:.40}")
 
 
 def service_figures(service: Map) -> dict[str, float]:

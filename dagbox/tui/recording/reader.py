@@ -11,8 +11,9 @@ import msgpack
 
 import dagbox
 from dagbox.tui.polling.body import ext_value
+from dagbox.tui.polling.model import LAST_S
 from dagbox.tui.polling.request import Map
-from dagbox.tui.recording.format import HEAD, MAGIC
+from dagbox.tui.recording.format import HEAD, MAGIC, MOST_BYTES
 
 
 class Recording:
@@ -45,9 +46,10 @@ class Recording:
             self._file.seek(at)
             when, length = HEAD.unpack(self._file.read(HEAD.size))
             at += HEAD.size + length
-            if at > size:
+            if at > size or length > MOST_BYTES or not 0 <= when <= LAST_S:
                 break
-            self.times.append(when)
+            # A clock that was set back must not take the order from the times.
+            self.times.append(max(when, self.times[-1]) if self.times else when)
             self._places.append((at - length, length))
         if not self.times:
             raise dagbox.InvalidArgument(f"{self.path} holds no polls")
@@ -70,7 +72,10 @@ class Recording:
         at, length = self._places[number]
         self._file.seek(at)
         try:
-            data = zlib.decompress(self._file.read(length))
+            unpacker = zlib.decompressobj()
+            data = unpacker.decompress(self._file.read(length), MOST_BYTES)
+            if not unpacker.eof:
+                raise ValueError("it is cut, or larger than a poll can be")
             value = msgpack.unpackb(data, ext_hook=ext_value, strict_map_key=False, timestamp=3)
         except (zlib.error, ValueError, msgpack.UnpackException) as error:
             raise dagbox.InvalidArgument(f"{self.path}: poll {number + 1} is damaged: {error}") from None

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
+import dagbox
 from dagbox.tui.polling.request import Map, PollRequest
+from dagbox.tui.recording.format import KEY_S, TRACE_PARTS
 from dagbox.tui.recording.reader import Recording
 
 REFILL_S = 300.0
@@ -39,6 +42,7 @@ class ReplaySource:
         self._place = recording.times[0]
         self._shown = -1
         self._reset = True
+        self._traces: dict[tuple[Any, Any], tuple[float, Map]] = {}
         self.halted = False
 
     # ------------------------------------------------------------------ the place
@@ -106,9 +110,49 @@ class ReplaySource:
         if reset:
             first = self.recording.number_at(now - REFILL_S)
             self._shown = last
-            return [{"reset": True}, *(self.recording.poll(number) for number in range(first, last + 1))]
+            return [{"reset": True}, *self._read(range(first, last + 1))]
         first, self._shown = self._shown + 1, max(last, self._shown)
-        return [self.recording.poll(number) for number in range(first, last + 1)]
+        return self._read(range(first, last + 1))
+
+    def _read(self, numbers: range) -> list[Map]:
+        """Return the polls that can be read.
+
+        Raises:
+            dagbox.InvalidArgument: there are some, and none can be read.
+        """
+        polls: list[Map] = []
+        damaged: dagbox.InvalidArgument | None = None
+        for number in numbers:
+            try:
+                polls.append(self._with_traces(self.recording.poll(number)))
+            except dagbox.InvalidArgument as error:
+                damaged = error
+        if damaged is not None and not polls:
+            raise damaged
+        return polls
+
+    def _with_traces(self, poll: Map) -> Map:
+        """Return a poll with the traces that it names; those that were lost with a damaged poll are left out."""
+        at = poll.get("at")
+        if not isinstance(at, int | float):
+            return poll
+        for part in TRACE_PARTS:
+            entries = poll.get(part)
+            if isinstance(entries, list):
+                poll[part] = [trace for entry in entries if (trace := self._trace(entry, at)) is not None]
+        for name in [name for name, (seen_at, _) in self._traces.items() if not 0 <= at - seen_at <= 2 * KEY_S]:
+            del self._traces[name]
+        return poll
+
+    def _trace(self, entry: Any, at: float) -> Any:
+        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(each, str | int | float) for each in entry):
+            seen_at, trace = self._traces.get((entry[0], entry[1]), (at, None))
+            return trace and trace | {"age_ms": trace["age_ms"] + (at - seen_at) * 1000}
+        if isinstance(entry, dict) and isinstance(entry.get("age_ms"), int | float):
+            name = (str(entry.get("id")), entry.get("took_ms"))
+            if isinstance(name[1], int | float):
+                self._traces[name] = (at, entry)
+        return entry
 
     def close(self) -> None:
         """Close the recording."""

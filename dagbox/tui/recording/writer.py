@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import msgpack
 
 import dagbox
-from dagbox.tui.polling.request import Map
-from dagbox.tui.recording.format import HEAD, MAGIC
+from dagbox.tui.polling.request import PARTS, Map
+from dagbox.tui.recording.format import HEAD, KEY_S, MAGIC, TRACE_PARTS
 
 
 class Recorder:
@@ -24,6 +24,9 @@ class Recorder:
         self.path = os.fspath(path)
         self.polls = 0
         self.bytes = 0
+        self._key_at = -KEY_S
+        self._written: dict[str, Any] = {}
+        self._traces: set[tuple[str, float]] = set()
         try:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         except OSError as error:
@@ -36,15 +39,50 @@ class Recorder:
         Raises:
             OSError: the disk does not take it.
         """
-        payload = zlib.compress(msgpack.packb(poll, default=_pack_other, datetime=True), 6)
+        payload = zlib.compress(msgpack.packb(self._changed(poll), default=_pack_other, datetime=True), 6)
         self._file.write(HEAD.pack(poll["at"], len(payload)) + payload)
         self._file.flush()
         self.polls += 1
         self.bytes += len(payload)
 
+    def _changed(self, poll: Map) -> Map:
+        """Return the poll without the parts that are as they were."""
+        if not 0 <= poll["at"] - self._key_at < KEY_S:
+            self._key_at = poll["at"]
+            self._written.clear()
+            self._traces.clear()
+        kept = dict(poll)
+        for part in PARTS:
+            if part not in poll:
+                self._written.pop(part, None)
+                continue
+            identity = _identity(part, poll[part])
+            if part in self._written and self._written[part] == identity:
+                del kept[part]
+            else:
+                self._written[part] = identity
+                if part in TRACE_PARTS:
+                    kept[part] = [self._named(trace) for trace in poll[part]]
+        return kept
+
+    def _named(self, trace: Map) -> Any:
+        """Return a trace, or its name if it was written already."""
+        name = (trace["id"], trace["took_ms"])
+        if name in self._traces:
+            return list(name)
+        self._traces.add(name)
+        return trace
+
     def close(self) -> None:
         """End the file. Twice is once."""
         self._file.close()
+
+
+def _identity(part: str, value: Any) -> Any:
+    """Return what a part is known by: requests that ended change no more, but their age is another in each poll."""
+    if part in TRACE_PARTS:
+        return [each["id"] for each in value]
+    return [each["number"] for each in value] if part == "dead_letters" else value
 
 
 def _pack_other(value: object) -> Any:

@@ -102,7 +102,7 @@ class TestBoard:
 
     def test_time_in_line_for_a_lock_is_no_work(self) -> None:
         model = NodeModel()
-        lock = sample.service("lock", 1, 0.2) | {"work": {"count": 9, "p50_ms": 700.0, "p99_ms": 900.0}}
+        lock = sample.service("lock", 1, 0.2) | {"work": sample.times(700.0)}
         other = sample.service("reader", 1, 0.2)
         patient = sample.worker("lock", "lock", 1, patient=True)
         model.take(sample.poll(1) | {"services": [lock, other], "workers": [patient]})

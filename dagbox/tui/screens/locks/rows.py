@@ -13,7 +13,7 @@ from dagbox.tui.polling.request import Map
 def lock_rows(model: NodeModel) -> list[Row]:
     """A row for each holder of a key, and for each key that is only waited for."""
     rows = []
-    late_ms = max(0.0, (model.at - model.part_at.get("locks", model.at)) * 1000)
+    late_ms = model.late_ms("locks")
     waiting: dict[str, list[Map]] = {}
     for each in model.list_of("locks"):
         if isinstance(each.get("waiting"), list) and each["waiting"]:

@@ -71,7 +71,7 @@ One service: how long requests wait for a worker and how long they are worked on
         workers.show(rows.worker_rows(model, self.service))
         workers.set_title("workers")
         followed = [each for each in model.list_of("traces") if self.service in requests.path_of(each).split(" → ")]
-        self.show_part(traces, "traces", requests.trace_rows(followed), "no requests yet")
+        self.show_part(traces, "traces", requests.trace_rows(followed, model.late_ms("traces")), "no requests yet")
         traces.set_title("last requests")
         self.query_one(Graphs).show(model.services.get(self.service, TimeSeries()))
 

@@ -91,7 +91,7 @@ def _engine_line(store: Map) -> str:
     parts = [str(store.get("engine", "?"))]
     if "lmdb_version" in store:
         version = store["lmdb_version"]
-        parts[0] += f" {version if isinstance(version, str) else '.'.join(map(str, version))}"
+        parts[0] += f" {'.'.join(map(str, version)) if isinstance(version, list | tuple) else version}"
     parts.append(f"version {format_count(store.get('version', 0))}")
     if "durability" in store:
         parts.append(f"durability {store['durability']}")

@@ -13,10 +13,16 @@ from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map
 
 
-def trace_rows(traces: list[Map]) -> list[Row]:
+def trace_rows(traces: list[Map], late_ms: float = 0.0) -> list[Row]:
     """A row for each trace; its operation is read from its request."""
     slowest = max([each["took_ms"] for each in traces], default=0.0)
-    return [Row(f"{each['id']} {number}", {**each, "slowest": slowest}) for number, each in _numbered(traces)]
+    return [
+        Row(f"{each['id']} {number}", _aged(each, late_ms) | {"slowest": slowest}) for number, each in _numbered(traces)
+    ]
+
+
+def _aged(trace: Map, late_ms: float) -> Map:
+    return trace | {"age_ms": trace["age_ms"] + late_ms}
 
 
 def _numbered(traces: list[Map]) -> list[tuple[int, Map]]:

@@ -2,8 +2,9 @@
 
 `machine` takes the messages; `lifecycle` has the requests and is the only module that changes one; `workers` has the
 workers; `views` and `controls` answer the broker's own services, `breakpoints` hold requests for an operator. Below
-them: `model` (the entries and limits), `queues` (the data structures that make the work O(1)), `histograms`,
-`records` (events, traces, dead letters), `bodies`, `outbox`. All of it is pure: messages and `now` in, messages out.
+them: `directory` (services and clients), `model` (the entries and limits), `queues` (the data structures that make
+the work O(1)), `histograms`, `records` (events, traces, dead letters), `bodies`, `outbox`. All of it is pure: messages
+and `now` in, messages out.
 """
 
 from dagbox.broker.machine import Broker

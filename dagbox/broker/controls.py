@@ -58,7 +58,7 @@ class Controls:
         name = body.get("service")
         service = self._requests.services.get(name.encode(errors="replace")) if isinstance(name, str) else None
         if service is None:
-            known = ", ".join(self._requests.names())
+            known = ", ".join(self._requests.directory.names())
             raise InvalidArgument(f"no service {shown_value(name)}: the services are {known}")
         return service
 

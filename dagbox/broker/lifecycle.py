@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dagbox.broker.breakpoints import Breakpoints
+from dagbox.broker.directory import Directory, no_room
 from dagbox.broker.model import (
     Available,
     BrokerLimits,
-    ClientEntry,
     Counters,
     Lost,
     ServiceEntry,
@@ -39,10 +39,8 @@ from dagbox.errors import (
     Cancelled,
     DagBoxError,
     DeadlineExceeded,
-    InvalidArgument,
     LimitExceeded,
     NoService,
-    ProtocolError,
     TooManyHops,
     WorkerLost,
 )
@@ -51,9 +49,6 @@ from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
 
 _PATCH_SHARE = 20
 """A deadline is rewritten at dispatch once a request waited more than this fraction of its span (1/20)."""
-_CLIENT_IDLE_S = 120.0
-_FULL_HINT_MS = 1000
-"""Milliseconds after which a client may try again that the broker has no room for."""
 MOST_EXPIRED = 500
 """Requests that end in one turn because their time is over: workers must be heard in between."""
 
@@ -62,7 +57,7 @@ class Lifecycle:
     """The requests under way, by the services they wait at and the clients that made them.
 
     Args:
-        expected: services that will be registered soon, so that requests for them wait rather than fail.
+        directory: the services and clients.
         breakpoints: asked about each request that is queued.
         outbox: takes the messages to send.
 
@@ -72,20 +67,18 @@ class Lifecycle:
         events, traces, dead_letters: the logs.
     """
 
-    def __init__(
-        self, limits: BrokerLimits, expected: tuple[str, ...], breakpoints: Breakpoints, outbox: Outbox
-    ) -> None:
+    def __init__(self, limits: BrokerLimits, directory: Directory, breakpoints: Breakpoints, outbox: Outbox) -> None:
         self.limits = limits
         self.counters = Counters()
-        self.services: dict[bytes, ServiceEntry] = {name.encode(): ServiceEntry(name, True) for name in expected}
-        self.clients: dict[bytes, ClientEntry] = {}
+        self.directory = directory
+        self.services = directory.services
+        self.clients = directory.clients
         self.requests: dict[bytes, TrackedRequest] = {}
         self.open_bytes = 0
         self.deadlines: Deadlines[TrackedRequest] = Deadlines()
         self.events = EventLog(limits)
         self.traces = TraceLog(limits)
         self.dead_letters = DeadLetters(limits.dead_letters, limits.dead_letter_bytes)
-        self._expected = frozenset(expected)
         self._breakpoints = breakpoints
         self._out = outbox
 
@@ -98,12 +91,12 @@ class Lifecycle:
         if known is not None:
             self._attach(known, header, now)
             return
-        client = self.clients.get(peer) or self.new_client(peer, now)
+        client = self.clients.get(peer) or self.directory.new_client(peer, now)
         if client is None:
-            self.refuse(header, self.no_room(header.service), now)
+            self.refuse(header, no_room(header.service), now)
             return
         client.last_at = now
-        service = self.services.get(header.service) or self.service_named(header.service, now)
+        service = self.services.get(header.service) or self.directory.service_named(header.service, now)
         if service is None:
             self.refuse(header, LimitExceeded("services", len(self.services) + 1, self.limits.services), now)
             return
@@ -140,9 +133,9 @@ class Lifecycle:
         self.counters.repeats += 1
         if not (request.answered or request.quiet):
             return
-        client = self.clients.get(request.client) or self.new_client(request.client, now)
+        client = self.clients.get(request.client) or self.directory.new_client(request.client, now)
         if client is None:
-            self.refuse(header, self.no_room(header.service), now)
+            self.refuse(header, no_room(header.service), now)
             return
         client.last_at = now
         client.in_flight += 1
@@ -324,12 +317,12 @@ class Lifecycle:
         service = self.services.get(header.service)
         if service is None:
             try:
-                service = None if name in frames.STATUS_SERVICES else self.service_named(header.service, now)
+                service = None if name in frames.STATUS_SERVICES else self.directory.service_named(header.service, now)
             except DagBoxError as error:
                 self.fail(request, error, now)
                 return
             if service is None:
-                self.fail(request, NoService(name, self.names()), now)
+                self.fail(request, NoService(name, self.directory.names()), now)
                 return
         request.service.done += 1
         request.service = service
@@ -462,83 +455,22 @@ class Lifecycle:
                 # The grace for a service that nobody had served is over, but somebody serves it by now.
                 request.slot = self.deadlines.add(request, request.deadline)
             elif now < request.deadline:
-                self.fail(request, NoService(request.service.name, self.names()), now)
+                self.fail(request, NoService(request.service.name, self.directory.names()), now)
             else:
                 self.counters.expired += 1
                 self.events.add(now, "deadline", request.service.name, "no answer in time", at_most_every_s=1.0)
                 self.fail(request, DeadlineExceeded(request.service.name, request.deadline_ms), now)
 
     def sample(self, now: float) -> None:
-        """Sample the figures, release what was held long enough, forget idle services and clients."""
+        """Sample the figures, release requests that were held long enough, forget idle services and clients."""
         self._breakpoints.expire(now)
-        for name, service in list(self.services.items()):
+        for service in self.services.values():
             service.rates.sample(now, service.done, service.queue.waiting)
             service.wait.rotate(now)
             service.work.rotate(now)
             for request in [each for each in service.held.values() if each.held_until <= now]:
                 self.release(request, now)
-            if self._forgettable(service, now):
-                del self.services[name]
-        idle = [p for p, c in self.clients.items() if not c.in_flight and now - c.last_at > _CLIENT_IDLE_S]
-        for peer in idle:
-            del self.clients[peer]
-
-    def _forgettable(self, service: ServiceEntry, now: float) -> bool:
-        """Return True if nobody needs the service to be known; names must not add up to the limit over time."""
-        queue = service.queue
-        if queue.waiting or service.held or service.workers or queue.paused or service.name in self._expected:
-            service.idle_since = 0.0
-            return False
-        if not service.ever_served:
-            return True
-        service.idle_since = service.idle_since or now
-        return now - service.idle_since >= self.limits.forget_service_s
-
-    # ------------------------------------------------------------------ services and clients
-
-    def names(self) -> list[str]:
-        """Return the names of all services that can be asked for."""
-        return sorted(s.name for s in self.services.values() if s.ever_served) + list(frames.STATUS_SERVICES)
-
-    def service_named(self, name: bytes, now: float, *, served: bool = False) -> ServiceEntry | None:
-        """Return the service of a name, new if need be; None if there are too many.
-
-        Args:
-            served: a worker is about to serve it: names that clients made up do not count.
-
-        Raises:
-            InvalidArgument: the name is empty.
-            ProtocolError: the name is not UTF-8.
-        """
-        service = self.services.get(name)
-        if service is None:
-            if not name:
-                raise InvalidArgument("a request names a service")
-            most = self.limits.services
-            if len(self.services) >= most and not (served and self._served() < most):
-                return None
-            try:
-                text = name.decode()
-            except UnicodeDecodeError:
-                raise ProtocolError("the service name is not UTF-8") from None
-            service = self.services[name] = ServiceEntry(text)
-            service.rates.sample(now, 0, 0)
-        return service
-
-    def _served(self) -> int:
-        return sum(service.ever_served for service in self.services.values())
-
-    def new_client(self, peer: bytes, now: float) -> ClientEntry | None:
-        """Note a client that is not known yet; None if there are too many."""
-        if len(self.clients) >= self.limits.clients:
-            return None
-        client = self.clients[peer] = ClientEntry(peer, now)
-        return client
-
-    @staticmethod
-    def no_room(service: bytes) -> Busy:
-        """Return the error for a client that the broker has no room for."""
-        return Busy(service.decode(errors="replace"), _FULL_HINT_MS)
+        self.directory.forget_idle(now)
 
     @staticmethod
     def _busy(service: ServiceEntry) -> Busy:
@@ -552,7 +484,7 @@ class Lifecycle:
 
     def count_bypass(self, service: str, took_s: float, code: str, now: float) -> None:
         """Count a call that did not pass the broker; `code` is its error's, empty if it did not fail."""
-        target = self.service_named(service.encode(), now)
+        target = self.directory.service_named(service.encode(), now)
         if target is not None:
             target.ever_served = True
             target.done += 1
@@ -573,7 +505,7 @@ class Lifecycle:
             code: of the error it failed with; empty if it did not.
             body, reply: packed, as far as they are known.
         """
-        target = self.service_named(service.encode(), ended)
+        target = self.directory.service_named(service.encode(), ended)
         if target is None:
             return
         target.ever_served = True

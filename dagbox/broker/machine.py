@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from dagbox.broker.breakpoints import Breakpoints
 from dagbox.broker.controls import Controls
+from dagbox.broker.directory import Directory, no_room
 from dagbox.broker.lifecycle import Lifecycle
 from dagbox.broker.model import BrokerLimits, WorkerEntry, WorkerState
 from dagbox.broker.outbox import NO_KEY, Outbox, Send
@@ -83,7 +84,8 @@ class Broker:
         self.caught_up_at = now
         self._out = Outbox()
         breakpoints = Breakpoints()
-        self.lifecycle = requests = Lifecycle(self.limits, expected, breakpoints, self._out)
+        self.directory = Directory(self.limits, expected)
+        self.lifecycle = requests = Lifecycle(self.limits, self.directory, breakpoints, self._out)
         self.workers = workers = WorkerRegistry(self.limits, epoch, requests.events, self._out)
         self.counters = requests.counters
         self._connected = workers.connected
@@ -203,7 +205,7 @@ class Broker:
     def _on_stray(self, peer: bytes) -> None:
         """An answer of a worker that is not known."""
         self.counters.late_replies += 1
-        if peer not in self.lifecycle.clients:
+        if peer not in self.directory.clients:
             self._out.send(peer, Kind.RECONNECT)
 
     def _on_unexpected(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
@@ -219,14 +221,14 @@ class Broker:
             self.workers.greet(peer)
             return
         self.workers.check_room()
-        service = self.lifecycle.service_named(header.service, now, served=True)
+        service = self.directory.service_named(header.service, now, served=True)
         if service is None:
-            raise LimitExceeded("services", len(self.lifecycle.services) + 1, self.limits.services)
+            raise LimitExceeded("services", len(self.directory.services) + 1, self.limits.services)
         self.lifecycle.apply(self.workers.register(peer, service, about, now), now)
 
     def _on_ping(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         if not header.service:
-            client = self.lifecycle.clients.get(peer) or self.lifecycle.new_client(peer, now)
+            client = self.directory.clients.get(peer) or self.directory.new_client(peer, now)
             if client is not None:
                 client.last_at = now
             body = pack({"epoch": self.epoch, "version": frames.VERSION})
@@ -262,9 +264,9 @@ class Broker:
         """Answer a request for one of the broker's own services; it is over at once, a CANCEL comes too late."""
         if header.kind == Kind.CANCEL:
             return
-        client = self.lifecycle.clients.get(peer) or self.lifecycle.new_client(peer, now)
+        client = self.directory.clients.get(peer) or self.directory.new_client(peer, now)
         if client is None:
-            self.lifecycle.refuse(header, self.lifecycle.no_room(header.service), now)
+            self.lifecycle.refuse(header, no_room(header.service), now)
             return
         client.last_at = now
         if self.bypass is not None and self.bypass.noted:

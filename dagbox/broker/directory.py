@@ -1,0 +1,89 @@
+"""The services and clients that the broker knows: bounded, and forgotten once nobody needs them."""
+
+from __future__ import annotations
+
+from dagbox.broker.model import BrokerLimits, ClientEntry, ServiceEntry
+from dagbox.errors import Busy, InvalidArgument, ProtocolError
+from dagbox.protocol.frames import STATUS_SERVICES
+
+_CLIENT_IDLE_S = 120.0
+_FULL_HINT_MS = 1000
+"""Milliseconds after which a client may try again that the broker has no room for."""
+
+
+def no_room(service: bytes) -> Busy:
+    """Return the error for a client that the broker has no room for."""
+    return Busy(service.decode(errors="replace"), _FULL_HINT_MS)
+
+
+class Directory:
+    """Services by name, clients by routing id.
+
+    Args:
+        expected: services that will be registered soon, so that requests for them wait rather than fail.
+    """
+
+    def __init__(self, limits: BrokerLimits, expected: tuple[str, ...]) -> None:
+        self.limits = limits
+        self.services: dict[bytes, ServiceEntry] = {name.encode(): ServiceEntry(name, True) for name in expected}
+        self.clients: dict[bytes, ClientEntry] = {}
+        self._expected = frozenset(expected)
+
+    def names(self) -> list[str]:
+        """Return the names of all services that can be asked for."""
+        return sorted(s.name for s in self.services.values() if s.ever_served) + list(STATUS_SERVICES)
+
+    def service_named(self, name: bytes, now: float, *, served: bool = False) -> ServiceEntry | None:
+        """Return the service of a name, new if need be; None if there are too many.
+
+        Args:
+            served: a worker is about to serve it: names that clients made up do not count.
+
+        Raises:
+            InvalidArgument: the name is empty.
+            ProtocolError: the name is not UTF-8.
+        """
+        service = self.services.get(name)
+        if service is None:
+            if not name:
+                raise InvalidArgument("a request names a service")
+            most = self.limits.services
+            if len(self.services) >= most and not (served and self._served() < most):
+                return None
+            try:
+                text = name.decode()
+            except UnicodeDecodeError:
+                raise ProtocolError("the service name is not UTF-8") from None
+            service = self.services[name] = ServiceEntry(text)
+            service.rates.sample(now, 0, 0)
+        return service
+
+    def _served(self) -> int:
+        return sum(service.ever_served for service in self.services.values())
+
+    def new_client(self, peer: bytes, now: float) -> ClientEntry | None:
+        """Note a client that is not known yet; None if there are too many."""
+        if len(self.clients) >= self.limits.clients:
+            return None
+        client = self.clients[peer] = ClientEntry(peer, now)
+        return client
+
+    def forget_idle(self, now: float) -> None:
+        """Forget services that nobody needs, and clients that have been silent."""
+        for name, service in list(self.services.items()):
+            if self._forgettable(service, now):
+                del self.services[name]
+        idle = [p for p, c in self.clients.items() if not c.in_flight and now - c.last_at > _CLIENT_IDLE_S]
+        for peer in idle:
+            del self.clients[peer]
+
+    def _forgettable(self, service: ServiceEntry, now: float) -> bool:
+        """Return True if nobody needs the service to be known; names must not add up to the limit over time."""
+        queue = service.queue
+        if queue.waiting or service.held or service.workers or queue.paused or service.name in self._expected:
+            service.idle_since = 0.0
+            return False
+        if not service.ever_served:
+            return True
+        service.idle_since = service.idle_since or now
+        return now - service.idle_since >= self.limits.forget_service_s

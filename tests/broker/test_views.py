@@ -1,0 +1,165 @@
+"""The services of the broker that show what there is: status, services, workers, events, traces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dagbox.errors import InvalidArgument
+from dagbox.protocol.frames import Kind
+from dagbox.protocol.values import pack
+from tests.broker.table import Table, peer
+
+NewTable = Callable[..., Table]
+
+
+def busy_table(table: Table) -> Table:
+    """Some traffic: three answered, one failed, one in hand, one waiting."""
+    table.register("w1", credit=1, pid=77, host="here")
+    for n in range(4):
+        table.ask("ann", n, body=pack({"bucket": "user", "key": f"k{n}"}))
+        table.run(0.01 * (n + 1))
+        table.answer("w1", "ann", n, kind=Kind.ERROR if n == 3 else Kind.REPLY)
+    table.ask("ann", 4)
+    table.ask("bob", 5)
+    return table
+
+
+def test_status(table: Table) -> None:
+    busy_table(table).ping("w1", "reader", cpu=12.5, rss=1000, store={"engine": "lmdb"})
+    status = table.inspect("status")
+    assert status["broker"]["requests"] == 2
+    assert status["broker"]["clients"] == 3
+    assert status["broker"]["accepted"] == 6
+    assert (status["broker"]["answered"], status["broker"]["failed"]) == (3, 1)
+    [service] = status["services"]
+    assert service | {"name": "reader", "waiting": 1, "in_flight": 1, "live": 1, "done": 4, "errors": 1} == service
+    assert service["wait"]["count"] == 5
+    assert 5 < service["work"]["p50_ms"] < 40
+    assert len(service["course"]["rate"]) == len(service["course"]["waiting"]) - 1
+    [worker] = status["workers"]
+    assert worker | {"name": "w1", "pid": 77, "host": "here", "state": "live", "in_use": 1, "credit": 1} == worker
+    assert worker["cpu"] == 12.5
+    assert status["locks"] == {}
+    without = table.inspect("status", {"course": False})
+    assert "course" not in without["services"][0]
+
+
+def test_parts_come_with_the_status(table: Table) -> None:
+    busy_table(table)
+    names = ("events", "traces", "slowest", "breaks", "held", "dead_letters")
+    status = table.inspect("status", {"parts": {name: {} for name in names}})
+    assert all(isinstance(status[name], list) for name in names)
+    assert isinstance(table.inspect("status", {"parts": {"colour": {}}}), InvalidArgument)
+    assert isinstance(table.inspect("status", {"parts": [1]}), InvalidArgument)
+
+
+def test_services_and_workers(table: Table) -> None:
+    busy_table(table)
+    table.run(3.1)
+    [service] = table.inspect("services")
+    assert (service["live"], service["dead"]) == (0, 1)
+    [worker] = table.inspect("workers")
+    assert worker["state"] == "dead"
+    assert worker["heard_ms"] > 2_500
+    assert table.control("forget", worker="w1") == 1
+    assert table.inspect("workers") == []
+
+
+def test_events_go_on_from_a_number(table: Table) -> None:
+    busy_table(table)
+    first = table.inspect("events")
+    assert first["events"][0]["kind"] == "joined"
+    table.register("w2")
+    more = table.inspect("events", {"after": first["last"]})
+    assert [event["subject"] for event in more["events"]] == ["w2"]
+    assert more["last"] == first["last"] + 1
+    assert table.inspect("events", {"after": more["last"]}) == {"events": [], "last": more["last"]}
+    assert isinstance(table.inspect("events", {"after": -1}), InvalidArgument)
+    assert isinstance(table.inspect("events", {"limit": "x"}), InvalidArgument)
+
+
+def test_traces_tell_the_timeline(table: Table) -> None:
+    busy_table(table)
+    traces = table.inspect("traces", {"limit": 10})
+    assert [trace["id"].rpartition("-")[2] for trace in traces] == ["3", "2", "1", "0"]
+    trace = traces[0]
+    assert [(step["what"], step["who"]) for step in trace["timeline"]] == [
+        ("queued", "reader"),
+        ("given", "w1"),
+        ("failed", trace["error"]),
+    ]
+    assert trace["request"] == pack({"bucket": "user", "key": "k3"})
+    assert trace["took_ms"] == pytest.approx(40.0, rel=0.05)
+    slowest = table.inspect("traces", {"slowest": True, "limit": 2})
+    assert [trace["id"].rpartition("-")[2] for trace in slowest] == ["3", "2"]
+    assert len(table.inspect("traces", {"bucket": "user", "key": "k1"})) == 1
+    assert len(table.inspect("traces", {"bucket": "user"})) == 4
+    assert table.inspect("traces", {"bucket": "post"}) == []
+    assert len(table.inspect("traces", {"client": peer("ann").hex()[:6]})) == 4
+    assert table.inspect("traces", {"service": "writer"}) == []
+    assert table.control("clear_traces") is True
+    assert table.inspect("traces") == []
+
+
+def test_traces_of_the_program_s_own_calls_are_found_by_bucket_and_key(table: Table) -> None:
+    body = pack({"bucket": "user", "key": "k1"})
+    table.broker.lifecycle.trace_bypass("reader", b"own call", 100.0, 100.5, "", body, b"\xc0")
+    table.broker.lifecycle.count_bypass("reader", 0.1, "conflict", 100.5)
+    [trace] = table.inspect("traces", {"bucket": "user", "key": "k1", "service": "reader"})
+    assert trace["request"] == body
+    assert trace["took_ms"] == pytest.approx(500.0)
+    [service] = table.inspect("services")
+    assert (service["done"], service["errors"]) == (2, 1)
+
+
+def test_only_the_last_and_the_slowest_are_kept(new_table: NewTable) -> None:
+    table = new_table(traces=5, slowest=3)
+    table.register("w1")
+    for n in range(20):
+        table.ask("ann", n, body=bytes(10_000))
+        table.run(1.0 if n == 2 else 0.01, ("w1:reader",))
+        table.answer("w1", "ann", n, bytes(10_000))
+    recent = table.inspect("traces", {"limit": 1000})
+    assert len(recent) == 5
+    slowest = table.inspect("traces", {"slowest": True})
+    assert len(slowest) == 3
+    assert slowest[0]["id"].endswith("-2")
+    assert len(slowest[0]["request"]) <= 4096
+    assert len(slowest[0]["reply"]) <= 4096
+
+
+def test_the_figures_of_all_logic_workers_are_added_up(table: Table) -> None:
+    for name, queries in (("l1", 3), ("l2", 4)):
+        table.register(name, service="logic", traits={"reports": {"logic": "sum"}})
+        table.ping(name, "logic", logic={"queries": queries})
+    assert table.inspect("status", {})["logic"]["queries"] == 7
+
+
+def test_a_section_of_the_status_comes_from_whoever_reports_it(table: Table) -> None:
+    table.register("w1", service="anything", traits={"reports": {"store": "one", "colours": "sum", "broker": "one"}})
+    table.register("w2", service="writer")
+    table.ping("w1", "anything", store={"engine": "x"}, colours={"red": 2, "blue": 1}, broker={"pid": 7})
+    table.ping("w2", "writer", store={"engine": "not declared"})
+    status = table.inspect("status")
+    assert status["store"] == {"engine": "x"}
+    assert status["colours"] == {"red": 2, "blue": 1}
+    assert (status["locks"], status["logic"]) == ({}, {})
+    assert "clients" in status["broker"]
+
+
+def test_a_slow_worker_makes_an_event_and_a_patient_one_does_not(table: Table) -> None:
+    table.register("w1")
+    table.register("l1", service="lock", traits={"patient": True})
+    table.ask("ann", 1)
+    table.ask("ann", 2, service="lock")
+    for _ in range(6):
+        table.run(0.25)
+        table.ping("w1", "reader")
+        table.ping("l1", "lock")
+    table.answer("w1", "ann", 1)
+    table.answer("l1", "ann", 2)
+    slow = [event for event in table.inspect("events", {})["events"] if event["kind"] == "slow"]
+    assert [event["subject"] for event in slow] == ["reader"]
+    assert "took w1 1.5 s" in slow[0]["text"]

@@ -145,5 +145,6 @@ def answer_rows(prepared: Prepared, goal: CallPattern, key: Any, get: Callable[[
         rows: Any = rests if isinstance(rests, Collection) else list(rests)
     else:
         rows = {tuple(rest[n] for n in picks) for rest in rests}
+    answers = Answers(prepared.columns, rows)
     meter.count(len(rows), 0)
-    return Answers(prepared.columns, rows)
+    return answers

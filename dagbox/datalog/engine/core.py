@@ -69,10 +69,6 @@ class CoreProgram:
     mutual: set[str] = field(default_factory=set)
     """Predicates that need another one which needs them."""
 
-    def defines(self, predicate: str) -> bool:
-        """Whether rules say something about it, so that its facts are not all there is."""
-        return predicate in self.rules or predicate in self.groupings
-
 
 def core_program(program: Program) -> CoreProgram:
     """The core form of a checked program."""

@@ -178,8 +178,12 @@ class _Planner:
         self.sizes: dict[str, int] = {}
         self.whole: set[str] = set()
 
+    def defined(self, predicate: str) -> bool:
+        """Return True if rules say something about a predicate, so that its facts are not all there is."""
+        return predicate in self.core.rules or predicate in self.core.groupings
+
     def plan(self, goal: CallPattern) -> Plan:
-        if not self.core.defines(goal.predicate):
+        if not self.defined(goal.predicate):
             self.count(goal.predicate)
             return self.finish(goal, {}, [])
         goal = self.walkable(goal)
@@ -279,7 +283,7 @@ class _Planner:
             if plain and set(args) == set(atom.args) and len(args) == len(atom.args):
                 key, rest = [atom.args.index(a) for a in args[: len(node.bound)]], args[len(node.bound) :]
                 after = [atom.args.index(a) for a in rest]
-                if key == sorted(key) and after == sorted(after) and not self.core.defines(atom.predicate):
+                if key == sorted(key) and after == sorted(after) and not self.defined(atom.predicate):
                     self.count(atom.predicate)
                     return CallPattern(stored_name(atom.predicate), tuple(key)), True
         return node, False
@@ -344,7 +348,7 @@ class _Planner:
 
     def target(self, node: CallPattern, exact: bool = False) -> tuple[CallPattern, bool]:
         """The node that answers, and whether it is stored facts."""
-        if not self.core.defines(node.predicate):
+        if not self.defined(node.predicate):
             self.count(node.predicate)
             return CallPattern(stored_name(node.predicate), node.bound), True
         return (node if exact else self.walkable(node)), False

@@ -147,7 +147,8 @@ class Engine:
         results = self._solve(prepared, layered, keys, meter)
         made = []
         for rows in results:
-            meter.rows(len(rows) if limit is None else min(limit, len(rows)))
+            number = len(rows.tuples)
+            meter.rows(number if limit is None else min(limit, number))
             made.append(rows.ordered(by, limit))
         return made
 
@@ -292,7 +293,7 @@ class _Lift:
     def term(self, term: Any) -> Any:
         if isinstance(term, Const):
             name = f"{_LIFTED}{len(self.constants)}"
-            self.constants[name] = constant(term.value)
+            self.constants[name] = term.value
             return Param(name)
         if isinstance(term, Arith):
             return Arith(term.op, self.term(term.left), self.term(term.right))
@@ -302,8 +303,10 @@ class _Lift:
 def _prepare(literals: tuple[Literal, ...]) -> Prepared:
     lift = _Lift()
     shape = tuple(lift.literal(one) for one in literals)
+    constants = {name: constant(value) for name, value in lift.constants.items()}
     text = ", ".join(map(str, literals))
-    leaves = [use.leaf for use in uses_of(Rule(Atom(_GOAL), shape))]
+    uses, _ = uses_of(Rule(Atom(_GOAL), shape))
+    leaves = [use.leaf for use in uses]
     names = dict.fromkeys([leaf.name for leaf in leaves if isinstance(leaf, Var) and leaf.name != "_"])
     inputs = tuple(dict.fromkeys([leaf.name for leaf in leaves if isinstance(leaf, Param)]))
     wanted = frozenset([name for name in inputs if not name.startswith(_LIFTED)])
@@ -314,12 +317,12 @@ def _prepare(literals: tuple[Literal, ...]) -> Prepared:
         bound = tuple(i for i, arg in enumerate(direct.args) if isinstance(arg, Param))
         picks = tuple(i for i, arg in enumerate(direct.args) if isinstance(arg, Var) and arg.name != "_")
         node = CallPattern(direct.predicate, bound)
-        return Prepared(text, shape, lift.constants, order, wanted, columns, node, None, picks, len(direct.args))
+        return Prepared(text, shape, constants, order, wanted, columns, node, None, picks, len(direct.args))
     head = Atom(_GOAL, (*(Param(name) for name in inputs), *(Var(name) for name in columns)))
     core = core_rule(Rule(head, shape))
     node = CallPattern(_GOAL, tuple(range(len(inputs))))
     picks = free_positions(len(head.args), node.bound)
-    return Prepared(text, shape, lift.constants, inputs, wanted, columns, node, core, picks, len(head.args))
+    return Prepared(text, shape, constants, inputs, wanted, columns, node, core, picks, len(head.args))
 
 
 def _direct(shape: tuple[Literal, ...]) -> Atom | None:

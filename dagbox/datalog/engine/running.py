@@ -116,10 +116,10 @@ class Running:
         def steps(part: tuple[CallPattern, bool] | None) -> Steps | None:
             return None if part is None else self._steps(part[0], part[1], everywhere)
 
-        exits = steps(plan.exits)
+        exits, right, left = steps(plan.exits), steps(plan.right), steps(plan.left)
         assert exits is not None
         same = plan.right == plan.exits and plan.left is None
-        walk = Walk(exits, steps(plan.right), steps(plan.left), same, self.meter)
+        walk = Walk(exits, right, left, same, self.meter)
         return Everywhere(walk.all, made.arity, plan.linear.known, self.meter) if everywhere else walk
 
     def _each(self, made: PatternPlan, plan: EachPlan) -> Everywhere:

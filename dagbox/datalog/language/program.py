@@ -33,7 +33,6 @@ from dagbox.datalog.language.terms import (
     Statement,
     Use,
     Var,
-    bound_variables,
     uses_of,
 )
 from dagbox.errors import (
@@ -72,8 +71,8 @@ class Program:
         for rule in self.rules:
             self.by_head.setdefault(rule.head.predicate, []).append(rule)
         self.arities = self._check_arities(arities or {})
-        for rule in self.rules:
-            check_rule(rule)
+        for rule, (uses, bound) in zip(self.rules, [uses_of(rule) for rule in self.rules], strict=True):
+            _check_rule(rule, uses, bound)
         self.strata = self._check_strata()
         self.types = self._check_types()
 
@@ -100,7 +99,7 @@ class Program:
             LogicError: unknown predicate, arity, types, unbound variable, a form that no query has.
         """
         rule, shown = Rule(Atom("query"), goal), _Conditions(goal)
-        uses = uses_of(rule)
+        uses, bound = uses_of(rule)
         _check_form(rule, uses, parameters_allowed=True)
         for atom in _atoms(goal):
             known = self.arities.get(atom.predicate, facts.get(atom.predicate))
@@ -109,7 +108,7 @@ class Program:
                 raise UnknownPredicate(atom.predicate, sorted(set(near)))
             if known != len(atom.args):
                 raise ArityMismatch(atom.predicate, len(atom.args), known, "the program", str(shown), atom.at)
-        _check_bound(rule, uses, shown)
+        _check_bound(uses, bound, shown)
         _Types(self.types).rule(rule, shown)
 
     def _check_arities(self, facts: Mapping[str, int]) -> dict[str, int]:
@@ -222,7 +221,7 @@ def _path(needs: Mapping[str, list[str]], start: str, goal: str) -> list[str]:
     return way[::-1]
 
 
-def check_rule(rule: Rule) -> None:
+def _check_rule(rule: Rule, uses: list[Use], bound: set[str]) -> None:
     """Check what can be seen in one rule alone.
 
     Raises:
@@ -230,9 +229,8 @@ def check_rule(rule: Rule) -> None:
         UnsafeVariable: a variable of the head that the body does not bind.
         UnboundVariable: a variable of a negation, comparison or arithmetic that the body does not bind.
     """
-    uses = uses_of(rule)
     _check_form(rule, uses, parameters_allowed=False)
-    bound = _check_bound(rule, uses, rule)
+    _check_bound(uses, bound, rule)
     for literal, _, leaf in uses:
         if literal is None and isinstance(leaf, Var) and (leaf.name == "_" or leaf.name not in bound):
             raise UnsafeVariable(leaf.name, str(rule), leaf.at)
@@ -255,15 +253,13 @@ def _form(at: Position, reason: str, rule: Rule) -> RuleSyntax:
     return RuleSyntax(f"{reason}, in {rule}", at.line, at.column)
 
 
-def _check_bound(rule: Rule, uses: list[Use], shown: object) -> set[str]:
-    """Return the bound variables. Raises UnboundVariable for those that must be and are not."""
-    bound = bound_variables(rule.body)
+def _check_bound(uses: list[Use], bound: set[str], shown: object) -> None:
+    """Raise UnboundVariable for a variable that must be bound and is not."""
     for literal, term, leaf in uses:
         if literal is not None and isinstance(leaf, Var) and leaf.name not in bound:
             where = _where(literal, term, leaf)
             if where:
                 raise UnboundVariable(leaf.name, where, str(shown), leaf.at)
-    return bound
 
 
 def _where(literal: Literal, term: Arg, variable: Var) -> str:

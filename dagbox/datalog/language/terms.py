@@ -312,8 +312,8 @@ class Use(NamedTuple):
     leaf: Var | Param | Aggregate
 
 
-def uses_of(rule: Rule) -> list[Use]:
-    """Return the variables, parameters and aggregates of a rule, in the order they stand."""
+def uses_of(rule: Rule) -> tuple[list[Use], set[str]]:
+    """Return the variables, parameters and aggregates of a rule, in the order they stand, and the bound variables."""
     found: list[Use] = []
     literals: list[Literal | None] = [None, *rule.body]
     for literal in literals:
@@ -327,7 +327,7 @@ def uses_of(rule: Rule) -> list[Use]:
                     found.append(Use(literal, term, part))
                     if isinstance(part, Aggregate):
                         left.append(part.of)
-    return found
+    return found, bound_variables(rule.body)
 
 
 def names_in(literals: Iterable[Literal]) -> set[str]:

@@ -105,9 +105,9 @@ class StoredFacts:
 
     def _pair_access(self, space: Space, position: int) -> Access:
         """The way of most look-ups: one argument of two."""
-        prefix = posting_prefix(space.id, position)
-        texts = [prefix + start for start in _TEXT_STARTS]
         get, unpack, hidden = self._tables.getter(FACTS), unpack_value, space.hidden
+        prefix = posting_prefix(space.id, position)
+        texts = list(map(prefix.__add__, _TEXT_STARTS))
 
         def rests(key: Any) -> Set[Any]:
             if type(key) is str and len(data := key.encode()) <= PLAIN_TEXT_BYTES:

@@ -43,6 +43,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
         draining: True while a resize waits for open snapshots to end.
         begin: begin a read transaction, on the table of a handle if it is given one.
         announce: count the caller as inside, without looking whether the barrier is closed; takes None.
+        closed: True while nobody may be inside: who has announced itself and finds this must `wait_inside`.
         leave: undo one `announce` or `enter`.
         handles: table name -> handle, empty while the barrier is closed; never changed in place.
         known: the same, also while the barrier is closed.
@@ -50,11 +51,11 @@ class ResizeBarrier(Generic[Handle, Txn]):
     """
 
     __slots__ = (
-        "_closed",
         "_inside",
         "_mutex",
         "announce",
         "begin",
+        "closed",
         "draining",
         "generation",
         "handles",
@@ -78,30 +79,35 @@ class ResizeBarrier(Generic[Handle, Txn]):
         self.snapshots: dict[int, tuple[int, float]] = {}
         self.known: dict[str, Handle] = {}
         self._mutex = threading.Lock()
-        self._closed = False
+        self.closed = False
         self.draining = False
 
     def learn(self, handles: Mapping[str, Handle]) -> None:
         """Add handles."""
         with self._mutex:
             self.known = {**self.known, **handles}
-            if not self._closed:
+            if not self.closed:
                 self.handles = self.known
 
     def enter(self) -> None:
         """Wait until the barrier is open, and count the caller as inside until it calls `leave`."""
-        announce, leave = self.announce, self.leave
-        while True:
+        try:
+            self.announce(None)
+            if self.closed:
+                self.wait_inside()
+        except BaseException:
+            self.leave()
+            raise
+
+    def wait_inside(self) -> None:
+        """Stand back until the barrier is open: for one that has announced itself and found it closed."""
+        while self.closed:
+            self.leave()
             try:
-                announce(None)
-                if not self._closed:
-                    return
-            except BaseException:
-                leave()
-                raise
-            leave()
-            while self._closed:
-                time.sleep(_POLL_S)
+                while self.closed:
+                    time.sleep(_POLL_S)
+            finally:
+                self.announce(None)
 
     def wait_to_begin(self) -> None:
         """Wait while no new snapshot may begin. A thread that has one open already does not wait."""
@@ -144,7 +150,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
 
     def _set_closed(self, closed: bool) -> None:
         with self._mutex:
-            self._closed = closed
+            self.closed = closed
             self.handles = {} if closed else self.known
 
     def _others_read(self, me: int) -> bool:

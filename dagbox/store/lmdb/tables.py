@@ -64,7 +64,7 @@ def _end_walks(walks: list[Walk]) -> None:
 
 
 class LmdbReadTables:
-    """The tables of a read transaction. A reader is inside the gate only while it is inside LMDB.
+    """The tables of a read transaction. A reader is inside the barrier only while it is inside LMDB.
 
     The transaction ends early if the map has to be moved while it is open for long; using it then is an error.
     """
@@ -86,14 +86,23 @@ class LmdbReadTables:
             self._barrier.leave()
 
     def enter(self) -> Txn:
-        """Go inside; to come out again is to pop an item of the gate's `inside`."""
-        if self._generation != self._barrier.generation:
+        """Return the transaction, with the caller inside the barrier: it must leave it.
+
+        As `ResizeBarrier.enter`, without a call while the barrier is open: each look-up of a query comes through here.
+        """
+        barrier = self._barrier
+        if self._generation != barrier.generation:
             raise StoreError("the snapshot belongs to the process that this one was forked off: take a new one")
-        self._barrier.enter()
-        if self._txn is None:
-            self._barrier.leave()
-            raise StoreError("the snapshot is closed: take a new one")
-        return self._txn
+        try:
+            barrier.announce(None)
+            if barrier.closed:
+                barrier.wait_inside()
+            if self._txn is None:
+                raise StoreError("the snapshot is closed: take a new one")
+            return self._txn
+        except BaseException:
+            barrier.leave()
+            raise
 
     @property
     def handles(self) -> dict[str, Database]:
@@ -187,7 +196,10 @@ class LmdbReadTables:
         """End the transaction. Twice is once."""
         if self._txn is None or self._generation != self._barrier.generation:
             return
-        self._barrier.enter()
+        try:
+            self.enter()
+        except StoreError:
+            return  # another thread has closed it meanwhile
         try:
             self._txn = None
             _end_walks(self._walks)

@@ -64,7 +64,8 @@ def open(
     """Open a database in this process; a context manager.
 
     Args:
-        path: the directory; created if need be. Several processes may have it open at once.
+        path: the directory; created if need be. Several processes may have it open at once. ":memory:" makes a
+            database that lasts as long as the object.
         serve: also answer on the directory's address from a thread, so that other terminals attach to this program.
         durability: "full": what was acknowledged is on disk; "process": it survives the process, not the machine.
         timeout: how long calls wait if they do not say otherwise, in seconds.

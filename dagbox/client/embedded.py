@@ -141,7 +141,8 @@ def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, 
     Args:
         settings: of the store; those that are None have their defaults.
     """
-    flag(serve, "serve")
+    if flag(serve, "serve") and path == ":memory:":
+        raise InvalidArgument("serve needs a directory, which others find the program by: leave it out for :memory:")
     node = open_checked(path, timeout, settings)
     try:
         database = EmbeddedDatabase(node, timeout=timeout)
@@ -164,6 +165,10 @@ def open_checked(path: object, timeout: object, settings: dict[str, Any]) -> Emb
     """
     operations.span_ms("timeout", timeout, least_s=0.001)
     given = {name: value for name, value in settings.items() if value is not None or name == "durability"}
+    if path == ":memory:":
+        from dagbox.embedded.memory import open_memory
+
+        return open_memory(given)
     return open_node(check_directory(path), **given)
 
 

@@ -12,22 +12,23 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from dagbox.embedded.clock import SYSTEM_CLOCK, Clock
 from dagbox.errors import CannotConnect, DagBoxError, DeadlineExceeded, InUse
 from dagbox.protocol.operations.locks import LOCK, LockStats, Release
 from dagbox.protocol.operations.writes import Fences
 from dagbox.services.lock.authority import LockAuthority
-from dagbox.services.lock.high_water import open_lock_store
+from dagbox.services.lock.high_water import HighWaterFile, open_lock_store
 from dagbox.services.lock.journal import LockJournal, boot_id
 from dagbox.services.lock.service import WAITS, LockCall, LockOperations, LockService, fences_of
 from dagbox.services.operations import receive
 from dagbox.store import open_store
+from dagbox.store.base import Store
 from dagbox.transport.address import node_address
 from dagbox.transport.base import Packed
 
@@ -35,17 +36,45 @@ Remember = Callable[[Fences], object]
 """Has the writer remember the tokens of a grant."""
 
 
-class LocalLocks:
-    """The lock table of the directory, in this process."""
+class Authority(Protocol):
+    """The right to run a lock table."""
 
-    def __init__(self, directory: str, authority: LockAuthority, fence: Remember) -> None:
+    @property
+    def held(self) -> bool:
+        """True if this process has it."""
+
+    def release(self) -> None:
+        """Release the authority. Idempotent."""
+
+
+class LocalLocks:
+    """The lock table, in this process.
+
+    Args:
+        authority: the right to run it; released by `close`.
+        store: of its journal; closed by `close`.
+        high_water_file: see `LockJournal`.
+        fence: has the writer remember the tokens of a grant.
+        clock: what leases end by.
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        store: Store,
+        high_water_file: HighWaterFile | None,
+        fence: Remember,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self._authority = authority
         self._fence = fence
-        boot = boot_id()
-        self._store, marks = open_lock_store(Path(directory), boot, lambda path: open_store(path, durability="process"))
+        self._store = store
+        self._clock = clock
         self._gate = threading.Condition()
         try:
-            self._operations = LockOperations(LockJournal(self._store, boot, marks), time.monotonic())
+            journal = LockJournal(store, boot_id(), high_water_file)
+            self._operations = LockOperations(journal, clock.monotonic())
             self.service = LockService(self._operations, fence_with="writer")
         except BaseException:
             self._store.close()
@@ -75,14 +104,14 @@ class LocalLocks:
         operations: Sequence[Any] = [body] if bare else body
         if isinstance(body, Packed):
             operations, bare = receive(body.body, LOCK)
-        deadline = time.monotonic() + timeout_s
+        deadline = self._clock.monotonic() + timeout_s
         request = self._client + next(self._requests).to_bytes(8, "big")
         calls = [
             LockCall(operation, request + position.to_bytes(2, "big"), deadline, len(operations) == 1)
             for position, operation in enumerate(operations)
         ]
         with self._gate:
-            results = self._operations.execute(calls, time.monotonic())
+            results = self._operations.execute(calls, self._clock.monotonic())
             if results and results[0] is WAITS:
                 results = [self._wait(calls[0].request, deadline, timeout_s)]
             self._collect()
@@ -105,7 +134,7 @@ class LocalLocks:
             with self._gate:
                 self._operations.execute(
                     [LockCall(Release(t), request + n.to_bytes(2, "big")) for n, t in enumerate(tokens)],
-                    time.monotonic(),
+                    self._clock.monotonic(),
                 )
                 self._collect()
             raise
@@ -117,7 +146,7 @@ class LocalLocks:
         try:
             self._collect()
             while name not in self._finished:
-                now = time.monotonic()
+                now = self._clock.monotonic()
                 due = self._operations.next_deadline()
                 if due is not None and due <= now:
                     self._operations.tick(now)
@@ -125,14 +154,14 @@ class LocalLocks:
                 elif now >= deadline:
                     return DeadlineExceeded("lock", int(timeout_s * 1000))
                 else:
-                    self._gate.wait((deadline if due is None else min(deadline, due)) - now)
+                    self._clock.wait(self._gate, (deadline if due is None else min(deadline, due)) - now)
             answered = True
             return self._finished[name]
         finally:
             self._waiting.discard(name)
             self._finished.pop(name, None)
             if not answered:
-                self._operations.cancel(name, time.monotonic())
+                self._operations.cancel(name, self._clock.monotonic())
                 self._collect()
 
     def _collect(self) -> None:
@@ -216,7 +245,8 @@ def open_lock_calls(directory: str, before: LocalLocks | NodeLocks | None, fence
     if before is not None:
         before.close()
     try:
-        return LocalLocks(directory, authority, fence)
+        store, marks = open_lock_store(Path(directory), boot_id(), lambda path: open_store(path, durability="process"))
+        return LocalLocks(authority, store, marks, fence)
     except BaseException:
         authority.release()
         raise

@@ -345,13 +345,16 @@ class EmbeddedNode:
     def _lock_calls(self) -> LocalLocks | NodeLocks:
         locks = self._locks
         if locks is None or not locks.current:
-            from dagbox.embedded.locks import open_lock_calls
-
             with self._lock_gate:
                 if self._locks is None or not self._locks.current:
-                    self._locks = open_lock_calls(self.path, self._locks, self._remember_fences)
+                    self._locks = self._open_lock_calls()
                 locks = self._locks
         return locks
+
+    def _open_lock_calls(self) -> LocalLocks | NodeLocks:
+        from dagbox.embedded.locks import open_lock_calls
+
+        return open_lock_calls(self.path, self._locks, self._remember_fences)
 
     # --- what there is to see
 

@@ -245,5 +245,9 @@ class MemoryStore:
     def backup(self, path: str) -> None:
         raise StoreError(f"a store in memory has nothing to copy to {Path(path)}: export it instead")
 
+    def after_fork(self) -> None:
+        """In a forked child: the thread that held the lock of commits is not there to release it."""
+        self._lock = threading.Lock()
+
     def close(self) -> None:
         self._tables = None

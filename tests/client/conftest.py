@@ -12,10 +12,13 @@ import pytest
 
 import dagbox
 import dagbox.aio
+from dagbox.client.embedded import EmbeddedDatabase
+from dagbox.client.embedded_async import AsyncEmbeddedDatabase
+from dagbox.embedded.memory import MemoryNode
 from tests.client.driven import Driven
 from tests.client.nodes import serving
 
-KINDS = ("embedded", "embedded-async", "served", "attached", "remote", "remote-async")
+KINDS = ("embedded", "embedded-async", "memory", "memory-async", "served", "attached", "remote", "remote-async")
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +45,7 @@ def open_another(
     kind = request.param
     address = request.getfixturevalue("shared_node") if kind.startswith("remote") else None
     serving_it: list[Any] = []
+    memory: list[MemoryNode] = []
     with ExitStack() as stack:
 
         def served() -> Any:
@@ -49,9 +53,20 @@ def open_another(
             serving_it.append(None)
             return stack.enter_context(dagbox.open(tmp_path / "data", durability="process", serve=serve))
 
+        def in_memory() -> Any:
+            if not memory:
+                memory.append(MemoryNode())
+            else:
+                memory[0].users += 1
+            if kind == "memory":
+                return stack.enter_context(EmbeddedDatabase(memory[0]))
+            return stack.enter_context(Driven(AsyncEmbeddedDatabase(memory[0]), loop))
+
         def make() -> Any:
             if kind == "embedded":
                 return stack.enter_context(dagbox.open(tmp_path / "data", durability="process"))
+            if kind.startswith("memory"):
+                return in_memory()
             if kind == "served":
                 return served()
             if kind == "attached":

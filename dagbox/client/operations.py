@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from dagbox.client.fields import FieldMap, LockWaiter, fields_of
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError
-from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_TTL_MS
+from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_FENCES, MAX_TTL_MS
 from dagbox.protocol.operations.locks import Acquire
 from dagbox.protocol.operations.logic import Explain, ListFacts, Query, StopQuery, Why
 from dagbox.protocol.operations.reads import Read, Scan
@@ -32,9 +32,8 @@ from dagbox.protocol.operations.writes import (
     RetractFact,
     WriteBatch,
     bad_data,
-    check_fences,
 )
-from dagbox.protocol.validate import are_plain_pairs, bucket_name, record_key, record_name, whole
+from dagbox.protocol.validate import are_plain_pairs, bucket_name, check_fences, record_key, record_name, whole
 from dagbox.protocol.validate import text as bounded_text
 from dagbox.protocol.values import (
     MAX_KEY_BYTES,
@@ -117,7 +116,7 @@ def fences_of(fence: Any) -> Fences:
         LimitExceeded: too many fences.
     """
     fences = tuple(_fences(fence))
-    check_fences(len(fences))
+    check_fences(len(fences), MAX_FENCES)
     return fences
 
 

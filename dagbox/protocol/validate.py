@@ -158,6 +158,30 @@ def array(value: object, name: str) -> list[Any] | tuple[Any, ...]:
     return value
 
 
+def fence_pairs(value: object, most: int) -> list[tuple[str, int]]:
+    """Return the lock keys and tokens of a fence.
+
+    Raises:
+        InvalidArgument: not an array of pairs, or a token that is not a whole number.
+        BadKey: a key that is none.
+        LimitExceeded: too many.
+    """
+    pairs = array(value, "the fence of a write")
+    check_fences(len(pairs), most)
+    found = []
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise InvalidArgument(f"a fence is an array of pairs [lock key, token], found {kind_of(pair)}")
+        found.append((record_key(pair[0]), whole(pair[1], "a fencing token")))
+    return found
+
+
+def check_fences(count: int, most: int) -> None:
+    """Raise LimitExceeded if a write has too many fences."""
+    if count > most:
+        raise LimitExceeded("number of fences of one write", count, most)
+
+
 def are_plain_pairs(pairs: Sequence[Any]) -> bool:
     """Return True if all pairs are tuples of a valid bucket name and a short ASCII key.
 

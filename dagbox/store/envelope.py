@@ -10,6 +10,8 @@ any other flag was not written by this version and is refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from zlib import crc32
 
@@ -29,12 +31,9 @@ _HALF = 0xFFFFFFFF
 _pack_plain = Struct(">BQI").pack
 _pack_expiring = Struct(">BQIQ").pack
 number_to_bytes = Struct(">Q").pack
-"""The 8 bytes of a number."""
-
-
-def number_from_bytes(value: bytes) -> int:
-    """The number of its 8 bytes; no bytes give 0."""
-    return int.from_bytes(value, "big")
+"""Return the 8 bytes of a number."""
+number_from_bytes: Callable[[bytes], int] = partial(int.from_bytes, byteorder="big")
+"""Return the number of its 8 bytes; no bytes give 0."""
 
 
 def seal(version: int, data: bytes, expires_ms: int = 0) -> bytes:

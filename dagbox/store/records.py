@@ -77,7 +77,7 @@ def check(tx: Transaction, operation: Check) -> None:
 def fence(tx: Transaction, operation: Fence) -> None:
     """Go on only if no higher token was seen, and remember this one."""
     token = _number("token", operation.token, 0)
-    place = check_key(operation.key).encode()
+    place = _key_bytes(operation.key)
     old = tx.get(FENCES, place)
     highest = number_from_bytes(old) if old is not None else 0
     if token < highest:
@@ -105,9 +105,14 @@ def _demand(tx: Transaction, bucket: str, key: str, value: bytes | None, version
 
 
 def _place(tx: Transaction, bucket: str, key: str) -> bytes:
-    """The bytes of a key, once bucket and key have been looked at."""
+    """Return the bytes of a key, once bucket and key were checked."""
     if bucket not in tx.tables_seen:
         tx.tables_seen.add(check_table(bucket))
+    return _key_bytes(key)
+
+
+def _key_bytes(key: str) -> bytes:
+    """Return the bytes of a key. Raises BadKey if it is none."""
     try:
         place = key.encode()
         if 0 < len(place) <= MAX_KEY_BYTES and type(key) is str:

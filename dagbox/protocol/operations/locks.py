@@ -11,13 +11,12 @@ from dagbox.protocol.operations.base import Operation, ServiceOperations
 from dagbox.protocol.operations.limits import DEFAULT_LEASE_MS, MAX_LOCK_OPERATIONS
 from dagbox.protocol.validate import MAX_WHOLE, array, flag, map_of, plain_text, record_key, whole
 
-
-def _number(value: object, what: str) -> int:
-    return whole(value, what, -MAX_WHOLE, 2**64)
+_LEAST, _MOST = -MAX_WHOLE, 2**64
+"""The range of numbers in operations; the lock table has limits of its own."""
 
 
 def _duration(value: object, what: str) -> int | None:
-    return None if value is None else _number(value, what)
+    return None if value is None else whole(value, what, _LEAST, _MOST)
 
 
 @dataclass(slots=True)
@@ -55,12 +54,12 @@ class Acquire(Operation):
         """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         owner = fields.get("owner")
-        wait_ms = _number(fields.get("wait_ms", 0), "wait_ms of acquire")
+        wait_ms = whole(fields.get("wait_ms", 0), "wait_ms of acquire", _LEAST, _MOST)
         if wait_ms < 0:
             raise InvalidArgument("wait_ms of a lock is 0 or more")
         return cls(
-            tuple([record_key(key) for key in array(fields["keys"], "keys of acquire")]),
-            _number(fields.get("ttl_ms", DEFAULT_LEASE_MS), "ttl_ms of acquire"),
+            tuple(map(record_key, array(fields["keys"], "keys of acquire"))),
+            whole(fields.get("ttl_ms", DEFAULT_LEASE_MS), "ttl_ms of acquire", _LEAST, _MOST),
             wait_ms,
             flag(fields.get("shared", False), "shared of acquire"),
             None if owner is None else plain_text(owner, "owner of acquire"),
@@ -91,7 +90,9 @@ class Renew(Operation):
     def from_wire(cls, value: object) -> Self:
         """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
-        return cls(_number(fields["token"], "token of renew"), _duration(fields.get("ttl_ms"), "ttl_ms of renew"))
+        return cls(
+            whole(fields["token"], "token of renew", _LEAST, _MOST), _duration(fields.get("ttl_ms"), "ttl_ms of renew")
+        )
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ class Release(Operation):
     @classmethod
     def from_wire(cls, value: object) -> Self:
         """Build the operation from its wire form; see `Operation.from_wire`."""
-        return cls(_number(map_of(value, cls.fields, cls.label, cls.needed)["token"], "token of release"))
+        return cls(whole(map_of(value, cls.fields, cls.label, cls.needed)["token"], "token of release", _LEAST, _MOST))
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import ClassVar, NamedTuple, Self
 
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
@@ -24,7 +25,17 @@ from dagbox.protocol.operations.limits import (
     MAX_RULE_BYTES,
     MAX_TTL_MS,
 )
-from dagbox.protocol.validate import array, bucket_name, kind_of, map_of, record_key, record_name, text, whole
+from dagbox.protocol.validate import (
+    array,
+    bucket_name,
+    fence_pairs,
+    kind_of,
+    map_of,
+    record_key,
+    record_name,
+    text,
+    whole,
+)
 
 FactValue = str | int | float
 
@@ -407,20 +418,7 @@ class RememberFences(Operation):
 
 
 def _fences(value: object, most: int = MAX_FENCES) -> Fences:
-    pairs = array(value, "the fence of a write")
-    check_fences(len(pairs), most)
-    fences = []
-    for pair in pairs:
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise InvalidArgument(f"a fence is an array of pairs [lock key, token], found {kind_of(pair)}")
-        fences.append(Fence(record_key(pair[0]), whole(pair[1], "a fencing token")))
-    return tuple(fences)
-
-
-def check_fences(count: int, most: int = MAX_FENCES) -> None:
-    """Raise LimitExceeded if a write has too many fences."""
-    if count > most:
-        raise LimitExceeded("number of fences of one write", count, most)
+    return tuple(starmap(Fence, fence_pairs(value, most)))
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -25,6 +25,11 @@ HISTORY = 600
 """Polls that a course keeps."""
 LAST_S = 253_402_300_799.0
 """The last second that has a date, in seconds since 1970."""
+FLOODS = frozenset(("deadline", "refused", "slow", "redelivered"))
+"""Kinds of events that come by the hundred: they must not push a death out of sight."""
+FLOOD_LOOK = 8
+"""How many events back one of the same kind and subject is looked for."""
+FLOOD_S = 60.0
 EVENTS = 2_000
 """Events that the log keeps."""
 _SERVICE_FIELDS = frozenset(
@@ -71,13 +76,14 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the event log; `at` in seconds since 1970."""
+    """One line of the event log; `at` in seconds since 1970, `times` how often it came in a row."""
 
     seq: int
     at: float
     kind: str
     subject: str
     text: str
+    times: int = 1
 
 
 @dataclass(slots=True)
@@ -166,7 +172,8 @@ class NodeModel:
         self.poll, self.at, self.lost = poll, at, ""
         self.problems = dict(poll.get("problems", {}))
         for name in PARTS:
-            if name in poll:
+            # Where the locks were not asked for, a summary of them stands in their place.
+            if name in poll and not (name == "locks" and isinstance(poll[name], dict)):
                 try:
                     check_part(name, poll[name])
                 except dagbox.ProtocolError as error:
@@ -188,7 +195,19 @@ class NodeModel:
             if each["seq"] > self._seq:
                 self._seq = each["seq"]
                 when = at - each["age_ms"] / 1000
-                self.events.append(Event(each["seq"], when, each["kind"], each["subject"], each["text"]))
+                self._add_event(Event(each["seq"], when, each["kind"], each["subject"], each["text"]))
+
+    def _add_event(self, event: Event) -> None:
+        """Add an event; one of a kind that comes in floods takes the place of the last of its subject."""
+        if event.kind in FLOODS:
+            for back in range(1, min(len(self.events), FLOOD_LOOK) + 1):
+                before = self.events[-back]
+                if (before.kind, before.subject) == (event.kind, event.subject):
+                    if event.at - before.at <= FLOOD_S:
+                        del self.events[-back]
+                        event = replace(event, times=before.times + 1)
+                    break
+        self.events.append(event)
 
     def _take_services(self, services: list[Map], at: float, first: bool) -> None:
         names = set()
@@ -253,7 +272,7 @@ class NodeModel:
 
     def has(self, part: str) -> bool:
         """Return True if the part was seen since the model began: "traces", "locks", "store", ..."""
-        return part in self.parts or bool(self.poll.get(part))
+        return part in self.parts or (part not in PARTS and bool(self.poll.get(part)))
 
     def late_ms(self, part: str) -> float:
         """Return how long before the last poll a part was seen: a recording leaves out what did not change."""

@@ -108,3 +108,26 @@ class TestBoard:
         model.take(sample.poll(1) | {"services": [lock, other], "workers": [patient]})
         assert model.patient == {"lock"}
         assert model.total.of("work_p99") == [other["work"]["p99_ms"]]
+
+    def test_a_flood_of_deadlines_does_not_push_a_death_out(self) -> None:
+        model = NodeModel()
+        kinds = ["dead", *["deadline", "refused"] * 2000, "joined"]
+        events = [
+            {"seq": n + 1, "age_ms": 1.0, "kind": kind, "subject": "reader", "text": kind}
+            for n, kind in enumerate(kinds)
+        ]
+        model.take(sample.poll(0) | {"events": events})
+        assert [(event.kind, event.times) for event in model.events] == [
+            ("dead", 1),
+            ("deadline", 2000),
+            ("refused", 2000),
+            ("joined", 1),
+        ]
+
+    def test_deadlines_of_several_services_are_told_apart(self) -> None:
+        model = NodeModel()
+        events = [
+            {"seq": n + 1, "age_ms": 1.0, "kind": "deadline", "subject": f"s{n % 3}", "text": ""} for n in range(9)
+        ]
+        model.take(sample.poll(0) | {"events": events})
+        assert [(event.subject, event.times) for event in model.events] == [("s0", 3), ("s1", 3), ("s2", 3)]

@@ -111,6 +111,13 @@ def test_an_odd_part_is_a_problem_of_its_own_and_the_rest_is_shown(part: str) ->
     show_all(model)
 
 
+def test_the_summary_of_the_locks_is_no_odd_part() -> None:
+    model = NodeModel()
+    model.take(sample.poll(0) | {"locks": {"keys": 2, "waiting": 2}})
+    assert not model.problems
+    assert not model.has("locks")
+
+
 BODIES = [
     msgpack.packb({b"key": 1, 5: 2, 2.5: 3, None: 4, True: 5}),
     b"\x82\xa1a\x01\xa1a\x02",  # the same key twice

@@ -76,3 +76,16 @@ async def test_keys_go_on_when_the_widget_that_had_one_is_gone() -> None:
         app.screen.focused.remove() if app.screen.focused else None
         burst(screen, "jj2")
         await screen.until(lambda: app.current_mode == "traces", "the last key")
+
+
+async def test_a_page_has_the_focus_as_soon_as_it_is_shown() -> None:
+    poll = sample.poll(100) | sample.parts(100)
+    app = Dashboard(Session(Polls(poll, "data"), first=[poll]), Options(refresh_s=60))
+    async with showing(app) as screen:
+        await screen.press("5")
+        for name in ("facts", "rules", "queries", "answers"):
+            app.screen.action_page()  # type: ignore[attr-defined]
+            assert app.screen.focused is not None
+            assert app.screen.focused.id == name
+            await screen.pilot.pause()
+            assert app.screen.focused.id == name

@@ -28,6 +28,7 @@ class Silent(Polls):
 @pytest.mark.parametrize("lost", [False, True], ids=["not polled yet", "lost"])
 async def test_a_part_that_was_never_seen_is_unknown_on_every_screen(lost: bool) -> None:
     poll = {name: value for name, value in sample.poll(100).items() if name not in (*PARTS, "store")}
+    poll["locks"] = {"keys": 2, "waiting": 2}
     app = Dashboard(Session(Silent(poll, "data"), first=[poll]), Options(refresh_s=60))
     async with showing(app) as screen:
         if lost:

@@ -41,7 +41,7 @@ holder has written.
 
     def on_mount(self) -> None:
         """The table has the focus."""
-        self.query_one("#locks").focus()
+        self.set_focus(self.query_one("#locks"))
 
     def show(self, model: NodeModel) -> None:
         """Show the locks."""

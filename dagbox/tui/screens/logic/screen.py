@@ -24,6 +24,8 @@ from dagbox.tui.widgets.table import LiveTable
 MOST_ROWS = 1_000
 """Rows of a query that are asked for; one more tells that there are more."""
 QUERY_S = 30.0
+_PAGES = {"page-query": "answers", "page-facts": "facts", "page-rules": "rules", "page-queries": "queries"}
+"""The table of each page."""
 
 
 class LogicScreen(NodeScreen):
@@ -66,7 +68,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
     def on_mount(self) -> None:
         """The tables have the focus, so that keys work; the proof comes with a row."""
         self.query_one("#proof").display = False
-        self.query_one("#answers").focus()
+        self.set_focus(self.query_one("#answers"))
 
     def show(self, model: NodeModel) -> None:
         """Show predicates, rules, running queries."""
@@ -121,7 +123,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         table.show(rows.answer_rows(shown))
         more = " · there are more, which are not shown" if len(found) > MOST_ROWS else ""
         table.set_title(Styled(f"{len(shown):,} rows{more}"))
-        table.focus()
+        self.set_focus(table)
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter on a row shows its proof."""
@@ -140,7 +142,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         tree.root.set_label(rendered(self, Styled(proof.label, "bold")))
         self._add(tree.root, proof)
         tree.root.expand_all()
-        tree.focus()
+        self.set_focus(tree)
 
     def _add(self, node: Any, proof: Proof) -> None:
         for each in proof.parts:
@@ -157,14 +159,9 @@ answer. The other pages list the predicates with their sizes, the rules, and the
     def action_page(self) -> None:
         """Go to the next page."""
         pages = self.query_one("#pages", TabbedContent)
-        names = ["page-query", "page-facts", "page-rules", "page-queries"]
+        names = list(_PAGES)
         pages.active = names[(names.index(pages.active) + 1) % len(names)]
-        self.call_after_refresh(self._focus_page)
-
-    def _focus_page(self) -> None:
-        table = self.table()
-        if table is not None:
-            table.focus()
+        self.set_focus(self.query_one(f"#{_PAGES[pages.active]}"))
 
     def action_stop(self) -> None:
         """Stop a running query."""

@@ -130,11 +130,15 @@ def _event_time(event: Event) -> Spans:
     return [(text.clock(event.at), "dim")]
 
 
+def _event_text(event: Event) -> Spans:
+    return [(f"×{event.times} ", "bold"), (event.text, "")] if event.times > 1 else [(event.text, "")]
+
+
 EVENTS = [
     Column("time", "time", 8, _event_time, lambda event: event.at),
     Column("event", "event", 12, lambda event: [(event.kind, event_role(event.kind))]),
     Column("about", "about", 22, lambda event: [(event.subject, "bold")]),
-    Column("text", "what", 20, lambda event: [(event.text, "")], grows=True),
+    Column("text", "what", 20, _event_text, grows=True),
 ]
 
 

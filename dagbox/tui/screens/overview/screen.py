@@ -65,7 +65,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
 
     def on_mount(self) -> None:
         """The first table has the focus."""
-        self.query_one("#services", LiveTable).focus()
+        self.set_focus(self.query_one("#services", LiveTable))
         self._lay_out(self.size.width, self.size.height)
 
     def on_resize(self, event: events.Resize) -> None:

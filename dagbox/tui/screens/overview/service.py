@@ -51,7 +51,7 @@ One service: how long requests wait for a worker and how long they are worked on
 
     def on_mount(self) -> None:
         """The workers have the focus."""
-        self.query_one("#workers").focus()
+        self.set_focus(self.query_one("#workers"))
 
     def on_resize(self, event: events.Resize) -> None:
         """The graphs need room."""

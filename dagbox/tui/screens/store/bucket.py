@@ -50,7 +50,7 @@ in the store; n reads the next records. Enter opens a record.
 
     def on_mount(self) -> None:
         """Read the first records."""
-        self.query_one("#records").focus()
+        self.set_focus(self.query_one("#records"))
         self.query_one("#filter", Input).placeholder = "the beginning of the keys"
         self._read(None)
 

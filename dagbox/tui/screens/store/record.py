@@ -107,7 +107,7 @@ from there. "facts" tells where logic names the record, and leads to the records
 
     def on_mount(self) -> None:
         """Read the record."""
-        self.record_tree.focus()
+        self.set_focus(self.record_tree)
         self.action_again()
 
     def show(self, model: NodeModel) -> None:

@@ -41,7 +41,7 @@ Enter opens a bucket. The map grows by itself; an old snapshot keeps pages from 
 
     def on_mount(self) -> None:
         """The buckets have the focus."""
-        self.query_one("#buckets").focus()
+        self.set_focus(self.query_one("#buckets"))
 
     def show(self, model: NodeModel) -> None:
         """Show figures and buckets."""

@@ -66,8 +66,13 @@ def _outcome(data: Data) -> Spans:
     return [(data["error"], "bad")] if data["error"] else [("ok", "good")]
 
 
+def _ended_ms(data: Data) -> float:
+    """Return how long ago a request ended: the order that traces come in."""
+    return max(0.0, float(data["age_ms"] - data["took_ms"]))
+
+
 TRACES = [
-    Column("age", "ago", 7, lambda d: [(format_ms(d["age_ms"]), "dim")], field("age_ms"), right=True, rank=1),
+    Column("age", "ended", 7, lambda d: [(format_ms(_ended_ms(d)), "dim")], _ended_ms, right=True, rank=1),
     Column("path", "services", 16, lambda d: [(path_of(d), "bold")], rank=0),
     Column("took", "took", 14, _took, field("took_ms")),
     Column("outcome", "outcome", 10, _outcome, rank=0),

@@ -70,7 +70,7 @@ While a break is set the broker looks into the bodies of requests; without one i
 
     def on_mount(self) -> None:
         """The traces have the focus."""
-        self.query_one("#traces").focus()
+        self.set_focus(self.query_one("#traces"))
         self._lay_out(self.size.height)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -95,7 +95,7 @@ While a break is set the broker looks into the bodies of requests; without one i
             if seen != table.display and table is held:
                 self.refresh_bindings()
             if table.display and not seen and table.has_focus:
-                self.query_one("#traces").focus()
+                self.set_focus(self.query_one("#traces"))
             table.display = seen
             table.styles.height = min(len(table.rows) + 2, 8)
             table.set_title(title)

@@ -51,7 +51,7 @@ each).
 
     def on_mount(self) -> None:
         """The page can be scrolled at once."""
-        self.query_one("#trace").focus()
+        self.set_focus(self.query_one("#trace"))
 
     def on_resize(self, event: events.Resize) -> None:
         """The bars go by the width."""

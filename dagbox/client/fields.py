@@ -143,6 +143,8 @@ class WorkerStatus(FieldMap):
     """Memory of its process."""
     repeatable: bool
     """Its requests are given to another worker if it dies."""
+    patient: bool
+    """It keeps requests on purpose, as the lock service does: their time says nothing of its speed."""
 
 
 class Event(FieldMap):

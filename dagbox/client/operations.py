@@ -84,6 +84,9 @@ def split_target(target: Any, key: Any) -> tuple[str, str]:
     if isinstance(target, tuple | list) and len(target) == 2:
         return record_name(target[0], target[1])
     if isinstance(target, str):
+        bucket, _, rest = target.partition("/")
+        if bucket and rest:
+            raise InvalidArgument(f"bucket and key are two arguments: {bucket!r}, {rest!r}, not {target!r}")
         raise InvalidArgument(f"a key is missing: give a bucket and a key, or a Ref; got only {target!r}")
     raise InvalidArgument(f"not a record's name: give a Ref or a bucket and a key, not {type(target).__name__}")
 

@@ -96,7 +96,7 @@ class Node:
         return Ref(self.bucket, self.key, self.version)
 
 
-def _pack_other(value: object) -> msgpack.ExtType:
+def _pack_other(value: object) -> msgpack.ExtType | datetime:
     if isinstance(value, Ref):
         parts = [value.bucket, value.key, value.version] if value.version else [value.bucket, value.key]
         return msgpack.ExtType(_EXT_REF, msgpack.packb(parts))
@@ -104,10 +104,29 @@ def _pack_other(value: object) -> msgpack.ExtType:
         return msgpack.ExtType(_EXT_ERROR, msgpack.packb(value.to_wire(), default=repr))
     if isinstance(value, int):
         raise TypeError("an integer beyond 64 bits cannot be stored: use text or a float")
+    if isinstance(value, datetime) and value.utcoffset() is not None:
+        return _plain_datetime(value)
     if isinstance(value, datetime):
         raise TypeError("a datetime without a time zone cannot be stored: give it one, as in datetime.now(UTC)")
     kind = type(value).__name__
     raise TypeError(f"{kind!r} objects cannot be stored: use maps, lists, text, numbers, bytes, aware datetimes, refs")
+
+
+def _plain_datetime(value: datetime) -> datetime:
+    """Return the moment that a subclass of datetime names, which MessagePack's own packer does not take."""
+    if getattr(value, "nanosecond", 0):
+        raise TypeError("a datetime finer than a microsecond cannot be stored: round it to microseconds")
+    return datetime(
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+        tzinfo=value.tzinfo,
+        fold=value.fold,
+    )
 
 
 def _unpack_ext(code: int, payload: bytes) -> object:

@@ -17,7 +17,7 @@ from types import FrameType
 import click
 
 from dagbox.broker.model import BrokerLimits
-from dagbox.errors import CannotConnect, DagBoxError, InvalidArgument, StoreBroken, StoreUnavailable
+from dagbox.errors import BadSetting, CannotConnect, DagBoxError, InvalidArgument, StoreBroken, StoreUnavailable
 
 log = logging.getLogger("dagbox.process")
 
@@ -31,9 +31,27 @@ _OWN_DESCRIPTORS = 256
 """Descriptors of a broker that are not clients: workers, listeners, files, what libzmq needs for itself."""
 
 
+def log_level() -> int:
+    """Return the level that DAGBOX_LOG names; info if it is empty.
+
+    Raises:
+        BadSetting: there is no such level.
+    """
+    text = os.environ.get("DAGBOX_LOG", "")
+    level = logging.getLevelNamesMapping().get(text.upper()) if text else logging.INFO
+    if level is None:
+        reason = "it is debug, info, warning, error or critical"
+        raise BadSetting("DAGBOX_LOG", text, reason, "the environment")
+    return level
+
+
 def start_logging(verbose: bool = False) -> None:
-    """Log to standard error: time, component, message; from the level that DAGBOX_LOG names (info) on."""
-    level = logging.getLevelNamesMapping().get(os.environ.get("DAGBOX_LOG", "").upper(), logging.INFO)
+    """Log to standard error: time, component, message.
+
+    Raises:
+        BadSetting: DAGBOX_LOG names no level.
+    """
+    level = log_level()
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if verbose else level,

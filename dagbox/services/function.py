@@ -6,6 +6,8 @@ database. `tick` returns the outcomes.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded
+from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.protocol.frames import MAX_SERVICE_BYTES
 from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack
@@ -105,7 +107,7 @@ def service(name: str, *, credit: int = 1, repeatable: bool = False) -> Callable
         repeatable: True if a request may be retried on another worker when its worker dies.
 
     Raises:
-        InvalidArgument: no name, or a credit below 1.
+        InvalidArgument: no name, a credit below 1, or a handler that cannot be called with payload and request.
     """
     if not isinstance(name, str) or not name:
         raise InvalidArgument(f"a service has a name, not {name!r}: write @dagbox.service('name')")
@@ -113,9 +115,34 @@ def service(name: str, *, credit: int = 1, repeatable: bool = False) -> Callable
         raise InvalidArgument(f"the credit of a service is a whole number of at least 1, not {credit!r}")
 
     def wrap(function: Handler) -> ServiceFunction:
+        _check_handler(function, name)
         return ServiceFunction(function, name, credit, repeatable)
 
     return wrap
+
+
+def _check_handler(function: Any, name: str) -> None:
+    """Raises InvalidArgument for a handler that would fail at each call."""
+    wanted = f"the handler of {name} is a function (payload, request) -> value"
+    if not callable(function):
+        raise InvalidArgument(f"{wanted}, not {shown_value(function)}")
+    called = function
+    while isinstance(called, functools.partial):
+        called = called.func
+    if not (inspect.isroutine(called) or inspect.isclass(called)):
+        called = type(called).__call__
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        raise InvalidArgument(f"{wanted}: it runs on a thread, so write def, not async def")
+    if inspect.isgeneratorfunction(called):
+        raise InvalidArgument(f"{wanted}: send parts with request.partial(value), not with yield")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions in C tell none
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise InvalidArgument(f"{wanted}; it cannot be called with both: {error}") from None
 
 
 class FunctionService:

@@ -146,3 +146,14 @@ def test_the_check_sees_changed_missing_and_orphan_files(tmp_path: Path) -> None
     assert run_unasync(tmp_path).returncode == 0
     assert run_unasync(tmp_path, "--check").returncode == 0
     assert run_unasync(tmp_path, "--unknown").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("user/ada", "'user', 'ada'"), ("user/a/b", "'user', 'a/b'"), ("user", "a bucket and a key"), ("/x", "a bucket")],
+)
+def test_one_text_is_no_name_of_a_record_but_says_how_to_split_it(given: str, hint: str) -> None:
+    with dagbox.open(":memory:") as db:
+        for call in (db.get, db.get_record, db.delete, db.fetch):
+            with pytest.raises(dagbox.InvalidArgument, match=hint):
+                call(given)

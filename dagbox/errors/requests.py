@@ -5,8 +5,8 @@ from __future__ import annotations
 from dagbox.errors.base import DagBoxError
 
 
-class NotFound(DagBoxError):
-    """There is no such record. Fields: bucket, key."""
+class NotFound(DagBoxError, LookupError):
+    """There is no such record. A LookupError too. Fields: bucket, key."""
 
     code = "not_found"
     bucket: str

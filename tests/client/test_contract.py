@@ -432,3 +432,13 @@ def test_a_closed_database_says_so(db: Any, bucket: str) -> None:
     for call in calls:
         with pytest.raises(dagbox.DagBoxError, match="closed"):
             call()
+
+
+def test_a_record_that_is_not_there_is_a_lookup_error(db: Any, bucket: str) -> None:
+    db.put(bucket, 1, key="there")
+    for target in ((bucket, "gone"), (f"{bucket}none", "gone")):
+        with pytest.raises(LookupError) as missed:
+            db.get(*target)
+        assert isinstance(missed.value, NotFound)
+        assert not isinstance(missed.value, KeyError)  # its text would be quoted
+        assert "\n" not in str(missed.value)

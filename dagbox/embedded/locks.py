@@ -74,8 +74,8 @@ class LocalLocks:
         self._gate = threading.Condition()
         try:
             journal = LockJournal(store, boot_id(), high_water_file)
-            self._operations = LockOperations(journal, clock.monotonic())
-            self.service = LockService(self._operations, fence_with="writer")
+            self.operations = LockOperations(journal, clock.monotonic())
+            self.service = LockService(self.operations, fence_with="writer")
         except BaseException:
             self._store.close()
             raise
@@ -92,6 +92,14 @@ class LocalLocks:
         with self._gate:
             yield self.service
             self._collect()
+
+    def next_deadline(self) -> float | None:
+        """Return when the service's `tick` is due, in monotonic seconds; None if nothing is pending."""
+        with self._gate:
+            due = self.service.next_deadline()
+            if self.service.finished:
+                self._collect()
+            return due
 
     @property
     def current(self) -> bool:
@@ -111,7 +119,7 @@ class LocalLocks:
             for position, operation in enumerate(operations)
         ]
         with self._gate:
-            results = self._operations.execute(calls, self._clock.monotonic())
+            results = self.operations.execute(calls, self._clock.monotonic())
             if results and results[0] is WAITS:
                 results = [self._wait(calls[0].request, deadline, timeout_s)]
             self._collect()
@@ -132,7 +140,7 @@ class LocalLocks:
             request = self._client + next(self._requests).to_bytes(8, "big")
             tokens = sorted({token for _, token in fences})
             with self._gate:
-                self._operations.execute(
+                self.operations.execute(
                     [LockCall(Release(t), request + n.to_bytes(2, "big")) for n, t in enumerate(tokens)],
                     self._clock.monotonic(),
                 )
@@ -147,9 +155,9 @@ class LocalLocks:
             self._collect()
             while name not in self._finished:
                 now = self._clock.monotonic()
-                due = self._operations.next_deadline()
+                due = self.operations.next_deadline()
                 if due is not None and due <= now:
-                    self._operations.tick(now)
+                    self.operations.tick(now)
                     self._collect()
                 elif now >= deadline:
                     return DeadlineExceeded("lock", int(timeout_s * 1000))
@@ -161,7 +169,7 @@ class LocalLocks:
             self._waiting.discard(name)
             self._finished.pop(name, None)
             if not answered:
-                self._operations.cancel(name, self._clock.monotonic())
+                self.operations.cancel(name, self._clock.monotonic())
                 self._collect()
 
     def _collect(self) -> None:

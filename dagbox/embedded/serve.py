@@ -109,7 +109,7 @@ class ServedLocks:
     @property
     def broken(self) -> DagBoxError | None:
         """As `Service.broken`."""
-        return self._locks.service.broken
+        return self._locks.operations.broken
 
     def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
         """Take requests on, between the program's own calls."""
@@ -128,8 +128,7 @@ class ServedLocks:
 
     def next_deadline(self) -> float | None:
         """When `tick` is due."""
-        with self._locks.held() as service:
-            return service.next_deadline()
+        return self._locks.next_deadline()
 
     def report(self) -> dict[str, Any]:
         """Figures of the lock table."""

@@ -103,7 +103,8 @@ class LockTable:
         self._ttl_seen = 0.0
         self._freed: set[str] = set()
         self._in_grace = state.high_water.grace_until > now
-        self._events: list[LockEvent] = []
+        self.events: list[LockEvent] = []
+        """What happened since `take_events`."""
         self._keys: dict[str, KeyState] = {}
         self._leases: dict[int, Lease] = {}
         self._by_request: dict[bytes, Lease | Waiter] = {}
@@ -188,7 +189,7 @@ class LockTable:
         self._by_request[lease.request] = renewed
         if renewed.expires_at < lease.expires_at:
             self._add_lease_time(renewed)
-        self._events.append(Renewed(renewed))
+        self.events.append(Renewed(renewed))
         self.counts["renewed"] += 1
         return renewed
 
@@ -260,7 +261,7 @@ class LockTable:
 
     def take_events(self) -> list[LockEvent]:
         """Return the events since the last call, in order."""
-        events, self._events = self._events, []
+        events, self.events = self.events, []
         return events
 
     def next_deadline(self) -> float | None:
@@ -362,7 +363,7 @@ class LockTable:
         """Answer a repeated request (rule 6). Return False if it is not one."""
         found = self._by_request.get(request)
         if isinstance(found, Lease):
-            self._events.append(LockGranted(request, found, repeat=True))
+            self.events.append(LockGranted(request, found, repeat=True))
         elif found is None and request in self._ended_requests:
             self._refuse(request, self._lost(self._ended_requests[request]))
         elif found is None and request in self._cancelled:
@@ -455,7 +456,7 @@ class LockTable:
                 ready.append(waiter)
 
     def _refuse(self, request: bytes, error: DagBoxError) -> None:
-        self._events.append(LockRefused(request, error))
+        self.events.append(LockRefused(request, error))
         self.counts["refused"] += 1
 
     def _refuse_late(self, now: float) -> None:
@@ -486,7 +487,7 @@ class LockTable:
             self._mark(self._high_water._replace(tokens=self._token - 1 + self._token_block), durable=True)
         lease = Lease(self._token, names, owner, shared, ttl, self._now + ttl, request)
         self._hold(lease)
-        self._events.append(LockGranted(request, lease, waited=max(0.0, self._now - since)))
+        self.events.append(LockGranted(request, lease, waited=max(0.0, self._now - since)))
         self.counts["granted"] += 1
 
     def _hold(self, lease: Lease) -> None:
@@ -514,7 +515,7 @@ class LockTable:
                 del self._keys[name].holders[lease.token]
             ended = Ended(lease, how, by, self._ended_number + 1)
             self._remember(ended)
-            self._events.append(ended)
+            self.events.append(ended)
             self.counts[how] += 1
         self._settle(dict.fromkeys([*also, *(name for lease in leases for name in lease.keys)]))
 
@@ -556,7 +557,7 @@ class LockTable:
 
     def _mark(self, high_water: HighWater, durable: bool) -> None:
         self._high_water = high_water
-        self._events.append(HighWaterMoved(high_water, durable))
+        self.events.append(HighWaterMoved(high_water, durable))
 
     def _mark_ttl(self, ttl: float) -> None:
         """Raise the mark before a lease of this length is granted; in steps, since each one costs a sync."""

@@ -78,7 +78,13 @@ def _apply_batch(tx: Transaction, batch: Batch, requests: _RequestMemory) -> App
             return remembered
     tx.begin_batch()
     try:
-        applied = Applied(tx.version, [_handler(operation)(tx, operation) for operation in batch.operations])
+        results: list[Any] = []
+        for operation in batch.operations:
+            handler = HANDLERS.get(type(operation))
+            if handler is None:
+                raise InvalidArgument(f"{type(operation).__name__} is not an operation that a batch can hold")
+            results.append(handler(tx, operation))
+        applied = Applied(tx.version, results)
         tx.end_batch()
         if request is not None:
             requests.remember(request, applied)
@@ -86,13 +92,6 @@ def _apply_batch(tx: Transaction, batch: Batch, requests: _RequestMemory) -> App
     except DagBoxError:
         tx.undo_batch()
         raise
-
-
-def _handler(operation: object) -> Callable[[Transaction, Any], Any]:
-    handler = HANDLERS.get(type(operation))
-    if handler is None:
-        raise InvalidArgument(f"{type(operation).__name__} is not an operation that a batch can hold")
-    return handler
 
 
 def sweep_expired(tx: Transaction, writer: TableWriter, limit: int) -> tuple[int, bool]:

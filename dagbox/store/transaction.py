@@ -49,8 +49,8 @@ class Transaction:
         self.now_ms = now_ms
         self.new_key = new_key
         self.tables_seen = tables_seen
-        self.version = number_from_bytes(writer.get(META, VERSION) or b"")
         self.derivations = read_derivations(writer.get)
+        self.version = number_from_bytes(writer.get(META, VERSION) or b"")
         self._logic: LogicChanges | None = None
 
     def logic(self) -> LogicChanges:

@@ -411,14 +411,14 @@ class RememberFences(Operation):
         """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label)
         fence = fields.get("fence")
-        fences = () if fence is None else _fences(fence, MAX_OPERATIONS)
+        fences = () if fence is None else tuple(starmap(Fence, fence_pairs(fence, MAX_OPERATIONS)))
         if not fences:
             raise InvalidArgument("the operation fence has at least one pair [lock key, token]")
         return cls(fences, fields.get("answer"))
 
 
-def _fences(value: object, most: int = MAX_FENCES) -> Fences:
-    return tuple(starmap(Fence, fence_pairs(value, most)))
+def _fences(value: object) -> Fences:
+    return tuple(starmap(Fence, fence_pairs(value, MAX_FENCES)))
 
 
 @dataclass(slots=True)

@@ -165,7 +165,7 @@ class LockOperations:
 
     def _gather(self, table: LockTable, now: float) -> None:
         """Collect events: all of them for the journal, the ends of requests also as answers."""
-        for event in table.take_events():
+        for event in table.take_events() if table.events else ():
             self._changes.append(event)
             if isinstance(event, LockGranted):
                 self._answers[event.request] = lease_map(event.lease, now) | {"waited_ms": int(event.waited * 1000)}
@@ -280,7 +280,8 @@ class LockService:
         self._now = 0.0
         self._kept: dict[bytes, tuple[Request, bool]] = {}
         self._ready: list[Outcome] = []
-        self._finished: list[tuple[bytes, Any]] = []
+        self.finished: list[tuple[bytes, Any]] = []
+        """What `take_finished` returns next."""
 
     def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
         """Accept requests. Return the outcomes that are ready."""
@@ -288,7 +289,8 @@ class LockService:
         calls: list[LockCall] = []
         taken: list[tuple[Request, bool, int, int]] = []
         for request in requests:
-            self._kept.pop(_name(request.key, 0), None)
+            key = request.key
+            self._kept.pop(key + _FIRST, None)
             try:
                 operations, bare = receive(request.body, LOCK)
             except DagBoxError as error:
@@ -296,7 +298,7 @@ class LockService:
                 continue
             taken.append((request, bare, len(calls), len(operations)))
             calls += [
-                LockCall(operation, _name(request.key, position), request.deadline, len(operations) == 1)
+                LockCall(operation, _name(key, position), request.deadline, len(operations) == 1)
                 for position, operation in enumerate(operations)
             ]
         results = self._operations.execute(calls, now)
@@ -338,7 +340,7 @@ class LockService:
     def take_finished(self) -> list[tuple[bytes, Any]]:
         """Return the calls of this process whose wait has ended: request key, and a value or an error."""
         self._route()
-        finished, self._finished = self._finished, []
+        finished, self.finished = self.finished, []
         return finished
 
     @property
@@ -365,7 +367,7 @@ class LockService:
         for name, result in self._operations.take_finished():
             kept = self._kept.pop(name, None)
             if kept is None:
-                self._finished.append((name, result))
+                self.finished.append((name, result))
             else:
                 request, bare = kept
                 fences = fences_of([result])
@@ -420,6 +422,9 @@ def key_rows(info: KeyInfo, now: float) -> list[dict[str, Any]]:
         for waiting in info.waiting
     ]
     return rows
+
+
+_FIRST = bytes(2)
 
 
 def _name(key: bytes, position: int) -> bytes:

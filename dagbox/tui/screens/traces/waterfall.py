@@ -78,5 +78,7 @@ def place(stretch: Stretch, whole_ms: float, width: int) -> tuple[int, int]:
     if whole_ms <= 0 or width <= 0:
         return 0, 0
     first = min(max(int(stretch.begin_ms / whole_ms * width), 0), width - 1)
+    if stretch.took_ms / whole_ms * width < 0.5:
+        return first, 0
     last = int(stretch.end_ms / whole_ms * width + 0.5)
     return first, max(0, min(last, width) - first)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dagbox.tui.screens.traces.bodies import time_axis
-from dagbox.tui.screens.traces.waterfall import place, stretches
+from dagbox.tui.screens.traces.waterfall import Stretch, place, stretches
 from tests.tui import sample
 
 
@@ -76,3 +77,7 @@ class TestWaterfall:
         axis = time_axis(whole_ms, width)
         assert len(axis) <= width
         assert axis.startswith("│0"[:width])
+
+    @pytest.mark.parametrize("begin", [0.0, 49.9, 99.7, 100.0])
+    def test_a_wait_of_no_time_takes_no_cell_wherever_it_stands(self, begin: float) -> None:
+        assert place(Stretch("waiting", "r", begin, begin), 100.0, 89)[1] == 0

@@ -520,13 +520,13 @@ class LockTable:
         self._settle(dict.fromkeys([*also, *(name for lease in leases for name in lease.keys)]))
 
     def _expire(self, now: float) -> None:
-        over: list[Lease] = []
+        over: dict[int, Lease] = {}  # by token: a renewed lease may have several times in the heap
         while self._lease_times and self._lease_times[0][0] <= now:
             lease = self._leases.get(self._lease_times[0][1])
-            if lease is not None and lease.expires_at <= now and (not over or over[-1] is not lease):
-                over.append(lease)
+            if lease is not None and lease.expires_at <= now:
+                over[lease.token] = lease
             self._drop_lease_time()
-        self._end(over, "expired", b"")
+        self._end(list(over.values()), "expired", b"")
 
     def _is_current(self, time: float, token: int) -> bool:
         lease = self._leases.get(token)

@@ -217,6 +217,19 @@ def test_renewing_moves_the_end_both_ways() -> None:
     assert table.next_deadline() is None
 
 
+@pytest.mark.parametrize("now", [4.0, 6.0, 9.5, 12.0])
+def test_a_late_tick_ends_each_lease_once_however_often_it_was_renewed(now: float) -> None:
+    table = LockTable()
+    ask(table, "a", "x", ttl=10.0)
+    ask(table, "b", "y", ttl=5.0)
+    for ttl in (3.0, 9.0, 3.0):
+        table.renew(1, ttl, 0.0)
+    events(table)
+    table.tick(now)
+    over = [token for token, end in ((1, 3.0), (2, 5.0)) if end <= now]
+    assert sorted(event.lease.token for event in events(table)) == over
+
+
 def test_renewing_up_and_down_for_ever_needs_no_more_memory() -> None:
     table = LockTable()
     ask(table, "a", "x")

@@ -1,7 +1,7 @@
 """Clients: one surface, sync and async, embedded and remote.
 
-`core` is the pure machine of correlation and retries; `_async` the surface as it is written, `_sync` its twin
-as `scripts/unasync.py` generates it; `embedded*` and `remote*` what carries its requests.
+`_async` is the surface as it is written, `_sync` its twin as `scripts/unasync.py` generates it; `embedded*` carries
+its requests to the store of this process, `dagbox.transport` to a node.
 """
 
 from __future__ import annotations

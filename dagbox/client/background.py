@@ -1,4 +1,4 @@
-"""What keeps leases alive while their holder works: a thread for the blocking client, a task for the async one.
+"""Keep leases alive while their holder works: a thread for the blocking client, a task for the async one.
 
 Rules:
 

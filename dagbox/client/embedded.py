@@ -17,7 +17,7 @@ from dagbox.transport.base import Call, value_of
 
 
 def closed_database(path: str) -> StoreError:
-    """What a database says that was closed."""
+    """Return the error of a call to a closed database."""
     return StoreError(f"the database in {path} is closed: open it again")
 
 
@@ -51,14 +51,14 @@ class EmbeddedTransport:
             return error
 
     def close(self) -> None:
-        """Let go of the node. Twice is once."""
+        """Release the node. Idempotent."""
         if not self._closed:
             self._closed = True
             self.node.close()
 
 
 class ShortReads:
-    """What both embedded databases read by the short way."""
+    """Reads by the fast path, which both embedded databases have."""
 
     _node: EmbeddedNode
 
@@ -100,7 +100,7 @@ class EmbeddedDatabase(Database, ShortReads):
         return self.get(bucket, key, default)
 
     def close(self) -> None:
-        """Give everything back. Twice is once."""
+        """Release all resources. Idempotent."""
         self._get_data = self._closed
         super().close()
 

@@ -68,7 +68,7 @@ class AsyncEmbeddedTransport:
             return error
 
     async def close(self) -> None:
-        """Finish what is under way, and let go of the node. Twice is once."""
+        """Finish what is under way, and release the node. Idempotent."""
         if self._closed:
             return
         self._closed = True

@@ -73,7 +73,7 @@ def fields_of(value: Any) -> Any:
 
 
 class Durations(FieldMap):
-    """How long something took, over the last requests."""
+    """Durations of something, over the last requests."""
 
     count: int
     mean_ms: float
@@ -324,7 +324,7 @@ class Proof(FieldMap):
     """fact (stored), rule, not (there is no such fact), compare (it holds), aggregate, goal (several conditions),
     above (proven elsewhere in the tree), more (the rest is left out), or none: the goal does not hold."""
     text: str
-    """What holds."""
+    """The fact that holds."""
     rule: str | None
     """The rule that gives it, of kinds rule and aggregate."""
     bindings: dict[str, str | int | float]
@@ -340,7 +340,7 @@ class Proof(FieldMap):
 
     @property
     def holds(self) -> bool:
-        """Whether the goal holds."""
+        """True if the goal holds."""
         return "kind" in self
 
 

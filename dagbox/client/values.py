@@ -1,4 +1,4 @@
-"""What the clients' methods return beside refs, records and nodes."""
+"""Values that the clients' methods return beside refs, records and nodes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Future(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Whether there is a result or an error."""
+        """Return True if there is a result or an error."""
         return self._state != "open"
 
     def result(self) -> T:
@@ -88,7 +88,7 @@ class Future(Generic[T]):
         return value
 
     def exception(self) -> DagBoxError | None:
-        """What the request failed with, or None; raises InvalidArgument before the block has ended."""
+        """Return the error that the request failed with, or None; raises InvalidArgument before the block has ended."""
         if self._state == "open":
             raise InvalidArgument("no result yet: results are there when the block has ended without an exception")
         return self._error

@@ -103,7 +103,7 @@ class LocalLocks:
 
     @property
     def current(self) -> bool:
-        """Whether it still has the authority."""
+        """True if it still has the authority."""
         return self._authority.held
 
     def call(self, body: Any, timeout_s: float) -> Any:

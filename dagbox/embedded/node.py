@@ -52,13 +52,13 @@ OWN_SERVICES = ("reader", "writer", "lock", "logic")
 
 
 class Reading(Protocol):
-    """Who reads the store by the short way, and counts."""
+    """Counts fast-path reads."""
 
     reads: int
 
 
 class ServiceFigures:
-    """What one service did in this process."""
+    """Figures of one service in this process."""
 
     __slots__ = ("busy_s", "done", "errors", "slowest_s")
 
@@ -146,12 +146,12 @@ class EmbeddedNode:
         self._locks: LocalLocks | NodeLocks | None = None
         self.closed = False
         self.users = 1
-        """How many databases of this process share the node."""
+        """Number of databases of this process that share the node."""
         self._renew()
         _nodes.add(self)
 
     def _renew(self) -> None:
-        """What each process has for itself."""
+        """Make what each process has for itself."""
         self._client = os.urandom(8)
         self._writes = GroupCommit(self._apply)
         self._lock_gate = threading.Lock()

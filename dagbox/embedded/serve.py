@@ -140,7 +140,7 @@ class ServedLocks:
 
 
 class Served:
-    """What runs while an embedded node serves; `close` ends it.
+    """The broker and workers of an embedded node that serves; `close` ends them.
 
     Raises:
         InUse: a node, or another program, serves the directory.
@@ -193,7 +193,7 @@ class Served:
         thread.start()
 
     def close(self) -> None:
-        """Stop serving. Twice is once."""
+        """Stop serving. Idempotent."""
         self._node.observer = self._node.ask_broker = None
         for loop in self._loops:
             loop.stop()

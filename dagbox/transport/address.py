@@ -20,7 +20,7 @@ SCHEMES = ("ipc", "tcp", "inproc")
 
 
 def is_url(target: str) -> bool:
-    """Whether a text is an address (`ipc://`, `tcp://`, `inproc://`) and not a directory."""
+    """Return True if a text is an address (`ipc://`, `tcp://`, `inproc://`) and not a directory."""
     return target.partition("://")[0] in SCHEMES and "://" in target
 
 
@@ -96,7 +96,7 @@ def write_node_file(directory: str | os.PathLike[str], address: str, **more: Any
 
 
 def read_node_file(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What the node of a directory wrote; None if there is no such file, or it is no such map."""
+    """Return what the node of a directory wrote; None if there is no such file, or it is no such map."""
     try:
         found = json.loads((Path(directory) / NODE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

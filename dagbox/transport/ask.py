@@ -47,7 +47,7 @@ def ask(address: str, service: str, body: Any, timeout_s: float, *, repeatable: 
 
 
 def _end_of(core: ClientCore, socket: zmq.Socket[bytes], end: float) -> Completed | Failed | None:
-    """How the only request ended; None if it had no answer by the time `end`."""
+    """Return the end of the only request; None if it had no answer by the time `end`."""
     while (now := time.monotonic()) < end:
         due = core.next_deadline()
         if socket.poll(max(1, int((min(end, due or end) - now) * 1000))):
@@ -64,7 +64,7 @@ def _end_of(core: ClientCore, socket: zmq.Socket[bytes], end: float) -> Complete
 
 
 def answers(address: str, timeout_s: float = 0.5) -> bool:
-    """Whether a broker answers there."""
+    """Return True if a broker answers there."""
     try:
         ask(address, "services", {}, timeout_s)
     except DagBoxError:

@@ -1,4 +1,4 @@
-"""What the clients' surface needs of whatever carries its requests."""
+"""The interface between the clients' surface and the transport that carries its requests."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Transport(Protocol):
     address: str
     """Where it leads: the directory (embedded) or the address of the broker."""
     embedded: bool
-    """Whether the store is open in this process."""
+    """True if the store is open in this process."""
 
     def start(self) -> None:
-        """Make contact. Twice is once.
+        """Make contact. Idempotent.
 
         Raises:
             CannotConnect: nobody answers.
@@ -63,7 +63,7 @@ class Transport(Protocol):
         """Make all requests at once and wait for all; each answer is a value or an error."""
 
     def close(self) -> None:
-        """Give everything back. Twice is once."""
+        """Release all resources. Idempotent."""
 
 
 class AsyncTransport(Protocol):
@@ -82,7 +82,7 @@ class AsyncTransport(Protocol):
         """Make all requests at once, as `Transport.call_all`."""
 
     async def close(self) -> None:
-        """Give everything back. Twice is once."""
+        """Release all resources. Idempotent."""
 
 
 def value_of(answer: Any) -> Any:

@@ -26,12 +26,12 @@ from dagbox.errors import Busy, CannotConnect, DagBoxError, DeadlineExceeded, Pr
 from dagbox.protocol import frames
 
 GRACE_S = 0.25
-"""How much longer than the broker the client waits for an answer, in seconds."""
+"""Seconds that the client waits longer for an answer than the broker."""
 FIRST_REPEAT_S = 0.5
 """After how much silence a repeatable request is asked again; the span doubles each time."""
 LONGEST_REPEAT_S = 8.0
 MAX_IN_FLIGHT = 65_536
-"""How many requests of one client may wait for an answer at once."""
+"""Number of requests of one client that may wait for an answer at once."""
 _MAX_SPAN_MS = 0xFFFF_FFFF
 NEVER = float("inf")
 
@@ -102,7 +102,7 @@ class ClientCore:
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for their answer."""
+        """Return the number of requests that wait for their answer."""
         return len(self._waiting)
 
     def request(

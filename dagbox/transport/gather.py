@@ -18,7 +18,7 @@ from dagbox.errors import DagBoxError, ProtocolError
 from dagbox.transport.base import Call
 
 MAX_GATHERED = 1_000
-"""How many operations share one request; more make another."""
+"""Number of operations that share one request; more make another."""
 
 _Key = tuple[str, float, bool, bool]
 

@@ -39,14 +39,14 @@ from dagbox.transport.core import ClientCore, Completed, Event, Failed, Partial
 from dagbox.transport.wake import Wake
 
 CONNECT_TIMEOUT_S = 2.0
-"""How long the broker may take to answer the first ping, in seconds."""
+"""Seconds that the broker may take to answer the first ping."""
 _FULL_HINT_MS = 100
 _DRAIN_AT_ONCE = 4096
 MAX_DRAINED_BYTES = 1 << 62
 """All that is there is taken at once: what stays would not be told of again."""
 _LONGEST_SLEEP_S = 3600.0
 PATIENCE_S = 1.0
-"""How long past its time-out a thread waits for the thread that leads, in seconds; then it leads itself."""
+"""Seconds past its time-out that a thread waits for the thread that leads; then it leads itself."""
 _LOST = "its answer was lost when another thread of this program was interrupted: it may or may not have been done"
 _REPEATABLE, _URGENT = int(frames.Flag.REPEATABLE), int(frames.Flag.URGENT)
 
@@ -453,7 +453,7 @@ class RemoteTransport:
         return (self._link or self._open()).run(calls)
 
     def close(self) -> None:
-        """Give everything back. Whoever still waits gets an error."""
+        """Release all resources. Whoever still waits gets an error."""
         with self._opening:
             self._closed = True
             link, self._link = self._link, None

@@ -149,7 +149,7 @@ class AsyncRemoteTransport:
         loop.add_reader(self._descriptor, self._drain)
 
     def _send(self, message: frames.Message) -> bool:
-        """Whether there was room for the message."""
+        """Return True if there was room for the message."""
         if self._socket is None:
             return False
         try:
@@ -218,7 +218,7 @@ class AsyncRemoteTransport:
     # --- the end
 
     async def close(self) -> None:
-        """Give everything back. Whoever still waits gets an error."""
+        """Release all resources. Whoever still waits gets an error."""
         if self._closed:
             return
         self._closed = True

@@ -25,13 +25,13 @@ _TAIL = int(frames.Flag.TAIL)
 MAX_MESSAGE_BYTES = frames.MAX_BODY_BYTES + frames.HEADER_BYTES + frames.MAX_SERVICE_BYTES
 """The largest frame that a socket takes in; a peer that sends a larger one is disconnected."""
 HIGH_WATER = 100_000
-"""How many messages wait for one slow peer before it counts as unreachable."""
+"""Number of messages that wait for one slow peer before it counts as unreachable."""
 BATCH_BYTES = 1024 * 1024
 """Bytes after which a batch of received messages ends."""
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 500
 _LEAVE_LINGER_MS = 100
-"""How long a socket that is closed tries to get its LEAVE out, at most."""
+"""Longest time that a socket that is closed tries to get its LEAVE out."""
 
 Prepare = Callable[[zmq.Socket[bytes]], None]
 Frames = tuple[bytes, bytes, bytes | None]

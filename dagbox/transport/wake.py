@@ -39,7 +39,7 @@ class Wake:
             return
 
     def close(self) -> None:
-        """Give the descriptors back. Twice is once."""
+        """Close the descriptors. Idempotent."""
         with self._gate:
             if self._open:
                 self._open = False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 D = TypeVar("D")
 PIPELINE_CHUNK = 1_000
-"""How many operations of a pipeline travel in one message; more go in several, sent at once."""
+"""Number of operations of a pipeline that travel in one message; more go in several, sent at once."""
 
 
 class AsyncBatch:

@@ -28,13 +28,13 @@ D = TypeVar("D")
 Goal = str | Sequence[Any]
 """A goal as text, or as an array of conditions."""
 DEFAULT_TIMEOUT_S = 30.0
-"""How long a call waits for its answer if nothing else is said, in seconds."""
+"""Seconds that a call waits for its answer if nothing else is said."""
 SCAN_PAGE = 500
-"""How many records a scan reads at a time."""
+"""Number of records that a scan reads at a time."""
 FACTS_PAGE = 10_000
-"""How many facts a listing reads at a time."""
+"""Number of facts that a listing reads at a time."""
 GET_MANY_CHUNK = 10_000
-"""How many records one request of `get_many` asks for."""
+"""Number of records that one request of `get_many` asks for."""
 
 
 class AsyncDatabase:
@@ -63,7 +63,7 @@ class AsyncDatabase:
 
     @property
     def embedded(self) -> bool:
-        """Whether the store is open in this process."""
+        """True if the store is open in this process."""
         return self._transport.embedded
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class AsyncDatabase:
         await self.close()
 
     async def close(self) -> None:
-        """Give everything back. Twice is once."""
+        """Release all resources. Idempotent."""
         self._keepalive.close()
         await self._transport.close()
 
@@ -413,7 +413,7 @@ class AsyncDatabase:
         return operations.map_of("why", Proof, await self._logic_call(operation, timeout))
 
     async def explain(self, goal: Goal) -> Fields:
-        """How a goal would be answered: strata, order of joins, sizes."""
+        """Return how a goal would be answered: strata, order of joins, sizes."""
         return operations.map_of("explain", Fields, await self._logic_call(operations.explain_operation(goal)))
 
     async def queries(self) -> list[RunningQuery]:

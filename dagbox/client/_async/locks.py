@@ -49,7 +49,7 @@ class AsyncLease:
 
     @property
     def left(self) -> float:
-        """How long the lease surely still runs, in seconds; 0 when it is over."""
+        """Return the seconds that the lease surely still runs; 0 when it is over."""
         if self.lost or self.released:
             return 0.0
         return max(0.0, self._ends - time.monotonic())
@@ -80,7 +80,7 @@ class AsyncLease:
         self._begin(asked)
 
     async def release(self) -> None:
-        """Give the keys back. Twice is once.
+        """Release the keys. Idempotent.
 
         Raises:
             LeaseLost: the lease was not held any more.

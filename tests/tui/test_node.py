@@ -84,10 +84,31 @@ async def test_a_worker_is_restarted_and_readers_come_and_go(node: str) -> None:
 
 
 async def test_what_the_supervisor_refuses_is_a_notice(node: str) -> None:
+    @dagbox.service("outsider")
+    def outsider(payload: object, request: object) -> object:
+        return payload
+
+    stop = threading.Event()
+    serve = partial(dagbox.serve, outsider, connect=node, name="outsider", stop=stop)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        async with watching(node) as screen:
+            await act_on(screen, "outsider", "r")
+            await screen.until(lambda: "invalid_argument" in screen.notices(), "the notice")
+            assert "no process 'outsider' in this node" in screen.notices()
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def test_the_supervisor_itself_is_not_restarted(node: str) -> None:
     async with watching(node) as screen:
         await screen.until(lambda: pid_of(screen, "node"), "the supervisor")
-        await act_on(screen, "node", "r")
-        await screen.until(lambda: "invalid_argument" in screen.notices(), "the notice")
+        screen.table("workers").focus()
+        assert screen.table("workers").select(next(k for k in screen.keys("workers") if k.startswith("node ")))
+        await screen.press("r")
+        await screen.until(lambda: "the supervisor itself" in screen.notices(), "the notice")
 
 
 async def test_a_running_query_is_seen_and_stopped_whichever_worker_has_it(node: str) -> None:

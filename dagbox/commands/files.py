@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from dagbox.commands.output import print_json, report
 from dagbox.config.target import holds_store, is_address, node_runs
 from dagbox.errors import BadLine, CannotConnect, StoreUnavailable
 from dagbox.text.amounts import format_size, plural
+from dagbox.text.files import whole_file
 
 if TYPE_CHECKING:
     from dagbox.transfer import Imported
@@ -207,28 +207,8 @@ def _complete_file(name: str) -> Iterator[IO[str]]:
     if name == "-":
         yield sys.stdout
         return
-    path = Path(name)
-    try:
-        descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, name) from None  # under the name that the user gave
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(part).chmod(0o666 & ~_umask())
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    """Return the process's umask, which can be read only by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    with whole_file(Path(name)) as file:
+        yield file
 
 
 # --- whole databases

@@ -26,6 +26,7 @@ from dagbox.shell.grammar.parsed import Redirect
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.palette import coloured
 from dagbox.shell.render.text import Line, plain
+from dagbox.text.files import whole_file
 
 DEFAULT_PAGER = "less -R -F -X"
 FLUSH_LINES = 256
@@ -211,23 +212,10 @@ def open_result_file(path: Path, *, append: bool = False) -> Iterator[IO[str]]:
     Raises:
         CommandFailed: it cannot be written.
     """
-    direct = append or (path.exists() and not path.is_file())
-    part = path if direct else path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        file = part.open("a" if append else "w", encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise CommandFailed(f"cannot write {path}: {error.strerror}") from None
-    done = False
-    try:
-        with file:
+        with path.open("a", encoding="utf-8", errors="surrogateescape") if append else whole_file(path) as file:
             yield file
-        if not direct:
-            part.replace(path)
-        done = True
     except BrokenPipeError:
-        done = direct
+        pass  # a named pipe whose reader has had enough
     except OSError as error:
         raise CommandFailed(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        if not done and not direct:
-            part.unlink(missing_ok=True)

@@ -370,6 +370,19 @@ def test_room_is_kept_for_proposals_below_a_command_of_many_lines(keyboard: Keyb
     assert min(free) == 5
 
 
+def test_pasted_lines_end_where_they_end_in_a_script(keyboard: Keyboard, tmp_path: Path) -> None:
+    sentinel, seen = tmp_path / "sentinel", tmp_path / "seen"
+    sentinel.touch()
+    keyboard.driven.shell.db.put("p", 1, key="k")
+    lines = [f"get p/k | cat > {seen}", f"rm {sentinel}"]
+    keyboard.type("\x1b[200~" + "\n".join(lines) + "\x1b[201~\r")
+    assert sentinel.exists(), "the second line went to the program of the first"
+    assert seen.exists()
+    keyboard.type("\x1b[200~use user\nlock a\nlock b\x1b[201~\r")
+    assert keyboard.driven.shell.bucket == "user"
+    assert [held.lease.keys for held in keyboard.driven.shell.held] == [("a",), ("b",)]
+
+
 def test_pasted_lines_are_run_one_after_the_other_until_one_fails(keyboard: Keyboard) -> None:
     lines = [*(f'put p/k{number} {{"n": {number}}}' for number in range(200)), "get p/none", "put p/late 1"]
     keyboard.type("\x1b[200~" + "\n".join(lines) + "\x1b[201~\r")

@@ -142,14 +142,12 @@ class Repl:
             self.live.close()
 
     def _run_all(self, text: str) -> None:
-        """Run the command, or, where lines were pasted that are no one command, each of them until one fails."""
-        texts = [text]
-        if "\n" in text and self.parse(text).problem is not None:
-            texts = [each for each, _ in split_commands(text.split("\n"), lambda: self.shell.bucket)] or [text]
-        for place, each in enumerate(texts, 1):
+        """Run the commands of the lines, which end as they do in a script, each until one fails."""
+        commands = split_commands(text.split("\n"), lambda: self.shell.bucket)
+        for each, _ in commands:
             if not self.shell.run_text(each):
-                if place < len(texts):
-                    self.shell.output.say(f"stopped here: {plural(len(texts) - place, 'command')} not run", "missing")
+                if left := sum(1 for _ in commands):
+                    self.shell.output.say(f"stopped here: {plural(left, 'command')} not run", "missing")
                 return
 
     def _next_command(self) -> str:

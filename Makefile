@@ -26,12 +26,13 @@ coverage: $(VENV)/.ready  ## pass the tests and print which lines they ran, proc
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-check: $(VENV)/.ready  ## style, types, layers, generated files
+check: $(VENV)/.ready  ## style, types, layers, structure, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/structure.py
 	$(BIN)/python scripts/unasync.py --check
 	$(BIN)/python scripts/architecture_docs.py --check
 	$(BIN)/python scripts/cli_docs.py --check

@@ -32,7 +32,7 @@ class Layer(NamedTuple):
 
 
 class Contracts(NamedTuple):
-    """What pyproject.toml says of imports: the layers from top to bottom, and the packages that must be pure."""
+    """The contracts of imports in pyproject.toml: the layers from top to bottom, and the packages that must be pure."""
 
     layers: list[Layer]
     pure: frozenset[str]

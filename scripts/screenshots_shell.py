@@ -161,7 +161,7 @@ class Screen:
         return subprocess.run(command, check=True, capture_output=True, text=True, env=self.environment).stdout
 
     def text(self, *, colours: bool = False) -> str:
-        """What is on the screen."""
+        """Return what is on the screen."""
         return self.tmux("capture-pane", "-p", *(["-e"] if colours else []))
 
     def wait(self, pattern: str) -> None:

@@ -150,7 +150,7 @@ class Recorder:
         self._steps.clear()
 
     def take(self) -> dict[str, Trail]:
-        """What happened since, by thread, once nothing happens any more."""
+        """Return what happened since, by thread, once nothing happens any more."""
         self.settle()
         found: dict[str, list[Step]] = {thread: [] for thread in self._threads}
         for step in list(self._steps):
@@ -349,7 +349,7 @@ def measure(walk: Walk) -> Round:
 
 
 class Figures(NamedTuple):
-    """What a walk, or a part of one, comes to."""
+    """The figures of a walk, or of a part of one."""
 
     rooms: int
     calls: int

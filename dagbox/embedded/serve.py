@@ -127,7 +127,7 @@ class ServedLocks:
             return service.tick(now)
 
     def next_deadline(self) -> float | None:
-        """When `tick` is due."""
+        """Return when `tick` is due."""
         return self._locks.next_deadline()
 
     def report(self) -> dict[str, Any]:

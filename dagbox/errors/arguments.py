@@ -1,4 +1,4 @@
-"""What was given is not of the form that the contract asks for."""
+"""Errors of arguments that are not of the form the contract asks for."""
 
 from __future__ import annotations
 

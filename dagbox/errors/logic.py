@@ -32,7 +32,7 @@ class RuleSyntax(LogicError):
 
 
 class _RuleError(LogicError):
-    """What the errors about one rule share. Fields: rule (its text), line, column (0: given as data)."""
+    """Base of the errors about one rule. Fields: rule (its text), line, column (0: given as data)."""
 
     rule: str
     line: int

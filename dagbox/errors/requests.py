@@ -1,4 +1,4 @@
-"""What became of a request: refused, too late, in conflict, locked out, not served."""
+"""Errors that a request ends with: refused, too late, in conflict, locked out, not served."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreCorrupt(StoreError):
-    """What is on disk is not what was written. Fields: path, reason."""
+    """The data on disk are not those that were written. Fields: path, reason."""
 
     code = "store_corrupt"
     path: str

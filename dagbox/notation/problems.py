@@ -1,4 +1,4 @@
-"""What can be wrong with a text that somebody typed, and where.
+"""Problems of a text that somebody typed, with their place.
 
 Exception
   SyntaxProblem        the text cannot be read

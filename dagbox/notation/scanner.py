@@ -56,7 +56,7 @@ Style = Literal[
 
 
 class Expect(StrEnum):
-    """What can be expected at the end of a text. The shell's completion has a source of proposals for each."""
+    """Kinds of what can be expected at the end of a text. The shell's completion has a source of proposals for each."""
 
     ARGUMENT = "argument"
     BUCKET = "bucket"

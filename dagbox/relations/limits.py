@@ -12,7 +12,7 @@ MAX_DEPTH = 150
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """How much one request may read.
+    """The limits of what one request may read.
 
     Args:
         depth: levels of relations below a record; at most `MAX_DEPTH`.
@@ -32,7 +32,7 @@ class ReadLimits:
 
 
 class ReadBudget:
-    """What a request has used of its limits so far."""
+    """Counts of what a request has used of its limits so far."""
 
     __slots__ = ("data_bytes", "limits", "listed", "nodes", "relations")
 

@@ -123,7 +123,7 @@ class Planner:
         return ticket
 
     def step(self) -> NeedRecords | NeedKeys | None:
-        """What is needed next; None when all results are there."""
+        """Return what is needed next; None when all results are there."""
         while True:
             if self._settle_level():
                 return NeedRecords(self._asked)
@@ -140,7 +140,7 @@ class Planner:
         self._asked = []
 
     def give_keys(self, answers: Sequence[Sequence[object] | DagBoxError]) -> None:
-        """What the queries of the last step found, in its order; an error fails the read that needed it."""
+        """Take the answers to the queries of the last step, in its order; an error fails the read that needed it."""
         for (place, relation), answer in zip(self._queries, answers, strict=True):
             if not self._alive(place.ticket):
                 continue
@@ -265,7 +265,7 @@ def _ref_of(item: dict[str, Any]) -> tuple[str, str]:
 
 
 class _Where(NamedTuple):
-    """Where a relation stands, for its errors."""
+    """Return the path of a relation, for its errors."""
 
     relation: str
     how: str
@@ -310,7 +310,7 @@ def _take_step(value: Any, step: str, where: _Where, reached: list[Any]) -> None
 
 
 def _links(ends: object, bucket: str | None, where: _Where) -> Iterator[tuple[str, str]]:
-    """What values refer to, in order; arrays are gone into."""
+    """Yield what values refer to, in order; arrays are gone into."""
     waiting = [ends]
     while waiting:
         value = waiting.pop()

@@ -1,4 +1,4 @@
-"""What a shell works on: a node, or a directory that it opens itself."""
+"""The database that a shell works on: a node, or a directory that it opens itself."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def default_target() -> str:
 
 
 def is_url(target: str) -> bool:
-    """Whether the target is an address and not a directory."""
+    """Return True if the target is an address and not a directory."""
     return "://" in target
 
 
 def is_missing(target: str) -> bool:
-    """Whether the target is a directory without a database."""
+    """Return True if the target is a directory without a database."""
     from dagbox.config.target import holds_store
 
     return not is_url(target) and not holds_store(target)
@@ -49,17 +49,17 @@ class Connection:
 
     @property
     def embedded(self) -> bool:
-        """Whether the store is open in this process."""
+        """True if the store is open in this process."""
         return bool(self.db.embedded)
 
     @property
     def label(self) -> str:
-        """Where one is, for the toolbar."""
+        """The place, for the toolbar."""
         return f"{self.target} (embedded)" if self.embedded else self.target
 
     @property
     def short_name(self) -> str:
-        """Where one is, for the prompt: the last part of the directory, or the host of the URL."""
+        """The place, for the prompt: the last part of the directory, or the host of the URL."""
         if is_url(self.target):
             return self.target.partition("://")[2].rstrip("/").rpartition("/")[2]
         return Path(self.target).resolve().name or "/"

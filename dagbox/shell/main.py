@@ -91,7 +91,7 @@ def _wants_colour(use_colour: bool | None) -> bool:
 
 
 def _may_make(place: str, commands: Sequence[str], read_stdin: bool | None, yes: bool) -> bool:
-    """Whether to make a database where there is none: a person is asked, `-c` must write, standard input may."""
+    """Return True if to make a database where there is none: a person is asked, `-c` must write, standard input may."""
     if yes or (not commands and _reads_stdin(read_stdin)):
         return True
     if commands:

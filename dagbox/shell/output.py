@@ -1,4 +1,4 @@
-"""Where results go: the terminal, its pager, a program's input, a file.
+"""Destinations of results: the terminal, its pager, a program's input, a file.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""How commands of the shell fail; errors of the store are `dagbox.DagBoxError`, errors of the text `SyntaxProblem`.
+"""Errors of the shell's commands; errors of the store are `dagbox.DagBoxError`, errors of the text `SyntaxProblem`.
 
 Exception
   CommandFailed        the command was understood and could not be carried out

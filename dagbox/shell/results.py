@@ -1,4 +1,4 @@
-"""What commands return; `render/` shows each in every format.
+"""Results of commands; `render/` shows each in every format.
 
 Rows may be a generator: they are shown as they come, and never kept. `notes` is read when all is shown: it says
 what was left out, so that nothing is cut silently.
@@ -77,7 +77,7 @@ class Detail:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was done: a sentence for people, a document for programs."""
+    """A deed that was done: a sentence for people, a document for programs."""
 
     text: str
     document: Mapping[str, Any]

@@ -60,7 +60,7 @@ class Held:
 
     @property
     def left_s(self) -> float:
-        """How long the lease still runs, in seconds; 0 when it is lost."""
+        """Seconds that the lease still runs; 0 when it is lost."""
         return float(self.lease.left)
 
 
@@ -197,7 +197,7 @@ class Shell:
     # -- showing results
 
     def view(self, parsed: ParsedCommand) -> View:
-        """How a command's result is shown."""
+        """Return how a command's result is shown."""
         people = self.output.terminal and parsed.redirect is None
         chosen = parsed.values.get("format") or self.settings["format"]
         return View(chosen, self.output.size[0] if people else None, people)

@@ -73,12 +73,12 @@ class Settings:
         return self.values[name]
 
     def on(self, name: str) -> bool:
-        """Whether a switch is on."""
+        """Return True if a switch is on."""
         return self.values[name] == "on"
 
     @property
     def timeout_s(self) -> float:
-        """How long a request may take, in seconds."""
+        """Time-out of a request, in seconds."""
         return float(self.values["timeout"])
 
     def set(self, name: str, value: str) -> None:
@@ -106,7 +106,7 @@ def _is_seconds(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What makes one node look different from another.
+    """The label and colour that tell one node from another.
 
     Args:
         label: stands before the prompt; "" for none.
@@ -120,7 +120,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What `shell.toml` says."""
+    """The contents of `shell.toml`."""
 
     settings: Settings
     environments: tuple[tuple[str, Environment], ...] = ()
@@ -134,7 +134,7 @@ class Configuration:
 
 
 def configuration_path() -> Path:
-    """Where `shell.toml` is looked for."""
+    """Return where `shell.toml` is looked for."""
     from platformdirs import user_config_path
 
     return user_config_path("dagbox") / "shell.toml"

@@ -1,4 +1,4 @@
-"""What a store is: snapshots to read from, batches to write, and nothing about how it is kept.
+"""The interface of a store: snapshots to read from, batches to write, and nothing about how it is kept.
 
 Rules that every store keeps (`tests/store/contract.py` checks them for each):
 
@@ -93,7 +93,7 @@ class Batch:
 
 
 class Applied(NamedTuple):
-    """What became of a batch: its number, and one result per operation."""
+    """The outcome of a batch: its number, and one result per operation."""
 
     version: int
     results: list[Any]

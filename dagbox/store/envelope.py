@@ -1,4 +1,4 @@
-"""How a record lies in a table: flags, version, checksum, expiry if a flag says so, the data.
+"""The layout of a record in a table: flags, version, checksum, expiry if a flag says so, the data.
 
     bytes   0       1..8     9..12     13..20 (only with the flag EXPIRES)   the rest
             flags   version  checksum  end of its time, ms since 1970        data
@@ -59,7 +59,7 @@ def open_sealed(value: bytes) -> Stored:
 
 
 def checksum_fits(value: bytes, stored: Stored) -> bool:
-    """Whether the data of a record is what was written."""
+    """Return True if the data of a record is what was written."""
     return int.from_bytes(value[9:PLAIN_BYTES], "big") == crc32(stored.data, stored.version & _HALF)
 
 

@@ -33,7 +33,7 @@ LOCK_FILE = "lock.mdb"
 
 @dataclass
 class Report:
-    """What `verify` found.
+    """The findings of `verify`.
 
     Attributes:
         path: the directory.
@@ -51,7 +51,7 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if nothing is wrong."""
         return self.problem_count == 0
 
     def add(self, problem: str) -> None:

@@ -87,7 +87,7 @@ def fence(tx: Transaction, operation: Fence) -> None:
 
 
 def index_key(bucket: str, place: bytes, version: int, expires_ms: int) -> bytes:
-    """Where the expiry index has a record: time, version, and a digest of its place (one batch writes many)."""
+    """Return where the expiry index has a record: time, version, and a digest of its place (one batch writes many)."""
     digest = blake2b(bucket.encode() + b"\0" + place, digest_size=8).digest()
     return number_to_bytes(expires_ms) + number_to_bytes(version) + digest
 

@@ -1,4 +1,4 @@
-"""What the engines have in common below records: tables of bytes, ordered by key.
+"""The interface that the engines have in common below records: tables of bytes, ordered by key.
 
 A table is a bucket, or one of the store's own, whose names begin with `~`:
 
@@ -54,7 +54,7 @@ class TableReader(Protocol):
         """The names of all tables, in order."""
 
     def count(self, table: str) -> int:
-        """How many entries a table has; 0 if there is none."""
+        """Return how many entries a table has; 0 if there is none."""
 
 
 class TableWriter(TableReader, Protocol):

@@ -18,7 +18,7 @@ VERSION = b"version"
 
 
 class Transaction:
-    """What the handlers of operations see.
+    """The transaction as the handlers of operations see it.
 
     Attributes:
         version: the number of the batch that is being done.

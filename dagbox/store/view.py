@@ -14,7 +14,7 @@ from dagbox.store.tables import EXPIRY, TableReader, scan_bounds
 
 
 def read_error(bucket: object, key: object) -> DagBoxError:
-    """What is wrong with a bucket and key that could not be looked up."""
+    """Return what is wrong with a bucket and key that could not be looked up."""
     try:
         check_key(key)
     except DagBoxError as error:

@@ -1,4 +1,4 @@
-"""Where a node is found: the file `node.json` in its directory, and the socket it listens on."""
+"""Finding a node: the file `node.json` in its directory, and the socket it listens on."""
 
 from __future__ import annotations
 

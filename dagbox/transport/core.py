@@ -282,7 +282,7 @@ class ClientCore:
         )
 
     def next_deadline(self) -> float | None:
-        """When `tick` wants to be called, in monotonic seconds; None: nothing waits."""
+        """Return when `tick` wants to be called, in monotonic seconds; None: nothing waits."""
         while self._due:
             due, request = self._due[0]
             waiting = self._waiting.get(request)

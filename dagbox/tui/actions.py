@@ -1,4 +1,4 @@
-"""What an operator can do from the dashboard, with what will come of it. Knows no Textual.
+"""Actions of an operator in the dashboard, with their consequences. Knows no Textual.
 
 Rules:
 

@@ -230,7 +230,7 @@ class Dashboard(Host):
         subprocess.run(words, check=False)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the palette offers on every screen."""
+        """Return what the palette offers on every screen."""
         yield from super().get_system_commands(screen)
         for number, (mode, title) in enumerate(TABS, 1):
             yield SystemCommand(f"Go to {title}", f"key {number}", lambda mode=mode: self.go(mode))

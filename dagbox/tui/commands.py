@@ -1,4 +1,4 @@
-"""What the command palette offers: every key of the screen on top, by what it does."""
+"""The command palette: every key of the screen on top, by what it does."""
 
 from __future__ import annotations
 

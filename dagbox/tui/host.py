@@ -60,7 +60,7 @@ class FollowRequests(Message):
 
 
 class Host(App[int]):
-    """What screens may ask of the app.
+    """The part of the app that screens may use.
 
     Args:
         session: what is watched; closed by the app.
@@ -75,7 +75,7 @@ class Host(App[int]):
             self.number = number
 
     class Answered(Message):
-        """What was asked on a thread is done."""
+        """A task on a thread has ended."""
 
         def __init__(self, then: Callable[[], None]) -> None:
             super().__init__()

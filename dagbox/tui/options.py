@@ -1,4 +1,4 @@
-"""What the dashboard is started with. Knows no Textual."""
+"""The options of the dashboard. Knows no Textual."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the dashboard is started.
+    """Options that the dashboard is started with.
 
     Attributes:
         target: the node: a directory or URL; None: DAGBOX_URL.

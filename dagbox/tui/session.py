@@ -32,7 +32,7 @@ class Notice:
 
 
 class Session:
-    """What a dashboard watches.
+    """The node or recording that a dashboard watches.
 
     Args:
         source: closed with the session.
@@ -62,7 +62,7 @@ class Session:
 
     @property
     def model(self) -> NodeModel:
-        """What is known of the node."""
+        """The model of the node."""
         return self.picture.model
 
     @property
@@ -72,12 +72,12 @@ class Session:
 
     @property
     def recorder(self) -> Recorder | None:
-        """What is recorded to, if a recording goes on."""
+        """The recorder, if a recording goes on."""
         return self._poller.recorder if self._poller is not None else self._recorder
 
     @property
     def name(self) -> str:
-        """What is looked at, in short: the last part of a path, or an address."""
+        """The name of the source, in short: the last part of a path, or an address."""
         name = self.source.name.rstrip("/")
         return name if "://" in name else name.rpartition("/")[2] or name
 

@@ -46,16 +46,16 @@ class DashboardServer(Server):
 
     @property
     def origin(self) -> str:
-        """What our own pages come from."""
+        """The origin of the server's own pages."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def url(self) -> str:
-        """What to open in a browser."""
+        """The address to open in a browser."""
         return f"{self.origin}/?word={self.word}"
 
     def takes(self, host: str, origin: str | None, path: str, word: str) -> bool:
-        """Whether a request is served.
+        """Return True if a request is served.
 
         Args:
             host, origin: the headers of these names.
@@ -92,7 +92,7 @@ class DashboardServer(Server):
         return check
 
     def _policy(self) -> str:
-        """What a page may load: this server's own files (not the font that the page would have from elsewhere)."""
+        """Return the policy of a page: it loads this server's own files, and no font from elsewhere."""
         own = "'self'"
         inline = f"{own} 'unsafe-inline'"
         parts = {

@@ -1,4 +1,4 @@
-"""What a query may use, and the meter that watches it."""
+"""The budget of a query, and the meter that watches it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHECK_EVERY = 8192
 
 
 class QueryProgress(NamedTuple):
-    """How far a query has come: facts derived (with what rules carry between tables), rows looked at."""
+    """Progress of a query: facts derived (with what rules carry between tables), rows looked at."""
 
     derived: int
     read: int

@@ -311,7 +311,7 @@ class _Compiler:
         return needed
 
     def wanted(self, atom: Atom, outs: tuple[int, ...], number: int) -> bool:
-        """Whether a row's values matter, and not only that there is one."""
+        """Return True if a row's values matter, and not only that there is one."""
         later = {v.name for arg in self.core.args for v in variables(arg)}
         for step in self.steps[number + 1 :]:
             later |= _used(step)

@@ -1,4 +1,4 @@
-"""How the engine reads facts, and facts in memory.
+"""The interface through which the engine reads facts, and facts in memory.
 
 Conventions of keys and rests, used throughout the engine: for a predicate and a tuple of bound positions
 (ascending), a **key** holds the values at these positions and a **rest** those at the others. One value
@@ -29,10 +29,10 @@ class FactSource(Protocol):
         """The predicates that have facts, with their number of arguments."""
 
     def count(self, predicate: str) -> int:
-        """How many facts it has; an estimate will do."""
+        """Return how many facts it has; an estimate will do."""
 
     def estimate(self, predicate: str, bound: tuple[int, ...]) -> float:
-        """How many facts a key at these positions has on average; an estimate will do."""
+        """Return how many facts a key at these positions has on average; an estimate will do."""
 
     def access(self, predicate: str, bound: tuple[int, ...]) -> Access:
         """A function from a key to the set of its rests, at a cost of what it gives.

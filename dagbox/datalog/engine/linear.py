@@ -39,7 +39,7 @@ class Linear:
 
 
 def find_linear(core: CoreProgram, predicate: str, known: tuple[int, ...], facts: bool) -> Linear | None:
-    """How a predicate is a walk from these positions, or None. Adds the predicates of its parts to `core`.
+    """Return how a predicate is a walk from these positions, or None. Adds the predicates of its parts to `core`.
 
     Args:
         facts: whether the predicate may have facts besides its rules.
@@ -110,7 +110,7 @@ def _domain_rule(rule: Core, predicate: str, position: int, name: str) -> Core |
 
 
 def _kind(rule: Core, predicate: str, known: tuple[int, ...], rest: tuple[int, ...]) -> str | None:
-    """Which part of the recursion a rule is; None if it is no part of one."""
+    """Return which part of the recursion a rule is; None if it is no part of one."""
     if any(isinstance(one, Not) and one.atom.predicate == predicate for one in rule.body):
         return None
     calls = [one for one in rule.body if isinstance(one, Atom) and one.predicate == predicate]
@@ -138,7 +138,7 @@ def _kind(rule: Core, predicate: str, known: tuple[int, ...], rest: tuple[int, .
 def _is_step(
     others: list[Literal], source: tuple[Expr, ...], target: tuple[Expr, ...], passed: tuple[Expr, ...]
 ) -> bool:
-    """Whether the other conditions lead from source to target without a look at what is passed on."""
+    """Return True if the other conditions lead from source to target without a look at what is passed on."""
     used = names_in(others)
     if (used | _names(source) | _names(target)) & _names(passed):
         return False

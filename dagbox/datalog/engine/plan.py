@@ -112,7 +112,7 @@ class EachPlan:
 
 @dataclass(frozen=True, slots=True)
 class PatternPlan:
-    """How a node's table is filled."""
+    """The plan that fills a node's table."""
 
     node: CallPattern
     arity: int
@@ -230,7 +230,7 @@ class _Planner:
         return self.linear[predicate, bound]
 
     def free_walk(self, predicate: str) -> Linear | None:
-        """How to walk from everywhere, for a node with nothing bound."""
+        """Return how to walk from everywhere, for a node with nothing bound."""
         arity = self.core.arities[predicate]
         if not self.walks or arity > MAX_SPLIT_ARITY or arity < 2:
             return None
@@ -253,7 +253,7 @@ class _Planner:
         return PatternPlan(node, arity, rules, groups, stored=self.count(predicate) > 0)
 
     def each(self, predicate: str) -> EachPlan | None:
-        """How to fill a table of all rows by asking for each value of one argument."""
+        """Return how to fill a table of all rows by asking for each value of one argument."""
         if not self.walks or predicate in self.whole:
             return None
         found = add_domain(self.core, predicate, self.count(predicate) > 0)
@@ -310,7 +310,7 @@ class _Planner:
         return RulePlan(core, tuple(steps))
 
     def ready(self, literal: Literal, known: set[str]) -> bool:
-        """Whether a negation or comparison can run now."""
+        """Return True if a negation or comparison can run now."""
         if isinstance(literal, Atom):
             return False
         if isinstance(literal, Not):

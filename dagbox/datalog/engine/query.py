@@ -222,7 +222,7 @@ def _atoms(goal: Iterable[Literal]) -> list[Atom]:
 
 
 def _outgrown(compiled: Compiled, facts: FactSource) -> bool:
-    """Whether a predicate the plan read has become much larger or smaller, or its first fact came."""
+    """Return True if a predicate the plan read has become much larger or smaller, or its first fact came."""
     for name, size in compiled.plan.sizes.items():
         now = facts.count(name)
         if abs(now.bit_length() - size.bit_length()) >= _GROWTH or (now == 0) != (size == 0):

@@ -24,7 +24,7 @@ Function = Callable[[Any], None]
 
 
 class Asked(Protocol):
-    """What a rule can read: a table or a walk."""
+    """A source that a rule can read: a table or a walk."""
 
     ans: dict[Any, set[Any]]
 

@@ -15,12 +15,12 @@ from dagbox.errors import BadFact, EvaluationFailed
 
 
 def less(left: Any, right: Any) -> bool:
-    """Whether left comes before right."""
+    """Return True if left comes before right."""
     return sort_key(left) < sort_key(right)
 
 
 def less_equal(left: Any, right: Any) -> bool:
-    """Whether left does not come after right."""
+    """Return True if left does not come after right."""
     return sort_key(left) <= sort_key(right)
 
 
@@ -61,7 +61,7 @@ def floor_divide(left: Any, right: Any, rule: str) -> Value:
 
 
 def modulo(left: Any, right: Any, rule: str) -> Value:
-    """What `//` leaves; has the sign of right."""
+    """Return what `//` leaves; has the sign of right."""
     return _apply("mod", left, right, rule, lambda a, b: a % b)
 
 
@@ -82,7 +82,7 @@ OPERATIONS: dict[str, Callable[[Any, Any, str], Value]] = {
 
 
 def compare(op: str, left: Any, right: Any) -> bool:
-    """Whether `left op right` holds."""
+    """Return True if `left op right` holds."""
     if op == "=":
         return bool(left == right)
     if op == "!=":

@@ -61,7 +61,7 @@ class Walk:
             self.ans.update(self.many(new))
 
     def one(self, key: Any) -> set[Any]:
-        """What one key leads to."""
+        """Return what one key leads to."""
         if self.same and self.right:
             return self.reach(self.right, self.of(self.right, key))
         sources = self.reach(self.right, {key}) if self.right else {key}
@@ -84,7 +84,7 @@ class Walk:
         return seen
 
     def many(self, keys: list[Any]) -> dict[Any, set[Any]]:
-        """What each of many keys leads to. Sets may be shared between keys."""
+        """Return what each of many keys leads to. Sets may be shared between keys."""
         if self.right:
             graph = self.explore(self.right, keys)
             exits = graph if self.same else dict(zip(graph, self.exits.of_many(graph), strict=True))

@@ -181,7 +181,7 @@ def _check_nesting(text: str) -> None:
 
 
 def _deepest(text: str) -> tuple[int, int]:
-    """How deep brackets go outside of quotes and comments; and 0, the depth to go on counting from."""
+    """Return how deep brackets go outside of quotes and comments; and 0, the depth to go on counting from."""
     bare = re.sub(r'"(\\.|[^"\\\n])*"|\'(\\.|[^\'\\\n])*\'|[%#][^\n]*', "", text)
     depth = deepest = 0
     for character in bare:

@@ -89,7 +89,7 @@ class Program:
         return "\n".join(map(str, self.statements))
 
     def has_rules(self, predicate: str) -> bool:
-        """Whether a rule (not only facts) says something about it."""
+        """Return True if a rule (not only facts) says something about it."""
         return predicate in self.by_head
 
     def check_goal(self, goal: tuple[Literal, ...], facts: Mapping[str, int]) -> None:
@@ -193,7 +193,7 @@ def _atoms(body: Iterable[Literal]) -> Iterator[Atom]:
 
 
 def _needs(rules: Iterable[Rule]) -> Iterator[tuple[str, str, Position]]:
-    """What rules depend on: (predicate, "" or through what it may not depend on itself, where)."""
+    """Yield what rules depend on: (predicate, "" or through what it may not depend on itself, where)."""
     for rule in rules:
         aggregated = next((arg for arg in rule.head.args if isinstance(arg, Aggregate)), None)
         for literal in rule.body:
@@ -296,7 +296,7 @@ class _Types:
                     seen[arg.name] = _narrower(declared, actual)
 
     def inferred(self, name: str, rules: list[Rule], arity: int) -> tuple[str, ...]:
-        """What the arguments of a predicate are by its rules; `any` where they do not agree."""
+        """Return what the arguments of a predicate are by its rules; `any` where they do not agree."""
         found: list[str | None] = [None] * arity
         for rule in rules:
             seen: dict[str, str] = {}

@@ -38,7 +38,7 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 class Position(NamedTuple):
-    """Where something stood in the text, both from 1; (0, 0) if it came as data."""
+    """A position in the text, line and column from 1; (0, 0) if it came as data."""
 
     line: int = 0
     column: int = 0
@@ -51,17 +51,17 @@ NOWHERE = Position()
 
 
 def is_name(text: object) -> bool:
-    """Whether it can name a predicate: a lower-case ASCII letter, then letters, digits and `_`."""
+    """Return True if it can name a predicate: a lower-case ASCII letter, then letters, digits and `_`."""
     return isinstance(text, str) and len(text) <= MAX_NAME and bool(_NAME.match(text)) and text not in RESERVED
 
 
 def is_variable(text: object) -> bool:
-    """Whether it can name a variable: an upper-case ASCII letter or `_`, then letters, digits and `_`."""
+    """Return True if it can name a variable: an upper-case ASCII letter or `_`, then letters, digits and `_`."""
     return isinstance(text, str) and len(text) <= MAX_NAME and bool(_VARIABLE.match(text))
 
 
 def is_parameter(text: object) -> bool:
-    """Whether it can name a parameter (without the `$`)."""
+    """Return True if it can name a parameter (without the `$`)."""
     return isinstance(text, str) and len(text) <= MAX_NAME and bool(_PARAMETER.match(text))
 
 
@@ -224,7 +224,7 @@ class Rule:
 
     @property
     def is_fact(self) -> bool:
-        """Whether it is a plain fact: no body, constants only."""
+        """True if it is a plain fact: no body, constants only."""
         return not self.body and all(isinstance(arg, Const) for arg in self.head.args)
 
 

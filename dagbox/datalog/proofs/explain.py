@@ -1,4 +1,4 @@
-"""How a goal will be answered: layers, strategy, order of the conditions, sizes."""
+"""The plan by which a goal will be answered: layers, strategy, order of the conditions, sizes."""
 
 from __future__ import annotations
 

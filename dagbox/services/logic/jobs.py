@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """What one query may use.
+    """The limits of one query.
 
     Args:
         seconds: of time, where the request sets no shorter one.
@@ -81,7 +81,7 @@ class Job:
         return check
 
     def to_wire(self, now: float) -> dict[str, Any]:
-        """What a listing tells of it."""
+        """Return what a listing tells of it."""
         derived, read = self.progress
         age_ms = (now - self.began) * 1e3
         return {

@@ -1,4 +1,4 @@
-"""What the logic service does: queries, proofs, plans, facts and rules, each on a snapshot.
+"""The operations of the logic service: queries, proofs, plans, facts and rules, each on a snapshot.
 
 A request is one operation of `dagbox.protocol.operations.logic`, answered bare, or an array of them, answered by the
 array of their results (a failed one is an error in its place). One that fetches records is forwarded to the reader.

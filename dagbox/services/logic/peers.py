@@ -1,4 +1,4 @@
-"""Which queries run in other workers: a directory in which each worker shows its own, and finds what is to be stopped.
+"""Queries of all workers: a directory in which each worker shows its own, and finds those that are to be stopped.
 
     <worker>.running    the worker's queries that take long, as `running` lists them; written anew every `SHOW_S`
     <query>.stop        somebody wants that query stopped
@@ -58,7 +58,7 @@ class PeerQueries:
             return  # a full disk, mostly: rule 3
 
     def others(self) -> list[dict[str, Any]]:
-        """What runs in the other workers."""
+        """Return what runs in the other workers."""
         return [query for queries in self._shown_by_others() for query in queries]
 
     def ask_to_stop(self, query: str) -> bool:
@@ -72,7 +72,7 @@ class PeerQueries:
         return True
 
     def take_stops(self, running: Sequence[str]) -> list[str]:
-        """Which of these queries others want stopped; each is told once."""
+        """Return which of these queries others want stopped; each is told once."""
         wanted = []
         for query in running if self._shown else ():
             try:

@@ -98,7 +98,7 @@ class LogicService:
         return [*(Failed(request, Cancelled(self.name)) for request in taken), *self.tick(now)]
 
     def tick(self, now: float) -> Sequence[Outcome]:
-        """What the threads have finished; the next ones begin."""
+        """Return what the threads have finished; the next ones begin."""
         outcomes: list[Outcome] = []
         while self._ready:
             outcome = self._ready.popleft()
@@ -117,7 +117,7 @@ class LogicService:
         return outcomes
 
     def next_deadline(self) -> float | None:
-        """When to look at what the other workers want; the threads wake the loop when they are done."""
+        """Return when to look at what the other workers want; the threads wake the loop when they are done."""
         return self._look_at if self._at_work and self._operations.peers is not None else None
 
     def report(self) -> dict[str, Any]:
@@ -197,7 +197,7 @@ _AT_ONCE = (ListRunning.op, StopQuery.op)
 
 
 def _ends(request: Request) -> float | None:
-    """When a request is given up: a little before its deadline."""
+    """Return when a request is given up: a little before its deadline."""
     if request.deadline is None:
         return None
     left = request.deadline - time.monotonic()

@@ -1,4 +1,4 @@
-"""What could stand at the cursor: from what the parser expected there to proposals.
+"""Completion: from what the parser expected at the cursor to proposals.
 
 Nothing here waits: names of the store come from the cache in `live_names.py`, which fetches missing ones.
 """

@@ -17,7 +17,7 @@ NOTHING_TYPED = "help lists the commands, Tab proposes, Ctrl-D leaves"
 
 
 def hint(parsed: ParsedCommand, columns: int = 1000) -> Line:
-    """What to type next: the signature with the place one is at in bold, or what is wrong.
+    """Return what to type next: the signature with the place one is at in bold, or what is wrong.
 
     Args:
         columns: what the terminal has; without room, the summary goes, then what is far from the place one is at.
@@ -73,7 +73,7 @@ def _around_here(parts: list[tuple[str, bool]], columns: int) -> Line:
 
 
 def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more: bool = False) -> Line:
-    """Where one is, what is held, and how long the last command took."""
+    """Return where one is, what is held, and how long the last command took."""
     line: Line = [("state.place" if reachable else "state.away", f" {safe(shell.connection.label)} ")]
     if not reachable:
         line.append(("state.away", "no answer, trying again "))

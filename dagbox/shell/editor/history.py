@@ -30,7 +30,7 @@ _SECRET = re.compile(
 
 
 def is_secret(text: str) -> bool:
-    """Whether a command is not to be kept."""
+    """Return True if a command is not to be kept."""
     return text.startswith(" ") or len(text) > MOST_COMMAND_BYTES or _SECRET.search(text) is not None
 
 

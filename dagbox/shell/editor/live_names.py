@@ -100,7 +100,7 @@ class LiveNames:
     # -- asked by the one who types
 
     def ask(self, *question: Any) -> Answer:
-        """What is known, at once; the answer is fetched if it is not known or not fresh."""
+        """Return what is known, at once; the answer is fetched if it is not known or not fresh."""
         with self._changed:
             answer = self._answers.get(question)
             if answer is not None:
@@ -128,7 +128,7 @@ class LiveNames:
 
     @property
     def busy(self) -> bool:
-        """Whether something is being fetched or waits for it."""
+        """True if something is being fetched or waits for it."""
         with self._changed:
             return bool(self._waiting) or self._fetching is not None
 

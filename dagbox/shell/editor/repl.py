@@ -50,7 +50,7 @@ class ShellCompleter(Completer):
         self.read_text = read_text
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """What could stand at the cursor; never waits."""
+        """Return what could stand at the cursor; never waits."""
         before = document.text_before_cursor
         for proposal in self.proposer.propose(self.read_text(before)):
             yield Completion(
@@ -163,7 +163,7 @@ class Repl:
         self.shell.output.say(f"DagBox shell on {self.shell.connection.label}{mode}. `help` lists the commands.")
 
     def _may_leave(self) -> bool:
-        """Whether to leave at Ctrl-D; an open batch asks first."""
+        """Return True if to leave at Ctrl-D; an open batch asks first."""
         batch = self.shell.batch
         return not batch or self.ask(f"The open batch of {len(batch)} writes will be forgotten. Leave?")
 

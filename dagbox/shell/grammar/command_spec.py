@@ -165,7 +165,7 @@ class CommandSpec:
 
     @property
     def signature(self) -> str:
-        """How the command is written: `get REF... [{ RELATIONS }]`."""
+        """The usage of the command: `get REF... [{ RELATIONS }]`."""
         return " ".join(text for _, text in self.parts)
 
     def option(self, name: str) -> Option | None:

@@ -1,4 +1,4 @@
-"""What commands are parsed into: the command, and the values that its parameters can have."""
+"""The result of parsing a command: the command, and the values that its parameters can have."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Where the result goes: to a program's input, or to a file.
+    """The destination of the result: a program's input, or to a file.
 
     Args:
         program: a command line for the system's shell.

@@ -35,7 +35,7 @@ class _Brackets:
 
     @property
     def open(self) -> bool:
-        """Whether something is open."""
+        """True if something is open."""
         return self.depth > 0
 
 
@@ -72,5 +72,5 @@ def split_commands(lines: Iterable[str], bucket: Callable[[], str | None]) -> It
 
 
 def _may_hold_comments(first_line: str) -> bool:
-    """Whether brackets in comments could be miscounted: Datalog has comments, JSON has none."""
+    """Return True if brackets in comments could be miscounted: Datalog has comments, JSON has none."""
     return first_line.lstrip().startswith("rule")

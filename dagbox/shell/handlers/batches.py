@@ -42,7 +42,7 @@ def _shown(value: Any) -> Any:
 
 
 def danger_of_commit(shell: Shell) -> str | None:
-    """What a commit would delete."""
+    """Return what a commit would delete."""
     lost = [pending.text for pending in shell.batch or () if pending.destroys]
     if not lost:
         return None

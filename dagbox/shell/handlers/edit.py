@@ -133,7 +133,7 @@ def _left_to_the_editor() -> Iterator[None]:
 
 
 def _show_difference(shell: Shell, before: str, theirs: str) -> None:
-    """What somebody else changed, as a unified difference."""
+    """Return the change that somebody else made, as a unified difference."""
     lines = difflib.unified_diff(
         before.splitlines(), theirs.splitlines(), "as you opened it", "as it is now", lineterm=""
     )

@@ -81,7 +81,7 @@ def danger_of_unlock(shell: Shell, keys: list[str], force: bool) -> str | None:
 
 
 def list_locks(shell: Shell, prefix: str | None) -> Rows:
-    """Who holds what."""
+    """Return who holds what."""
     mine = {lease.token for lease in (held.lease for held in shell.held)}
     rows = [_row(info, mine) for info in shell.db.locks() if not prefix or info.key.startswith(prefix)]
     columns = ("key", "owner", "mode", "token", "left_s", "waiting")

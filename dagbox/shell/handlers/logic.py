@@ -88,7 +88,7 @@ def drop_rule(shell: Shell, rule_id: str) -> Outcome:
 
 
 def danger_of_drop(shell: Shell, rule_id: str) -> str | None:
-    """Which rule would be removed."""
+    """Return which rule would be removed."""
     if shell.batch is not None:
         return None
     text = next((rule.text for rule in shell.db.rules() if rule.id == rule_id), None)
@@ -119,7 +119,7 @@ def why(shell: Shell, goal: str) -> Text:
 
 
 def _proof(proof: Mapping[str, Any]) -> Branch:
-    """What holds, and what it follows from."""
+    """Return what holds, and what it follows from."""
     label: Line = [("predicate", safe(str(proof.get("text"))))]
     rule, kind = proof.get("rule"), proof.get("kind")
     label.append(("note", f"  by {safe(str(rule))}" if rule else f"  {safe(str(kind))}"))
@@ -128,7 +128,7 @@ def _proof(proof: Mapping[str, Any]) -> Branch:
 
 
 def _refutation(proof: Mapping[str, Any]) -> Branch:
-    """What does not hold, and the condition that failed in each rule."""
+    """Return what does not hold, and the condition that failed in each rule."""
     label: Line = [("predicate", safe(str(proof.get("goal")))), ("missing", "  does not hold")]
     return Branch(label, lambda: [_reason(reason) for reason in proof.get("reasons") or []])
 
@@ -156,5 +156,5 @@ def stop_query(shell: Shell, query_id: str) -> Outcome:
 
 
 def explain(shell: Shell, goal: str) -> Detail:
-    """How a query would be done."""
+    """Return how a query would be done."""
     return Detail(goal, shell.db.explain(goal))

@@ -65,7 +65,7 @@ def _columns(rows: list[dict[str, Any]], shown: Callable[[Mapping[str, Any]], Ma
 
 
 def _service_row(service: Mapping[str, Any]) -> dict[str, Any]:
-    """What people look at first; the rest is in JSON."""
+    """Return what people look at first; the rest is in JSON."""
     row = {name: service.get(name) for name in ("name", "waiting", "in_flight")}
     row["workers"] = _counted({name: service.get(name) for name in ("live", "late", "dead")})
     row |= {name: service.get(name) for name in ("done", "errors")}
@@ -79,7 +79,7 @@ def _service_row(service: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counted(workers: Mapping[str, Any]) -> Any:
-    """How many workers are live, and how many are not: `2`, `1, 1 dead`."""
+    """Return how many workers are live, and how many are not: `2`, `1, 1 dead`."""
     lost = [f"{count} {name}" for name, count in workers.items() if count and name != "live"]
     return Phrase(", ".join([str(workers.get("live") or 0), *lost])) if lost else workers.get("live")
 
@@ -145,7 +145,7 @@ def unpacked(body: Any) -> Any:
 
 
 def events(shell: Shell, limit: int | None) -> Rows:
-    """What happened lately."""
+    """Return what happened lately."""
     most = DEFAULT_LIMIT if limit is None else limit
     rows = [dict(event) for event in shell.db.events(limit=most)]
     return Rows(("age", "kind", "subject", "text"), rows, "event", shown=_event_row)
@@ -168,7 +168,7 @@ def pause(shell: Shell, service: str) -> Outcome:
 
 
 def danger_of_pause(shell: Shell, service: str) -> str:
-    """Who would wait."""
+    """Return who would wait."""
     return f"make every request to {service} wait until it is resumed"
 
 
@@ -185,7 +185,7 @@ def drain(shell: Shell, worker: str) -> Outcome:
 
 
 def danger_of_drain(shell: Shell, worker: str) -> str:
-    """What becomes of the worker."""
+    """Return what becomes of the worker."""
     return f"have {worker} finish what it holds and leave"
 
 
@@ -210,5 +210,5 @@ def drop(shell: Shell, number: int | None) -> Outcome:
 
 
 def danger_of_drop(shell: Shell, number: int | None) -> str:
-    """What would be gone."""
+    """Return what would be gone."""
     return "throw away all dead letters" if number is None else f"throw away dead letter {number}"

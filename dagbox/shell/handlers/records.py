@@ -88,7 +88,7 @@ def put(
 
 
 def written(ref: dagbox.Ref) -> Outcome:
-    """What a put says."""
+    """Return what a put says."""
     return Outcome(f"{ref}  version {ref.version}", {"bucket": ref.bucket, "key": ref.key, "version": ref.version})
 
 
@@ -151,7 +151,7 @@ def _distinct(leases: Iterable[Any]) -> list[Any] | None:
 def danger_of_delete(
     shell: Shell, refs: list[dagbox.Ref | ReadRequest], if_version: int | None, fence: str | None
 ) -> str | None:
-    """What `del` would delete; nothing is asked for what a batch collects, `commit` asks."""
+    """Return what `del` would delete; nothing is asked for what a batch collects, `commit` asks."""
     if shell.batch is not None:
         return None
     targets = _plain_refs(refs)
@@ -183,7 +183,7 @@ def delete_prefix(shell: Shell, prefix: Prefix) -> Outcome:
 
 
 def danger_of_delete_prefix(shell: Shell, prefix: Prefix) -> str | None:
-    """How many records would be deleted, and the first and last of them."""
+    """Return how many records would be deleted, and the first and last of them."""
     if shell.batch is not None:
         raise CommandFailed("del-prefix cannot be part of a batch: commit or abort it first")
     first, last, count = "", "", 0
@@ -247,7 +247,7 @@ def buckets(shell: Shell) -> Rows:
 
 
 def peek(shell: Shell, ref: dagbox.Ref | ReadRequest) -> Detail:
-    """What a record is, without its data."""
+    """Return what a record is, without its data."""
     (target,) = _plain_refs([ref])
     record = shell.db.get_record(target)
     data = record.data
@@ -267,7 +267,7 @@ def peek(shell: Shell, ref: dagbox.Ref | ReadRequest) -> Detail:
 
 
 def packed_size(value: Any) -> int:
-    """How many bytes a value takes in the store."""
+    """Return how many bytes a value takes in the store."""
 
     def other(item: Any) -> Any:
         if isinstance(item, dagbox.Ref):

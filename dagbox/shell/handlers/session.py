@@ -169,7 +169,7 @@ def connect(shell: Shell, target: str | None) -> Outcome:
 
 
 def danger_of_connect(shell: Shell, target: str | None) -> str | None:
-    """What is given up by leaving, and what is made by coming."""
+    """Return what is given up by leaving, and what is made by coming."""
     lost = []
     if target is not None and not shell.read_only and is_missing(target):
         lost.append(f"make a new database in {target}")

@@ -1,4 +1,4 @@
-"""What `help TOPIC` shows, beside the commands."""
+"""The topics of `help TOPIC`, beside the commands."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows, Text, plu
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How to show a result.
+    """The way a result is to be shown.
 
     Args:
         format: "auto", "tree", "table", "json" or "raw".
@@ -59,7 +59,7 @@ def show(result: Result, view: View) -> Iterator[Line]:
 
 
 def documents(result: Result) -> Iterator[Any]:
-    """What the JSON format shows: one document for each record or row."""
+    """Yield what the JSON format shows: one document for each record or row."""
     if isinstance(result, Nodes):
         return (document_of(item) for item in result.items)
     if isinstance(result, Rows):

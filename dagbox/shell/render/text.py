@@ -23,7 +23,7 @@ def safe(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """How many columns the text takes on a terminal."""
+    """Return how many columns the text takes on a terminal."""
     if text.isascii():
         return len(text)
     # Loaded only for text that needs it: a command line that ends at once should start at once.

@@ -187,7 +187,7 @@ class FactChanges:
         return [opened.space for opened in self._spaces(predicate)]
 
     def signature(self, predicate: str) -> Signature | None:
-        """What the rules say of a predicate; None if nothing."""
+        """Return what the rules say of a predicate; None if nothing."""
         if predicate not in self._signatures:
             self._signatures[predicate] = read_signature(self._tx, predicate)
         return self._signatures[predicate]

@@ -42,7 +42,7 @@ class Derived(NamedTuple):
 
     @property
     def hidden(self) -> bool:
-        """Whether its rows need the record's key behind them, since two records may give the same fact."""
+        """True if its rows need the record's key behind them, since two records may give the same fact."""
         return ("key",) not in self.paths
 
 

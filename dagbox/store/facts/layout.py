@@ -1,4 +1,4 @@
-"""How facts lie in tables: constants as bytes, keys of postings, their chunks, and the record of a predicate.
+"""The layout of facts in tables: constants as bytes, keys of postings, their chunks, and the record of a predicate.
 
     ~predicates   name -> its spaces, see `Space`
     ~facts        space, position, value there [, sub-key] -> the rests of the facts that have the value there
@@ -93,17 +93,17 @@ def encode(value: Value) -> bytes:
 
 
 def posting_prefix(space: int, position: int) -> bytes:
-    """What the keys of all postings of a position begin with."""
+    """Return what the keys of all postings of a position begin with."""
     return space.to_bytes(4, "big") + _LENGTHS[position]
 
 
 def space_prefix(space: int) -> bytes:
-    """What the keys of all postings of a space begin with."""
+    """Return what the keys of all postings of a space begin with."""
     return space.to_bytes(4, "big")
 
 
 def posting_end(key: bytes) -> int:
-    """Where the key of a posting ends in a key of one of its chunks."""
+    """Return where the key of a posting ends in a key of one of its chunks."""
     tag = key[PREFIX_BYTES : PREFIX_BYTES + 1]
     if tag == _TEXT:
         return PREFIX_BYTES + 2 + key[PREFIX_BYTES + 1]
@@ -237,7 +237,7 @@ def picker(positions: tuple[int, ...]) -> Callable[[Any], Any]:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """How the rows of a space are kept at one position.
+    """The index of the rows of a space by one position.
 
     Args:
         prefix: of the keys.

@@ -85,7 +85,7 @@ class Lookup:
         return {pick(rest) for rest in self._matching(key)}
 
     def holds(self, key: Any) -> Set[Any]:
-        """What a key of all arguments has: `()`, or nothing."""
+        """Return what a key of all arguments has: `()`, or nothing."""
         for _ in self._matching(key):
             return _THERE
         return NO_RESTS
@@ -139,7 +139,7 @@ def _best_index(space: Space, bound: tuple[int, ...]) -> tuple[int, list[int]]:
 
 
 def visible_rests(space: Space, position: int) -> Callable[[Any], Any] | None:
-    """What takes the hidden argument out of a stored rest; None if there is none."""
+    """Return what takes the hidden argument out of a stored rest; None if there is none."""
     if not space.hidden:
         return None
     stored = rest_positions(space, position)

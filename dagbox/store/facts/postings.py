@@ -10,7 +10,7 @@ from dagbox.store.tables import FACTS, after_prefix
 
 
 class Reading(Protocol):
-    """What a look needs of a transaction or snapshot."""
+    """The part of a transaction or snapshot that a look-up needs."""
 
     @property
     def get(self) -> Callable[[str, bytes], bytes | None]:
@@ -22,7 +22,7 @@ class Reading(Protocol):
 
 
 class Writing(Reading, Protocol):
-    """What a change needs of a transaction."""
+    """The part of a transaction that a change needs."""
 
     def set(self, table: str, key: bytes, value: bytes | None, old: bytes | None) -> None:
         """Write a value, or remove it if it is None; `old` is what there is now."""

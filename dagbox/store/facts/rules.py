@@ -42,7 +42,7 @@ class StoredRule(NamedTuple):
 
 
 class Reading(Protocol):
-    """What reading rules needs of a transaction or snapshot."""
+    """The part of a transaction or snapshot that reading rules needs."""
 
     @property
     def scan(self) -> Callable[..., Iterator[tuple[bytes, bytes]]]:
@@ -181,7 +181,7 @@ class RuleChanges:
 
 
 def _signatures(program: Program) -> dict[str, Signature]:
-    """What the statements of a program say of each predicate that they name."""
+    """Return what the statements of a program say of each predicate that they name."""
     told: dict[str, Signature] = {}
     for statement in program.statements:
         for name in _predicates(statement):

@@ -26,7 +26,7 @@ _SIGNATURE = b"s"
 
 
 class SchemaVersion(NamedTuple):
-    """How often the rules have changed, and the id of the next space."""
+    """Counts the changes of the rules, and holds the id of the next space."""
 
     rules: int = 0
     next_space: int = 1
@@ -84,7 +84,7 @@ class SchemaWriter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What rules and declarations say of a predicate.
+    """The rules and declarations of a predicate.
 
     Args:
         arity: number of arguments.
@@ -119,7 +119,7 @@ def _shown(predicate: str, row: Row) -> str:
 
 
 def read_signature(tables: _Reading, predicate: str) -> Signature | None:
-    """What the rules say of a predicate; None if nothing."""
+    """Return what the rules say of a predicate; None if nothing."""
     data = tables.get(RULES, _SIGNATURE + predicate.encode(errors="surrogatepass"))
     if data is None:
         return None

@@ -56,7 +56,7 @@ class StoredFacts:
                 yield name.decode()
 
     def spaces(self, predicate: str) -> list[Space]:
-        """Where the facts of a predicate are."""
+        """Return where the facts of a predicate are."""
         spaces = self._known.get(predicate)
         if spaces is None:
             spaces = [space for space in read_spaces(self._tables.get(PREDICATES, predicate.encode())) if space.count]
@@ -64,11 +64,11 @@ class StoredFacts:
         return spaces
 
     def count(self, predicate: str) -> int:
-        """How many facts it has; one that several declarations derive counts several times."""
+        """Return how many facts it has; one that several declarations derive counts several times."""
         return sum(space.count for space in self.spaces(predicate))
 
     def estimate(self, predicate: str, bound: tuple[int, ...]) -> float:
-        """How many facts a key at these positions has on average, if the positions know nothing of each other."""
+        """Return the average number of facts of a key at these positions, if they are independent of each other."""
         total = 0.0
         for space in self.spaces(predicate):
             found = float(space.count)
@@ -99,7 +99,7 @@ class StoredFacts:
         return Lookup(self._tables, space, bound).rests
 
     def holds(self, space: Space, row: Row) -> bool:
-        """Whether a space has a fact."""
+        """Return True if a space has a fact."""
         key = row if space.arity != 1 else row[0]
         return any(True for _ in self._space_access(space, tuple(range(space.arity)))(key))
 

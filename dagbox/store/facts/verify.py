@@ -32,7 +32,7 @@ _MODULUS = 1 << 64
 
 @dataclass(slots=True)
 class IndexFigures:
-    """What an index has: rows, different values, rows with text, and a sum over the rows that does not go by order."""
+    """Sums of an index: rows, different values, rows with text, and a sum over the rows that does not go by order."""
 
     rows: int = 0
     values: set[bytes] = field(default_factory=set)

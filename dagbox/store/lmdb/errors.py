@@ -1,4 +1,4 @@
-"""What LMDB's errors mean here. No error of LMDB's own leaves the store."""
+"""The meaning of LMDB's errors. No error of LMDB's own leaves the store."""
 
 from __future__ import annotations
 

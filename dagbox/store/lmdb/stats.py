@@ -13,7 +13,7 @@ COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
 
 class CommitStats:
-    """What this process did: commits, batches, seconds, expired records swept."""
+    """Counts of this process: commits, batches, seconds, expired records swept."""
 
     def __init__(self) -> None:
         self.commits = 0

@@ -110,7 +110,7 @@ class LmdbReadTables:
         return self._handles
 
     def failed(self, error: lmdb.Error) -> Exception:
-        """What an error of LMDB's means for this snapshot."""
+        """Return what an error of LMDB's means for this snapshot."""
         if self._resizes != self._environment.resizes:
             return StoreError("the snapshot was open for too long: the store had to grow; take a new one")
         if isinstance(error, lmdb.BadTxnError):

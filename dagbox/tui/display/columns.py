@@ -40,7 +40,7 @@ class Column:
     most: int = 10_000
 
     def sort_value(self, data: Data) -> Any:
-        """What the row is sorted by under this column."""
+        """Return what the row is sorted by under this column."""
         return self.value(data) if self.value is not None else self.text(data)
 
     def text(self, data: Data) -> str:
@@ -98,7 +98,7 @@ class Filter:
         return bool(self._terms)
 
     def matches(self, row: Row, columns: Sequence[Column]) -> bool:
-        """Whether the row is shown."""
+        """Return True if the row is shown."""
         texts = {column.id: column.text(row.data).casefold() for column in columns}
         whole = "\0".join((row.key.casefold(), *texts.values()))
         for refused, name, word in self._terms:

@@ -1,4 +1,4 @@
-"""What a node is for, as a badge: production must look different."""
+"""The environment of a node, as a badge: production must look different."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OTHER = "#5b4b8a"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the node is for, and the colour that says so.
+    """The environment of a node, and its colour.
 
     Attributes:
         name: what stands on the badge; "" for none.

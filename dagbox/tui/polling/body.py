@@ -1,4 +1,4 @@
-"""What a message says: MessagePack as it travels, even where it was cut off. Knows no Textual."""
+"""The body of a message: MessagePack as it travels, even where it was cut off. Knows no Textual."""
 
 from __future__ import annotations
 

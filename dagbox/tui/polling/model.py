@@ -1,4 +1,4 @@
-"""What the dashboard knows of a node: snapshots, their course over time, the event log. Knows no Textual.
+"""The model of a node: snapshots, their course over time, the event log. Knows no Textual.
 
 Rules:
 
@@ -88,7 +88,7 @@ class Event:
 
 @dataclass(slots=True)
 class TimeSeries:
-    """How figures went, one entry a poll."""
+    """The course of figures, one entry a poll."""
 
     at: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     values: dict[str, deque[float]] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class NodeModel:
 
     @property
     def known(self) -> bool:
-        """Whether there was a poll."""
+        """True if there was a poll."""
         return bool(self.poll)
 
     def take(self, poll: Map) -> None:

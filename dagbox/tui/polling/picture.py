@@ -20,7 +20,7 @@ from dagbox.tui.polling.request import Map
 
 
 class Picture:
-    """What the screens show, and whether it follows the node."""
+    """The model that the screens show, and whether it follows the node."""
 
     def __init__(self) -> None:
         self.model = NodeModel()
@@ -29,7 +29,7 @@ class Picture:
 
     @property
     def behind(self) -> int:
-        """How many polls are kept for later."""
+        """Number of polls that are kept for later."""
         return len(self._behind)
 
     def take(self, polls: Sequence[Map]) -> bool:

@@ -1,4 +1,4 @@
-"""What is asked for in a poll. Knows no Textual."""
+"""The request of a poll. Knows no Textual."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARTS = ("traces", "slowest", "open", "breaks", "held", "dead_letters", "locks",
 
 @dataclass(frozen=True, slots=True)
 class PollRequest:
-    """What a screen needs of a poll beyond the figures that every poll has.
+    """The parts that a screen needs of a poll beyond the figures that every poll has.
 
     Attributes:
         parts: some of `PARTS`.
@@ -31,5 +31,5 @@ class PollRequest:
         return dict(self.traces)
 
     def joined(self, other: PollRequest) -> PollRequest:
-        """What both need; this one's filter holds."""
+        """Return what both need; this one's filter holds."""
         return PollRequest(self.parts | other.parts, self.traces, max(self.limit, other.limit))

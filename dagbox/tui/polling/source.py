@@ -1,4 +1,4 @@
-"""Where polls come from, live: the node, through the public client. Knows no Textual.
+"""The live source of polls: the node, through the public client. Knows no Textual.
 
 Rules:
 

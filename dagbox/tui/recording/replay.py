@@ -59,7 +59,7 @@ class ReplaySource:
 
     @property
     def speed(self) -> float:
-        """How many times faster than it was."""
+        """Speed, as a multiple of that of the recording."""
         return self._speed
 
     def place(self) -> float:

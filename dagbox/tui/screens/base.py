@@ -1,4 +1,4 @@
-"""What all screens have in common: the first line, the filter, the keys, and being shown the model."""
+"""The base of all screens: the first line, the filter, the keys, and being shown the model."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class NodeScreen(Screen[None]):
         yield Footer(compact=True, show_command_palette=False)
 
     def compose_body(self) -> ComposeResult:
-        """What the screen is about."""
+        """Return what the screen is about."""
         yield from ()
 
     def poll_request(self) -> PollRequest:
-        """What the screen needs of a poll."""
+        """Return what the screen needs of a poll."""
         return PollRequest()
 
     def show(self, model: NodeModel) -> None:
@@ -112,7 +112,7 @@ class NodeScreen(Screen[None]):
 
     @property
     def model(self) -> NodeModel:
-        """What is known of the node."""
+        """The model of the node."""
         return self.host.session.model
 
     ready = False
@@ -125,7 +125,7 @@ class NodeScreen(Screen[None]):
             self.call_after_refresh(self.refresh_view)
 
     def on_screen_resume(self) -> None:
-        """What was missed while another screen was on top is shown now."""
+        """Show what was missed while another screen was on top."""
         if self.model.known:
             self.refresh_view()
         self.host.session.poll_soon()
@@ -221,7 +221,7 @@ class NodeScreen(Screen[None]):
 
     @staticmethod
     def title_of(table: LiveTable) -> str:
-        """What a row of the table is called."""
+        """Return what a row of the table is called."""
         return f"{table.columns[0].title} {table.columns[0].text(table.selected.data) if table.selected else ''}"
 
     @staticmethod

@@ -155,7 +155,7 @@ class Whole(ModalScreen[None]):
 
 
 class Help(ModalScreen[None]):
-    """What a screen shows, and its keys."""
+    """The help of a screen: its contents and its keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "leave", "Back", id="help.back")]
 

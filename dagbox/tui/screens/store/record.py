@@ -29,7 +29,7 @@ MOST_ITEMS = 200
 
 @dataclass(slots=True)
 class Leaf:
-    """What stands behind a line of the tree.
+    """The data of a line of the tree.
 
     Attributes:
         value: to be shown whole and copied.
@@ -122,7 +122,7 @@ from there. "facts" tells where logic names the record, and leads to the records
         root.expand()
 
     def on_tree_node_expanded(self, event: Tree.NodeExpanded[Leaf]) -> None:
-        """What was not read yet is read when it is unfolded."""
+        """Read the record of a line when it is unfolded."""
         self._unfold(event.node)
 
     def _unfold(self, node: TreeNode[Leaf]) -> None:

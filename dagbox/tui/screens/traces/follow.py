@@ -1,4 +1,4 @@
-"""Which traces are followed: those of a client, a service, a bucket, a key. Knows no Textual."""
+"""The traces that are followed: those of a client, a service, a bucket, a key. Knows no Textual."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def followed(traces: Sequence[Map], follow: Mapping[str, str]) -> list[Map]:
 
 
 def matches(trace: Map, follow: Mapping[str, str]) -> bool:
-    """Whether a trace is followed."""
+    """Return True if a trace is followed."""
     for name in ("client", "id"):
         if not str(trace.get(name, "")).startswith(follow.get(name, "")):
             return False
@@ -34,7 +34,7 @@ def matches(trace: Map, follow: Mapping[str, str]) -> bool:
 
 
 def names_record(value: Any, bucket: str, key: str, depth: int = 0) -> bool:
-    """Whether a request names the bucket (and key) anywhere."""
+    """Return True if a request names the bucket (and key) anywhere."""
     if depth > _DEPTH:
         return False
     if isinstance(value, dagbox.Ref):

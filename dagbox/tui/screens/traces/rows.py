@@ -36,7 +36,7 @@ def _numbered(traces: list[Map]) -> list[tuple[int, Map]]:
 
 
 def subject_of(data: bytes) -> str:
-    """What a request is about, in a few words: its operation, bucket and key."""
+    """Return what a request is about, in a few words: its operation, bucket and key."""
     value = read_body(data).value
     first = value[0] if isinstance(value, list) and value else value
     more = f" (+{len(value) - 1})" if isinstance(value, list) and len(value) > 1 else ""

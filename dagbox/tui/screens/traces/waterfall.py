@@ -26,7 +26,7 @@ class Stretch:
 
     @property
     def took_ms(self) -> float:
-        """How long it was."""
+        """Its length."""
         return self.end_ms - self.begin_ms
 
 

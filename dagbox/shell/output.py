@@ -27,6 +27,7 @@ from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.palette import coloured
 from dagbox.shell.render.text import Line, plain
 from dagbox.text.files import whole_file
+from dagbox.text.terminal import printable_lines
 
 DEFAULT_PAGER = "less -R -F -X"
 FLUSH_LINES = 256
@@ -56,16 +57,19 @@ class Output:
         return size.columns, size.lines
 
     def say(self, text: str, style: str = "note") -> None:
-        """A note for people, on standard error."""
+        """Write a note for people to standard error; others' text in it cannot command the terminal."""
+        text = printable_lines(text)
         self.out.flush()
         self.err.write((coloured(style, text) if self.colour and self.err.isatty() else text) + "\n")
         self.err.flush()
 
     def text_of(self, line: Line) -> str:
-        """A line as the terminal gets it."""
-        if not (self.terminal and self.colour):
+        """Return a line as standard output gets it: printable on a terminal, as it is elsewhere."""
+        if not self.terminal:
             return plain(line)
-        return "".join(coloured(style, text) for style, text in line)
+        if not self.colour:
+            return printable_lines(plain(line))
+        return "".join([coloured(style, printable_lines(text)) for style, text in line])
 
     def write(self, lines: Iterable[Line], *, pager: str = "") -> None:
         """Write lines to standard output, on a terminal through the pager if they do not fit the screen.

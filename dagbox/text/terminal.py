@@ -29,6 +29,13 @@ def printable(text: str) -> str:
     return "".join([_escaped(char) if _is_unsafe(char) else char for char in text])
 
 
+def printable_lines(text: str) -> str:
+    """Return the text as `printable`, with its line breaks and tabs kept."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "\n".join(["\t".join(map(printable, line.split("\t"))) for line in text.split("\n")])
+
+
 def _is_unsafe(char: str) -> bool:
     return unicodedata.category(char) in _UNSAFE_CATEGORIES or char in _BLANKS
 
@@ -47,9 +54,10 @@ def cell_width(text: str) -> int:
     if text.isascii():
         return len(text)
     # Loaded only for text that needs it: a command that ends at once should start at once.
-    from rich.cells import cell_len
+    from rich.cells import get_character_cell_size
 
-    return cell_len(text)
+    # By character: for whole texts, rich would remember thousands of them.
+    return sum(map(get_character_cell_size, text))
 
 
 def truncate(text: str, cells: int) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 import dagbox
 from dagbox.shell.render.grid import Grid
 from dagbox.shell.render.show import View, show
-from dagbox.shell.render.text import plain, safe, shorten, width
+from dagbox.shell.render.text import plain
 from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows, at_most, plural
+from dagbox.text.terminal import cell_width, printable, truncate
 
 ADA = dagbox.Node(
     "user",
@@ -82,7 +83,7 @@ def test_a_table_lines_up_and_says_how_many() -> None:
 def test_a_table_that_does_not_fit_is_cut_and_says_so() -> None:
     result = Rows(("key", "text"), [{"key": "a", "text": "x" * 100}], "row")
     lines = drawn(result, "table", 30)
-    assert all(width(line) <= 30 for line in lines)
+    assert all(cell_width(line) <= 30 for line in lines)
     assert lines[1].endswith("…")
     assert any("cut to the screen" in note for note in result.notes)
     whole = Rows(("key", "text"), [{"key": "a", "text": "x" * 100}], "row")
@@ -131,10 +132,10 @@ def test_what_is_stored_cannot_command_the_terminal() -> None:
 
 
 def test_text_is_measured_and_cut_by_columns() -> None:
-    assert width("日本") == 4
-    assert shorten("日本語", 5) == "日本…"
-    assert shorten("abc", 3) == "abc"
-    assert safe("a\x1bb") == "a\\x1bb"
+    assert cell_width("日本") == 4
+    assert truncate("日本語", 5) == "日本…"
+    assert truncate("abc", 3) == "abc"
+    assert printable("a\x1bb") == "a\\x1bb"
 
 
 def test_a_tree_deeper_than_the_stack_is_drawn() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dagbox.shell.grammar.parsed import ParsedCommand
-from dagbox.shell.render.text import Line, plain, safe, shorten
+from dagbox.shell.render.text import Line, plain
 from dagbox.shell.session import Shell, show_span
+from dagbox.text.terminal import printable, truncate
 
 GRAMMARS = {
     "relations": "NAME: BUCKET/KEY, ... | via PATH | where QUERY [in BUCKET] [limit N] [{ ... }]",
@@ -74,7 +75,7 @@ def _around_here(parts: list[tuple[str, bool]], columns: int) -> Line:
 
 def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more: bool = False) -> Line:
     """Return where one is, what is held, and how long the last command took."""
-    line: Line = [("state.place" if reachable else "state.away", f" {safe(shell.connection.label)} ")]
+    line: Line = [("state.place" if reachable else "state.away", f" {printable(shell.connection.label)} ")]
     if not reachable:
         line.append(("state.away", "no answer, trying again "))
     if shell.read_only:
@@ -84,7 +85,7 @@ def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more:
     for held in shell.held:
         left = held.left_s
         style, text = ("state.lock", f"{left:.0f} s") if left > 0 else ("state.away", "lost")
-        line.append((style, f" lock {safe(shorten(held.name, 30))} {text} "))
+        line.append((style, f" lock {printable(truncate(held.name, 30))} {text} "))
     if shell.last_s is not None:
         line.append(("state.note", f" {show_span(shell.last_s)} "))
     if more:

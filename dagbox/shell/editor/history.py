@@ -20,10 +20,14 @@ MOST_COMMAND_BYTES = 20_000
 
 _SECRET = re.compile(
     r"""(?ix)
-    (?: passw(?:or)?d | passphrase | secret | credential | api[_-]?key | private[_-]?key | access[_-]?key
+    (?: passw(?:or)?d | pwd | passphrase | secret | credential | api[_-]?key | private[_-]?key | access[_-]?key
       | auth[_-]?token | access[_-]?token | refresh[_-]?token | bearer )
     s? (?![a-z])
+    | \bauthorization\b | \bset-cookie\b
+    | :// [^\s/@:]* : [^\s/@]+ @       # a password in a URL
     | -----BEGIN
+    | \b (?: AKIA | ASIA ) [0-9A-Z]{16} \b | \b gh[pousr]_ [0-9A-Za-z]{20,} | \b xox[abprs]- [0-9A-Za-z-]{10,}
+    | \b sk- [0-9A-Za-z_-]{16,} | \b eyJ [0-9A-Za-z_-]{8,} \. eyJ [0-9A-Za-z_-]{8,} \.
     | ["'](?:token|pin|cvv|ssn)["'] \s* :
     """
 )

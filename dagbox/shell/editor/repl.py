@@ -34,6 +34,7 @@ from dagbox.shell.grammar.splitting import split_commands
 from dagbox.shell.problems import LeaveShell
 from dagbox.shell.results import plural
 from dagbox.shell.session import Shell
+from dagbox.text.terminal import printable
 
 REFRESH_S = 0.5
 """How often the lines below are drawn anew, for the time that locks have left."""
@@ -56,8 +57,8 @@ class ShellCompleter(Completer):
             yield Completion(
                 proposal.text,
                 start_position=proposal.start - len(before),
-                display=proposal.display or proposal.text.strip(),
-                display_meta=proposal.meta,
+                display=printable(proposal.display or proposal.text.strip()),
+                display_meta=printable(proposal.meta),
             )
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from dagbox.notation.datalog import Fact, first_variable, write_fact, write_term
 from dagbox.shell.grammar.parsed import Query
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.render.text import Line, safe
+from dagbox.shell.render.text import Line
 from dagbox.shell.render.tree import Branch, draw
 from dagbox.shell.results import Detail, Outcome, Rows, Text, at_most, plural
 from dagbox.shell.session import Pending, Shell
+from dagbox.text.terminal import printable
 
 
 def assert_facts(shell: Shell, facts: list[Fact]) -> Outcome:
@@ -120,25 +121,25 @@ def why(shell: Shell, goal: str) -> Text:
 
 def _proof(proof: Mapping[str, Any]) -> Branch:
     """Return what holds, and what it follows from."""
-    label: Line = [("predicate", safe(str(proof.get("text"))))]
+    label: Line = [("predicate", printable(str(proof.get("text"))))]
     rule, kind = proof.get("rule"), proof.get("kind")
-    label.append(("note", f"  by {safe(str(rule))}" if rule else f"  {safe(str(kind))}"))
+    label.append(("note", f"  by {printable(str(rule))}" if rule else f"  {printable(str(kind))}"))
     children = proof.get("children") or []
     return Branch(label, lambda: [_proof(child) for child in children])
 
 
 def _refutation(proof: Mapping[str, Any]) -> Branch:
     """Return what does not hold, and the condition that failed in each rule."""
-    label: Line = [("predicate", safe(str(proof.get("goal")))), ("missing", "  does not hold")]
+    label: Line = [("predicate", printable(str(proof.get("goal")))), ("missing", "  does not hold")]
     return Branch(label, lambda: [_reason(reason) for reason in proof.get("reasons") or []])
 
 
 def _reason(reason: Mapping[str, Any]) -> Branch:
     known = ", ".join(f"{name} = {write_term(value)}" for name, value in (reason.get("bindings") or {}).items())
-    label: Line = [("missing", f"{safe(str(reason.get('condition')))} failed")]
+    label: Line = [("missing", f"{printable(str(reason.get('condition')))} failed")]
     if reason.get("rule"):
-        label.append(("note", f"  in {safe(str(reason['rule']))}"))
-    return Branch(label, (lambda: [Branch([("note", f"with {safe(known)}")])]) if known else None)
+        label.append(("note", f"  in {printable(str(reason['rule']))}"))
+    return Branch(label, (lambda: [Branch([("note", f"with {printable(known)}")])]) if known else None)
 
 
 def queries(shell: Shell) -> Rows:

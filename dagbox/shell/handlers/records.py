@@ -14,9 +14,9 @@ from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import quote
 from dagbox.shell.grammar.parsed import FileValue, Prefix, ReadRequest, RecordTarget
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.render.text import shorten
 from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows, at_most, plural
 from dagbox.shell.session import Pending, Shell
+from dagbox.text.terminal import truncate
 
 DELETED_TOGETHER = 1000
 """How many records `del-prefix` deletes in one commit."""
@@ -80,7 +80,7 @@ def put(
         return batch.put(target.bucket, data, key=target.key, ttl=ttl, if_version=version)
 
     name = quote(f"{target.bucket}/{target.key or ''}")
-    collected = shell.collect(Pending(f"put {name} {shorten(write(data), 60)}", collect, lease))
+    collected = shell.collect(Pending(f"put {name} {truncate(write(data), 60)}", collect, lease))
     if collected is not None:
         return collected
     ref = shell.db.put(target.bucket, data, key=target.key, ttl=ttl, if_version=version, fence=lease)
@@ -192,7 +192,7 @@ def danger_of_delete_prefix(shell: Shell, prefix: Prefix) -> str | None:
     if not count:
         return None
     span = first if count == 1 else f"{first} to {last}"
-    return f"delete {plural(count, 'record')} of {prefix.bucket}: {shorten(span, 120)}"
+    return f"delete {plural(count, 'record')} of {prefix.bucket}: {truncate(span, 120)}"
 
 
 def _plain_refs(refs: list[dagbox.Ref | ReadRequest]) -> list[dagbox.Ref]:

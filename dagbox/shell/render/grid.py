@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
-from dagbox.shell.render.text import Line, cell, shorten, width
+from dagbox.shell.render.text import Line, cell
+from dagbox.text.terminal import cell_width, truncate
 
 SAMPLE = 200
 """How many rows are looked at to set the widths."""
@@ -42,7 +43,10 @@ class Grid:
         texts = [[cell(row.get(name)) for name in self.columns] for row in sample]
         numeric = [_is_numeric(sample, name) for name in self.columns]
         widths = self._fit(
-            [max(width(name), *(width(row[place]) for row in texts)) for place, name in enumerate(self.columns)]
+            [
+                max(cell_width(name), *(cell_width(row[place]) for row in texts))
+                for place, name in enumerate(self.columns)
+            ]
         )
         yield self._line(list(self.columns), widths, numeric, ["heading"] * len(widths))
         styles = [_style(name, place) for place, name in enumerate(self.columns)]
@@ -70,10 +74,10 @@ class Grid:
         line: Line = []
         for place, text in enumerate(texts):
             shown = text
-            if self.screen is not None and width(text) > widths[place]:
-                shown = shorten(text, widths[place])
+            if self.screen is not None and cell_width(text) > widths[place]:
+                shown = truncate(text, widths[place])
                 self.cut = True
-            space = " " * (widths[place] - width(shown))
+            space = " " * (widths[place] - cell_width(shown))
             last = place == len(texts) - 1
             padded = space + shown if numeric[place] else shown + ("" if last else space)
             line.append((styles[place], padded))

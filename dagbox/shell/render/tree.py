@@ -8,8 +8,9 @@ from typing import Any
 
 import dagbox
 from dagbox.notation.json import dump
-from dagbox.shell.render.text import Line, safe, scalar
+from dagbox.shell.render.text import Line, scalar
 from dagbox.shell.results import plural
+from dagbox.text.terminal import printable
 
 INLINE = 64
 """A map or list whose JSON is at most this long stands in one line."""
@@ -49,7 +50,8 @@ def branches_of(value: Any) -> list[Branch]:
     """A branch for each member of a map or element of a list; one for a plain value."""
     if isinstance(value, Mapping):
         return [
-            _member([("field", safe(key if isinstance(key, str) else dump(key)))], item) for key, item in value.items()
+            _member([("field", printable(key if isinstance(key, str) else dump(key)))], item)
+            for key, item in value.items()
         ]
     if isinstance(value, list | tuple):
         return [_element(place, item) for place, item in enumerate(value)]
@@ -60,7 +62,7 @@ def _element(place: int, item: Any) -> Branch:
     name = item.get("name") if isinstance(item, Mapping) else None
     if isinstance(name, str):
         rest = {key: part for key, part in item.items() if key != "name"}
-        return Branch([("ref", safe(name))], lambda: branches_of(rest))
+        return Branch([("ref", printable(name))], lambda: branches_of(rest))
     return _member([("frame", f"[{place}]")], item)
 
 
@@ -101,7 +103,7 @@ def _inline(value: Any) -> Line:
         parts: Line = [("frame", "{")]
         for place, (key, item) in enumerate(value.items()):
             parts += [("frame", ", ")] if place else []
-            parts += [("field", safe(str(key))), ("frame", ": "), *_inline(item)]
+            parts += [("field", printable(str(key))), ("frame", ": "), *_inline(item)]
         return [*parts, ("frame", "}")]
     if isinstance(value, list | tuple):
         parts = [("frame", "[")]
@@ -118,7 +120,7 @@ def node_tree(node: dagbox.Node | dagbox.Record) -> Iterator[Line]:
 
 
 def _node_branch(node: dagbox.Node | dagbox.Record) -> Branch:
-    name = ("ref", safe(f"{node.bucket}/{node.key}"))
+    name = ("ref", printable(f"{node.bucket}/{node.key}"))
     if isinstance(node, dagbox.Node) and not node.found:
         relations = node.relations
         return Branch([name, ("missing", "  missing")], lambda: _relation_branches(relations, {}))
@@ -137,7 +139,7 @@ def _relation_branches(relations: Mapping[str, list[dagbox.Node]], more: Mapping
 
 
 def _relation_branch(name: str, nodes: list[dagbox.Node], cut: int) -> Branch:
-    label: Line = [("relation", safe(name))]
+    label: Line = [("relation", printable(name))]
     if not nodes:
         label.append(("frame", "  none"))
     elif len(nodes) > 1 or cut:

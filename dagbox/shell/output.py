@@ -141,7 +141,8 @@ def _through_pager(texts: Iterable[str], output: Output, pager: str) -> None:
         write_lines(output.out, _chained(head, source), every_line=True)
         return
     output.out.flush()
-    environment = {**os.environ, "LESSSECURE": "1"}
+    # As git does: a pager that is just `less` shows colours, and leaves what fits on the screen.
+    environment = {"LESS": "FRX", **os.environ, "LESSSECURE": "1"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, text=True, errors="surrogateescape", env=environment
     ) as child:

@@ -95,6 +95,14 @@ def test_ctrl_d_with_an_open_batch_asks(keyboard: Keyboard) -> None:
     assert keyboard.driven.shell.db.get("a", "b") == 1
 
 
+def test_ctrl_z_suspends_the_shell(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    suspended: list[bool] = []
+    monkeypatch.setattr(keyboard.repl.session.app, "suspend_to_background", lambda: suspended.append(True))
+    keyboard.type("put a/b 1\x1a\r")
+    assert suspended == [True]
+    assert keyboard.driven.shell.db.get("a", "b") == 1
+
+
 def test_exit_leaves(keyboard: Keyboard) -> None:
     keyboard.pipe.send_text("put a/b 1\rexit\rput a/c 1\r")
     keyboard.repl.run()

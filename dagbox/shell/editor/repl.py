@@ -102,6 +102,8 @@ class Repl:
             key_bindings=self._bindings(),
             include_default_pygments_style=False,
             enable_open_in_editor=True,
+            enable_suspend=True,
+            search_ignore_case=True,
             tempfile_suffix=".dagbox",
             reserve_space_for_menu=MENU_LINES,
             input=keyboard,

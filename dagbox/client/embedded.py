@@ -141,7 +141,7 @@ def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, 
     Args:
         settings: of the store; those that are None have their defaults.
     """
-    if flag(serve, "serve") and path == ":memory:":
+    if serve is not False and flag(serve, "serve") and path == ":memory:":
         raise InvalidArgument("serve needs a directory, which others find the program by: leave it out for :memory:")
     node = open_checked(path, timeout, settings)
     try:
@@ -163,13 +163,14 @@ def open_checked(path: object, timeout: object, settings: dict[str, Any]) -> Emb
     Args:
         settings: of the store; of those that may be None it is the default.
     """
-    operations.span_ms("timeout", timeout, least_s=0.001)
     given = {name: value for name, value in settings.items() if value is not None or name == "durability"}
+    directory = "" if path == ":memory:" else check_directory(path)
+    operations.span_ms("timeout", timeout, least_s=0.001)
     if path == ":memory:":
         from dagbox.embedded.memory import open_memory
 
         return open_memory(given)
-    return open_node(check_directory(path), **given)
+    return open_node(directory, **given)
 
 
 def check_directory(path: Any) -> str | os.PathLike[str]:

@@ -96,13 +96,15 @@ def print_node(node: Node) -> None:
 
 
 def _node_lines(node: Node, margin: str, colour: bool) -> list[str]:
+    fields = node.data if node.found and isinstance(node.data, dict) else None
+    rows = [] if fields is None else [(str(field), _with_refs(value)) for field, value in fields.items()]
     name = printable(f"{node.bucket}/{node.key}")
     if colour:
         name = click.style(name, bold=True)
     lines = [f"{margin}{name}" + (f"  version {node.version}" if node.found else "  not found")]
     margin += "  "
-    if node.found and isinstance(node.data, dict):
-        lines += align([(str(field), _with_refs(value)) for field, value in node.data.items()], margin)
+    if fields is not None:
+        lines += align(rows, margin)
     elif node.found:
         lines.append(margin + printable(_with_refs(node.data)))
     for relation, nodes in node.relations.items():

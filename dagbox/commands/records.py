@@ -23,6 +23,9 @@ from dagbox.commands.output import Column, print_json, print_node, print_rows, r
 from dagbox.protocol.values import Node, Ref
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import dagbox
     from dagbox import Database
 
 _fence_option = click.option(
@@ -66,11 +69,8 @@ def get(
     """
     wanted = None if relations is None else relations_of(relations)
     with open_database(target, timeout=timeout) as db:
-        with db.pipeline(timeout=timeout) as pipeline:
-            answers = [pipeline.fetch(record, relations=wanted) for record in records]
         missing = 0
-        for answer in answers:
-            node = answer.result()
+        for node in _fetched(db, records, wanted):
             if not node.found:
                 missing += 1
                 report(f"no record {node.bucket}/{node.key}")
@@ -81,6 +81,15 @@ def get(
             else:
                 print_node(node)
     return 1 if missing else 0
+
+
+def _fetched(db: dagbox.Database, records: Sequence[Ref], relations: dict[str, Any] | None) -> list[dagbox.Node]:
+    """Read records with the records they refer to, in one request."""
+    if len(records) == 1:
+        return [db.fetch(records[0], relations=relations)]
+    with db.pipeline() as pipeline:
+        answers = [pipeline.fetch(record, relations=relations) for record in records]
+    return [answer.result() for answer in answers]
 
 
 def relations_of(text: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -69,11 +70,12 @@ def store_figures(store: Store) -> dict[str, Any]:
         return {"error": error.message}
 
 
+@dataclass(slots=True)
 class Answers:
     """Turn results into outcomes. Not thread-safe: it reuses its packer."""
 
-    def __init__(self) -> None:
-        self._pack = new_packer()
+    _pack: Callable[[object], bytes] | None = None
+    """Made by the first answer: an embedded node packs none."""
 
     def bare(self, request: Request, result: Any) -> Outcome:
         """Return the outcome of a request whose body was one map: the bare result, or failed with its error."""
@@ -81,10 +83,13 @@ class Answers:
 
     def reply(self, request: Request, result: Any) -> Outcome:
         """Return a reply with a packed result; in an array, errors take the place of results."""
+        pack = self._pack
+        if pack is None:
+            pack = self._pack = new_packer()
         try:
-            body = self._pack(result)
+            body = pack(result)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             return Failed(request, InvalidArgument(f"the result cannot be packed: {error}"))
         if len(body) > _KEPT_BYTES:
-            self._pack = new_packer()  # a packer never gives its buffer back
+            self._pack = None  # a packer never gives its buffer back
         return Reply(request, body)

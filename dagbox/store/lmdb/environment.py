@@ -179,10 +179,15 @@ class LmdbEnvironment:
         """Return a read transaction and the handles it may use. The caller is inside the barrier and must leave it."""
         while True:
             env = self.env
-            self.barrier.wait_to_begin()
-            self.barrier.enter()
+            barrier = self.barrier
+            if barrier.draining:
+                barrier.wait_to_begin()
             try:
-                handles = self.barrier.handles
+                # As `ResizeBarrier.enter`, without a call while the barrier is open: each snapshot begins here.
+                barrier.announce(None)
+                if barrier.closed:
+                    barrier.wait_inside()
+                handles = barrier.handles
                 txn = env.begin()
                 if txn.stat(self._main)["entries"] <= len(handles):
                     return txn, handles

@@ -42,12 +42,22 @@ def node_is_gone(directory: str) -> bool:
     return False
 
 
+def answer(process: Any, key: str, expected: str) -> None:
+    """Press a key until something comes of it: a question takes no key that was sent before it was drawn."""
+    for _ in range(30):
+        process.send(key)
+        if process.expect([expected, pexpect.TIMEOUT], timeout=1) == 0:
+            return
+    raise AssertionError(f"no {expected!r} after {key!r}")
+
+
 def test_up_shows_the_dashboard_and_ends_the_node_with_it(terminal: Terminal, run: Run) -> None:
     process = terminal("up", "data", "--readers", "1")
     process.expect("reader-1")
     assert run("put", "a/b", "1").status == 0
     process.sendcontrol("q")
-    process.expect("stopping the node")
+    process.expect("stop the node")
+    answer(process, "y", "stopping the node")
     process.expect(pexpect.EOF)
     process.close()
     assert process.exitstatus == 0

@@ -187,6 +187,7 @@ def test_the_demo_suggests_commands_that_work(tmp_path: Path) -> None:
         while " traces " not in lines[-1]:
             assert lines[-1], "the demo ended"
             lines.append(process.stderr.readline())
+        lines = [line for line in lines if " open files allow " not in line]  # where the limit of this machine is low
         assert lines[0].startswith("loaded the Python distributions of this machine")
         typed = [line.strip() for line in lines[lines.index("Ctrl-C stops it. In another terminal:\n") + 2 :]]
         assert len(typed) == 11

@@ -141,6 +141,6 @@ def test_what_is_gone_by_now_is_refused() -> None:
 
 
 def test_a_cancel_says_that_work_may_have_been_done() -> None:
-    one = {"id": "x-1", "service": "writer", "state": "given"}
+    one = sample.under_way(1, "writer", "writer", 5.0, {}) | {"id": "x-1", "state": "given"}
     assert "A worker has it" in told(actions.cancel(model(WRITER, open=[one]), "x-1"))
     assert "A worker has it" not in told(actions.cancel(model(WRITER, open=[one | {"state": "queued"}]), "x-1"))

@@ -74,17 +74,20 @@ def test_each_generated_file_is_compared(project: Path, script: str) -> None:
     assert ended.returncode == 1, ended.stdout
 
 
-def test_types_are_checked_in_the_package_and_in_the_tests(tmp_path: Path) -> None:
+def test_types_are_checked_in_the_package_the_tests_and_the_examples(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for folder in ("dagbox", "tests"):
+    for folder in ("dagbox", "tests", "examples"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").touch()
-        (tmp_path / folder / "wrong.py").write_text("def double(value):\n    return 2 * value\n", encoding="utf-8")
+        (tmp_path / folder / f"wrong_{folder}.py").write_text(
+            "def double(value):\n    return 2 * value\n", encoding="utf-8"
+        )
     ended = run([sys.executable, "-m", "mypy"], tmp_path)
     assert ended.returncode == 1
     assert {line.partition(":")[0] for line in ended.stdout.splitlines() if "error:" in line} == {
-        "dagbox/wrong.py",
-        "tests/wrong.py",
+        "dagbox/wrong_dagbox.py",
+        "tests/wrong_tests.py",
+        "examples/wrong_examples.py",
     }
 
 

@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import wraps
-from linecache import getline
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
 import dagbox
 from dagbox.transport import core, remote, sockets, wake
+from tests.interrupts import interruption_at, on_a_thread
 
 FILES = frozenset(str(module.__file__) for module in (core, remote, sockets, wake))
 """Where the exception comes: the files that hold the roles of threads, and what they call."""
 
 
-class Interrupt(BaseException):
-    """Stands for what a signal handler raises, such as KeyboardInterrupt."""
-
-
 def interrupted_at(number: int, act: Callable[[], object]) -> bool:
-    """Do something and raise at the n-th line of `FILES`; False if it has fewer lines than that.
-
-    Not at the line of a `with`, which is traced again before the lock is released: no signal is handled there.
-    """
-    left = number
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename not in FILES:
-            return None
-        if (
-            event == "line"
-            and left >= 0
-            and not getline(frame.f_code.co_filename, frame.f_lineno).strip().startswith("with")
-        ):
-            left -= 1
-            if left < 0:
-                raise Interrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        act()
-    except Interrupt:
-        return True
-    finally:
-        sys.settrace(None)
-    return left < 0
-
-
-def on_a_thread(test: Callable[..., None]) -> Callable[..., None]:
-    """Run a test on a thread of its own.
-
-    An exception that a trace function raises in the last line of an `except` block stays the one that is handled, in
-    Python 3.11: it would be the context of every later exception of the thread.
-    """
-
-    @wraps(test)
-    def run(**fixtures: Any) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(test, **fixtures).result()
-
-    return run
+    """Do something and raise at the n-th line of `FILES`; False if it has fewer lines than that."""
+    return interruption_at(number, FILES, act) is not None
 
 
 @pytest.fixture

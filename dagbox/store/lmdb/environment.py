@@ -13,8 +13,9 @@ Rules:
    table that another process made in a read transaction. One for writing needs the write transaction for a moment,
    since py-lmdb keeps a handle only if the transaction that opened it commits, and ends its read transactions
    without a commit.
-5. A transaction that is not committed ends when its last reference goes. Its method `abort` is for errors only: it
-   waits until no other thread is inside LMDB, which never comes under steady reading.
+5. A transaction that is not committed ends when its last reference goes. (Its method `abort` waits until no other
+   thread is inside LMDB, which never comes under steady reading.) So a `WriteSlot` holds the only one: a variable would
+   live on in the frames of an error that somebody keeps, and with it the lock under which all processes write.
 6. A fork waits for commits, copies, and reads that are inside LMDB. The child does not touch the parent's
    environment; when it needs one, it disposes of the inherited one (`fork`) and opens its own.
 """
@@ -83,6 +84,33 @@ def _close_inherited() -> None:
         if not close_inherited(env, os.path.join(path, "lock.mdb")):
             raise StoreUnavailable(path, "a process forked off one that has it open cannot open it on this system")
         _inherited.pop()
+
+
+class WriteSlot:
+    """The only reference to the write transaction, whose owner empties it, whatever is raised.
+
+    Attributes:
+        txn: the transaction; to be used as an attribute and never put into a variable.
+        cursors: the cursors that were opened in it, as they refer to it.
+    """
+
+    __slots__ = ("cursors", "txn")
+
+    def __init__(self) -> None:
+        self.txn: Txn = None  # type: ignore[assignment]  # until it begins, and once it has ended
+        self.cursors: list[lmdb.Cursor[bytes]] = []
+
+    def cursor(self, handle: Database) -> lmdb.Cursor[bytes]:
+        """Return a cursor in a table, which is closed when the transaction ends."""
+        self.cursors.append(self.txn.cursor(handle))
+        return self.cursors[-1]
+
+    def end(self) -> None:
+        """Give up what was not committed. To be called twice, as a signal handler may raise in the first call."""
+        while self.cursors:
+            self.cursors[-1].close()
+            self.cursors.pop()
+        self.txn = None  # type: ignore[assignment]
 
 
 class LmdbEnvironment:
@@ -207,8 +235,8 @@ class LmdbEnvironment:
             else:
                 self._find_tables()
 
-    def begin_write(self) -> Txn:
-        """Return the write transaction. The caller holds `write_lock`."""
+    def begin_write(self, slot: WriteSlot) -> None:
+        """Begin the write transaction. The caller holds `write_lock`, and ends the slot whatever is raised."""
         while True:
             env = self._env
             if self._lost is not None:
@@ -216,20 +244,20 @@ class LmdbEnvironment:
             if env is None or self._closed:
                 raise closed_error()
             try:
-                txn = env.begin(write=True)
+                slot.txn = env.begin(write=True)
             except lmdb.MapResizedError:
                 self._resize(0)
                 continue
+            except lmdb.Error as error:
+                raise self.error(error) from None
             try:
-                if txn.stat(self._main)["entries"] <= len(self.barrier.known):
-                    return txn
-                self._find_tables_writing(txn)
+                if slot.txn.stat(self._main)["entries"] <= len(self.barrier.known):
+                    return
+                self._find_tables_writing(slot)
             except lmdb.Error as error:
                 raise self._finding_error(error) from None
-            finally:
-                del txn  # the frames of an error that somebody keeps would keep the transaction open
 
-    def create_table(self, txn: Txn, table: str, tables: Iterable[str]) -> Database:
+    def create_table(self, slot: WriteSlot, table: str, tables: Iterable[str]) -> Database:
         """Make a table in the write transaction. The barrier learns its handle once that is committed.
 
         Args:
@@ -242,7 +270,7 @@ class LmdbEnvironment:
         if buckets >= self.max_buckets and not table.startswith("~"):
             raise self._too_many_buckets()
         try:
-            return self.env.open_db(table.encode(), txn=txn)
+            return self.env.open_db(table.encode(), txn=slot.txn)
         except lmdb.DbsFullError:
             raise self._too_many_buckets() from None
 
@@ -255,14 +283,21 @@ class LmdbEnvironment:
             with self._handle_lock:
                 self._find_tables_reading()
             return
+        slot = WriteSlot()
         with self.write_lock:
-            self.begin_write()
+            try:
+                self.begin_write(slot)
+            finally:
+                try:
+                    slot.end()
+                finally:
+                    slot.end()
 
     def _find_tables_reading(self) -> None:
         env = self.env
         self.barrier.enter()
         try:
-            unknown = self._unknown_tables(env.begin())
+            unknown = self._unknown_tables(_names(env.begin().cursor(self._main)))
             found = {name: env.open_db(name.encode(), create=False) for name in unknown}
         except lmdb.MapResizedError:
             found = {}
@@ -272,17 +307,17 @@ class LmdbEnvironment:
             self.barrier.leave()
         self.barrier.learn(found)
 
-    def _find_tables_writing(self, txn: Txn) -> None:
+    def _find_tables_writing(self, slot: WriteSlot) -> None:
         """Open the handles of all unknown tables in a write transaction, and commit it."""
-        names = self._unknown_tables(txn)
-        found = {name: self.env.open_db(name.encode(), txn=txn, create=False) for name in names}
-        txn.commit()
+        names = self._unknown_tables(_names(slot.cursor(self._main)))
+        found = {name: self.env.open_db(name.encode(), txn=slot.txn, create=False) for name in names}
+        slot.txn.commit()
+        slot.end()
         self.barrier.learn(found)
 
-    def _unknown_tables(self, txn: Txn) -> list[str]:
-        names, known = txn.cursor(self._main).iternext(keys=True, values=False), self.barrier.known
+    def _unknown_tables(self, names: list[bytes]) -> list[str]:
         try:
-            return [name for name in (raw.decode() for raw in names) if name not in known]
+            return [name for name in (raw.decode() for raw in names) if name not in self.barrier.known]
         except UnicodeDecodeError:
             raise self._not_ours() from None
 
@@ -327,8 +362,8 @@ class LmdbEnvironment:
         if env is None:
             raise closed_error()
         with self._copy_lock:
-            self.barrier.close()
             try:
+                self.barrier.close()
                 self.resizes += 1
                 env.set_mapsize(size)
                 self._map_size = max(self._map_size, int(env.info()["map_size"]))
@@ -336,14 +371,10 @@ class LmdbEnvironment:
                 self._lost = StoreBroken(self.path, f"the map cannot have {size} bytes ({error})")
                 raise self._lost from None
             finally:
-                self._open_barrier()
-
-    def _open_barrier(self) -> None:
-        try:
-            self.barrier.open()
-        except BaseException:  # interrupted, perhaps before it began
-            self.barrier.open()
-            raise
+                try:
+                    self.barrier.open()
+                finally:
+                    self.barrier.open()  # a signal handler may have raised in the first call
 
     def map_size(self) -> int:
         """Return the size of the map in bytes."""
@@ -433,8 +464,8 @@ class LmdbEnvironment:
         with ExitStack() as stack:
             stack.enter_context(self.write_lock)
             stack.enter_context(self._copy_lock)
-            self.barrier.close(0.0)
             stack.callback(self.barrier.open)
+            self.barrier.close(0.0)
             return stack.pop_all()
 
     def leave_to_parent(self) -> None:
@@ -449,19 +480,31 @@ class LmdbEnvironment:
         """Release all resources once the readers inside have left. Idempotent."""
         with self.write_lock:
             self._closed = True
-            env, self._env = self._env, None
-            if env is None:
+            if self._env is None:
                 return
             with self._copy_lock:
-                self.barrier.close(0.0)
-                self.barrier.drop_handles()
-                env.close()
-                self.barrier.open()
+                try:
+                    self.barrier.close(0.0)
+                    self.barrier.drop_handles()
+                    self._env.close()
+                    self._env = None
+                finally:
+                    try:
+                        self.barrier.open()
+                    finally:
+                        self.barrier.open()
 
     def snapshot_age_s(self) -> float:
         """Return the age of this process's oldest open snapshot, in seconds."""
         opened = [at for _, at in list(self.barrier.snapshots.values())]
         return time.monotonic() - min(opened) if opened else 0.0
+
+
+def _names(cursor: lmdb.Cursor[bytes]) -> list[bytes]:
+    try:
+        return list(cursor.iternext(keys=True, values=False))
+    finally:
+        del cursor
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -118,17 +118,13 @@ class ResizeBarrier(Generic[Handle, Txn]):
     def close(self, patience_s: float = DRAIN_S) -> None:
         """Wait for other threads' snapshots to end, then let nobody in, and wait until all readers have left.
 
-        `open` must follow, unless this raises. One caller at a time.
+        `open` must follow, even if this raises. One caller at a time.
 
         Args:
             patience_s: how long to wait for snapshots, in seconds; the resize invalidates those still open then.
         """
-        try:
-            self.draining = True
-            self._drain(time.monotonic() + patience_s)
-        except BaseException:
-            self.open()
-            raise
+        self.draining = True
+        self._drain(time.monotonic() + patience_s)
 
     def _drain(self, until: float) -> None:
         me = threading.get_ident()
@@ -144,7 +140,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
             self._set_closed(False)
 
     def open(self) -> None:
-        """Let readers in again."""
+        """Let readers in again. Idempotent."""
         self.draining = False
         self._set_closed(False)
 

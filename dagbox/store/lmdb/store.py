@@ -29,7 +29,7 @@ from dagbox.store.envelope import number_from_bytes, number_to_bytes, open_live
 from dagbox.store.keys import new_key
 from dagbox.store.lmdb.copy import copy_to_directory
 from dagbox.store.lmdb.create import make_data_file
-from dagbox.store.lmdb.environment import MAX_MAP_SIZE, LmdbEnvironment
+from dagbox.store.lmdb.environment import MAX_MAP_SIZE, LmdbEnvironment, WriteSlot
 from dagbox.store.lmdb.errors import lmdb_version
 from dagbox.store.lmdb.stats import CommitStats, environment_stats
 from dagbox.store.lmdb.tables import LmdbReadTables, LmdbWriteTables
@@ -328,17 +328,19 @@ class LmdbStore:
 
 
 def _write(environment: LmdbEnvironment, work: Callable[[LmdbWriteTables], tuple[Result, bool]]) -> tuple[Result, bool]:
-    writer = LmdbWriteTables(environment)
+    slot = WriteSlot()
     try:
+        environment.begin_write(slot)
+        writer = LmdbWriteTables(environment, slot)
         result, changed = work(writer)
-    except BaseException:
-        writer.abort()
-        raise
-    if changed:
-        writer.commit()
-    else:
-        writer.abort()
-    return result, changed
+        if changed:
+            writer.commit()
+        return result, changed
+    finally:
+        try:
+            slot.end()
+        finally:
+            slot.end()
 
 
 def _begin_and_read_many(

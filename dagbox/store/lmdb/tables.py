@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from dagbox.errors import StoreCorrupt, StoreError
-from dagbox.store.lmdb.environment import LmdbEnvironment
+from dagbox.store.lmdb.environment import LmdbEnvironment, WriteSlot
 from dagbox.store.tables import MAX_TABLE_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ _FIRST_PAGE = 16
 _LARGEST_PAGE = 512
 
 
-def walk(txn: Txn, handle: Database, low: bytes, high: bytes | None, reverse: bool) -> Walk:
+def walk(cursor: lmdb.Cursor[bytes], low: bytes, high: bytes | None, reverse: bool) -> Walk:
     """Keys and values of a table with low <= key < high, in order or backwards, one by one."""
-    cursor = txn.cursor(handle)
     if reverse:
         if _seek_below(cursor, high):
             for item in cursor.iterprev():
@@ -151,10 +150,14 @@ class LmdbReadTables:
         if handle is None:
             return
         txn = self.enter()
-        items = walk(txn, handle, low, high, reverse)
-        self._walks.append(items)
-        del txn
-        self._barrier.leave()
+        try:
+            items = walk(txn.cursor(handle), low, high, reverse)
+            self._walks.append(items)
+        except lmdb.Error as error:
+            raise self.failed(error) from None
+        finally:
+            del txn
+            self._barrier.leave()
         size = _FIRST_PAGE
         while page := self._next_page(items, size):
             yield from page
@@ -212,18 +215,20 @@ class LmdbWriteTables:
     """The tables of the write transaction. Its owner holds the environment's write lock.
 
     Errors of LMDB's pass through: they mean that the whole commit has to be given up.
+
+    Args:
+        slot: the transaction, which has begun.
     """
 
-    def __init__(self, environment: LmdbEnvironment) -> None:
+    def __init__(self, environment: LmdbEnvironment, slot: WriteSlot) -> None:
         self._environment = environment
-        self._txn = environment.begin_write()
-        self._walks: list[Walk] = []
+        self._slot = slot
         self._handles = dict(environment.barrier.known)
         self._created: dict[str, Database] = {}
 
     def get(self, table: str, key: bytes) -> bytes | None:
         handle = self._handles.get(table)
-        return None if handle is None else self._txn.get(key, None, handle)
+        return None if handle is None else self._slot.txn.get(key, None, handle)
 
     def getter(self, table: str) -> Callable[[bytes], bytes | None]:
         return partial(self.get, table)
@@ -232,17 +237,17 @@ class LmdbWriteTables:
         handle = self._handles.get(table)
         if handle is None:
             handle = self._create(table)
-        self._txn.put(key, value, True, True, False, handle)
+        self._slot.txn.put(key, value, True, True, False, handle)
 
     def delete(self, table: str, key: bytes) -> None:
         handle = self._handles.get(table)
         if handle is not None:
-            self._txn.delete(key, b"", handle)
+            self._slot.txn.delete(key, b"", handle)
 
     def empty(self, table: str) -> None:
         handle = self._handles.get(table)
         if handle is not None:
-            self._txn.drop(handle, delete=False)
+            self._slot.txn.drop(handle, delete=False)
 
     def scan(
         self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False
@@ -250,29 +255,22 @@ class LmdbWriteTables:
         handle = self._handles.get(table)
         if handle is None:
             return iter(())
-        items = walk(self._txn, handle, low, high, reverse)
-        self._walks.append(items)
-        return items
+        return walk(self._slot.cursor(handle), low, high, reverse)
 
     def tables(self) -> list[str]:
         return sorted(self._handles)
 
     def count(self, table: str) -> int:
         handle = self._handles.get(table)
-        return 0 if handle is None else int(self._txn.stat(handle)["entries"])
+        return 0 if handle is None else int(self._slot.txn.stat(handle)["entries"])
 
     def _create(self, table: str) -> Database:
-        handle = self._environment.create_table(self._txn, table, self._handles)
+        handle = self._environment.create_table(self._slot, table, self._handles)
         self._handles[table] = self._created[table] = handle
         return handle
 
     def commit(self) -> None:
         """Make it all durable."""
-        self._txn.commit()
+        self._slot.txn.commit()
         if self._created:
             self._environment.barrier.learn(self._created)
-
-    def abort(self) -> None:
-        """Give it all up."""
-        _end_walks(self._walks)
-        del self._txn

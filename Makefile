@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check fmt docs build smoke bench walks clean
+.PHONY: help demo test torture simulate coverage check fmt docs build smoke bench walks clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,25 @@ demo: $(VENV)/.ready  ## set up and run the demo
 
 test: $(VENV)/.ready  ## set up and pass the tests
 	$(BIN)/python -m pytest
+
+# What is tried is told at the end, with the seeds; `make torture FIRST_SEED=... DAGBOX_HISTORY_S=...` tries that again.
+torture simulate: export FIRST_SEED := $(or $(FIRST_SEED),$(shell date +%s))
+torture simulate: export SEEDS ?= 2000
+torture: export DAGBOX_HISTORIES ?= 10
+torture: export DAGBOX_HISTORY_S ?= 60
+torture: export DAGBOX_HISTORY_SEED ?= $(FIRST_SEED)
+torture: export DAGBOX_DAMAGES ?= 3000
+torture: export DAGBOX_DAMAGE_SEED ?= $(FIRST_SEED)
+torture: export DAGBOX_CRASH_SELECTIONS ?= 100
+torture: export DAGBOX_FAULT_STEP ?= 1
+torture: export DAGBOX_STORM_S ?= 60
+torture: export DAGBOX_EXAMPLES ?= 10
+
+torture: $(VENV)/.ready  ## look for faults for an hour: kills, power losses, damages, random histories and inputs
+	$(BIN)/python -m pytest -m 'torture or hypothesis' --timeout 3600
+
+simulate: $(VENV)/.ready  ## look for faults of broker, workers and locks in simulations with new seeds
+	$(BIN)/python -m pytest -m torture tests/simulation --timeout 3600
 
 coverage: $(VENV)/.ready  ## pass the tests and print which lines they ran, processes included
 	$(BIN)/coverage erase

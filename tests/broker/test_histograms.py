@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from dagbox.broker import BrokerLimits
 from dagbox.broker.histograms import WINDOW_S, Histogram, RateSeries
 from dagbox.broker.records import EventLog
+from tests.effort import examples
 
 SECONDS = st.one_of(st.floats(0.0, 1e-3), st.floats(0.0, 1.0), st.floats(0.0, 5_000.0))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(SECONDS, min_size=1, max_size=200), st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0]))
 def test_percentiles_are_right_within_a_sixteenth(values: list[float], share: float) -> None:
     histogram = Histogram()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagbox.broker.queues import MOST_EMPTY, SLOT_S, Credits, Deadlines, Lane
+from tests.effort import examples
 
 
 def request(client: int, number: int) -> Any:
@@ -56,7 +57,7 @@ LANE_STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(LANE_STEPS)
 def test_lane_is_as_the_naive_one(steps: list[tuple[str, int]]) -> None:
     lane: Lane[Any] = Lane()
@@ -112,7 +113,7 @@ class FreeWorker:
 CREDIT_STEPS = st.lists(st.tuples(st.sampled_from(["give", "back", "gone", "come"]), st.integers(0, 5)), max_size=100)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(CREDIT_STEPS, st.lists(st.integers(1, 6), min_size=6, max_size=6))
 def test_credits_give_the_worker_with_most_free_then_the_longest_unused(
     steps: list[tuple[str, int]], most: list[int]
@@ -139,7 +140,7 @@ def test_credits_give_the_worker_with_most_free_then_the_longest_unused(
         moved[worker.name] = clock
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.lists(
         st.one_of(

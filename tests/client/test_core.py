@@ -12,6 +12,7 @@ from dagbox.errors import Busy, Cancelled, CannotConnect, DeadlineExceeded, NoSe
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Flag, Kind
 from dagbox.transport.core import FIRST_REPEAT_S, GRACE_S, ClientCore, Completed, Failed, Partial
+from tests.effort import examples
 
 CLIENT = b"client01"
 STRANGER = b"client02"
@@ -190,7 +191,7 @@ def test_messages_for_others_and_of_other_kinds_are_foreign() -> None:
     assert core.in_flight == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 2**32))
 def test_each_request_has_exactly_one_outcome(seed: int) -> None:
     """A network that drops, doubles and delays, and a broker that is busy now and then."""

@@ -28,6 +28,7 @@ from dagbox.datalog.language.terms import (
     constant,
 )
 from dagbox.errors import InvalidArgument, RuleSyntax
+from tests.effort import examples
 
 SAMPLES = [
     "likes(ann, p1).",
@@ -206,14 +207,14 @@ statements = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(statements)
 def test_whatever_can_be_said_survives_text_and_data(statement: object) -> None:
     assert parse_rule(str(statement)) == statement
     assert from_data(msgpack.unpackb(msgpack.packb(to_data(statement)))) == statement
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(alphabet="pqXY(),.:-\"'= <>!+*/%#$\\0123456789ef_\n not mod", max_size=40))
 def test_any_text_parses_or_is_a_syntax_error(text: str) -> None:
     try:

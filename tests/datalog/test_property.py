@@ -14,6 +14,7 @@ from dagbox.datalog.proofs.why import why, why_not
 from tests.datalog import naive
 from tests.datalog.checker import check_proof
 from tests.datalog.programs import Choose, Maker
+from tests.effort import examples
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
@@ -50,13 +51,13 @@ def test_random_proofs_by_seed(block: int) -> None:
         compare(random.Random(seed).randrange, proofs=True)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=QUIET)
 @given(st.data())
 def test_random_programs(data: st.DataObject) -> None:
     compare(lambda most: data.draw(st.integers(0, most - 1)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 2**32))
 def test_many_parameters_at_once_are_the_queries_one_by_one(seed: int) -> None:
     maker = Maker(random.Random(seed).randrange)

@@ -21,6 +21,7 @@ from dagbox.store.facts.stored import StoredFacts
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 from dagbox.store.memory import MemoryStore
+from tests.effort import examples
 from tests.logic.conftest import do, everything, facts, refuse
 
 LONG = "long " * 300
@@ -65,7 +66,7 @@ def assert_same(stored: StoredFacts, model: MemoryFacts) -> None:
                 assert not access(absent)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=HISTORIES, engine=st.sampled_from(["memory", "lmdb"]))
 def test_facts_are_those_of_a_set(history: list[list[tuple[bool, str, tuple[Any, ...]]]], engine: str) -> None:
     model = MemoryFacts()

@@ -19,6 +19,7 @@ from dagbox.notation.scanner import Scanner
 from dagbox.shell.grammar.parse import parse
 from dagbox.shell.grammar.parsed import Query
 from tests.datalog.test_language import SAMPLES, literals, names, statements, values
+from tests.effort import examples
 
 GAPS = st.sampled_from([" ", "\n", "  \t", " % to | the > end { of line\n", " # fetch 'this --limit 3\n"])
 GOALS = [
@@ -59,7 +60,7 @@ def test_what_the_command_line_accepts_the_shell_accepts(goal: str) -> None:
     assert spans(goal) == parser_spans(goal, "goal")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(literals, min_size=1, max_size=3), GAPS, st.sampled_from(["", ".", " . ", " # end"]))
 def test_every_goal_is_accepted_by_both_and_has_the_same_tokens(conditions: list[Any], gap: str, end: str) -> None:
     goal = f",{gap}".join(map(str, conditions)) + end
@@ -72,7 +73,7 @@ def test_every_goal_is_accepted_by_both_and_has_the_same_tokens(conditions: list
     assert spans(goal) == parser_spans(goal, "goal")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(statements)
 def test_every_statement_has_the_tokens_of_the_parser(statement: object) -> None:
     text = str(statement)

@@ -15,6 +15,7 @@ from dagbox.errors import Busy, DagBoxError, LimitExceeded, ProtocolError, error
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Flag, Kind
 from dagbox.protocol.values import pack, unpack
+from tests.effort import examples
 
 IDS = st.binary(min_size=8, max_size=8)
 HEADS = st.fixed_dictionaries(
@@ -82,7 +83,7 @@ def test_kinds_and_flags_have_the_documented_numbers() -> None:
     assert {flag.name: flag.value for flag in Flag} == {"TAIL": 1, "REPEATABLE": 2, "URGENT": 4}
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused_or_parsed_never_anything_else(head: bytes) -> None:
     try:
@@ -93,7 +94,7 @@ def test_random_bytes_are_refused_or_parsed_never_anything_else(head: bytes) -> 
     assert header.body_at <= len(head)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(HEADS, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=4), st.integers(0, 200))
 def test_mutated_frames_are_refused_or_parsed(parts: dict[str, Any], changes: list[tuple[int, int]], cut: int) -> None:
     message = frames.build(**parts)

@@ -12,6 +12,7 @@ from dagbox.errors import DagBoxError
 from dagbox.protocol.operations import limits, locks, logic, reads, writes
 from dagbox.protocol.operations.base import Operation, to_wire
 from dagbox.protocol.values import pack, unpack
+from tests.effort import examples
 
 KINDS: list[type[Operation]] = [
     *reads.READER.kinds.values(),
@@ -132,7 +133,7 @@ def test_every_operation_has_a_strategy_here() -> None:
     assert OPERATIONS.keys() == set(KINDS)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.sampled_from(KINDS).flatmap(OPERATIONS.__getitem__))
 def test_from_the_wire_comes_what_went_to_it(operation: Operation) -> None:
     assert type(operation).from_wire(operation.to_wire()) == operation
@@ -140,7 +141,7 @@ def test_from_the_wire_comes_what_went_to_it(operation: Operation) -> None:
     assert pack(to_wire(type(operation).from_wire(unpack(packed)))) == packed
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(st.sampled_from(KINDS), st.data())
 def test_whatever_is_no_operation_is_a_typed_error(kind: type[Operation], draw: st.DataObject) -> None:
     """Any value for the whole, and any values for the fields of a good operation."""

@@ -13,6 +13,7 @@ from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, Limit
 from dagbox.protocol.values import Ref, pack
 from dagbox.relations.limits import MAX_DEPTH, ReadBudget, ReadLimits
 from dagbox.relations.planner import NeedKeys, NeedRecords, Planner
+from tests.effort import examples
 
 Records = dict[tuple[str, str], Any]
 
@@ -138,7 +139,7 @@ def relations_of(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 trees = st.recursive(relations_of(st.none()), relations_of, max_leaves=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(graphs, st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(KEYS), trees), min_size=1, max_size=3))
 def test_the_planner_equals_a_recursive_reading(records: Records, reads: list[tuple[str, str, Any]]) -> None:
     driver = Driver(records)
@@ -148,7 +149,7 @@ def test_the_planner_equals_a_recursive_reading(records: Records, reads: list[tu
     assert len(asked) == len(set(asked))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(graphs, trees, st.integers(0, 30))
 def test_a_limit_of_nodes_fails_a_read_or_changes_nothing(records: Records, relations: Any, nodes: int) -> None:
     operation = {"bucket": "a", "key": "k0", "relations": relations}

@@ -1,8 +1,8 @@
-"""A client whose every call is written down: `python client_program.py DIRECTORY NAME SEED SECONDS`.
+"""A client whose every call is written down: `python client_program.py DIRECTORY NAME SEED SECONDS FILE`.
 
-It prints one JSON object a line for each call that ended: `op`, `key`, `began` and `ended` (seconds of the clock that
-all processes of the machine share), `outcome` ("ok", "refused": surely not done, or "unknown"), and what the kind of
-call has: version, value, token.
+It writes one JSON object a line to the file for each call that ended (a pipe that nobody reads would stop it): `op`,
+`key`, `began` and `ended` (seconds of the clock that all processes of the machine share), `outcome` ("ok", "refused":
+surely not done, or "unknown"), and what the kind of call has: version, value, token.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import dagbox
 from dagbox.errors import Conflict, DagBoxError, Fenced, LeaseLost, Locked, NotFound
@@ -27,8 +27,9 @@ TIMEOUT_S = 6.0
 class Recorder:
     """Makes calls and writes them down."""
 
-    def __init__(self, name: str, seed: int) -> None:
+    def __init__(self, name: str, seed: int, file: TextIO) -> None:
         self.name = name
+        self.file = file
         self.chance = random.Random(seed)
         self.count = 0
 
@@ -49,8 +50,12 @@ class Recorder:
         except DagBoxError as error:
             outcome, found = "unknown", {"error": type(error).__name__}
         event = {"op": op, "key": key, "began": began, "ended": time.monotonic(), "outcome": outcome, **known, **found}
-        print(json.dumps(event), flush=True)
+        self.write_down(event)
         return event
+
+    def write_down(self, event: dict[str, Any]) -> None:
+        """Write an event as a line."""
+        self.file.write(json.dumps(event) + "\n")
 
 
 def read(db: Any, recorder: Recorder, key: str) -> dict[str, Any]:
@@ -135,14 +140,14 @@ def count_up(db: Any, recorder: Recorder) -> None:
     recorder.record("lock", "counter", call)
     if granted:
         token, at = granted[0]
-        print(json.dumps({"op": "grant", "key": "counter", "began": began, "ended": at, "token": token}), flush=True)
+        recorder.write_down({"op": "grant", "key": "counter", "began": began, "ended": at, "token": token})
 
 
-def main(directory: str, name: str, seed: str, seconds: str) -> None:
+def main(directory: str, name: str, seed: str, seconds: str, file: str) -> None:
     """Make calls until the time is over."""
-    recorder = Recorder(name, int(seed))
     end = time.monotonic() + float(seconds)
-    with dagbox.connect(directory, timeout=TIMEOUT_S) as db:
+    with open(file, "w", encoding="utf-8") as written, dagbox.connect(directory, timeout=TIMEOUT_S) as db:
+        recorder = Recorder(name, int(seed), written)
         while time.monotonic() < end:
             key = f"r{recorder.chance.randrange(REGISTERS)}"
             what = recorder.chance.random()

@@ -12,6 +12,7 @@ history is linearizable if
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -56,9 +57,9 @@ def _register(calls: Sequence[Event], deleted: bool) -> list[str]:
     order = sorted(writes)
     for event in calls:
         if event["op"] == "write" and event["outcome"] == "ok" and event["expected"]:
-            between = [v for v in order if event["expected"] < v < event["version"]]
-            if between:
-                found.append(f"wrote over version {between[0]} that it had not seen: {event}")
+            after = bisect_right(order, event["expected"])
+            if after < len(order) and order[after] < event["version"]:
+                found.append(f"wrote over version {order[after]} that it had not seen: {event}")
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 from pathlib import Path
@@ -10,12 +9,14 @@ from pathlib import Path
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 
+from ..effort import FIRST_SEED, Tried, number, torture
 from .images import Recording, images, put_image, recorded
 from .tracing import needs_strace, traced
 from .workload import state_after, state_of
 
 BATCHES = 12
-SELECTIONS = int(os.environ.get("DAGBOX_CRASH_SELECTIONS", "10"))
+SELECTIONS = number("DAGBOX_CRASH_SELECTIONS", 10)
+SEED = 3 + FIRST_SEED
 SCRIPT = str(Path(__file__).with_name("workload.py"))
 CALLS = "openat,link,lseek,pwrite64,writev,fdatasync,fsync,write"
 
@@ -30,11 +31,12 @@ def record(tmp_path: Path) -> Recording:
     return recording
 
 
+@torture
 @needs_strace
-def test_every_crash_image_holds_what_was_acknowledged(tmp_path: Path) -> None:
+def test_every_crash_image_holds_what_was_acknowledged(tmp_path: Path, tried: Tried) -> None:
     recording = record(tmp_path)
     count = 0
-    for acknowledged, step, image in images(recording, random.Random(3), SELECTIONS):
+    for acknowledged, step, image in images(recording, random.Random(SEED), SELECTIONS):
         count += 1
         where = f"{acknowledged} acknowledged, after step {step}, image {count}"
         directory = tmp_path / "image"
@@ -48,6 +50,7 @@ def test_every_crash_image_holds_what_was_acknowledged(tmp_path: Path) -> None:
         report = verify(directory)
         assert report.sound, f"{where}: {report.problems}"
         shutil.rmtree(directory)
+    tried("crash images", seeds=[SEED], power_losses=count, commits=BATCHES)
     assert count > 100
 
 

@@ -19,10 +19,10 @@ from dagbox.store.base import Batch, Put
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 
+from ..effort import Tried, number, portions, torture
 from .tracing import ROOT
 
-COUNT = int(os.environ.get("DAGBOX_DAMAGES", "150"))
-FIRST = int(os.environ.get("DAGBOX_DAMAGE_SEED", "0"))
+DAMAGES = portions(number("DAGBOX_DAMAGE_SEED", 0), number("DAGBOX_DAMAGES", 150), 150)
 PROGRAM = str(Path(__file__).with_name("damage_program.py"))
 
 
@@ -37,11 +37,13 @@ def fill(directory: Path) -> None:
         store.close()
 
 
-def test_no_damage_ends_the_process(tmp_path: Path) -> None:
+@torture
+@pytest.mark.parametrize("seeds", DAMAGES, ids=str)
+def test_no_damage_ends_the_process(tmp_path: Path, tried: Tried, seeds: range) -> None:
     fill(tmp_path / "sound")
     assert verify(tmp_path / "sound").sound
     done = subprocess.run(
-        [sys.executable, PROGRAM, str(tmp_path / "sound"), str(FIRST), str(COUNT)],
+        [sys.executable, PROGRAM, str(tmp_path / "sound"), str(seeds.start), str(len(seeds))],
         capture_output=True,
         text=True,
         timeout=100,
@@ -49,13 +51,14 @@ def test_no_damage_ends_the_process(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     lines = done.stdout.splitlines()
-    assert done.returncode == 0, f"{lines[-1]}: ended with {done.returncode}: {done.stderr[-500:]}"
     ends = Counter(line.partition(" ")[2] for line in lines if not line.endswith("begins"))
-    assert sum(ends.values()) == COUNT
+    tried("damages", seeds=seeds, damages=sum(ends.values()), told=sum(ends.values()) - ends["sound"])
+    assert done.returncode == 0, f"{lines[-1]}: ended with {done.returncode}: {done.stderr[-500:]}"
+    assert sum(ends.values()) == len(seeds)
     assert set(ends) <= {"sound", "told StoreCorrupt", "told StoreUnavailable"}, ends
-    assert ends["told StoreCorrupt"] > COUNT / 3
+    assert ends["told StoreCorrupt"] > len(seeds) / 3
     # Some damage is to what no one reads: free pages, and what is left over in pages.
-    assert ends["sound"] < COUNT / 2
+    assert ends["sound"] < len(seeds) / 2
 
 
 def test_a_file_that_is_cut_short_is_told_when_it_is_opened(tmp_path: Path) -> None:

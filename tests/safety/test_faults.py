@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +13,12 @@ from dagbox.store.base import Applied, Batch
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 
+from ..effort import Tried, number, torture
 from .tracing import WRITES, needs_strace, traced
 from .workload import operations, state_after, state_of
 
 BATCHES = 12
-STEP = int(os.environ.get("DAGBOX_FAULT_STEP", "4"))
+STEP = number("DAGBOX_FAULT_STEP", 4)
 """Every how manieth call fails in turn; 1 is each of them."""
 SCRIPT = str(Path(__file__).with_name("workload.py"))
 HOW = {"error=EIO": 0, "error=ENOSPC": 1, "retval=100": 2}
@@ -80,16 +80,20 @@ def run_all(tmp_path: Path, what: str, ever: str, step: int) -> Counter[str]:
         return Counter(run.result() for run in runs)
 
 
+@torture
 @needs_strace
 @pytest.mark.parametrize("what", HOW)
-def test_one_call_fails(tmp_path: Path, what: str) -> None:
+def test_one_call_fails(tmp_path: Path, tried: Tried, what: str) -> None:
     ends = run_all(tmp_path, what, "", STEP)
+    tried("disk faults", runs=ends.total(), stores_broken=ends["broken"], writes_refused=ends["full"])
     assert ends["done"] > ends["broken"] > 0
 
 
+@torture
 @needs_strace
 @pytest.mark.parametrize("what", ["error=EIO", "error=ENOSPC"])
-def test_one_call_fails_and_all_after_it(tmp_path: Path, what: str) -> None:
+def test_one_call_fails_and_all_after_it(tmp_path: Path, tried: Tried, what: str) -> None:
     ends = run_all(tmp_path, what, "+", 2 * STEP)
+    tried("disk faults", runs=ends.total(), stores_broken=ends["broken"], writes_refused=ends["full"])
     assert ends["full"] > 0
     assert ends["done"] == 0

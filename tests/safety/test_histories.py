@@ -8,19 +8,24 @@ import random
 import signal
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import dagbox
 from dagbox.errors import DagBoxError
 from dagbox.store.maintenance import verify
 
+from ..effort import Tried, number, torture
 from ..runtime.nodes import node_on, processes, start_program, until
 from .client_program import ACCOUNTS, EACH, TIMEOUT_S
 from .histories import problems_of
 
 SECONDS = float(os.environ.get("DAGBOX_HISTORY_S", "12"))
-SEED = int(os.environ.get("DAGBOX_HISTORY_SEED", "1"))
+SEED = number("DAGBOX_HISTORY_SEED", 1)
+HISTORIES = number("DAGBOX_HISTORIES", 1)
 CLIENTS = 4
 LONGEST_STOP_S = 2.5
 PROGRAM = str(Path(__file__).with_name("client_program.py"))
@@ -53,31 +58,40 @@ def disturb(db: Any, chance: random.Random, until_s: float) -> list[str]:
     return done
 
 
-def test_histories_under_kills_and_stops(tmp_path: Path) -> None:
-    chance = random.Random(SEED)
+@torture
+@pytest.mark.parametrize("seed", range(SEED, SEED + HISTORIES))
+def test_histories_under_kills_and_stops(tmp_path: Path, tried: Tried, seed: int) -> None:
+    chance = random.Random(seed)
     with node_on(tmp_path, readers=2) as node, dagbox.connect(tmp_path) as db:
         with db.batch() as batch:
             for number in range(ACCOUNTS):
                 batch.put("account", EACH, key=f"a{number}")
+        files = [tmp_path / f"events-{n}" for n in range(CLIENTS)]
         clients = [
-            start_program(str(tmp_path), f"c{n}", str(SEED * 100 + n), str(SECONDS), code=RUN) for n in range(CLIENTS)
+            start_program(str(tmp_path), f"c{n}", str(seed * 100 + n), str(SECONDS), str(file), code=RUN)
+            for n, file in enumerate(files)
         ]
         done = disturb(db, chance, time.monotonic() + SECONDS - 1.0)
         events: list[dict[str, Any]] = []
-        for client in clients:
-            out, err = client.communicate(timeout=SECONDS + 6 * TIMEOUT_S)
+        for client, file in zip(clients, files, strict=True):
+            _, err = client.communicate(timeout=SECONDS + 6 * TIMEOUT_S)
             assert client.returncode == 0, err
-            events += [json.loads(line) for line in out.splitlines()]
+            events += [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         final = until(lambda: db.get_many([("account", f"a{number}") for number in range(ACCOUNTS)]))
         counter = db.get("fenced", "counter", default=0)
         told = "\n".join(node.lines[-5:])
-    assert not problems_of(events, ACCOUNTS * EACH), (SEED, done, told)
+    kills = sum(what.startswith("kill") for what in done)
+    tried("histories", seeds=[seed], kills=kills, stops=len(done) - kills, operations=len(events))
+    assert not problems_of(events, ACCOUNTS * EACH), (seed, done, told)
     assert sum(record.data for record in final) == ACCOUNTS * EACH
     assert counter >= max(event["value"] for event in events if event["op"] == "count" and event["outcome"] == "ok")
     assert verify(tmp_path).sound
     ends = {outcome: sum(1 for event in events if event.get("outcome") == outcome) for outcome in ("ok", "unknown")}
     assert ends["ok"] > 50 * SECONDS, ends
     assert len(done) >= SECONDS / 4, done
+    moments = sorted(event["ended"] for event in events)
+    silence = max(later - earlier for earlier, later in pairwise(moments))
+    assert silence < SECONDS / 2, f"no call ended for {silence:.1f} s"
 
 
 EVENT = {"key": "r", "outcome": "ok"}

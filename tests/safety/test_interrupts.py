@@ -19,6 +19,8 @@ from dagbox.store.base import Applied, Batch, Put
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 
+from ..effort import FIRST_SEED, Tried, torture
+
 STORM_S = float(os.environ.get("DAGBOX_STORM_S", "1.5"))
 
 
@@ -54,8 +56,9 @@ def interrupted(work: Callable[[], object], arm: Callable[[], None]) -> bool:
     return False
 
 
+@torture
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_interrupts_leave_no_reader_inside(tmp_path: Path) -> None:
+def test_interrupts_leave_no_reader_inside(tmp_path: Path, tried: Tried) -> None:
     store = LmdbStore(tmp_path, durability="process", map_size=1 << 18)
     store.apply([Batch([Put("b", f"k{i}", b"x" * 50) for i in range(300)])])
     refs = [("b", f"k{i}") for i in range(20)]
@@ -80,10 +83,11 @@ def test_interrupts_leave_no_reader_inside(tmp_path: Path) -> None:
         write,
     ]
     end, hits, turn = time.monotonic() + STORM_S, 0, 0
-    with storm(5) as arm:
+    with storm(FIRST_SEED + 5) as arm:
         while time.monotonic() < end:
             turn += 1
             hits += interrupted(works[turn % len(works)], arm)
+    tried("interrupts", seeds=[FIRST_SEED + 5], rounds=turn, interrupts=hits)
     assert hits > 50
     assert not store._barrier._inside
     assert not store._environment.write_lock.locked()

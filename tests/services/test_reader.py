@@ -29,6 +29,7 @@ from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store.base import Batch, Delete, Put, Snapshot
 from dagbox.store.memory import MemoryStore
+from tests.effort import examples
 from tests.services.driving import Ask, answer_of, new_request
 
 
@@ -212,7 +213,7 @@ def test_bad_bodies_fail_the_request(reader: Reader, ask: Ask, body: bytes, kind
     assert ask(reader, {"bucket": "user", "key": "ada"}) == ADA
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     st.binary(max_size=40)
     | st.recursive(
@@ -307,7 +308,7 @@ keys = st.text(alphabet="ab\u00e9\U0001f600\x00\uffff", min_size=1, max_size=4)
 bounds = st.none() | keys
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.sets(keys, max_size=25), st.integers(1, 7), st.booleans(), st.sampled_from(["", "a", "\u00e9"]), bounds, bounds
 )

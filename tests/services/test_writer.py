@@ -32,6 +32,7 @@ from dagbox.services.writer import SWEEP_AGAIN_S, SWEEP_EVERY_S, SWEEP_RECORDS, 
 from dagbox.store.base import AddRule, Applied, AssertFact, Batch, Check, Delete, DropRule, Fence, Put, RetractFact
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.memory import MemoryStore
+from tests.effort import examples
 from tests.services.driving import Ask, answer_of, new_request
 
 ONE = pack(1)
@@ -351,7 +352,7 @@ def test_bad_operations_are_typed_errors_and_the_others_are_done(
     assert versions(store, "k") == [0]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     st.binary(max_size=40)
     | st.recursive(

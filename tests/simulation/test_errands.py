@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 
 import pytest
 
+from tests.effort import FIRST_SEED, Tried, number, portions, torture
 from tests.simulation.errands import Errands
 
-FIRST = int(os.environ.get("FIRST_SEED", "0"))
-SEEDS = int(os.environ.get("SEEDS", "100"))
-PER_TEST = 10
+SEEDS = portions(FIRST_SEED, number("SEEDS", 100), 10)
 
 
-@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, PER_TEST))
-def test_each_errand_ends_once_and_is_not_done_twice(first: int) -> None:
-    for seed in range(first, first + PER_TEST):
+@torture
+@pytest.mark.parametrize("seeds", SEEDS, ids=str)
+def test_each_errand_ends_once_and_is_not_done_twice(tried: Tried, seeds: range) -> None:
+    for seed in seeds:
         errands = Errands(seed)
         try:
             errands.run()
@@ -24,6 +23,8 @@ def test_each_errand_ends_once_and_is_not_done_twice(first: int) -> None:
         except AssertionError as error:
             story = "\n".join(errands.world.log)
             raise AssertionError(f"seed {seed}: {error}\n{story}") from error
+        world = errands.world
+        tried("errands", seeds=[seed], steps=world.steps, faults=len(world.log), errands=errands.results.total())
 
 
 def test_the_errands_meet_everything() -> None:

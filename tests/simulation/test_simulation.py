@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
+from tests.effort import FIRST_SEED, Tried, number, portions, torture
 from tests.simulation.scenario import Scenario
 
-FIRST = int(os.environ.get("FIRST_SEED", "0"))
-SEEDS = int(os.environ.get("SEEDS", "200"))
-PER_TEST = 10
+SEEDS = portions(FIRST_SEED, number("SEEDS", 200), 10)
 
 
-@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, PER_TEST))
-def test_nothing_is_lost_doubled_or_held_twice(first: int) -> None:
-    for seed in range(first, first + PER_TEST):
+@torture
+@pytest.mark.parametrize("seeds", SEEDS, ids=str)
+def test_nothing_is_lost_doubled_or_held_twice(tried: Tried, seeds: range) -> None:
+    for seed in seeds:
         scenario = Scenario(seed)
         try:
             scenario.run()
@@ -23,6 +21,15 @@ def test_nothing_is_lost_doubled_or_held_twice(first: int) -> None:
         except AssertionError as error:
             story = "\n".join(scenario.world.log)
             raise AssertionError(f"seed {seed}: {error}\n{story}") from error
+        world = scenario.world
+        tried(
+            "simulation",
+            seeds=[seed],
+            steps=world.steps,
+            faults=len(world.log),
+            acknowledged_writes=len(scenario.acknowledged),
+            leases=len(scenario.granted),
+        )
 
 
 def test_the_same_seed_is_the_same_story() -> None:

@@ -19,6 +19,7 @@ class World:
         self.drop = 0.0
         self.slowest_s = 0.02
         self.log: list[str] = []
+        self.steps = 0
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._peers: dict[bytes, Callable[[bytes, bytes, bytes | None], None]] = {}
@@ -34,6 +35,7 @@ class World:
     def run(self, until: float) -> None:
         while self._queue and self._queue[0][0] <= until:
             self.now, _, action = heapq.heappop(self._queue)
+            self.steps += 1
             action()
         self.now = max(self.now, until)
 

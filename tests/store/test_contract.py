@@ -16,6 +16,7 @@ from dagbox.store.base import Applied, Batch, Check, Delete, Fence, Operation, P
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 from dagbox.store.memory import MemoryStore
+from tests.effort import EXAMPLES, examples
 from tests.store.contract import Clock, StoreContract
 
 
@@ -223,7 +224,11 @@ class LmdbHistories(Histories):
 
 
 HISTORIES = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=examples(60),
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=EXAMPLES <= 1,
 )
 TestMemoryHistories = MemoryHistories.TestCase
 TestMemoryHistories.settings = HISTORIES

@@ -17,6 +17,7 @@ from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Outcome, Reply, Request
 from dagbox.services.lock.journal import LockJournal, read_state
 from dagbox.services.lock.service import RELOAD_PAUSE_S, LockOperations, LockService
+from tests.effort import examples
 from tests.services.lock.lossy_store import LossyStore
 from tests.services.lock.model import Ask, LockModel
 
@@ -332,4 +333,4 @@ def opened(outcomes: Sequence[Outcome]) -> dict[bytes, Any]:
 
 
 TestLockHistories = LockHistories.TestCase
-TestLockHistories.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestLockHistories.settings = settings(max_examples=examples(300), stateful_step_count=40, deadline=None)

@@ -25,6 +25,7 @@ from dagbox.tui.screens.store import rows as store
 from dagbox.tui.screens.store.screen import store_text
 from dagbox.tui.screens.traces import rows as traces
 from dagbox.tui.screens.traces.bodies import body_text, waterfall_text
+from tests.effort import examples
 from tests.tui import sample
 
 TABLES: list[tuple[Callable[[NodeModel], list[Row]], Sequence[Column]]] = [
@@ -78,7 +79,7 @@ POLL = sample.poll(100) | sample.parts(100)
 PATHS = paths(POLL)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(PATHS), ODD | st.just("gone")), min_size=1, max_size=3))
 def test_a_poll_with_anything_in_it_is_refused_or_shown(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     poll: Any = copy.deepcopy(POLL)

@@ -1,0 +1,44 @@
+"""What holds for all tests: how many examples properties have, and the summary of what was tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from tests.effort import EXAMPLES, Tried, examples, summary
+
+settings.register_profile("dagbox", max_examples=examples(100), deadline=None)
+settings.load_profile("dagbox")
+
+
+@pytest.fixture
+def tried(record_property: Any) -> Tried:
+    """Return what notes how much a harness tried, for its line of the summary."""
+
+    def note(harness: str, **amounts: Any) -> None:
+        noted = {what: list(amount) if what == "seeds" else amount for what, amount in amounts.items()}
+        record_property("tried", [harness, noted])
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print a line for each harness that ran."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if getattr(report, "when", "") == "call"
+    ]
+    lines = summary(
+        value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "tried"
+    )
+    properties = sum("hypothesis" in report.keywords for report in reports)
+    if properties:
+        lines.append(f"properties: {properties:,} tests, {EXAMPLES:g} times the usual examples")
+    if lines:
+        terminalreporter.section("tried")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -12,7 +12,7 @@
     ├── Conflict                 the record's version is not the one that was asked for
     ├── Locked                   a lock could not be had in time
     ├── LeaseLost                the lease has run out or was taken away
-    ├── Fenced                   a write carried an older fencing token than one already seen
+    ├── Fenced                   a write carried a fencing token other than the last one granted
     ├── LimitExceeded            a limit, its value and its maximum
     ├── DeadlineExceeded         no answer in time
     ├── Cancelled                the client took the request back

@@ -86,7 +86,7 @@ class LeaseLost(DagBoxError):
 
 
 class Fenced(DagBoxError):
-    """A write carried a fencing token lower than one already seen. Fields: key, token, highest."""
+    """A write carried a fencing token other than the last one granted. Fields: key, token, highest."""
 
     code = "fenced"
     key: str
@@ -94,8 +94,12 @@ class Fenced(DagBoxError):
     highest: int
 
     def __init__(self, key: str, token: int, highest: int) -> None:
+        if token < highest:
+            why = f"is older than {highest}: another has had the lock since"
+        else:
+            why = f"was never granted, the last one is {highest}: acquire the lock, and use its token"
         super().__init__(
-            f"fencing token {token} for {key} is older than {highest}, already seen: another holder wrote since",
+            f"fencing token {token} for {key} {why}",
             key=key,
             token=token,
             highest=highest,

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any, NamedTuple
 
 from dagbox.errors import Conflict, DagBoxError, Fenced, InvalidArgument, LeaseLost, StoreBroken
@@ -29,6 +30,7 @@ from dagbox.protocol.operations.writes import (
     Backup,
     BatchItem,
     DropRule,
+    Grant,
     Maintenance,
     Put,
     RememberFences,
@@ -184,6 +186,10 @@ class Writer:
                 job.results.append(_NO_RESULT)
                 if isinstance(operation, DagBoxError):
                     job.results[position] = operation
+                elif isinstance(operation, RememberFences) and job.request is not None and not job.request.hops:
+                    job.results[position] = InvalidArgument(
+                        "the operation fence comes from the lock service: acquire the lock, and use its token"
+                    )
                 elif isinstance(operation, Maintenance):
                     maintenance.append((job, position, operation))
                 else:
@@ -265,7 +271,8 @@ def _to_pending(job: _Job, position: int, operation: Write, request: bytes | Non
         batch = Batch((*operation.fence, *items) if operation.fence else items, request)
         return _Pending(job, position, operation, batch, size, AddRule in kinds or DropRule in kinds)
     if isinstance(operation, RememberFences):
-        return _Pending(job, position, operation, Batch(operation.fence, request), 0, False)
+        grants = tuple(starmap(Grant, operation.fence))
+        return _Pending(job, position, operation, Batch(grants, request), 0, False)
     item: BatchItem = operation
     size, changes_rules = 0, False
     if isinstance(operation, Put):

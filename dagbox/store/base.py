@@ -32,6 +32,7 @@ from dagbox.protocol.operations.writes import (
     Delete,
     DropRule,
     Fence,
+    Grant,
     Put,
     RetractFact,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "DropRule",
     "Entry",
     "Fence",
+    "Grant",
     "Operation",
     "Put",
     "RetractFact",
@@ -75,7 +77,7 @@ class Entry(NamedTuple):
     stored: Stored
 
 
-Operation = BatchItem | Fence
+Operation = BatchItem | Fence | Grant
 """What a batch of a store holds; the classes say what each does, and what its result is."""
 
 

@@ -24,6 +24,7 @@ from dagbox.store.base import (
     Delete,
     DropRule,
     Fence,
+    Grant,
     Put,
     RetractFact,
 )
@@ -42,6 +43,7 @@ HANDLERS: dict[type, Callable[[Transaction, Any], Any]] = {
     Delete: records.delete,
     Check: records.check,
     Fence: records.fence,
+    Grant: records.grant,
     AssertFact: facts_transaction.assert_fact,
     RetractFact: facts_transaction.retract_fact,
     AddRule: facts_transaction.add_rule,

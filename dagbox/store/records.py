@@ -1,4 +1,4 @@
-"""The operations on records: put, delete, check, fence. Each looks first and writes only if it will be done."""
+"""The operations on records: put, delete, check, fence, grant. Each looks first and writes only if it will be done."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 from dagbox.errors import BadBucket, Conflict, Fenced, InvalidArgument
 from dagbox.protocol.values import MAX_BUCKET_BYTES, MAX_KEY_BYTES, check_key
-from dagbox.store.base import Check, Delete, Fence, Put, Stored
+from dagbox.store.base import Check, Delete, Fence, Grant, Put, Stored
 from dagbox.store.envelope import (
     EXPIRES,
     NUMBER_MAX,
@@ -75,7 +75,16 @@ def check(tx: Transaction, operation: Check) -> None:
 
 
 def fence(tx: Transaction, operation: Fence) -> None:
-    """Go on only if no higher token was seen, and remember this one."""
+    """Go on only if the token is the last one that was granted; a write cannot raise it."""
+    token = _number("token", operation.token, 0)
+    old = tx.get(FENCES, _key_bytes(operation.key))
+    highest = number_from_bytes(old) if old is not None else 0
+    if token != highest:
+        raise Fenced(operation.key, token, highest)
+
+
+def grant(tx: Transaction, operation: Grant) -> None:
+    """Go on only if no higher token was granted, and remember this one."""
     token = _number("token", operation.token, 0)
     place = _key_bytes(operation.key)
     old = tx.get(FENCES, place)

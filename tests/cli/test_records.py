@@ -92,13 +92,20 @@ def test_conditions_of_writes(run: Run) -> None:
 
 
 def test_a_write_with_an_older_fencing_token_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run("put", "a/b", "1", "--fence", "lock/a=7").status == 0
-    refused = run("put", "a/b", "2", "--fence", "lock/a=6")
+    with dagbox.open("data") as db:
+        db.lock("lock/a").acquire().release()
+        lease = db.lock("lock/a").acquire()
+        last = lease.token
+    assert run("put", "a/b", "1", "--fence", f"lock/a={last}").status == 0
+    refused = run("put", "a/b", "2", "--fence", f"lock/a={last - 1}")
     assert refused.status == 1
-    assert "older than 7" in refused.err
-    monkeypatch.setenv("DAGBOX_LOCK_TOKEN", "8")
+    assert f"older than {last}" in refused.err
+    refused = run("put", "a/b", "2", "--fence", "lock/a=4000000000000000000")
+    assert refused.status == 1
+    assert f"was never granted, the last one is {last}" in refused.err
+    monkeypatch.setenv("DAGBOX_LOCK_TOKEN", str(last))
     assert run("put", "a/b", "3", "--fence", "lock/a").status == 0
-    assert run("del", "a/b", "--fence", "lock/a=7").status == 1
+    assert run("del", "a/b", "--fence", f"lock/a={last - 1}").status == 1
 
 
 def test_del_deletes_what_there_is_and_fails_for_the_rest(run: Run) -> None:

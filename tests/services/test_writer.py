@@ -24,12 +24,24 @@ from dagbox.errors import (
 )
 from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_OPERATIONS
 from dagbox.protocol.operations.writes import ShortPut
-from dagbox.protocol.values import pack
+from dagbox.protocol.values import pack, unpack
 from dagbox.services import writer as writer_module
 from dagbox.services.base import Failed, Reply, Request
 from dagbox.services.reader import Reader
 from dagbox.services.writer import SWEEP_AGAIN_S, SWEEP_EVERY_S, SWEEP_RECORDS, Writer
-from dagbox.store.base import AddRule, Applied, AssertFact, Batch, Check, Delete, DropRule, Fence, Put, RetractFact
+from dagbox.store.base import (
+    AddRule,
+    Applied,
+    AssertFact,
+    Batch,
+    Check,
+    Delete,
+    DropRule,
+    Fence,
+    Grant,
+    Put,
+    RetractFact,
+)
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.memory import MemoryStore
 from tests.effort import examples
@@ -91,8 +103,9 @@ def test_results_of_all_operations(writer: Writer, store: MemoryStore, ask: Ask)
     assert ask(writer, put) == ["a", 1]
     assert ask(writer, [put, delete, delete, put | {"if_version": 0}]) == [["a", 2], True, False, ["a", 5]]
     batch = {"op": "batch", "ops": [delete, check, put | {"key": "b"}], "fence": [["lock", 4]]}
-    assert ask(writer, batch) == [6, [True, None, ["b", 6]]]
-    assert versions(store, "a", "b") == [0, 6]
+    store.apply([Batch([Grant("lock", 4)])])
+    assert ask(writer, batch) == [7, [True, None, ["b", 7]]]
+    assert versions(store, "a", "b") == [0, 7]
     assert ask(writer, {"op": "sweep"}) == 0
     assert ask(writer, {"op": "sync"}) is None
 
@@ -110,16 +123,29 @@ def test_a_batch_is_done_whole_or_not_at_all(writer: Writer, store: MemoryStore,
     assert versions(store, "a") == [0]
 
 
-def test_conditions_and_fences(writer: Writer, ask: Ask) -> None:
+def test_conditions_and_fences(writer: Writer, store: MemoryStore, ask: Ask) -> None:
     put = {"op": "put", "bucket": "u", "key": "a", "data": ONE}
-    assert ask(writer, put | {"fence": [["lock", 5]]}) == ["a", 1]
+    store.apply([Batch([Grant("lock", 5), Grant("more", 1)])])
+    assert ask(writer, put | {"fence": [["lock", 5]]}) == ["a", 2]
     old = ask(writer, put | {"fence": [["lock", 4]]})
     assert isinstance(old, Fenced)
     assert (old.key, old.token, old.highest) == ("lock", 4, 5)
     assert ask(writer, {"bucket": "u", "key": "b", "data": ONE, "fence": [["lock", 5], ["more", 1]]}) == "b"
     conflict = ask(writer, put | {"if_version": 9})
     assert isinstance(conflict, Conflict)
-    assert (conflict.expected, conflict.current) == (9, 1)
+    assert (conflict.expected, conflict.current) == (9, 2)
+
+
+def test_only_what_the_lock_service_forwards_grants(writer: Writer, ask: Ask, store: MemoryStore) -> None:
+    grant = {"op": "fence", "fence": [["lock", 4 * 10**18]], "answer": "granted"}
+    refused = ask(writer, [grant, {"op": "put", "bucket": "u", "key": "a", "data": ONE}])
+    assert isinstance(refused[0], InvalidArgument)
+    assert "comes from the lock service" in str(refused[0])
+    assert refused[1] == ["a", 1]
+    (outcome,) = writer.handle([Request(b"client-1", bytes(8), pack(grant | {"fence": [["lock", 1]]}), hops=1)], 0.0)
+    assert isinstance(outcome, Reply)
+    assert unpack(outcome.body) == "granted"
+    store.apply([Batch([Fence("lock", 1)])])
 
 
 def test_time_to_live(ask: Ask) -> None:

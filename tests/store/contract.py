@@ -23,6 +23,7 @@ from dagbox.store.base import (
     Check,
     Delete,
     Fence,
+    Grant,
     Operation,
     Put,
     Snapshot,
@@ -126,12 +127,12 @@ class StoreContract:
                         Put("b", "old", b"again", ttl_ms=5),
                         Delete("b", "gone"),
                         Put("new bucket", "x", b"", ttl_ms=7),
-                        Fence("lock", 9),
+                        Grant("lock", 9),
                         Check("b", "old", 77),
                     ],
                     b"a request",
                 ),
-                Batch([Put("b", "last", b"2"), Fence("lock", 1)]),
+                Batch([Put("b", "last", b"2"), Grant("lock", 1)]),
             ]
         )
         assert [type(outcome) for outcome in outcomes] == [Applied, Conflict, Applied]
@@ -172,16 +173,31 @@ class StoreContract:
         assert do(store, Delete("b", "k"), Delete("b", "k"), Delete("none", "k")).results == [True, False, False]
 
     def test_fence(self, store: Store) -> None:
+        do(store, Grant("lock", 5))
         assert do(store, Fence("lock", 5), Put("b", "k", b"5")).results[0] is None
-        do(store, Fence("lock", 5))
-        error = refuse(store, Put("b", "k", b"4"), Fence("lock", 4))
-        assert isinstance(error, Fenced)
-        assert (error.key, error.token, error.highest) == ("lock", 4, 5)
-        assert store.get_data("b", "k") == b"5"
+        do(store, Fence("lock", 5), Grant("lock", 5))
+        do(store, Grant("lock", 6), Grant("other", 1))
         do(store, Fence("lock", 6), Fence("other", 1))
 
+    @pytest.mark.parametrize(("kind", "token"), [(Fence, 4), (Grant, 4), (Fence, 6), (Fence, 4 * 10**18)])
+    def test_a_write_must_carry_the_last_token_granted(
+        self, store: Store, kind: type[Fence | Grant], token: int
+    ) -> None:
+        do(store, Grant("lock", 5))
+        error = refuse(store, Put("b", "k", b"4"), kind("lock", token))
+        assert isinstance(error, Fenced)
+        assert (error.key, error.token, error.highest) == ("lock", token, 5)
+        assert ("never granted" in str(error)) == (token > 5)
+        assert store.get_data("b", "k") is None
+        do(store, Fence("lock", 5))
+
+    def test_a_lock_that_was_never_granted_fences_all(self, store: Store) -> None:
+        error = refuse(store, Put("b", "k", b"4"), Fence("lock", 1))
+        assert isinstance(error, Fenced)
+        assert "never granted" in str(error)
+
     def test_a_request_is_done_once(self, store: Store) -> None:
-        first = do(store, Put("b", None, b"x"), Delete("b", "none"), Fence("l", 1), request=b"r1")
+        first = do(store, Put("b", None, b"x"), Delete("b", "none"), Grant("l", 1), request=b"r1")
         assert do(store, Put("b", None, b"x"), request=b"r1") == first
         assert store.apply([Batch([Put("b", None, b"y")], b"r2"), Batch([Put("b", None, b"z")], b"r2")])[0:1] == [
             do(store, request=b"r2")
@@ -344,6 +360,7 @@ class StoreContract:
             (Put("b", "\ud800", b""), BadKey),
             (Delete("b", ""), BadKey),
             (Fence("", 1), BadKey),
+            (Grant("", 1), BadKey),
             (Put("b", "k", "text"), InvalidArgument),  # type: ignore[arg-type]
             (Put("b", "k", None), InvalidArgument),  # type: ignore[arg-type]
             (Put("b", "k", b"", if_version=-1), InvalidArgument),
@@ -353,6 +370,7 @@ class StoreContract:
             (Put("b", "k", b"", ttl_ms=1.5), InvalidArgument),  # type: ignore[arg-type]
             (Put("b", "k", b"", ttl_ms=(1 << 64) - 1), InvalidArgument),
             (Fence("l", True), InvalidArgument),
+            (Grant("l", -1), InvalidArgument),
             ("put", InvalidArgument),
             (None, InvalidArgument),
         ],

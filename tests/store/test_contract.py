@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from dagbox.errors import Conflict, Fenced
-from dagbox.store.base import Applied, Batch, Check, Delete, Fence, Operation, Put, Snapshot, Store
+from dagbox.store.base import Applied, Batch, Check, Delete, Fence, Grant, Operation, Put, Snapshot, Store
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 from dagbox.store.memory import MemoryStore
@@ -54,6 +54,7 @@ OPERATIONS = st.one_of(
     st.builds(Delete, BUCKETS, KEYS, VERSIONS),
     st.builds(Check, BUCKETS, KEYS, st.integers(0, 12)),
     st.builds(Fence, KEYS, st.integers(0, 5)),
+    st.builds(Grant, KEYS, st.integers(0, 5)),
 )
 BATCHES = st.builds(
     Batch, st.lists(OPERATIONS, min_size=1, max_size=4), st.one_of(st.none(), st.sampled_from([b"r1", b"r2", b"r3"]))
@@ -81,6 +82,11 @@ class Model:
         results: list[object] = []
         for operation in batch.operations:
             if isinstance(operation, Fence):
+                if operation.token != fences.get(operation.key, 0):
+                    return Fenced
+                results.append(None)
+                continue
+            if isinstance(operation, Grant):
                 if operation.token < fences.get(operation.key, 0):
                     return Fenced
                 fences[operation.key] = operation.token

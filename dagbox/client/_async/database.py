@@ -116,7 +116,7 @@ class AsyncDatabase:
 
         Raises:
             Conflict: the record is not at `if_version`.
-            Fenced: a higher token was seen.
+            Fenced: the token is not the last one granted.
         """
         operation = operations.put_operation(bucket, data, key, ttl, if_version, fence)
         return operations.ref_of(bucket, await self._transport.call(Call("writer", operation, self.timeout)))
@@ -193,7 +193,7 @@ class AsyncDatabase:
 
         Raises:
             Conflict: the record is not at `if_version`.
-            Fenced: a higher token was seen.
+            Fenced: the token is not the last one granted.
         """
         return bool(
             await self._transport.call(

@@ -117,7 +117,7 @@ class Database:
 
         Raises:
             Conflict: the record is not at `if_version`.
-            Fenced: a higher token was seen.
+            Fenced: the token is not the last one granted.
         """
         operation = operations.put_operation(bucket, data, key, ttl, if_version, fence)
         return operations.ref_of(bucket, self._transport.call(Call("writer", operation, self.timeout)))
@@ -192,7 +192,7 @@ class Database:
 
         Raises:
             Conflict: the record is not at `if_version`.
-            Fenced: a higher token was seen.
+            Fenced: the token is not the last one granted.
         """
         return bool(
             self._transport.call(

@@ -1,7 +1,7 @@
 """Operations of the writer, each an atomic batch of its own. Answered writes are on disk.
 
 `if_version` is the version that the record must have, 0 if it must not exist. `fence` is an array of pairs
-[lock key, token]: the write is refused if a higher token was seen for any of them.
+[lock key, token]: the write is refused unless each token is the last one granted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,14 @@ FactValue = str | int | float
 
 
 class Fence(NamedTuple):
-    """A lock key and the fencing token of a lease on it. A batch is refused if a higher token was seen."""
+    """A lock key and the fencing token of a lease on it: a batch is refused if it is not the last token granted."""
+
+    key: str
+    token: int
+
+
+class Grant(NamedTuple):
+    """Fencing token of a lease that is being granted: from now on only writes that carry it are done under its lock."""
 
     key: str
     token: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -356,7 +357,7 @@ def test_a_grant_goes_to_the_writer_who_answers_once_it_remembers_the_token() ->
         (forward,) = service.handle([request(number, body)], float(number))
         assert isinstance(forward, Forward)
         assert forward.service == "writer"
-        return answers(writer.handle([Request(b"client-1", forward.request.id, forward.body)], 0.0))[number]
+        return answers(writer.handle([Request(b"client-1", forward.request.id, forward.body, hops=1)], 0.0))[number]
 
     def put(number: int, token: int) -> Any:
         body = {"op": "put", "bucket": "u", "key": "k", "data": b"\xc0", "fence": [["a", token]]}
@@ -367,5 +368,5 @@ def test_a_grant_goes_to_the_writer_who_answers_once_it_remembers_the_token() ->
     assert ask(service, 3, {"op": "release", "token": 1}) is True
     assert granted(4, [acquire("a"), {"op": "list"}])[0]["token"] == 2
     assert isinstance(put(5, 1), Fenced), "the later holder has not written yet, and is safe already"
-    overtaken = request(6, {"op": "fence", "fence": [["a", 1]], "answer": {"token": 1}})
+    overtaken = replace(request(6, {"op": "fence", "fence": [["a", 1]], "answer": {"token": 1}}), hops=1)
     assert isinstance(answers(writer.handle([overtaken], 0.0))[6], LeaseLost)

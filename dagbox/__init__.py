@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         UnknownBucket,
         UnknownPredicate,
         UnknownSetting,
+        UnreadableRecord,
         UnsafeVariable,
         WorkerLost,
     )
@@ -156,6 +157,7 @@ __all__ = [
     "UnknownBucket",
     "UnknownPredicate",
     "UnknownSetting",
+    "UnreadableRecord",
     "UnsafeVariable",
     "WorkerLost",
     "WorkerStatus",

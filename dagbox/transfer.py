@@ -24,8 +24,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dagbox.errors import BadLine, DagBoxError, InvalidArgument, LimitExceeded, LogicError, NoService, UnknownBucket
-from dagbox.protocol.values import check_bucket, check_key, pack, unpack
+from dagbox.errors import (
+    BadLine,
+    DagBoxError,
+    InvalidArgument,
+    LimitExceeded,
+    LogicError,
+    NoService,
+    UnknownBucket,
+    UnreadableRecord,
+)
+from dagbox.protocol.values import MAX_KEY_BYTES, Record, check_bucket, check_key, pack_data
 
 if TYPE_CHECKING:
     from dagbox.client import Database
@@ -49,13 +58,20 @@ Line = dict[str, Any]
 def exported_line(
     bucket: str, key: str, data: Any, *, version: int | None = None, expires_ms: int | None = None
 ) -> str:
-    """Return a record as a line, without the line break. `expires_ms` counts from 1970; 0 and None mean never."""
+    """Return a record as a line, without the line break. `expires_ms` counts from 1970; 0 and None mean never.
+
+    Raises:
+        UnreadableRecord: it is nested too deep for JSON.
+    """
     line: Line = {"bucket": bucket, "key": key, "data": data}
     if version is not None:
         line["version"] = version
     if expires_ms:
         line["expires"] = datetime.fromtimestamp(expires_ms / 1000, UTC).isoformat()
-    return _text(line)
+    try:
+        return _text(line)
+    except RecursionError:
+        raise UnreadableRecord(bucket, key, "it is nested too deep for JSON") from None
 
 
 def _text(line: Line) -> str:
@@ -65,31 +81,90 @@ def _text(line: Line) -> str:
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
-def export_snapshot(snapshot: Snapshot, buckets: Iterable[str] | None, *, versions: bool) -> Iterator[str]:
+def _raise(error: UnreadableRecord) -> None:
+    raise error
+
+
+def export_snapshot(
+    snapshot: Snapshot,
+    buckets: Iterable[str] | None,
+    *,
+    versions: bool,
+    skip: Callable[[UnreadableRecord], None] = _raise,
+) -> Iterator[str]:
     """Yield the lines of the records of a snapshot, with their expiry.
 
     Args:
         buckets: the buckets to export; None for all.
         versions: include the versions.
+        skip: called with the error of each record that cannot be read, and is left out; by default it is raised.
 
     Raises:
         UnknownBucket: there is no bucket of that name.
     """
+    from dagbox.client.operations import decode
+
     known = snapshot.buckets()
     for bucket in _chosen(known, buckets):
         for key, stored in snapshot.scan(bucket):
             version = stored.version if versions else None
-            yield exported_line(bucket, key, unpack(stored.data), version=version, expires_ms=stored.expires_ms)
+            try:
+                data = decode(bucket, key, stored.data)
+                line = exported_line(bucket, key, data, version=version, expires_ms=stored.expires_ms)
+            except UnreadableRecord as error:
+                skip(error)
+            else:
+                yield line
 
 
-def export_database(db: Database, buckets: Iterable[str] | None, *, versions: bool) -> Iterator[str]:
+def export_database(
+    db: Database,
+    buckets: Iterable[str] | None,
+    *,
+    versions: bool,
+    skip: Callable[[UnreadableRecord], None] = _raise,
+) -> Iterator[str]:
     """Yield the lines of the records of a node, without expiry. They are read page by page, each from its own snapshot.
 
     Args, Raises: as `export_snapshot`.
     """
     for bucket in _chosen(db.buckets(), buckets):
-        for record in db.scan(bucket):
-            yield exported_line(bucket, record.key, record.data, version=record.version if versions else None)
+        for record in scan_readable(db, bucket, skip=skip):
+            try:
+                line = exported_line(bucket, record.key, record.data, version=record.version if versions else None)
+            except UnreadableRecord as error:
+                skip(error)
+            else:
+                yield line
+
+
+def scan_readable(
+    db: Database,
+    bucket: str,
+    *,
+    prefix: str = "",
+    start: str | None = None,
+    limit: int | None = None,
+    skip: Callable[[UnreadableRecord], None],
+) -> Iterator[Record]:
+    """Yield the records of a bucket, as `Database.scan`, without those that cannot be read.
+
+    Args:
+        skip: called with the error of each of these; they count towards the limit.
+    """
+    left = limit
+    while True:
+        try:
+            for record in db.scan(bucket, prefix=prefix, start=start, limit=left):
+                yield record
+                left = None if left is None else left - 1
+            return
+        except UnreadableRecord as error:
+            skip(error)
+            left = None if left is None else left - 1
+            if len(error.key.encode()) >= MAX_KEY_BYTES:
+                raise  # no key that one can name comes next
+            start = error.key + "\0"
 
 
 def export_logic(db: Database) -> Iterator[str]:
@@ -188,10 +263,10 @@ def import_lines(
         elif write is not None:
             pending.append((number, write))
         if number % BATCH_LINES == 0 or size >= BATCH_BYTES:
-            _write(db, pending, done, first)
+            _write(db, pending, done, first, keep_going)
             progress(size)
             pending, size, first = [], 0, number + 1
-    _write(db, pending, done, first)
+    _write(db, pending, done, first, keep_going)
     progress(size)
     return done
 
@@ -212,7 +287,8 @@ class _Write:
 _EXPIRED = _Write("expired")
 
 
-def _write(db: Database, pending: list[tuple[int, _Write]], done: Imported, first: int) -> None:
+def _write(db: Database, pending: list[tuple[int, _Write]], done: Imported, first: int, keep_going: bool) -> None:
+    """Write a batch; if it is refused and that is not the end, by halves, down to the lines that are refused."""
     if not pending:
         return
     lines = ""
@@ -223,6 +299,14 @@ def _write(db: Database, pending: list[tuple[int, _Write]], done: Imported, firs
                 write.add_to(batch)
             lines = f"lines {first} to {done.lines}"
     except (InvalidArgument, LimitExceeded, LogicError) as error:
+        if keep_going and len(pending) == 1:
+            done.broken.append(BadLine(pending[0][0], error.message))
+            return
+        if keep_going:
+            half = len(pending) // 2
+            _write(db, pending[:half], done, first, keep_going)
+            _write(db, pending[half:], done, first, keep_going)
+            return
         error.message = f"{lines}: {error.message}"
         raise
     kinds = [write.kind for _, write in pending]
@@ -298,7 +382,7 @@ def _value_of(plain: Any) -> Any:
     from dagbox.notation.json import from_plain
 
     data = from_plain(plain)
-    pack(data)  # what cannot be stored, such as a number beyond 64 bits, is an error of its line
+    pack_data(data)  # what cannot be stored, such as a number beyond 64 bits, is an error of its line
     return data
 
 

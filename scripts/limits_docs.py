@@ -50,6 +50,7 @@ PAGES = {
         Limit("name of a bucket", "dagbox.protocol.values:MAX_BUCKET_BYTES", "bytes", "`BadBucket`"),
         Limit("key of a record", "dagbox.protocol.values:MAX_KEY_BYTES", "bytes", "`BadKey`"),
         Limit("data of one record, packed", f"{OPERATIONS}:MAX_DATA_BYTES", "bytes"),
+        Limit("levels of lists and maps in the data", "dagbox.protocol.values:MAX_NESTING", "", "`InvalidArgument`"),
         Limit("time to live", f"{OPERATIONS}:MAX_TTL_MS", "ms"),
         Limit(
             "buckets of a database",

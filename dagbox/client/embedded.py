@@ -12,7 +12,7 @@ from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode, open_node
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, StoreError, UnknownBucket
 from dagbox.protocol.validate import flag
-from dagbox.protocol.values import Record, Ref, unpack, unpack_trusted
+from dagbox.protocol.values import Record, Ref, unpack_trusted
 from dagbox.transport.base import Call, value_of
 
 
@@ -93,8 +93,8 @@ class EmbeddedDatabase(Database, ShortReads):
             if data is not None:
                 try:
                     return unpack_trusted(data)
-                except (TypeError, ValueError):
-                    return unpack(data)  # with care: maps with lists as keys, and what others have packed wrongly
+                except operations.NOT_PLAIN:
+                    return operations.decode(str(target), key, data)
             return self._not_found(target, key, default)
         bucket, key = operations.split_target(target, key)
         return self.get(bucket, key, default)
@@ -120,7 +120,7 @@ class EmbeddedDatabase(Database, ShortReads):
         stored = self._node.store.get(bucket, key)
         if stored is None:
             return self._not_found(bucket, key, default)
-        return Record(bucket, key, stored[0], unpack(stored[1]))
+        return Record(bucket, key, stored[0], operations.decode(bucket, key, stored[1]))
 
     def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
         """As `Database.get_many`; always of one moment."""
@@ -130,7 +130,7 @@ class EmbeddedDatabase(Database, ShortReads):
         self.reads += 1
         found = self._node.store.get_many(pairs)
         return [
-            None if stored is None else Record(bucket, key, stored[0], unpack(stored[1]))
+            None if stored is None else Record(bucket, key, stored[0], operations.decode(bucket, key, stored[1]))
             for (bucket, key), stored in zip(pairs, found, strict=True)
         ]
 

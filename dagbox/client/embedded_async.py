@@ -16,7 +16,6 @@ from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode
 from dagbox.errors import DagBoxError
 from dagbox.protocol.operations.base import Operation
-from dagbox.protocol.values import unpack
 from dagbox.transport.base import Call, value_of
 from dagbox.transport.gather import Gather
 
@@ -96,7 +95,7 @@ class AsyncEmbeddedDatabase(AsyncDatabase, ShortReads):
         self._check_open()
         self.reads += 1
         data = self._node.store.get_data(bucket, key)
-        return self._not_found(bucket, key, default) if data is None else unpack(data)
+        return self._not_found(bucket, key, default) if data is None else operations.decode(bucket, key, data)
 
 
 def open_embedded_async(path: str | os.PathLike[str], *, timeout: float, **settings: Any) -> AsyncEmbeddedDatabase:

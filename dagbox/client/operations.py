@@ -8,13 +8,13 @@ batches and their pipelines.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from dagbox.client.fields import FieldMap, LockWaiter, fields_of
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
-from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError
+from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError, UnreadableRecord
 from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_FENCES, MAX_TTL_MS
 from dagbox.protocol.operations.locks import Acquire
 from dagbox.protocol.operations.logic import Explain, ListFacts, Query, StopQuery, Why
@@ -40,7 +40,7 @@ from dagbox.protocol.values import (
     Node,
     Record,
     Ref,
-    pack,
+    pack_data,
     unpack,
     unpack_trusted,
 )
@@ -147,7 +147,7 @@ def put_operation(
         bucket = bucket_name(bucket)
     else:
         bucket, key = record_name(bucket, key)
-    packed = pack(data)
+    packed = pack_data(data)
     if len(packed) > MAX_DATA_BYTES:
         raise bad_data(packed, "put")
     return Put(
@@ -220,12 +220,23 @@ def backup_operation(path: Any) -> Backup:
 
 # --- reads
 
+NOT_PLAIN = (TypeError, ValueError, OverflowError, RecursionError)
+"""What `unpack_trusted` raises for maps with lists as keys, and for what others packed wrongly: `decode` takes over."""
+
+
+def decode(bucket: str, key: str, data: bytes) -> Any:
+    """Return the data of a record. Raises UnreadableRecord if they are not a value."""
+    try:
+        return unpack(data)
+    except InvalidArgument as error:
+        raise UnreadableRecord(bucket, key, error.message) from None
+
 
 def data_of(bucket: str, key: str, default: Any, answer: Any) -> Any:
     """Return the data in the answer of a read, or the default if the record does not exist."""
     if isinstance(answer, dict):
         if answer.get("found"):
-            return unpack(answer["data"])
+            return decode(bucket, key, answer["data"])
         if default is not MISSING:
             return default
         raise NotFound(bucket, key)
@@ -236,7 +247,7 @@ def record_of(bucket: str, key: str, default: Any, answer: Any) -> Any:
     """Return the record in the answer of a read, or the default if it does not exist."""
     if isinstance(answer, dict):
         if answer.get("found"):
-            return Record(bucket, key, answer["version"], unpack(answer["data"]))
+            return Record(bucket, key, answer["version"], decode(bucket, key, answer["data"]))
         if default is not MISSING:
             return default
         raise NotFound(bucket, key)
@@ -256,18 +267,15 @@ def records_of(pairs: Sequence[tuple[str, str]], answer: Any) -> list[Record | N
     if not isinstance(answer, list) or len(answer) != len(pairs):
         raise unexpected("get_many", answer)
     try:
-        return _records(pairs, answer, unpack_trusted)
-    except (TypeError, ValueError):
-        return _records(pairs, answer, unpack)  # with care: maps with lists as keys, and what others packed wrongly
-
-
-def _records(
-    pairs: Sequence[tuple[str, str]], answer: Sequence[Any], read: Callable[[bytes], Any]
-) -> list[Record | None]:
-    return [
-        None if found is None else _new(Record, (bucket, key, found[0], read(found[1])))
-        for (bucket, key), found in zip(pairs, answer, strict=True)
-    ]
+        return [
+            None if found is None else _new(Record, (bucket, key, found[0], unpack_trusted(found[1])))
+            for (bucket, key), found in zip(pairs, answer, strict=True)
+        ]
+    except NOT_PLAIN:
+        return [
+            None if found is None else Record(bucket, key, found[0], decode(bucket, key, found[1]))
+            for (bucket, key), found in zip(pairs, answer, strict=True)
+        ]
 
 
 def fetch_operation(target: Any, key: Any = None, relations: Any = None) -> Read:
@@ -323,12 +331,13 @@ def node_of(answer: Any) -> Node:
         raise unexpected("fetch", answer)
     found = bool(answer["found"])
     relations = answer.get("relations")
+    bucket, key = answer.get("bucket", ""), answer.get("key", "")
     return Node(
-        answer.get("bucket", ""),
-        answer.get("key", ""),
+        bucket,
+        key,
         found,
         answer.get("version") or 0,
-        unpack(answer["data"]) if found else None,
+        decode(bucket, key, answer["data"]) if found else None,
         {name: [node_of(item) for item in items] for name, items in relations.items()} if relations else {},
         answer.get("more") or {},
     )
@@ -353,13 +362,23 @@ def limit_of(limit: Any) -> int | None:
     return None if limit is None else whole(limit, "limit")
 
 
-def page_of(bucket: str, answer: Any) -> tuple[list[Record], bool]:
-    """Convert the answer of a scan to records; also return True if there are more."""
+def page_of(bucket: str, answer: Any) -> tuple[list[Record], bool, UnreadableRecord | None]:
+    """Convert the answer of a scan to records.
+
+    Returns:
+        The records up to the first that cannot be read; True if there are more; the error of that one.
+    """
     if not isinstance(answer, dict) or not isinstance(answer.get("entries"), list):
         raise unexpected("scan", answer)
     entries = answer["entries"]
-    records = [Record(bucket, key, version, None if data is None else unpack(data)) for key, version, data in entries]
-    return records, bool(answer.get("more"))
+    more = bool(answer.get("more"))
+    records: list[Record] = []
+    try:
+        for key, version, data in entries:
+            records.append(Record(bucket, key, version, None if data is None else decode(bucket, key, data)))
+    except UnreadableRecord as error:
+        return records, more, error
+    return records, more, None
 
 
 # --- locks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -14,7 +14,7 @@ import click
 from dagbox.commands.options import directory_of, format_option, open_database, settings, target_option, timeout_option
 from dagbox.commands.output import print_json, report
 from dagbox.config.target import holds_store, is_address, node_runs
-from dagbox.errors import BadLine, CannotConnect, StoreUnavailable
+from dagbox.errors import BadLine, CannotConnect, StoreUnavailable, UnreadableRecord
 from dagbox.text.amounts import format_size, plural
 from dagbox.text.files import whole_file
 
@@ -116,11 +116,11 @@ def _amounts(done: Imported) -> Iterator[str]:
             yield f"{count:,} {state}"
 
 
-def _report_broken(broken: list[BadLine]) -> None:
+def _report_broken(broken: Sequence[BadLine | UnreadableRecord]) -> None:
     for error in broken[:MAX_BROKEN_LINES]:
         report(error.message)
     if len(broken) > MAX_BROKEN_LINES:
-        report(f"and {len(broken) - MAX_BROKEN_LINES} more lines")
+        report(f"and {len(broken) - MAX_BROKEN_LINES} more")
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def _lines_of(source: str) -> Iterator[tuple[Iterable[bytes], int | None]]:
 @format_option
 def export_file(
     path: str, buckets: tuple[str, ...], versions: bool, no_logic: bool, target: str | None, timeout: float, output: str
-) -> None:
+) -> int:
     """Write records as JSON Lines, to FILE or standard output.
 
     A line is {"bucket": ..., "key": ..., "data": ...}, with "expires" where the record expires.
@@ -154,9 +154,14 @@ def export_file(
     A directory is exported from one consistent snapshot, while work on it goes on. Through an address records are
     read page by page, each page from its own snapshot, and "expires" is left out. A FILE gets its name only when
     it is complete. Facts and rules follow the records, unless only some buckets are exported.
+
+    A record whose data cannot be read is left out and named, and the exit status is 1.
     """
+    skipped: list[UnreadableRecord] = []
     with ExitStack() as stack:
-        lines, total = stack.enter_context(_exported(target, list(buckets) or None, versions, not no_logic, timeout))
+        lines, total = stack.enter_context(
+            _exported(target, list(buckets) or None, versions, not no_logic, timeout, skipped.append)
+        )
         progress = stack.enter_context(progress_bar("export", total, in_bytes=False))
         file = stack.enter_context(_complete_file(path))
         count = 0
@@ -164,16 +169,23 @@ def export_file(
             file.write(line + "\n")
             count += 1
             progress(1)
+    _report_broken(skipped)
     if path != "-":
         if output == "json":
-            print_json({"path": path, "lines": count})
+            print_json({"path": path, "lines": count, "unreadable": len(skipped)})
         else:
             click.echo(f"{plural(count, 'line')} written to {path}")
+    return 1 if skipped else 0
 
 
 @contextmanager
 def _exported(
-    target: str | None, buckets: list[str] | None, versions: bool, logic: bool, timeout: float
+    target: str | None,
+    buckets: list[str] | None,
+    versions: bool,
+    logic: bool,
+    timeout: float,
+    skip: Callable[[UnreadableRecord], None],
 ) -> Iterator[tuple[Iterator[str], int]]:
     """Yield the lines to export, and about how many there are."""
     from dagbox.transfer import export_database, export_logic, export_snapshot
@@ -182,14 +194,14 @@ def _exported(
     with ExitStack() as stack:
         if is_address(directory) or not holds_store(directory):
             db = stack.enter_context(open_database(target, timeout=timeout))
-            known, records = db.buckets(), export_database(db, buckets, versions=versions)
+            known, records = db.buckets(), export_database(db, buckets, versions=versions, skip=skip)
         else:
             from dagbox.store import open_store
 
             store = open_store(directory, readonly=True)
             stack.callback(store.close)
             snapshot = stack.enter_context(store.snapshot())
-            known, records = snapshot.buckets(), export_snapshot(snapshot, buckets, versions=versions)
+            known, records = snapshot.buckets(), export_snapshot(snapshot, buckets, versions=versions, skip=skip)
 
         def lines() -> Iterator[str]:
             yield from records

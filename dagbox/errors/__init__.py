@@ -30,6 +30,7 @@
     │   ├── StoreFull            no room on the disk; the store is read-only until there is
     │   ├── StoreUnavailable     the directory cannot be opened, read or written
     │   ├── StoreCorrupt         what is on disk is not what was written
+    │   ├── UnreadableRecord     the data of one record are not a value
     │   └── StoreBroken          the engine must be opened again (the process has to restart)
     ├── InUse                    another process has the role (a node, the lock authority)
     └── LogicError               rules, facts and queries (see `dagbox.datalog`)
@@ -92,7 +93,15 @@ from dagbox.errors.requests import (
     UnknownBucket,
     WorkerLost,
 )
-from dagbox.errors.stores import InUse, StoreBroken, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
+from dagbox.errors.stores import (
+    InUse,
+    StoreBroken,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    UnreadableRecord,
+)
 
 __all__ = [
     "ArityMismatch",
@@ -138,6 +147,7 @@ __all__ = [
     "UnknownBucket",
     "UnknownPredicate",
     "UnknownSetting",
+    "UnreadableRecord",
     "UnsafeVariable",
     "WorkerLost",
     "error_from_wire",

@@ -48,6 +48,23 @@ class StoreCorrupt(StoreError):
         super().__init__(f"the store in {path} is damaged: {reason}", path=path, reason=reason)
 
 
+class UnreadableRecord(StoreError):
+    """The data of a record are not a value: damaged, or packed wrongly by a client. Fields: bucket, key, reason."""
+
+    code = "unreadable_record"
+    bucket: str
+    key: str
+    reason: str
+
+    def __init__(self, bucket: str, key: str, reason: str) -> None:
+        super().__init__(
+            f"the data of {bucket}/{key} cannot be read ({reason}): delete the record or write it anew",
+            bucket=bucket,
+            key=key,
+            reason=reason,
+        )
+
+
 class StoreBroken(StoreError):
     """A failed commit left the engine unusable; the process has to open it again. Fields: path, reason."""
 

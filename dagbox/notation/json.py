@@ -27,9 +27,10 @@ from typing import Any
 
 import msgpack
 
+from dagbox.errors import InvalidArgument
 from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import Expect, Scanner, Style, Word, quote
-from dagbox.protocol.values import Ref
+from dagbox.protocol.values import Ref, as_map_key
 
 MAX_DEPTH = 200
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -43,11 +44,35 @@ class Document(dict[str, Any]):
 
 
 def to_plain(value: Any) -> Any:
-    """Return the value with everything that JSON has no form for replaced by its form; `from_plain` reverses it."""
+    """Return the value with everything that JSON has no form for replaced by its form; `from_plain` reverses it.
+
+    Both take one call for each level, without comprehensions, which are calls too: a value of 511 levels, the most
+    that a record holds, has to fit into Python's usual limit of 1,000.
+    """
     if value is None or isinstance(value, bool | int | str | Document):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": str(value)}
+    if isinstance(value, Mapping):
+        if not _has_text_keys(value):
+            pairs = []
+            for key, item in value.items():
+                pairs.append([to_plain(key), to_plain(item)])
+            return {"$map": pairs}
+        escape = "" if _is_object(value) else "$"
+        members = {}
+        for key, item in value.items():
+            members[escape + key] = to_plain(item)
+        return members
+    if isinstance(value, list | tuple | set | frozenset) and not hasattr(value, "_asdict"):
+        items = []
+        for item in value:
+            items.append(to_plain(item))
+        return items
+    return _plain_leaf(value)
+
+
+def _plain_leaf(value: Any) -> Any:
     if isinstance(value, Ref):
         return {"$ref": str(value)}
     if isinstance(value, bytes | bytearray | memoryview):
@@ -56,25 +81,20 @@ def to_plain(value: Any) -> Any:
         return {"$time": value.isoformat()}
     if isinstance(value, msgpack.ExtType):
         return {"$ext": [value.code, base64.b64encode(value.data).decode()]}
-    if isinstance(value, Mapping):
-        return _plain_map(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if hasattr(value, "_asdict"):
         return {name: to_plain(item) for name, item in value._asdict().items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [to_plain(item) for item in value]
     return repr(value)
 
 
-def _plain_map(value: Mapping[Any, Any]) -> Any:
-    if not all(isinstance(key, str) for key in value):
-        return {"$map": [[to_plain(key), to_plain(item)] for key, item in value.items()]}
-    if len(value) == 1:
-        (key, item) = next(iter(value.items()))
-        if key.startswith("$"):
-            return {"$" + key: to_plain(item)}
-    return {key: to_plain(item) for key, item in value.items()}
+def _has_text_keys(value: Mapping[Any, Any]) -> bool:
+    return all(isinstance(key, str) for key in value)
+
+
+def _is_object(value: Mapping[str, Any]) -> bool:
+    """Return True if JSON's object of the same members is not taken for a form."""
+    return len(value) != 1 or not next(iter(value)).startswith("$")
 
 
 def from_plain(value: Any) -> Any:
@@ -84,16 +104,22 @@ def from_plain(value: Any) -> Any:
         ValueError: a form such as `{"$bytes": ...}` has invalid content.
     """
     if isinstance(value, list):
-        return [from_plain(item) for item in value]
+        items = []
+        for item in value:
+            items.append(from_plain(item))
+        return items
     if not isinstance(value, dict):
         return value
+    escape = 0
     if len(value) == 1:
         (key, item) = next(iter(value.items()))
-        if key.startswith("$$"):
-            return {key[1:]: from_plain(item)}
         if key in _FORMS:
             return _FORMS[key](item)
-    return {key: from_plain(item) for key, item in value.items()}
+        escape = 1 if key.startswith("$$") else 0
+    members = {}
+    for key, item in value.items():
+        members[key[escape:]] = from_plain(item)
+    return members
 
 
 def parse_ref(text: str) -> Ref:
@@ -139,7 +165,7 @@ def _float_form(item: Any) -> float:
 
 def _map_form(item: Any) -> dict[Any, Any]:
     try:
-        return {from_plain(key): from_plain(entry) for key, entry in item}
+        return {as_map_key(from_plain(key)): from_plain(entry) for key, entry in item}
     except (TypeError, ValueError):
         raise ValueError('{"$map": ...} takes a list of [key, value] pairs') from None
 
@@ -161,9 +187,16 @@ _FORMS = {
 
 
 def dump(value: Any, *, indent: int | None = None) -> str:
-    """Return the JSON text of a value, in one line unless an indent is given."""
-    plain = to_plain(value)
-    return json.dumps(plain, ensure_ascii=False, indent=indent) if indent else _ENCODER.encode(plain)
+    """Return the JSON text of a value, in one line unless an indent is given.
+
+    Raises:
+        InvalidArgument: it is nested deeper than JSON can be written here: hundreds of maps whose keys are not text.
+    """
+    try:
+        plain = to_plain(value)
+        return json.dumps(plain, ensure_ascii=False, indent=indent) if indent else _ENCODER.encode(plain)
+    except RecursionError:
+        raise InvalidArgument("the value is nested too deep for JSON") from None
 
 
 def write(value: Any) -> str:
@@ -171,9 +204,15 @@ def write(value: Any) -> str:
     if isinstance(value, Ref):
         return f"@{quote(str(value))}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(write, value))}]"
-    if isinstance(value, Mapping) and isinstance(plain := _plain_map(value), dict) and plain.keys() == value.keys():
-        return "{" + ", ".join(f"{_ENCODER.encode(key)}: {write(item)}" for key, item in value.items()) + "}"
+        items = []
+        for item in value:
+            items.append(write(item))
+        return f"[{', '.join(items)}]"
+    if isinstance(value, Mapping) and _has_text_keys(value) and _is_object(value):
+        members = []
+        for key, item in value.items():
+            members.append(f"{_ENCODER.encode(key)}: {write(item)}")
+        return "{" + ", ".join(members) + "}"
     return dump(value)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from io import BufferedRandom
 from pathlib import Path
 
-from dagbox.errors import DagBoxError, InUse, StoreCorrupt, StoreUnavailable
+from dagbox.errors import DagBoxError, InUse, InvalidArgument, StoreCorrupt, StoreUnavailable
 from dagbox.protocol.values import unpack
 from dagbox.store.envelope import checksum_fits, number_from_bytes, open_sealed
 from dagbox.store.facts.verify import check_facts
@@ -146,6 +146,10 @@ class _Inspection:
             self._report.add(f"{where}: its data is not what was written (checksum)")
         if not 0 < stored.version <= self._report.version:
             self._report.add(f"{where}: its version {stored.version} is above the counter {self._report.version}")
+        try:
+            unpack(stored.data)
+        except InvalidArgument as error:
+            self._report.add(f"{where}: its data cannot be read ({error.message})")
         if stored.expires_ms:
             self._expiring[index_key(table, key, stored.version, stored.expires_ms)] += 1
 

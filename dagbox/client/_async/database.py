@@ -226,6 +226,7 @@ class AsyncDatabase:
 
         Raises:
             UnknownBucket: nothing was ever put into the bucket (when the first record is asked for).
+            UnreadableRecord: at a record whose data are not a value; a scan that starts after its key goes on.
         """
         operation = operations.scan_operation(bucket, prefix, start, stop, reverse, keys_only)
         return self._pages(bucket, operation, operations.limit_of(limit))
@@ -234,7 +235,7 @@ class AsyncDatabase:
         left, more, after = limit, True, None
         while more and (left is None or left > 0):
             size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
-            records, more = operations.page_of(
+            records, more, unreadable = operations.page_of(
                 bucket, await self._transport.call(Call("reader", operation.page(size, after), self.timeout))
             )
             for record in records:
@@ -242,6 +243,8 @@ class AsyncDatabase:
             if records:
                 left = None if left is None else left - len(records)
                 after = records[-1].key
+            if unreadable is not None and left != 0:
+                raise unreadable
 
     async def buckets(self) -> dict[str, int]:
         """Name -> number of records, for every bucket."""

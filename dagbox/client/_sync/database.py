@@ -225,6 +225,7 @@ class Database:
 
         Raises:
             UnknownBucket: nothing was ever put into the bucket (when the first record is asked for).
+            UnreadableRecord: at a record whose data are not a value; a scan that starts after its key goes on.
         """
         operation = operations.scan_operation(bucket, prefix, start, stop, reverse, keys_only)
         return self._pages(bucket, operation, operations.limit_of(limit))
@@ -233,13 +234,15 @@ class Database:
         left, more, after = limit, True, None
         while more and (left is None or left > 0):
             size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
-            records, more = operations.page_of(
+            records, more, unreadable = operations.page_of(
                 bucket, self._transport.call(Call("reader", operation.page(size, after), self.timeout))
             )
             yield from records
             if records:
                 left = None if left is None else left - len(records)
                 after = records[-1].key
+            if unreadable is not None and left != 0:
+                raise unreadable
 
     def buckets(self) -> dict[str, int]:
         """Name -> number of records, for every bucket."""

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from dagbox.errors import UnreadableRecord
 from dagbox.shell.output import open_result_file
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome, plural
@@ -38,14 +39,17 @@ def export(shell: Shell, path: str, buckets: list[str]) -> Outcome:
     """Write records to a file, which takes its name when all are there; all buckets with the facts and rules."""
     progress = Progress(shell, "written")
     target = Path(path).expanduser()
-    records = export_database(shell.db, buckets or None, versions=True)
+    skipped: list[UnreadableRecord] = []
+    records = export_database(shell.db, buckets or None, versions=True, skip=skipped.append)
     with open_result_file(target) as file:
         for line in records if buckets else chain(records, export_logic(shell.db)):
             file.write(line + "\n")
             progress.add()
-    return Outcome(
+    outcome = Outcome(
         f"{plural(progress.count, 'line')} written to {target}", {"path": str(target), "lines": progress.count}
     )
+    outcome.notes += [f"left out: {error.message}" for error in skipped]
+    return outcome
 
 
 def import_file(shell: Shell, path: str) -> Outcome:

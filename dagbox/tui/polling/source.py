@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import dagbox
+from dagbox.transfer import scan_readable
 from dagbox.tui.polling.request import Map, PollRequest
 
 ASK_S = 3.0
@@ -173,9 +174,16 @@ class LiveSource:
             return db.release(key, force=True)
 
     def records(self, bucket: str, prefix: str, start: str | None, limit: int) -> list[dagbox.Record]:
-        """Records of a bucket, in the order of their keys."""
+        """Records of a bucket, in the order of their keys; one that cannot be read has the reason as its data."""
+        found: list[dagbox.Record] = []
+
+        def skip(error: dagbox.UnreadableRecord) -> None:
+            found.append(dagbox.Record(bucket, error.key, 0, f"cannot be read: {error.reason}"))
+
         with self._asking() as db:
-            return list(db.scan(bucket, prefix=prefix, start=start, limit=limit))
+            for record in scan_readable(db, bucket, prefix=prefix, start=start, limit=limit, skip=skip):
+                found.append(record)
+        return found
 
     def record(self, bucket: str, key: str) -> dagbox.Record | None:
         """One record, or None."""

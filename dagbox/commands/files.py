@@ -271,10 +271,11 @@ def verify(directory: str | None, output: str) -> int:
 
     Exit status 1 if anything is wrong; each problem is one line.
     """
+    from dagbox.protocol.values import unpack
     from dagbox.store.maintenance import verify as verify_store
 
     path = _existing(directory)
-    found = verify_store(path)
+    found = verify_store(path, decode=unpack)
     records = sum(found.entries.values())
     if output == "json":
         print_json(

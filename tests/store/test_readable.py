@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import dagbox
 from dagbox.errors import InvalidArgument, NotFound, UnreadableRecord
-from dagbox.protocol.values import pack, pack_data
+from dagbox.protocol.values import pack, pack_data, unpack
 from dagbox.store.base import Batch, Put
 from dagbox.store.lmdb.store import LmdbStore
-from dagbox.store.maintenance import verify
+from dagbox.store.maintenance import restore, verify
 from dagbox.transfer import export_database, export_snapshot, import_lines
 
 ZONES = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -187,8 +187,14 @@ def test_export_leaves_it_out_and_names_it(damaged: Path) -> None:
 
 
 def test_verify_finds_it(damaged: Path) -> None:
-    (problem,) = verify(damaged).problems
+    (problem,) = verify(damaged, decode=unpack).problems
     assert problem.startswith("b/bad: its data cannot be read")
+
+
+def test_a_copy_that_holds_it_can_be_restored(damaged: Path, tmp_path: Path) -> None:
+    restore(damaged, tmp_path / "restored")
+    with dagbox.open(tmp_path / "restored") as db:
+        assert [record.key for record in db.scan("b", keys_only=True)] == ["a", "bad", "c"]
 
 
 def test_it_can_be_deleted_and_written_anew(damaged: Path) -> None:

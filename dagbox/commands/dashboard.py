@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from dagbox.commands.output import note
+from dagbox.text.files import make_private_directory, private
 
 LOG_FILE = "node.log"
 READY = "dagbox: serving"
@@ -48,10 +49,10 @@ def run_with_dashboard(directory: str, arguments: Sequence[str]) -> int:
     from dagbox.tui.options import Options
 
     path = Path(directory)
-    path.mkdir(parents=True, exist_ok=True)
+    make_private_directory(path)
     log = path / LOG_FILE
     note(f"dagbox: starting a node on {directory}; it logs to {log}")
-    with log.open("ab") as written, log.open("rb") as read:
+    with open(log, "ab", opener=private) as written, log.open("rb") as read:
         read.seek(0, os.SEEK_END)
         command = [sys.executable, "-m", "dagbox", "up", directory, "--headless", "--attached", *arguments]
         node = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=written, stderr=written, start_new_session=True)

@@ -38,7 +38,7 @@ from dagbox.services.base import Failed, Forward, Outcome, Reply, Request, Servi
 from dagbox.services.operations import receive
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
-from dagbox.store import open_store
+from dagbox.store import open_store, store_identity
 from dagbox.store.base import Snapshot, Store
 from dagbox.transport.base import Packed, packed
 
@@ -78,14 +78,15 @@ class ServiceFigures:
 
 
 _nodes: weakref.WeakSet[EmbeddedNode] = weakref.WeakSet()
-_open_nodes: dict[str, EmbeddedNode] = {}
+_open_nodes: list[EmbeddedNode] = []
 _opening = threading.Lock()
 
 
 def open_node(path: str | os.PathLike[str], **settings: Any) -> EmbeddedNode:
     """The node of a directory: the one that this process has open, or a new one.
 
-    LMDB allows a process to open a directory only once; so the databases of a process share it.
+    LMDB allows a process to open a directory only once; so the databases of a process share it. Which one it is, its
+    files say, not its path: that may have been moved, or removed and made anew.
 
     Args:
         path: the directory.
@@ -97,9 +98,11 @@ def open_node(path: str | os.PathLike[str], **settings: Any) -> EmbeddedNode:
     """
     real = os.path.realpath(os.fspath(path))
     with _opening:
-        node = _open_nodes.get(real)
+        identity = store_identity(real)
+        node = next((node for node in _open_nodes if identity is not None and node.store.identity == identity), None)
         if node is None:
-            node = _open_nodes[real] = EmbeddedNode(real, **settings)
+            node = EmbeddedNode(real, **settings)
+            _open_nodes.append(node)
         elif node.settings != settings:
             raise InvalidArgument(f"{real} is open in this process with other settings: {node.settings}")
         else:
@@ -182,8 +185,8 @@ class EmbeddedNode:
             if self.users > 0 or self.closed:
                 return
             self.closed = True
-            if _open_nodes.get(self.path) is self:
-                del _open_nodes[self.path]
+            if self in _open_nodes:
+                _open_nodes.remove(self)
         with ExitStack() as stack:
             stack.callback(self.store.close)
             for service in self._more.values():

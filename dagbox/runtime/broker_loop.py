@@ -14,6 +14,7 @@ import zmq
 
 from dagbox.broker import Broker, BrokerLimits
 from dagbox.broker.outbox import Send
+from dagbox.errors import CannotConnect
 from dagbox.transport import sockets
 from dagbox.transport.wake import Wake
 
@@ -22,6 +23,8 @@ log = logging.getLogger("dagbox.broker")
 _BATCH = 128
 """Messages that are taken before their answers leave. Sent together they cost far less: a send wakes the I/O
 thread only if that sleeps, and frames that wait together leave in one system call."""
+_SOCKET_CHECK_S = 1.0
+"""How often a look is taken whether the socket files are there; programs that clean up directories remove them."""
 
 
 class BrokerLoop:
@@ -53,6 +56,7 @@ class BrokerLoop:
         self._wake = Wake()
         self._calls: deque[Callable[[Broker, float], list[Send]]] = deque()
         self._stopping = False
+        self._check_sockets_at = time.monotonic() + _SOCKET_CHECK_S
         try:
             if prepare is not None:
                 prepare(self._socket)
@@ -103,9 +107,22 @@ class BrokerLoop:
                 if now >= due:
                     self._send(broker.tick(now))
                     due = broker.next_deadline()
+                    if now >= self._check_sockets_at:
+                        self._check_sockets_at = now + _SOCKET_CHECK_S
+                        self._bind_again()
             self._send(broker.shut_down(monotonic()))
         finally:
             self._close()
+
+    def _bind_again(self) -> None:
+        """Listen anew where the socket file is gone. Who is connected stays so."""
+        for address in self.addresses:
+            if sockets.is_missing(address):
+                log.warning("broker: %s was removed, listening there again", address)
+                try:
+                    sockets.bind(self._socket, address)
+                except CannotConnect as error:
+                    log.error("broker: %s", error)
 
     def _on_other(self, ready: list[tuple[Any, int]]) -> None:
         """Something else than a message: a call from another thread, or the end of the parent."""

@@ -18,6 +18,7 @@ import click
 
 from dagbox.broker.model import BrokerLimits
 from dagbox.errors import BadSetting, CannotConnect, DagBoxError, InvalidArgument, StoreBroken, StoreUnavailable
+from dagbox.text.files import make_private_directory
 
 log = logging.getLogger("dagbox.process")
 
@@ -118,7 +119,7 @@ def run_broker(
     role = None
     if data is not None:
         try:
-            os.makedirs(data, exist_ok=True)
+            make_private_directory(data)
         except OSError as error:
             raise StoreUnavailable(data, error.strerror or str(error)) from None
         role = RoleLock.take(data, "broker", wait_s=_HANDOVER_S)

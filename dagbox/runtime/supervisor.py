@@ -34,6 +34,7 @@ from dagbox.runtime.liveness import Liveness
 from dagbox.runtime.node_service import NodeService
 from dagbox.runtime.process import EXIT_DRAINED
 from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.text.files import make_private_directory
 from dagbox.transport.address import remove_node_file, socket_address, write_node_file
 from dagbox.transport.ask import ask
 from dagbox.transport.sockets import check_listen
@@ -438,7 +439,7 @@ def _check(settings: NodeSettings) -> None:
 
 def _make_directory(directory: str) -> None:
     try:
-        os.makedirs(directory, exist_ok=True)
+        make_private_directory(directory)
     except OSError as error:
         raise StoreUnavailable(directory, error.strerror or str(error)) from None
 

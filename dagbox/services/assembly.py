@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagbox.errors import InUse, InvalidArgument
+from dagbox.text.files import make_private_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +71,7 @@ def _open_lock(directory: str | os.PathLike[str]) -> LockService:
     from dagbox.services.lock.service import LockOperations, LockService
     from dagbox.store import open_store
 
-    Path(directory).mkdir(parents=True, exist_ok=True)
+    make_private_directory(directory)
     authority = _take_patiently(lambda: LockAuthority.take(os.fspath(directory)))
     boot = boot_id()
     store, marks = open_lock_store(Path(directory), boot, lambda path: open_store(path, durability="process"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,3 +24,10 @@ def open_store(path: str | PathLike[str], **settings: Any) -> LmdbStore:
     from dagbox.store.lmdb.store import LmdbStore
 
     return LmdbStore(path, **settings)
+
+
+def store_identity(path: str | PathLike[str]) -> tuple[int, int] | None:
+    """Return what tells the store in a directory from all others (`Store.identity`); None if there is none."""
+    from dagbox.store.lmdb.files import DATA_FILE, file_identity
+
+    return file_identity(Path(path, DATA_FILE))

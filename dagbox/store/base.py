@@ -157,6 +157,10 @@ class Store(Protocol):
     def path(self) -> str | None:
         """The directory it is kept in; None: in none."""
 
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """The mark that no other open store has, wherever its directory is moved; None: it is in none."""
+
     def snapshot(self) -> Snapshot:
         """A consistent view of what is committed now."""
 

@@ -19,16 +19,16 @@ from dagbox.protocol.values import unpack
 from dagbox.store.envelope import checksum_fits, number_from_bytes, open_sealed
 from dagbox.store.facts.verify import check_facts
 from dagbox.store.lmdb.copy import flush_file
+from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE
 from dagbox.store.lmdb.pages import structure_problems
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.records import index_key
 from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS, TableReader
 from dagbox.store.transaction import VERSION
+from dagbox.text.files import keep_mode_and_owner
 
 MOST_PROBLEMS = 100
 """How many problems a report lists; it counts them all."""
-DATA_FILE = "data.mdb"
-LOCK_FILE = "lock.mdb"
 
 
 @dataclass
@@ -211,6 +211,7 @@ def compact(path: str | os.PathLike[str]) -> tuple[int, int]:
         with _used_by_nobody(directory):
             if _head(data) != head:
                 raise InUse("a program that writes to it", os.fspath(path), 0)
+            keep_mode_and_owner(work / "copy" / DATA_FILE, data.stat())
             os.replace(work / "copy" / DATA_FILE, data)
             flush_file(directory)
     finally:

@@ -182,6 +182,7 @@ class MemoryStore:
     """
 
     path = None
+    identity = None
 
     def __init__(self, clock: Callable[[], float] = time.time, new_key: Callable[[], str] = new_key) -> None:
         self._clock = clock

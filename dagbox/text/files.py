@@ -1,4 +1,4 @@
-"""Write a text file whole or not at all, where its user expects it."""
+"""Files as their users expect them: written whole or not at all, and open to those who may read them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+
+def make_private_directory(path: str | os.PathLike[str]) -> None:
+    """Make a directory, with those above it, that only its owner may enter. One that is there stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read, if it is new; the `opener` of `open`."""
+    return os.open(path, flags, 0o600)
+
+
+def keep_mode_and_owner(file: int | Path, old: os.stat_result) -> None:
+    """Give a file (or its descriptor) the mode and, where the system allows it, the owner that another one has.
+
+    Raises:
+        OSError: the file system does not take the mode.
+    """
+    with suppress(PermissionError):  # only root may give files away
+        os.chown(file, old.st_uid, old.st_gid)
+    os.chmod(file, stat.S_IMODE(old.st_mode))
 
 
 @contextmanager
@@ -40,9 +65,9 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
             if part is not None:
                 os.fsync(file.fileno())
                 if old is not None:
-                    with suppress(PermissionError):  # only root may give files away
-                        os.fchown(file.fileno(), old.st_uid, old.st_gid)
-                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode) if old is not None else 0o666 & ~_umask())
+                    keep_mode_and_owner(file.fileno(), old)
+                else:
+                    os.fchmod(file.fileno(), 0o666 & ~_umask())
         if part is not None:
             part.replace(real)
     except BaseException:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dagbox.errors import CannotConnect, InvalidArgument, StoreUnavailable
+from dagbox.text.files import make_private_directory, private
 
 NODE_FILE = "node.json"
 NODE_FORMAT = 1
@@ -63,7 +64,7 @@ def socket_address(directory: str | os.PathLike[str]) -> str:
 def _private(directory: Path) -> Path:
     """Make a directory, or take the one there is, if it is the user's own and closed to others."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(directory)
         found = directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise StoreUnavailable(str(directory), "it must be a directory of the user who runs the node")
@@ -87,7 +88,8 @@ def write_node_file(directory: str | os.PathLike[str], address: str, **more: Any
     text = json.dumps({"address": address, "pid": os.getpid(), "format": NODE_FORMAT} | more, indent=1)
     part = path.with_name(f"{NODE_FILE}.{os.getpid()}")
     try:
-        part.write_text(text + "\n", encoding="utf-8")
+        with open(part, "w", encoding="utf-8", opener=private) as file:
+            file.write(text + "\n")
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)

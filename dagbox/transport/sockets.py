@@ -7,6 +7,7 @@ for themselves (`NOBLOCK` and the like are enums in pyzmq, and converting one co
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -133,6 +134,11 @@ def check_listen(address: str, *, secure: bool, insecure: bool) -> None:
     host = rest.rpartition(":")[0].strip("[]")
     if not (host == "localhost" or host == "::1" or host.startswith("127.")):
         raise Refused(f"plain TCP on {host} would let anybody in: use loopback, keys, or --insecure")
+
+
+def is_missing(address: str) -> bool:
+    """Return True if the address is an `ipc://` one whose socket file is gone."""
+    return address.startswith("ipc://") and not os.path.lexists(address[6:])
 
 
 def unlink_ipc(address: str) -> None:

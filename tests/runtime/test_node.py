@@ -39,6 +39,18 @@ def test_a_node_comes_up_serves_and_stops_within_five_seconds(tmp_path: Path, nu
         assert again.get(ref) == {"name": "Ada"}
 
 
+def test_a_removed_socket_file_is_made_again(tmp_path: Path) -> None:
+    """Programs that clean up directories remove it; who is connected stays so, and others find the node again."""
+    with node_on(tmp_path / "data"), dagbox.connect(tmp_path / "data") as db:
+        socket = tmp_path / "data" / "run" / "broker.sock"
+        for number in range(2):
+            socket.unlink()
+            until(socket.exists)
+            db.put("b", number, key="k")
+            with dagbox.connect(tmp_path / "data") as other:
+                assert other.get("b", "k") == number
+
+
 def restarted(db: dagbox.Database, name: str, pid: int) -> dict[str, Any] | None:
     """Return the processes of the node once one has another pid."""
     now = processes(db)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from dagbox.errors import StoreCorrupt, StoreError, StoreFull, StoreUnavailable
 from dagbox.locks import HighWater
 from dagbox.store.base import Store
+from dagbox.text.files import private
 
 HIGH_WATER_FILE = "locks.marks"
 STORE_DIRECTORY = "locks"
@@ -66,7 +67,7 @@ class HighWaterFile:
         text = json.dumps({"format": FORMAT, "boot": kept.boot, **kept.high_water._asdict()})
         new = self.path.with_name(self.path.name + ".new")
         try:
-            with open(new, "w", encoding="utf-8") as file:
+            with open(new, "w", encoding="utf-8", opener=private) as file:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())

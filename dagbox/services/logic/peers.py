@@ -20,6 +20,7 @@ from typing import Any
 
 from dagbox.errors import DagBoxError
 from dagbox.protocol.values import pack, unpack
+from dagbox.text.files import make_private_directory
 
 SHOW_S = 0.2
 """How often a worker writes, and how long a query runs before others can see it, in seconds."""
@@ -49,7 +50,7 @@ class PeerQueries:
                 self._shown = False
                 self._own.unlink(missing_ok=True)
                 return
-            self._directory.mkdir(exist_ok=True)
+            make_private_directory(self._directory)
             draft = self._own.with_suffix(".draft")
             draft.write_bytes(pack(list(running)))
             draft.replace(self._own)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
+from dagbox.text.files import make_private_directory
+
 MOST_BYTES = 2_000_000
 """A longer file is cut to its later half when the shell starts."""
 MOST_COMMAND_BYTES = 20_000
@@ -63,7 +65,7 @@ def open_history() -> History:
 
     path = user_state_path("dagbox") / "shell_history"
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
         path.chmod(0o600)
         _shorten(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dagbox.errors import StoreUnavailable
 from dagbox.store.lmdb.environment import LmdbEnvironment
+from dagbox.store.lmdb.files import DATA_FILE
 
 
 def copy_to_directory(environment: LmdbEnvironment, path: str) -> None:
@@ -30,6 +31,7 @@ def copy_to_directory(environment: LmdbEnvironment, path: str) -> None:
         raise StoreUnavailable(path, error.strerror or str(error)) from None
     try:
         environment.copy(str(work))
+        (work / DATA_FILE).chmod(0o600)
         put_in_place(work, target)
     except OSError as error:
         raise StoreUnavailable(path, error.strerror or str(error)) from None

@@ -16,8 +16,8 @@ import lmdb
 
 from dagbox.store.lmdb.copy import flush_file
 from dagbox.store.lmdb.errors import from_lmdb
+from dagbox.store.lmdb.files import DATA_FILE
 
-DATA_FILE = "data.mdb"
 _FIRST_MAP_SIZE = 1 << 16
 
 
@@ -33,7 +33,7 @@ def make_data_file(directory: Path) -> None:
         return
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
     try:
-        lmdb.open(os.fspath(work), map_size=_FIRST_MAP_SIZE).close()
+        lmdb.open(os.fspath(work), map_size=_FIRST_MAP_SIZE, mode=0o600).close()
         flush_file(work / DATA_FILE)
         _link(work / DATA_FILE, data)
         flush_file(directory)

@@ -18,6 +18,8 @@ Rules:
    live on in the frames of an error that somebody keeps, and with it the lock under which all processes write.
 6. A fork waits for commits, copies, and reads that are inside LMDB. The child does not touch the parent's
    environment; when it needs one, it disposes of the inherited one (`fork`) and opens its own.
+7. A commit counts once its files are known to have their names still (`check_files`). Reads and copies go on without:
+   they are what is left of a store that was removed by mistake.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ import lmdb
 
 from dagbox.errors import LimitExceeded, StoreBroken, StoreCorrupt, StoreFull, StoreUnavailable
 from dagbox.store.lmdb.errors import from_lmdb
+from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE, Identity, StoreFiles, file_identity
 from dagbox.store.lmdb.fork import close_inherited
 from dagbox.store.lmdb.opening import follow_resizes, open_environment, opening_error, whole_pages
 from dagbox.store.lmdb.pages import is_cut_short
@@ -81,7 +84,7 @@ os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, 
 def _close_inherited() -> None:
     while _inherited:
         path, env = _inherited[-1]
-        if not close_inherited(env, os.path.join(path, "lock.mdb")):
+        if not close_inherited(env, os.path.join(path, LOCK_FILE)):
             raise StoreUnavailable(path, "a process forked off one that has it open cannot open it on this system")
         _inherited.pop()
 
@@ -134,6 +137,9 @@ class LmdbEnvironment:
         self._sync = sync
         self._map_size = whole_pages(map_size)
         self._closed = False
+        self.identity: Identity | None = None
+        """Device and inode of the data file, which stay while the directory is moved."""
+        self._files: StoreFiles | None = None
         self._env: lmdb.Environment | None = None
         self._lost: StoreBroken | None = None
         """Set once the map is gone; every use raises it."""
@@ -152,15 +158,39 @@ class LmdbEnvironment:
 
     def _open(self) -> None:
         _close_inherited()
-        data_file = Path(self.path, "data.mdb")
-        before = _identity(data_file)
+        data_file = Path(self.path, DATA_FILE)
+        before = file_identity(data_file)
         self._open_file()
-        while before is not None and (now := _identity(data_file)) != before:
+        while before is not None and (now := file_identity(data_file)) != before:
             # Compaction replaced the file while LMDB waited for its lock on the old one.
             if self._env is not None:
                 self._env.close()
             before = now
             self._open_file()
+        self._know_files()
+
+    def _know_files(self) -> None:
+        """Note which files these are; in a forked child, see that they are the ones of its parent."""
+        try:
+            files = StoreFiles(self.path)
+            if self.identity is not None and files.identity != self.identity:
+                files.close()
+                raise StoreUnavailable(self.path, f"{DATA_FILE} was removed or replaced while it was open")
+        except BaseException as error:
+            if self._env is not None:
+                self._env.close()
+                self._env = None
+            if isinstance(error, OSError):
+                raise StoreUnavailable(self.path, error.strerror or str(error)) from None
+            raise
+        if self._files is not None:
+            self._files.close()
+        self._files, self.identity = files, files.identity
+
+    def check_files(self) -> None:
+        """Raise StoreUnavailable if what was committed is in a file that nobody can open any more."""
+        if self._files is not None:
+            self._files.check()
 
     def _open_file(self) -> None:
         env = open_environment(
@@ -427,7 +457,7 @@ class LmdbEnvironment:
             try:
                 env.copy(directory, compact=True)
             except lmdb.MapResizedError:
-                Path(directory, "data.mdb").unlink(missing_ok=True)
+                Path(directory, DATA_FILE).unlink(missing_ok=True)
                 return False
             except lmdb.Error as error:
                 raise from_lmdb(directory, error) from None
@@ -488,6 +518,8 @@ class LmdbEnvironment:
                     self.barrier.drop_handles()
                     self._env.close()
                     self._env = None
+                    if self._files is not None:
+                        self._files.close()
                 finally:
                     try:
                         self.barrier.open()
@@ -505,11 +537,3 @@ def _names(cursor: lmdb.Cursor[bytes]) -> list[bytes]:
         return list(cursor.iternext(keys=True, values=False))
     finally:
         del cursor
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

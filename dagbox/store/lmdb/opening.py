@@ -8,6 +8,7 @@ is shared, `LmdbEnvironment` resizes it behind its barrier.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ import lmdb
 
 from dagbox.errors import StoreUnavailable
 from dagbox.store.lmdb.errors import MAX_READERS, from_lmdb
+from dagbox.store.lmdb.files import DATA_FILE
 
 Result = TypeVar("Result")
 
@@ -45,13 +47,15 @@ def open_environment(path: str, *, map_size: int, **options: Any) -> lmdb.Enviro
 
 
 def _open(path: str, map_size: int, options: dict[str, Any]) -> lmdb.Environment:
-    data = Path(path, "data.mdb")
+    data = Path(path, DATA_FILE)
     room = 1
+    # A lock file that is missing is made for the same users as the data.
+    mode = stat.S_IMODE(data.stat().st_mode) if data.exists() else 0o600
     while True:
         on_disk = data.stat().st_size if data.exists() else 0
         size = max(map_size, whole_pages(on_disk * room))
         try:
-            return lmdb.open(path, map_size=size, max_readers=MAX_READERS, create=False, **options)
+            return lmdb.open(path, map_size=size, max_readers=MAX_READERS, create=False, mode=mode, **options)
         except lmdb.MapResizedError:
             room = 2  # whoever fills the file goes on doing so: leave room for the next commits
 

@@ -13,6 +13,7 @@ import lmdb
 import lmdb.verify
 
 from dagbox.store.lmdb.errors import from_lmdb
+from dagbox.store.lmdb.files import DATA_FILE
 from dagbox.store.lmdb.opening import follow_resizes, open_environment
 
 _ATTEMPTS = 5
@@ -34,7 +35,7 @@ def structure_problems(path: str) -> list[str]:
 
 
 def _page_problems(path: str, env: lmdb.Environment) -> list[str]:
-    data = Path(path, "data.mdb")
+    data = Path(path, DATA_FILE)
     for _ in range(_ATTEMPTS):
         before = _head(data)
         # While there is a reader, no commit reuses the pages that the last one refers to.
@@ -53,7 +54,7 @@ def is_cut_short(path: str, env: lmdb.Environment, page_size: int) -> bool:
     """
     used = (int(env.info()["last_pgno"]) + 1) * page_size
     # Pages that a commit took and did not need may be missing from a sound file.
-    return Path(path, "data.mdb").stat().st_size < used and bool(_page_problems(path, env))
+    return Path(path, DATA_FILE).stat().st_size < used and bool(_page_problems(path, env))
 
 
 def _walk(path: str) -> list[str]:

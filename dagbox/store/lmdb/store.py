@@ -31,11 +31,13 @@ from dagbox.store.lmdb.copy import copy_to_directory
 from dagbox.store.lmdb.create import make_data_file
 from dagbox.store.lmdb.environment import MAX_MAP_SIZE, LmdbEnvironment, WriteSlot
 from dagbox.store.lmdb.errors import lmdb_version
+from dagbox.store.lmdb.files import DATA_FILE, Identity
 from dagbox.store.lmdb.stats import CommitStats, environment_stats
 from dagbox.store.lmdb.tables import LmdbReadTables, LmdbWriteTables
 from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS
 from dagbox.store.transaction import VERSION, Transaction
 from dagbox.store.view import count_buckets, get_record, get_records, scan_records
+from dagbox.text.files import make_private_directory
 
 if TYPE_CHECKING:
     from dagbox.store.lmdb.environment import Database, Txn
@@ -177,6 +179,11 @@ class LmdbStore:
             self._environment.close()
             raise
 
+    @property
+    def identity(self) -> Identity | None:
+        """Device and inode of its data file."""
+        return self._environment.identity
+
     def _check_or_create(self) -> str:
         meta = self._read_meta()
         if _FORMAT not in meta and not self._environment.readonly:
@@ -310,6 +317,7 @@ class LmdbStore:
                 except lmdb.Error as error:
                     raise environment.error(error) from None
             if committed:
+                environment.check_files()
                 self._counters.commit_took(time.perf_counter() - began)
             return result
 
@@ -378,10 +386,10 @@ def _prepare_directory(path: str, readonly: bool) -> None:
     directory = Path(path)
     try:
         if readonly:
-            if not (directory / "data.mdb").is_file():
+            if not (directory / DATA_FILE).is_file():
                 raise StoreUnavailable(path, "there is no store in it")
         else:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(directory)
             make_data_file(directory)
     except OSError as error:
         raise StoreUnavailable(path, error.strerror or str(error)) from None

@@ -1,0 +1,67 @@
+"""The marks that tell the files of an open store from others that later have their names.
+
+A path says where a store was when it was opened. While it is open, its directory may be moved, or removed and made
+anew; LMDB goes on with the files that it has, and a commit to a file without a name is lost when the store is closed.
+So the files are known by device and inode, which nothing else gets as long as they are open, and are looked up in the
+directory itself, wherever that is now.
+"""
+
+from __future__ import annotations
+
+import os
+
+from dagbox.errors import StoreUnavailable
+
+DATA_FILE = "data.mdb"
+LOCK_FILE = "lock.mdb"
+
+Identity = tuple[int, int]
+"""Device and inode of a file."""
+
+
+def file_identity(path: str | os.PathLike[str], *, directory: int | None = None) -> Identity | None:
+    """Return the identity of the file that has a name now; None if none has.
+
+    Args:
+        path: the name.
+        directory: the descriptor of the directory that a relative name is in.
+    """
+    try:
+        found = os.stat(path, dir_fd=directory)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class StoreFiles:
+    """The files of one store that this process has open.
+
+    Args:
+        path: the directory.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.identity = file_identity(DATA_FILE, directory=self._directory)
+        self._lock = file_identity(LOCK_FILE, directory=self._directory)
+
+    def check(self) -> None:
+        """Raise StoreUnavailable if one of the files has lost its name.
+
+        Without the data file a commit is lost. Without the lock file another process makes a new one, and then both
+        write at once.
+        """
+        if file_identity(DATA_FILE, directory=self._directory) != self.identity:
+            raise StoreUnavailable(self._path, f"{DATA_FILE} was removed or replaced while it was open")
+        if file_identity(LOCK_FILE, directory=self._directory) != self._lock:
+            raise StoreUnavailable(self._path, f"{LOCK_FILE} was removed or replaced while it was open")
+
+    def close(self) -> None:
+        """Close the directory. Twice is once."""
+        directory, self._directory = self._directory, -1
+        if directory >= 0:
+            os.close(directory)

@@ -43,7 +43,7 @@ def embedded_get() -> list[Figure]:
     packed = pack(RECORD)
     keys = [f"key-{number:08d}" for number in range(KEYS)]
     with tempfile.TemporaryDirectory() as directory:
-        raw = _raw_lmdb(Path(directory) / "raw", keys, packed)
+        raw = open_raw(Path(directory) / "raw", keys, packed)
         table = _sqlite(Path(directory) / "sqlite.db", keys, packed)
         with dagbox.open(Path(directory) / "dagbox") as db:
             for start in range(0, KEYS, 1000):
@@ -74,7 +74,8 @@ def embedded_get() -> list[Figure]:
     ]
 
 
-def _raw_lmdb(path: Path, keys: list[str], packed: bytes) -> Any:
+def open_raw(path: Path, keys: list[str], packed: bytes) -> Any:
+    """Return a py-lmdb environment with a database `user` that has a value under each key."""
     environment = lmdb.open(str(path), max_dbs=4, map_size=1 << 28)
     bucket = environment.open_db(b"user")
     with environment.begin(write=True, db=bucket) as transaction:

@@ -128,11 +128,7 @@ class EmbeddedDatabase(Database, ShortReads):
         if self._get_data == self._closed:
             raise closed_database(self.address)
         self.reads += 1
-        found = self._node.store.get_many(pairs)
-        return [
-            None if stored is None else Record(bucket, key, stored[0], operations.decode(bucket, key, stored[1]))
-            for (bucket, key), stored in zip(pairs, found, strict=True)
-        ]
+        return operations.records_of(pairs, self._node.store.get_many(pairs))
 
 
 def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, **settings: Any) -> EmbeddedDatabase:

@@ -285,7 +285,7 @@ def fetch_operation(target: Any, key: Any = None, relations: Any = None) -> Read
 
 
 def relations_body(relations: Any, depth: int = 0) -> dict[str, Any]:
-    """Convert relations to their wire form: refs and pairs become maps, the rest is unchanged.
+    """Convert relations to their wire form: refs become pairs, maps stay as they are.
 
     Raises:
         InvalidArgument, BadBucket, BadKey: not relations.
@@ -301,7 +301,8 @@ def relations_body(relations: Any, depth: int = 0) -> dict[str, Any]:
         if isinstance(relation, Mapping):
             body[name] = _relation_body(name, relation, depth)
         elif isinstance(relation, list | tuple) and not _is_pair(relation):
-            body[name] = [_relation_body(name, item, depth) for item in relation]
+            plain = are_plain_pairs(relation)
+            body[name] = relation if plain else [_relation_body(name, item, depth) for item in relation]
         else:
             body[name] = [_relation_body(name, relation, depth)]
     return body
@@ -313,20 +314,21 @@ def _is_pair(value: Any) -> bool:
     )
 
 
-def _relation_body(name: str, relation: Any, depth: int) -> dict[str, Any]:
+def _relation_body(name: str, relation: Any, depth: int) -> dict[str, Any] | tuple[str, str]:
     if isinstance(relation, Mapping):
         body = dict(relation)
         if isinstance(body.get("relations"), Mapping):
             body["relations"] = relations_body(body["relations"], depth + 1)
         return body
     if isinstance(relation, Ref | Record | Node) or _is_pair(relation):
-        bucket, key = split_target(relation, None)
-        return {"bucket": bucket, "key": key}
+        return split_target(relation, None)
     raise InvalidArgument(f"relation {name!r} is a list of refs, a path or a query: not {type(relation).__name__}")
 
 
 def node_of(answer: Any) -> Node:
-    """Convert the answer of a nested read to a node."""
+    """Convert the answer of a nested read to a node, which an embedded node answers with itself."""
+    if type(answer) is Node:
+        return answer
     if not isinstance(answer, dict) or "found" not in answer:
         raise unexpected("fetch", answer)
     found = bool(answer["found"])

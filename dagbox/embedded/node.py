@@ -34,6 +34,7 @@ from dagbox.protocol.operations.reads import READER, Read
 from dagbox.protocol.operations.writes import WRITER, Fences, RememberFences
 from dagbox.protocol.values import pack, unpack
 from dagbox.relations.planner import KeyQuery
+from dagbox.relations.shapes import Nodes, Shape
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request, Service
 from dagbox.services.operations import receive
 from dagbox.services.reader import Reader
@@ -254,8 +255,9 @@ class EmbeddedNode:
                 self.observer(service, body, began, ended, error)
 
     def _call(self, service: str, body: Any, timeout_s: float, now: float) -> Any:
+        shape: Callable[[], Shape] | None = Nodes
         if isinstance(body, Packed) and service in _OPERATIONS and service not in self._more:
-            body = _operations(service, body.body)
+            body, shape = _operations(service, body.body), None
         if service == "writer":
             return self._write(body)
         if service == "lock":
@@ -265,7 +267,7 @@ class EmbeddedNode:
         if service == "logic":
             return self.logic.call(body, timeout_s)
         if service == "reader":
-            return self._read(body)
+            return self._read(body, shape)
         if self.ask_broker is not None:
             return self.ask_broker(service, body, timeout_s)
         if service in frames.STATUS_SERVICES:
@@ -280,11 +282,12 @@ class EmbeddedNode:
         """The services that this node answers."""
         return self.direct_services() + list(frames.STATUS_SERVICES)
 
-    def _read(self, body: Any) -> Any:
+    def _read(self, body: Any, shape: Callable[[], Shape] | None = None) -> Any:
+        """Do operations of the reader; `shape` is that of nested reads, maps by default."""
         with self.store.snapshot() as snapshot:
             if isinstance(body, list):
-                return self._reader.execute_all(body, snapshot)
-            return self._reader.execute(body, snapshot)
+                return self._reader.execute_all(body, snapshot, shape)
+            return self._reader.execute(body, snapshot, shape)
 
     def _resolve(self, queries: Sequence[KeyQuery], snapshot: Snapshot) -> Sequence[Sequence[object] | DagBoxError]:
         return self.logic.resolve(queries, snapshot)

@@ -74,7 +74,7 @@ def to_plain(value: Any) -> Any:
 
 def _plain_leaf(value: Any) -> Any:
     if isinstance(value, Ref):
-        return {"$ref": str(value)}
+        return {"$ref": f"{value.bucket}/{value.key}"}
     if isinstance(value, bytes | bytearray | memoryview):
         return {"$bytes": base64.b64encode(bytes(value)).decode()}
     if isinstance(value, datetime):

@@ -16,7 +16,7 @@ from typing import Any
 
 from dagbox.notation.datalog import first_variable, read_datalog
 from dagbox.notation.json import read_json
-from dagbox.notation.scanner import Expect, Scanner, Word
+from dagbox.notation.scanner import Expect, Scanner
 
 Source = tuple[Any, ...]
 """The record whose fields can be completed: ("record", bucket, key), ("bucket", name), ("via", source, path), or ()
@@ -48,7 +48,12 @@ def read_relations(scanner: Scanner, source: Source) -> dict[str, Any]:
             if scanner.spaced:
                 scanner.expect(Expect.RELATION, None, (source, tuple(relations)))
             scanner.unfinished("} is missing", opened)
-        name = _read_relation_name(scanner, char, source, relations)
+        word = scanner.read_label(Expect.RELATION, "relation", (source, tuple(relations)))
+        if word is None:
+            scanner.wrong(f"the name of a relation expected, such as author, not {char!r}")
+        if (name := word.value) in relations:
+            scanner.wrong(f"the relation {name} is there twice: give one of them another name", word.start, word.end)
+        scanner.need(":", f"after the relation's name {name}")
         relations[name] = _read_relation(scanner, source, name)
     scanner.pos += 1
     return relations
@@ -62,25 +67,6 @@ def _read_json_block(scanner: Scanner) -> dict[str, Any]:
     return value
 
 
-def _read_relation_name(scanner: Scanner, char: str, source: Source, relations: dict[str, Any]) -> str:
-    detail = (source, tuple(relations))
-    word: Word | None
-    if char in ("'", '"'):
-        word = scanner.read_word(Expect.RELATION, "relation", detail)
-        if word is not None and word.value.endswith(":"):
-            # The colon after a quoted name is a bare character of the same word.
-            word = Word(word.value[:-1], word.start, word.end - 1)
-            scanner.pos -= 1
-    else:
-        word = scanner.read_name(Expect.RELATION, "relation", detail)
-    if word is None:
-        scanner.wrong(f"the name of a relation expected, such as author, not {char!r}")
-    if word.value in relations:
-        scanner.wrong(f"the relation {word.value} is there twice: give one of them another name", word.start, word.end)
-    scanner.need(":", f"after the relation's name {word.value}")
-    return word.value
-
-
 def _read_relation(scanner: Scanner, source: Source, name: str) -> Any:
     char = scanner.next_char()
     if char == "(":
@@ -91,7 +77,12 @@ def _read_relation(scanner: Scanner, source: Source, name: str) -> Any:
     if match is None:
         return _read_list(scanner, source, name)
     scanner.read_name(Expect.RELATION_VALUE, "keyword", source)
-    return _read_via(scanner, source) if match.group() == "via" else _read_where(scanner)
+    if match.group() == "where":
+        return _read_where(scanner)
+    word = scanner.read_word(Expect.PATH, "path", source)
+    if word is None:
+        scanner.absent("a path expected after via, such as author or meta.author")
+    return _read_tail(scanner, {"path": word.value}, ("in", "limit"), ("via", source, word.value))
 
 
 def _read_list(scanner: Scanner, source: Source, name: str) -> list[dict[str, Any]]:
@@ -137,13 +128,6 @@ def _read_group(scanner: Scanner) -> dict[str, Any]:
     relation: dict[str, Any] = {"keys": keys}
     first = keys[0] if keys else None
     return _read_tail(scanner, relation, ("limit",), ("record", *first) if first else ())
-
-
-def _read_via(scanner: Scanner, source: Source) -> dict[str, Any]:
-    word = scanner.read_word(Expect.PATH, "path", source)
-    if word is None:
-        scanner.absent("a path expected after via, such as author or meta.author")
-    return _read_tail(scanner, {"path": word.value}, ("in", "limit"), ("via", source, word.value))
 
 
 def _read_where(scanner: Scanner) -> dict[str, Any]:

@@ -234,6 +234,21 @@ class Scanner:
             self.expect(expected, word, detail)
         return word
 
+    def read_label(self, expected: Expect, style: Style, detail: Any = None) -> Word | None:
+        """Read a name that a colon follows, perhaps in quotes, up to the colon; None if none begins here.
+
+        Raises:
+            Unfinished: a quote is still open at the end of the text.
+        """
+        if self.text[self.pos : self.pos + 1] not in ("'", '"'):
+            return self.read_name(expected, style, detail)
+        word = self.read_word(expected, style, detail)
+        if word is not None and word.value.endswith(":"):
+            # The colon after a quoted name is a bare character of the same word.
+            self.pos -= 1
+            return Word(word.value[:-1], word.start, word.end - 1)
+        return word
+
     def read_word(self, expected: Expect | None = None, style: Style | None = None, detail: Any = None) -> Word | None:
         """Read a word of bare characters and quoted parts, after white space, or return None if none begins here.
 
@@ -284,6 +299,14 @@ class Scanner:
                 self.pos += 1
             out.append(char)
         return "".join(out), True
+
+
+def split_ref(text: str, bucket: str | None) -> tuple[str, str]:
+    """Return the bucket and key of `bucket/key`, or of `key` and `/key` if `use` set a bucket; either may be empty."""
+    before, slash, after = text.partition("/")
+    if bucket is not None and (not slash or not before):
+        return bucket, after if slash else before
+    return (before, after) if slash else (before, "")
 
 
 def quote(word: str) -> str:

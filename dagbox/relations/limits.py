@@ -32,7 +32,14 @@ class ReadLimits:
 
 
 class ReadBudget:
-    """Counts of what a request has used of its limits so far."""
+    """Counts of what a request has used of its limits so far.
+
+    Attributes:
+        nodes: objects in its replies; counted by the planner.
+        data_bytes: data in its replies.
+        relations: relations that it names; counted by the parser.
+        listed: keys that it lists itself; counted by the parser.
+    """
 
     __slots__ = ("data_bytes", "limits", "listed", "nodes", "relations")
 
@@ -43,26 +50,8 @@ class ReadBudget:
         self.relations = 0
         self.listed = 0
 
-    def take_nodes(self, count: int) -> None:
-        """Count objects in. Raises LimitExceeded if these are too many; they are then not counted."""
-        if self.nodes + count > self.limits.nodes:
-            raise LimitExceeded("number of objects in one reply", self.nodes + count, self.limits.nodes)
-        self.nodes += count
-
     def take_bytes(self, count: int) -> None:
         """Count data in. Raises LimitExceeded if it is too much."""
         self.data_bytes += count
         if self.data_bytes > self.limits.data_bytes:
             raise LimitExceeded("bytes of data in one reply", self.data_bytes, self.limits.data_bytes)
-
-    def take_listed(self, count: int) -> None:
-        """Count keys that the request itself lists in. Raises LimitExceeded if these are too many."""
-        self.listed += count
-        if self.listed > self.limits.nodes:
-            raise LimitExceeded("number of keys listed in one request", self.listed, self.limits.nodes)
-
-    def take_relations(self, count: int) -> None:
-        """Count relations in. Raises LimitExceeded if these are too many."""
-        self.relations += count
-        if self.relations > self.limits.relations:
-            raise LimitExceeded("number of relations in one request", self.relations, self.limits.relations)

@@ -28,7 +28,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagbox.errors import InvalidArgument, LimitExceeded, shown_value
-from dagbox.protocol.validate import array, bucket_name, kind_of, map_of, record_key, required, text, whole
+from dagbox.protocol.validate import (
+    are_plain_pairs,
+    array,
+    bucket_name,
+    kind_of,
+    map_of,
+    record_key,
+    record_name,
+    required,
+    text,
+    whole,
+)
 from dagbox.protocol.values import Ref
 from dagbox.relations.limits import ReadBudget
 
@@ -39,21 +50,20 @@ MAX_QUERY_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class RecordTarget:
-    """A record to read and the relations to follow from it."""
-
-    bucket: str
-    key: str
-    relations: tuple[Relation, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ByKeys:
-    """A relation by explicit keys."""
+    """A relation by explicit keys.
+
+    Attributes:
+        refs: bucket and key of each record.
+        relations: what to follow from each of them.
+        own: in the place of `relations`, what to follow from the first, the second, and so on.
+    """
 
     name: str
-    targets: tuple[RecordTarget, ...]
+    refs: Sequence[tuple[str, str]]
     limit: int | None = None
+    relations: tuple[Relation, ...] = ()
+    own: Sequence[tuple[Relation, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +77,9 @@ class ByPath:
     relations: tuple[Relation, ...]
 
     @property
-    def path(self) -> str:
-        """The path as people write it."""
-        return ".".join(self.steps)
+    def shown(self) -> str:
+        """The path as messages name it."""
+        return f"path {shown_value('.'.join(self.steps))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,33 +93,28 @@ class ByQuery:
     limit: int | None
     relations: tuple[Relation, ...]
 
+    @property
+    def shown(self) -> str:
+        """The query as messages name it."""
+        return f"query {shown_value(self.query)}"
+
 
 Relation = ByKeys | ByPath | ByQuery
 
-_READ_FIELDS = frozenset(("op", "bucket", "key", "relations"))
+_PAIR_TYPES = frozenset((tuple, list, Ref))
 _OBJECT_FIELDS = frozenset(("bucket", "key", "relations"))
 _KEYS_FIELDS = frozenset(("keys", "bucket", "limit", "relations"))
 _PATH_FIELDS = frozenset(("path", "bucket", "limit", "relations"))
 _QUERY_FIELDS = frozenset(("query", "var", "bucket", "limit", "relations"))
 
 
-def parse_read(operation: object, budget: ReadBudget) -> RecordTarget:
-    """Check a read operation and turn it into what is to be read.
+def parse_relations(value: object, budget: ReadBudget, depth: int = 1) -> tuple[Relation, ...]:
+    """Check the `relations` of a read at `depth` levels below its root.
 
     Raises:
         InvalidArgument: it is not of the form that this module describes; the message names what is wrong.
         LimitExceeded: nested too deep, or too many relations or objects.
     """
-    fields = map_of(operation, _READ_FIELDS, "a read")
-    return RecordTarget(
-        bucket_name(required(fields, "bucket", "a read")),
-        record_key(required(fields, "key", "a read")),
-        parse_relations(fields.get("relations"), budget),
-    )
-
-
-def parse_relations(value: object, budget: ReadBudget, depth: int = 1) -> tuple[Relation, ...]:
-    """Check the `relations` of a read at `depth` levels below its root. Raises as `parse_read`."""
     if value is None:
         return ()
     if not isinstance(value, Mapping):
@@ -118,91 +123,127 @@ def parse_relations(value: object, budget: ReadBudget, depth: int = 1) -> tuple[
         return ()
     if depth > budget.limits.depth:
         raise LimitExceeded("depth of nested relations", depth, budget.limits.depth)
-    budget.take_relations(len(value))
-    return tuple(_parse_relation(name, relation, depth, budget) for name, relation in value.items())
+    _take_relations(len(value), budget)
+    return tuple([_parse_relation(name, relation, depth, budget) for name, relation in value.items()])
+
+
+def _take_relations(count: int, budget: ReadBudget) -> None:
+    budget.relations += count
+    if budget.relations > budget.limits.relations:
+        raise LimitExceeded("number of relations in one request", budget.relations, budget.limits.relations)
+
+
+def _take_listed(count: int, budget: ReadBudget) -> None:
+    """Count keys that the request itself lists in. As many are allowed as objects in its replies."""
+    budget.listed += count
+    if budget.listed > budget.limits.nodes:
+        raise LimitExceeded("number of keys listed in one request", budget.listed, budget.limits.nodes)
 
 
 def _parse_relation(name: object, value: object, depth: int, budget: ReadBudget) -> Relation:
-    name = text(name, "the name of a relation", MAX_NAME_BYTES)
-    what = f"relation {shown_value(name)}"
+    if type(name) is not str or not (0 < len(name) <= MAX_NAME_BYTES and name.isascii()):
+        name = text(name, "the name of a relation", MAX_NAME_BYTES)
     if isinstance(value, list | tuple):
-        budget.take_listed(len(value))
-        return ByKeys(name, tuple(_parse_object(item, what, depth, budget) for item in value))
+        return _parse_list(name, value, depth, budget)
     if not isinstance(value, Mapping):
         raise InvalidArgument(
-            f"{what} is an array of objects or a map with 'keys', 'path' or 'query', not {kind_of(value)}"
+            f"{_named(name)} is an array of objects or a map with 'keys', 'path' or 'query', not {kind_of(value)}"
         )
     if "path" in value:
-        map_of(value, _PATH_FIELDS, what)
-        steps = _parse_path(value["path"], what)
-        return ByPath(name, steps, *_parse_common(value, what, depth, budget))
+        _check_fields(value, _PATH_FIELDS, name)
+        return ByPath(name, _parse_path(value["path"], name), *_parse_common(value, name, depth, budget))
     if "query" in value:
-        map_of(value, _QUERY_FIELDS, what)
+        _check_fields(value, _QUERY_FIELDS, name)
+        what = _named(name)
         query = text(value["query"], f"the query of {what}", MAX_QUERY_BYTES)
         var = text(required(value, "var", what), f"the var of {what}", MAX_NAME_BYTES)
-        return ByQuery(name, query, var, *_parse_common(value, what, depth, budget))
+        return ByQuery(name, query, var, *_parse_common(value, name, depth, budget))
     if "keys" in value:
-        map_of(value, _KEYS_FIELDS, what)
-        return _parse_keys(name, value, what, depth, budget)
-    raise InvalidArgument(f"{what} needs one of the fields 'keys', 'path' and 'query'")
+        _check_fields(value, _KEYS_FIELDS, name)
+        return _parse_keys(name, value, depth, budget)
+    raise InvalidArgument(f"{_named(name)} needs one of the fields 'keys', 'path' and 'query'")
+
+
+def _named(name: str) -> str:
+    return f"relation {shown_value(name)}"
+
+
+def _check_fields(value: Mapping[str, Any], allowed: frozenset[str], name: str) -> None:
+    if not value.keys() <= allowed:
+        map_of(value, allowed, _named(name))
 
 
 def _parse_common(
-    value: Mapping[str, Any], what: str, depth: int, budget: ReadBudget
+    value: Mapping[str, Any], name: str, depth: int, budget: ReadBudget
 ) -> tuple[str | None, int | None, tuple[Relation, ...]]:
     bucket, limit = value.get("bucket"), value.get("limit")
     return (
         None if bucket is None else bucket_name(bucket),
-        None if limit is None else whole(limit, f"the limit of {what}"),
+        None if limit is None else whole(limit, f"the limit of {_named(name)}"),
         parse_relations(value.get("relations"), budget, depth + 1),
     )
 
 
-def _parse_keys(name: str, value: Mapping[str, Any], what: str, depth: int, budget: ReadBudget) -> ByKeys:
-    keys = array(value["keys"], f"the field 'keys' of {what}")
-    budget.take_listed(len(keys))
-    bucket, limit, relations = _parse_common(value, what, depth, budget)
-    targets = []
-    for key in keys:
-        if isinstance(key, str):
-            if bucket is None:
-                raise InvalidArgument(f"{what} lists text keys, so it needs the field 'bucket'")
-            targets.append(RecordTarget(bucket, record_key(key), relations))
+def _parse_keys(name: str, value: Mapping[str, Any], depth: int, budget: ReadBudget) -> ByKeys:
+    keys = array(value["keys"], f"the field 'keys' of {_named(name)}")
+    _take_listed(len(keys), budget)
+    bucket, limit, relations = _parse_common(value, name, depth, budget)
+    refs: list[Any] = [(bucket, key) if type(key) is str else key for key in keys]
+    if bucket is None and any(type(key) is str for key in keys):
+        raise InvalidArgument(f"{_named(name)} lists text keys, so it needs the field 'bucket'")
+    return ByKeys(name, _parse_pairs(refs, name), limit, relations)
+
+
+def _parse_list(name: str, value: Sequence[object], depth: int, budget: ReadBudget) -> ByKeys:
+    _take_listed(len(value), budget)
+    if set(map(type, value)) <= _PAIR_TYPES:
+        return ByKeys(name, _parse_pairs(value, name))
+    refs: list[tuple[str, str]] = []
+    own: list[tuple[Relation, ...]] = []
+    for item in value:
+        below: tuple[Relation, ...] = ()
+        if isinstance(item, Mapping):
+            what = f"an object of {_named(name)}"
+            map_of(item, _OBJECT_FIELDS, what)
+            refs.append((bucket_name(required(item, "bucket", what)), record_key(required(item, "key", what))))
+            below = parse_relations(item.get("relations"), budget, depth + 1)
         else:
-            targets.append(RecordTarget(*_parse_pair(key, what), relations))
-    return ByKeys(name, tuple(targets), limit)
+            refs += _parse_pairs((item,), name)
+        own.append(below)
+    return ByKeys(name, refs, own=own)
 
 
-def _parse_object(item: object, what: str, depth: int, budget: ReadBudget) -> RecordTarget:
-    if isinstance(item, Mapping):
-        an_object = f"an object of {what}"
-        map_of(item, _OBJECT_FIELDS, an_object)
-        return RecordTarget(
-            bucket_name(required(item, "bucket", an_object)),
-            record_key(required(item, "key", an_object)),
-            parse_relations(item.get("relations"), budget, depth + 1),
-        )
-    return RecordTarget(*_parse_pair(item, what))
+def _parse_pairs(items: Sequence[object], name: str) -> Sequence[tuple[str, str]]:
+    """Return the bucket and key of each of some pairs or refs; plain ones are checked all at once."""
+    pairs: Sequence[Any] = items
+    if list in map(type, items):
+        pairs = [tuple(item) if type(item) is list else item for item in items]
+    return pairs if are_plain_pairs(pairs) else [_parse_pair(item, name) for item in items]
 
 
-def _parse_pair(item: object, what: str) -> tuple[str, str]:
+def _parse_pair(item: object, name: str) -> tuple[str, str]:
     if isinstance(item, Ref):
-        return bucket_name(item.bucket), record_key(item.key)
+        return record_name(item.bucket, item.key)
     if isinstance(item, list | tuple) and len(item) == 2:
-        return bucket_name(item[0]), record_key(item[1])
-    raise InvalidArgument(f"{what} lists {kind_of(item)}: it takes maps with bucket and key, pairs of these, or refs")
+        return record_name(*item)
+    raise InvalidArgument(
+        f"{_named(name)} lists {kind_of(item)}: it takes maps with bucket and key, pairs of these, or refs"
+    )
 
 
-def _parse_path(value: object, what: str) -> tuple[str, ...]:
+def _parse_path(value: object, name: str) -> tuple[str, ...]:
     if isinstance(value, str):
-        text(value, f"the path of {what}", MAX_PATH_BYTES)
-        steps: Sequence[object] = value.split(".")
+        if not (0 < len(value) <= MAX_PATH_BYTES and value.isascii()):
+            text(value, f"the path of {_named(name)}", MAX_PATH_BYTES)
+        steps: Sequence[Any] = value.split(".")
     elif isinstance(value, list | tuple):
         steps = value
     else:
-        raise InvalidArgument(f"the path of {what} is text or an array of text, not {kind_of(value)}")
+        raise InvalidArgument(f"the path of {_named(name)} is text or an array of text, not {kind_of(value)}")
     if not steps:
-        raise InvalidArgument(f"the path of {what} is empty")
+        raise InvalidArgument(f"the path of {_named(name)} is empty")
     if len(steps) > MAX_PATH_STEPS:
-        raise LimitExceeded(f"number of steps in the path of {what}", len(steps), MAX_PATH_STEPS)
-    return tuple(text(step, f"a step of the path of {what}", MAX_PATH_BYTES) for step in steps)
+        raise LimitExceeded(f"number of steps in the path of {_named(name)}", len(steps), MAX_PATH_STEPS)
+    if isinstance(value, str) and "" not in steps:
+        return tuple(steps)
+    return tuple([text(step, f"a step of the path of {_named(name)}", MAX_PATH_BYTES) for step in steps])

@@ -2,40 +2,34 @@
 
 Rules of the machine:
 
-1. `step` says what is needed next; the driver fetches it, gives it with `give_records` or `give_keys`, and
-   steps again, until nothing is needed. One level is done before the next one begins.
+1. `step` says what is needed next; the driver (`run`, mostly) fetches it and gives it to the next `step`, until nothing
+   is needed. One level is done before the next one begins.
 2. A record is asked for once, however many reads, levels and relations lead to it.
 3. A read that fails leaves the other reads of the same planner alone.
 4. The limits count over all reads of a planner. Nothing is ever cut without being named.
+5. A level is a list of plain tuples, and what can be done for many of its records at once is done so: the time of a
+   large read goes by the record (docs/decisions/level-wise-reads.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from itertools import repeat
+from typing import Any, NamedTuple
 
-from dagbox.errors import DagBoxError, InvalidArgument, shown_value
-from dagbox.protocol.validate import bucket_name, kind_of, record_key
-from dagbox.protocol.values import Ref, unpack
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
+from dagbox.protocol.validate import kind_of, record_name
+from dagbox.protocol.values import Ref
 from dagbox.relations.limits import ReadBudget
-from dagbox.relations.parse import ByKeys, ByPath, ByQuery, Relation, parse_read, parse_relations
+from dagbox.relations.parse import ByKeys, ByPath, ByQuery, Relation
+from dagbox.relations.shapes import Below, FoundRecord, Maps, Name, Shape
 
 _FIRST_CHUNK = 64
 _LAST_CHUNK = 4096
 
-
-class FoundRecord(Protocol):
-    """A record as the driver gives it."""
-
-    @property
-    def version(self) -> int:
-        """The version of the record."""
-
-    @property
-    def data(self) -> bytes:
-        """Its packed data."""
+_Place = tuple[Name, int, list[Any], tuple[Relation, ...]]
+"""An object to come: its record, the ticket of its read, the list it goes into, the relations to follow from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,7 @@ class KeyQuery:
 class NeedRecords(NamedTuple):
     """The planner needs these records, (bucket, key) each, none twice; give them in this order."""
 
-    refs: list[tuple[str, str]]
+    refs: list[Name]
 
 
 class NeedKeys(NamedTuple):
@@ -59,12 +53,13 @@ class NeedKeys(NamedTuple):
     queries: list[KeyQuery]
 
 
-class _Place(NamedTuple):
-    """An object of a reply whose record is not read yet."""
+class _Asking(NamedTuple):
+    """A query relation that waits for its keys."""
 
     ticket: int
-    object: dict[str, Any]
-    relations: tuple[Relation, ...]
+    item: Any
+    children: list[Any]
+    query: KeyQuery
 
 
 class Planner:
@@ -72,216 +67,267 @@ class Planner:
 
     Args:
         budget: what the request has used of its limits; the planner counts on.
+        shape: makes the objects of the replies.
     """
 
-    def __init__(self, budget: ReadBudget) -> None:
+    def __init__(self, budget: ReadBudget, shape: Shape | None = None) -> None:
         self._budget = budget
-        self._results: list[dict[str, Any] | DagBoxError] = []
+        self._shape: Shape = Maps() if shape is None else shape
+        self._roots: list[list[Any]] = []
+        self._failed: dict[int, DagBoxError] = {}
         self._level: list[_Place] = []
-        self._settled = 0
-        """How many places of the level have their record."""
         self._next: list[_Place] = []
-        self._queries: list[tuple[_Place, ByQuery]] = []
-        self._records: dict[tuple[str, str], FoundRecord | None] = {}
-        self._unpacked: dict[tuple[str, str], Any] = {}
+        self._asking: list[_Asking] = []
+        self._records: dict[Name, FoundRecord | None] = {}
+        self._need: NeedRecords | NeedKeys | None = None
+        self._settled = self._known = 0
+        """How many places of the level have their object, and for how many the record is known."""
         self._chunk = _FIRST_CHUNK
-        self._asked: list[tuple[str, str]] = []
 
-    def add(self, operation: object) -> int:
-        """Take a read operation on, before the first step.
+    def add(self, refs: Sequence[Name], relations: tuple[Relation, ...] = ()) -> list[int]:
+        """Take on a read of each of some records, all with the same relations, before the first step.
 
-        Returns:
-            A ticket, to ask for the result with.
-
-        Raises:
-            InvalidArgument, LimitExceeded: as `parse_read`.
-        """
-        target = parse_read(operation, self._budget)
-        self._budget.take_nodes(1)
-        return self._add_root(target.bucket, target.key, target.relations)
-
-    def add_all(self, bucket: object, keys: Sequence[object], relations: object) -> list[int]:
-        """Take on a read of each of many keys of a bucket, all with the same relations, before the first step.
+        Args:
+            refs: bucket and key of each, checked.
+            relations: what `parse_relations` returned.
 
         Returns:
-            A ticket for each key.
+            A ticket for each, to ask for the result with.
 
         Raises:
-            InvalidArgument, LimitExceeded: as `parse_read`.
+            LimitExceeded: too many objects.
         """
-        name = bucket_name(bucket)
-        checked = [record_key(key) for key in keys]
-        parsed = parse_relations(relations, self._budget)
-        self._budget.take_nodes(len(checked))
-        return [self._add_root(name, key, parsed) for key in checked]
+        self._take_nodes(len(refs))
+        first = len(self._roots)
+        for ticket, ref in enumerate(refs, first):
+            root: list[Any] = []
+            self._roots.append(root)
+            self._level.append((ref, ticket, root, relations))
+        return list(range(first, len(self._roots)))
 
-    def _add_root(self, bucket: str, key: str, relations: tuple[Relation, ...]) -> int:
-        ticket = len(self._results)
-        root = _new_object(bucket, key)
-        self._results.append(root)
-        self._level.append(_Place(ticket, root, relations))
-        return ticket
+    def step(self, answers: Sequence[Any] = ()) -> NeedRecords | NeedKeys | None:
+        """Return what is needed next; None when all results are there.
 
-    def step(self) -> NeedRecords | NeedKeys | None:
-        """Return what is needed next; None when all results are there."""
+        Args:
+            answers: to what the last step needed, in its order: a record or None for each ref; keys or an error for
+                each query, which fails the read that needed it.
+        """
+        need, self._need = self._need, None
+        if isinstance(need, NeedRecords):
+            self._records.update(zip(need.refs, answers, strict=True))
+        elif need is not None:
+            self._take_keys(answers)
         while True:
-            if self._settle_level():
-                return NeedRecords(self._asked)
-            self._queries = [(place, relation) for place, relation in self._queries if self._alive(place.ticket)]
-            if self._queries:
-                return NeedKeys([KeyQuery(p.object["bucket"], p.object["key"], r) for p, r in self._queries])
-            if not self._next:
+            if self._settled < self._known:
+                self._settle()
+            if self._settled < len(self._level):
+                unknown = self._unknown()
+                if unknown:
+                    self._need = NeedRecords(unknown)
+                    return self._need
+            elif self._still_asking():
+                self._need = NeedKeys([asking.query for asking in self._asking])
+                return self._need
+            elif self._next:
+                self._level, self._next, self._settled, self._known = self._next, [], 0, 0
+            else:
                 return None
-            self._level, self._next, self._settled = self._next, [], 0
 
-    def give_records(self, records: Sequence[FoundRecord | None]) -> None:
-        """The records that the last step asked for, in its order."""
-        self._records.update(zip(self._asked, records, strict=True))
-        self._asked = []
+    def run(
+        self,
+        read: Callable[[Sequence[Name]], Sequence[FoundRecord | None]],
+        resolve: Callable[[Sequence[KeyQuery]], Sequence[Sequence[object] | DagBoxError]],
+    ) -> None:
+        """Step until all results are there.
 
-    def give_keys(self, answers: Sequence[Sequence[object] | DagBoxError]) -> None:
-        """Take the answers to the queries of the last step, in its order; an error fails the read that needed it."""
-        for (place, relation), answer in zip(self._queries, answers, strict=True):
-            if not self._alive(place.ticket):
+        Args:
+            read: returns the record of each ref, or None.
+            resolve: returns the keys or refs of each query, or an error.
+        """
+        need = self.step()
+        while need is not None:
+            need = self.step(read(need.refs) if isinstance(need, NeedRecords) else resolve(need.queries))
+
+    def result(self, ticket: int) -> Any:
+        """Return the reply of a read, or the error that it failed with; after the last step."""
+        return self._failed[ticket] if ticket in self._failed else self._roots[ticket][0]
+
+    def _take_nodes(self, count: int) -> None:
+        budget = self._budget
+        if budget.nodes + count > budget.limits.nodes:
+            raise LimitExceeded("number of objects in one reply", budget.nodes + count, budget.limits.nodes)
+        budget.nodes += count
+
+    def _unknown(self) -> list[Name]:
+        """Return the next records of the level that are not there yet, one chunk of them.
+
+        The chunks grow, so that a few large records meet the limit of bytes before thousands of them are in memory.
+        """
+        places = self._level[self._settled : self._settled + self._chunk]
+        self._known += len(places)
+        self._chunk = min(self._chunk * 4, _LAST_CHUNK)
+        if self._failed:
+            places = [place for place in places if place[1] not in self._failed]
+        wanted = dict.fromkeys([place[0] for place in places])
+        return [ref for ref in wanted if ref not in self._records]
+
+    def _settle(self) -> None:
+        """Make the objects of the level whose records are known, and follow their relations."""
+        places = self._level[self._settled : self._known]
+        self._settled = self._known
+        failed, records = self._failed, self._records
+        if failed:
+            places = [place for place in places if place[1] not in failed]
+        found = [records[place[0]] for place in places]
+        size = sum([len(record.data) for record in found if record is not None])
+        if self._budget.data_bytes + size <= self._budget.limits.data_bytes:
+            self._budget.data_bytes += size
+        else:
+            places, found = self._within_budget(places, found)
+        belows: list[Below | None] = [
+            {relation.name: [] for relation in place[3]} if place[3] else None for place in places
+        ]
+        items = self._made(places, found, belows)
+        for place, item in zip(places, items, strict=True):
+            place[2].append(item)
+        if any(belows):
+            for place, record, item, below in zip(places, found, items, belows, strict=True):
+                if below is not None and place[1] not in failed:
+                    self._follow_all(place, record, item, below)
+
+    def _within_budget(
+        self, places: list[_Place], found: list[FoundRecord | None]
+    ) -> tuple[list[_Place], list[FoundRecord | None]]:
+        """Count the data of records in one by one; return what is left when those that were too much have failed."""
+        for place, record in zip(places, found, strict=True):
+            if record is not None and place[1] not in self._failed:
+                try:
+                    self._budget.take_bytes(len(record.data))
+                except DagBoxError as error:
+                    self._failed[place[1]] = error
+        left = [pair for pair in zip(places, found, strict=True) if pair[0][1] not in self._failed]
+        return [place for place, _ in left], [record for _, record in left]
+
+    def _made(self, places: list[_Place], found: list[FoundRecord | None], belows: list[Below | None]) -> list[Any]:
+        """Return the object of each place; None where it failed."""
+        try:
+            return self._shape.make_all([place[0] for place in places], found, belows)
+        except DagBoxError:
+            pass
+        items: list[Any] = []
+        for place, record, below in zip(places, found, belows, strict=True):
+            try:
+                items += self._shape.make_all([place[0]], [record], [below])
+            except DagBoxError as error:
+                self._failed.setdefault(place[1], error)
+                items.append(None)
+        return items
+
+    def _follow_all(self, place: _Place, record: FoundRecord | None, item: Any, below: Below) -> None:
+        ref, ticket, _, relations = place
+        try:
+            for relation in relations:
+                children = below[relation.name]
+                if isinstance(relation, ByPath):
+                    if record is not None:
+                        where = _Where(relation, ref)
+                        self._attach(ticket, item, children, relation, self._links_of(item, relation, where), where)
+                elif isinstance(relation, ByKeys):
+                    self._attach(ticket, item, children, relation, relation.refs)
+                else:
+                    self._asking.append(_Asking(ticket, item, children, KeyQuery(*ref, relation)))
+        except DagBoxError as error:
+            self._failed[ticket] = error
+
+    def _still_asking(self) -> bool:
+        """Forget the queries of reads that have failed; return True if any are left."""
+        if self._failed:
+            self._asking = [asking for asking in self._asking if asking.ticket not in self._failed]
+        return bool(self._asking)
+
+    def _take_keys(self, answers: Sequence[Sequence[object] | DagBoxError]) -> None:
+        asked, self._asking = self._asking, []
+        for asking, answer in zip(asked, answers, strict=True):
+            ticket, item, children, query = asking
+            if ticket in self._failed:
                 continue
             try:
                 if isinstance(answer, DagBoxError):
                     raise answer
-                where = _Where(relation.name, f"query {shown_value(relation.query)}", place.object)
-                self._attach(place, relation, list(_links(answer, relation.bucket, where)), where)
+                where = _Where(query.relation, (query.bucket, query.key))
+                links = list(_links(answer, query.relation.bucket, where))
+                self._attach(ticket, item, children, query.relation, links, where)
             except DagBoxError as error:
-                self._results[place.ticket] = error
-        self._queries = []
+                self._failed[ticket] = error
 
-    def result(self, ticket: int) -> dict[str, Any] | DagBoxError:
-        """The reply of a read, or the error that it failed with; after the last step."""
-        return self._results[ticket]
-
-    def _alive(self, ticket: int) -> bool:
-        return type(self._results[ticket]) is dict
-
-    def _settle_level(self) -> bool:
-        """Settle the places of the level as far as their records are there; whether more records are needed.
-
-        The records are asked for in chunks that grow, so that a few large ones meet the limit of bytes before
-        thousands of them are in memory.
-        """
-        level = self._level
-        while self._settled < len(level):
-            place = level[self._settled]
-            if self._alive(place.ticket):
-                if _ref_of(place.object) not in self._records:
-                    self._asked = self._unknown_from(self._settled)
-                    return True
-                self._settle(place)
-            self._settled += 1
-        return False
-
-    def _unknown_from(self, position: int) -> list[tuple[str, str]]:
-        """The next records of the level that are not there yet, one chunk of them."""
-        unknown: dict[tuple[str, str], None] = {}
-        for place in islice(self._level, position, None):
-            ref = _ref_of(place.object)
-            if ref not in self._records and self._alive(place.ticket):
-                unknown[ref] = None
-                if len(unknown) == self._chunk:
-                    break
-        self._chunk = min(self._chunk * 4, _LAST_CHUNK)
-        return list(unknown)
-
-    def _settle(self, place: _Place) -> None:
-        item = place.object
-        found = self._records[_ref_of(item)]
+    def _links_of(self, item: Any, relation: ByPath, where: _Where) -> list[Name]:
+        """Return the records that a path leads to."""
         try:
-            if found is not None:
-                self._budget.take_bytes(len(found.data))
-                item["found"], item["version"], item["data"] = True, found.version, found.data
-            if place.relations:
-                item["relations"] = {relation.name: [] for relation in place.relations}
-                for relation in place.relations:
-                    self._follow(place, relation)
-        except DagBoxError as error:
-            self._results[place.ticket] = error
-
-    def _follow(self, place: _Place, relation: Relation) -> None:
-        if isinstance(relation, ByKeys):
-            self._attach_listed(place, relation)
-        elif isinstance(relation, ByQuery):
-            self._queries.append((place, relation))
-        elif place.object["found"]:
-            where = _Where(relation.name, f"path {shown_value(relation.path)}", place.object)
-            ends = _walk(self._data_of(place.object, where), relation.steps, where)
-            self._attach(place, relation, list(_links(ends, relation.bucket, where)), where)
-
-    def _data_of(self, item: dict[str, Any], where: _Where) -> Any:
-        ref = _ref_of(item)
-        try:
-            return self._unpacked[ref]
-        except KeyError:
-            pass
-        try:
-            data = unpack(item["data"])
+            data = self._shape.data_of(item)
         except InvalidArgument as error:
             raise where.error(f"its data is {error.message}") from None
-        self._unpacked[ref] = data
-        return data
+        return _ends(data, relation, where)
 
-    def _attach_listed(self, place: _Place, relation: ByKeys) -> None:
-        targets = relation.targets
-        kept = targets if relation.limit is None else targets[: relation.limit]
-        self._note_more(place, relation, len(targets) - len(kept))
-        children = place.object["relations"][relation.name]
-        self._budget.take_nodes(len(kept))
-        for target in kept:
-            child = _new_object(target.bucket, target.key)
-            children.append(child)
-            self._next.append(_Place(place.ticket, child, target.relations))
+    def _attach(
+        self,
+        ticket: int,
+        item: Any,
+        children: list[Any],
+        relation: Relation,
+        links: Sequence[Name],
+        where: _Where | None = None,
+    ) -> None:
+        """Have the objects that a relation leads to made with the next level.
 
-    def _attach(self, place: _Place, relation: ByPath | ByQuery, links: list[tuple[str, str]], where: _Where) -> None:
-        kept = links if relation.limit is None else links[: relation.limit]
-        self._note_more(place, relation, len(links) - len(kept))
-        children = place.object["relations"][relation.name]
-        self._budget.take_nodes(len(kept))
-        for bucket, key in kept:
+        Args:
+            where: given if the links are not checked yet.
+        """
+        if relation.limit is not None and len(links) > relation.limit:
+            self._shape.note_more(item, relation.name, len(links) - relation.limit)
+            links = links[: relation.limit]
+        if where is not None:
             try:
-                child = _new_object(bucket_name(bucket), record_key(key))
+                for link in links:
+                    if link not in self._records:
+                        record_name(*link)
             except InvalidArgument as error:
                 raise where.error(error.message) from None
-            children.append(child)
-            self._next.append(_Place(place.ticket, child, relation.relations))
-
-    @staticmethod
-    def _note_more(place: _Place, relation: Relation, left_out: int) -> None:
-        if left_out:
-            place.object.setdefault("more", {})[relation.name] = left_out
-
-
-def _new_object(bucket: str, key: str) -> dict[str, Any]:
-    return {"bucket": bucket, "key": key, "found": False, "version": 0, "data": None}
-
-
-def _ref_of(item: dict[str, Any]) -> tuple[str, str]:
-    return item["bucket"], item["key"]
+        self._take_nodes(len(links))
+        each = relation.own if isinstance(relation, ByKeys) and relation.own else repeat(relation.relations)
+        self._next += zip(links, repeat(ticket), repeat(children), each)
 
 
 class _Where(NamedTuple):
-    """Return the path of a relation, for its errors."""
+    """A relation at a record, for its errors."""
 
-    relation: str
-    how: str
-    item: dict[str, Any]
+    relation: ByPath | ByQuery
+    ref: Name
 
     def error(self, problem: str) -> InvalidArgument:
-        record = f"{self.item['bucket']}/{self.item['key']}"
+        name, record = self.relation.name, "/".join(self.ref)
         return InvalidArgument(
-            f"relation {shown_value(self.relation)} by {self.how} at {shown_value(record)}: {problem}",
-            relation=self.relation,
+            f"relation {shown_value(name)} by {self.relation.shown} at {shown_value(record)}: {problem}",
+            relation=name,
             record=record,
         )
 
 
+def _ends(data: Any, relation: ByPath, where: _Where) -> list[Name]:
+    """Return what the values at the end of a path refer to, in order."""
+    value, steps = data, relation.steps
+    for step in steps:
+        if type(value) is not dict:
+            return list(_links(_walk(data, steps, where), relation.bucket, where))
+        value = value.get(step)
+    if type(value) is Ref:
+        return [(value.bucket, value.key)]
+    if type(value) is list and set(map(type, value)) <= {Ref}:
+        return [(each.bucket, each.key) for each in value]
+    return list(_links(value, relation.bucket, where))
+
+
 def _walk(data: Any, steps: tuple[str, ...], where: _Where) -> list[Any]:
-    """The values at the end of a path, in order."""
+    """Return the values at the end of a path, in order."""
     values = [data]
     for step in steps:
         reached: list[Any] = []
@@ -309,7 +355,7 @@ def _take_step(value: Any, step: str, where: _Where, reached: list[Any]) -> None
             raise where.error(f"step {shown_value(step)} needs a map or an array, found {kind_of(value)}")
 
 
-def _links(ends: object, bucket: str | None, where: _Where) -> Iterator[tuple[str, str]]:
+def _links(ends: object, bucket: str | None, where: _Where) -> Iterator[Name]:
     """Yield what values refer to, in order; arrays are gone into."""
     waiting = [ends]
     while waiting:

@@ -7,6 +7,7 @@ array of their results (a failed one is an error in its place). All operations o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from dagbox.errors import (
@@ -30,9 +31,11 @@ from dagbox.protocol.operations.reads import (
     StoreStats,
 )
 from dagbox.protocol.traits import Traits
-from dagbox.protocol.validate import map_of
+from dagbox.protocol.validate import bucket_name, map_of, record_key
 from dagbox.relations.limits import ReadBudget, ReadLimits
-from dagbox.relations.planner import KeyQuery, NeedRecords, Planner
+from dagbox.relations.parse import parse_relations
+from dagbox.relations.planner import KeyQuery, Planner
+from dagbox.relations.shapes import Shape
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import Answers, receive
 from dagbox.store.base import Snapshot, Store, Stored
@@ -123,8 +126,11 @@ class Reader:
             return self._answers.bare(request, results[0])
         return self._answers.reply(request, results)
 
-    def execute(self, operation: ReaderOperation, snapshot: Snapshot) -> Any:
+    def execute(self, operation: ReaderOperation, snapshot: Snapshot, shape: Callable[[], Shape] | None = None) -> Any:
         """Execute one operation.
+
+        Args:
+            shape: makes the form of nested reads; see `execute_all`.
 
         Returns:
             The result as documented in the class of the operation, unpacked.
@@ -132,37 +138,50 @@ class Reader:
         Raises:
             DagBoxError: the store failed, or a limit was exceeded.
         """
-        result = self.execute_all((operation,), snapshot)[0]
+        result = self.execute_all((operation,), snapshot, shape)[0]
         if isinstance(result, DagBoxError):
             raise result
         return result
 
-    def execute_all(self, operations: Sequence[ReaderOperation | DagBoxError], snapshot: Snapshot) -> list[Any]:
+    def execute_all(
+        self,
+        operations: Sequence[ReaderOperation | DagBoxError],
+        snapshot: Snapshot,
+        shape: Callable[[], Shape] | None = None,
+    ) -> list[Any]:
         """Execute the operations of one request; return a result or a DagBoxError for each, in order.
 
         The limits count over all of them, and reads with relations fetch each record once for all of them. A
         malformed operation is given as its error, and returned in its place.
+
+        Args:
+            shape: makes the form in which reads with relations give their records; by default maps, as on the wire.
         """
         budget = ReadBudget(self._limits)
         planner: Planner | None = None
-        planned: list[tuple[int, Callable[[Planner], Any]]] = []
+        planned: list[tuple[int, int | _Rows]] = []
         results: list[Any] = []
         for operation in operations:
             try:
                 if type(operation) is Read and not operation.relations:
                     results.append(_read(operation, snapshot, budget))
-                elif type(operation) is Read or type(operation) is FetchRows:
-                    planner = planner or Planner(budget)
-                    planned.append((len(results), _plan(operation, planner)))
+                elif type(operation) is Read:
+                    relations = parse_relations(operation.relations, budget)
+                    planner = planner or Planner(budget, shape and shape())
+                    planned.append((len(results), planner.add(((operation.bucket, operation.key),), relations)[0]))
+                    results.append(None)
+                elif type(operation) is FetchRows:
+                    planner = planner or Planner(budget, shape and shape())
+                    planned.append((len(results), _Rows(operation, planner, budget)))
                     results.append(None)
                 else:
                     results.append(self._execute_flat(operation, snapshot, budget))
             except DagBoxError as error:
                 results.append(error)
         if planner is not None:
-            self._run(planner, snapshot)
-            for position, result in planned:
-                results[position] = result(planner)
+            planner.run(snapshot.get_many, partial(self._resolve, snapshot))
+            for position, ticket in planned:
+                results[position] = planner.result(ticket) if isinstance(ticket, int) else ticket.result(planner)
         return results
 
     def _execute_flat(self, operation: ReaderOperation | DagBoxError, snapshot: Snapshot, budget: ReadBudget) -> Any:
@@ -181,28 +200,16 @@ class Reader:
             return operation.value
         return operation  # the error of a malformed one
 
-    def _run(self, planner: Planner, snapshot: Snapshot) -> None:
-        while need := planner.step():
-            if isinstance(need, NeedRecords):
-                planner.give_records(snapshot.get_many(need.refs))
-            elif self._resolver is None:
-                planner.give_keys([_no_resolver(query) for query in need.queries])
-            else:
-                planner.give_keys(self._resolver(need.queries, snapshot))
-
-
-def _plan(operation: Read | FetchRows, planner: Planner) -> Callable[[Planner], Any]:
-    """Add an operation to the planner; return a function that gets its result after the last step."""
-    if isinstance(operation, Read):
-        ticket = planner.add_all(operation.bucket, (operation.key,), operation.relations)[0]
-        return lambda planner: planner.result(ticket)
-    return _Rows(operation, planner).result
+    def _resolve(self, snapshot: Snapshot, queries: Sequence[KeyQuery]) -> Sequence[Sequence[object] | DagBoxError]:
+        if self._resolver is None:
+            return [_no_resolver(query) for query in queries]
+        return self._resolver(queries, snapshot)
 
 
 class _Rows:
     """Rows with records to fetch: each key of a column is read once, in however many rows it appears."""
 
-    def __init__(self, operation: FetchRows, planner: Planner) -> None:
+    def __init__(self, operation: FetchRows, planner: Planner, budget: ReadBudget) -> None:
         self._operation = operation
         self._tickets: dict[str, dict[str, int]] = {}
         columns = operation.columns
@@ -211,7 +218,9 @@ class _Rows:
                 raise InvalidArgument(f"rows have no column {shown_value(variable)} to fetch")
             keys = _column_keys(operation.rows, columns.index(variable), variable)
             what = map_of(wanted, _FETCH_FIELDS, "what is fetched", ("bucket",))
-            tickets = planner.add_all(what["bucket"], keys, what.get("relations"))
+            bucket = bucket_name(what["bucket"])
+            refs = [(bucket, record_key(key)) for key in keys]
+            tickets = planner.add(refs, parse_relations(what.get("relations"), budget))
             self._tickets[variable] = dict(zip(keys, tickets, strict=True))
 
     def result(self, planner: Planner) -> dict[str, Any] | DagBoxError:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, LimitExceeded, LogicError
-from dagbox.protocol.values import Ref, pack
+from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, LimitExceeded, LogicError, UnreadableRecord
+from dagbox.protocol.operations.reads import Read
+from dagbox.protocol.values import Node, Ref, pack, unpack
 from dagbox.relations.limits import MAX_DEPTH, ReadBudget, ReadLimits
+from dagbox.relations.parse import parse_relations
 from dagbox.relations.planner import NeedKeys, NeedRecords, Planner
+from dagbox.relations.shapes import Maps, Nodes, Shape
 from tests.effort import examples
 
 Records = dict[tuple[str, str], Any]
+READ = {"bucket": "u", "key": "a"}
 
 
 class Found(NamedTuple):
@@ -23,8 +28,16 @@ class Found(NamedTuple):
     data: bytes
 
 
+def add(planner: Planner, budget: ReadBudget, operation: object) -> int:
+    """Take on a read in its wire form, as the reader does."""
+    read = Read.from_wire(operation)
+    return planner.add([(read.bucket, read.key)], parse_relations(read.relations, budget))[0]
+
+
 class Driver:
     """Runs planners over a dict of records, and keeps what they asked for."""
+
+    shape: Callable[[], Shape] = Maps
 
     def __init__(self, records: Records, answers: dict[str, Any] | None = None) -> None:
         self.records = records
@@ -33,16 +46,18 @@ class Driver:
         self.queried: list[list[tuple[str, str, str]]] = []
 
     def run(self, *operations: object, limits: ReadLimits | None = None) -> list[Any]:
-        planner = Planner(ReadBudget(limits or ReadLimits()))
-        tickets = [planner.add(operation) for operation in operations]
-        while (need := planner.step()) is not None:
+        budget = ReadBudget(limits or ReadLimits())
+        planner = Planner(budget, self.shape())
+        tickets = [add(planner, budget, operation) for operation in operations]
+        answers: list[Any] = []
+        while (need := planner.step(answers)) is not None:
             if isinstance(need, NeedRecords):
                 self.asked.append(need.refs)
-                planner.give_records([self._found(ref) for ref in need.refs])
+                answers = [self._found(ref) for ref in need.refs]
             else:
                 assert isinstance(need, NeedKeys)
                 self.queried.append([(q.bucket, q.key, q.relation.query) for q in need.queries])
-                planner.give_keys([self._answer(q.relation.query, q.key) for q in need.queries])
+                answers = [self._answer(q.relation.query, q.key) for q in need.queries]
         return [planner.result(ticket) for ticket in tickets]
 
     def one(self, operation: object, limits: ReadLimits | None = None) -> Any:
@@ -149,6 +164,45 @@ def test_the_planner_equals_a_recursive_reading(records: Records, reads: list[tu
     assert len(asked) == len(set(asked))
 
 
+class NodeDriver(Driver):
+    shape = Nodes
+
+
+def as_node(item: dict[str, Any]) -> Node:
+    """The node that a map of a reply stands for."""
+    relations = {name: [as_node(child) for child in items] for name, items in item.get("relations", {}).items()}
+    data = unpack(item["data"]) if item["found"] else None
+    return Node(item["bucket"], item["key"], item["found"], item["version"], data, relations, item.get("more", {}))
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(graphs, st.sampled_from(["a", "b"]), st.sampled_from(KEYS), trees)
+def test_nodes_are_those_of_the_maps(records: Records, bucket: str, key: str, relations: Any) -> None:
+    operation = {"bucket": bucket, "key": key, "relations": relations}
+    assert NodeDriver(records).one(operation) == as_node(Driver(records).one(operation))
+
+
+def test_each_node_has_data_of_its_own() -> None:
+    records = {("u", "a"): {"x": [1], "to": [Ref("u", "a")] * 2}}
+    node = NodeDriver(records).one(READ | {"relations": {"to": {"path": "to"}}})
+    first, second = node["to"]
+    first.data["x"].append(2)
+    assert (node.data["x"], second.data["x"]) == ([1], [1])
+
+
+def test_a_node_that_cannot_be_read_fails_its_own_read() -> None:
+    class Damaged(NodeDriver):
+        def _found(self, ref: tuple[str, str]) -> Found | None:
+            return Found(1, b"\xc1") if ref == ("u", "bad") else super()._found(ref)
+
+    listed = {"x": [["u", "bad"], ["u", "a"]]}
+    driver = Damaged({("u", "a"): {(1, 2): 3}})
+    bad, good = driver.run(READ | {"relations": listed}, READ | {"relations": {"x": [["u", "a"]]}})
+    assert isinstance(bad, UnreadableRecord)
+    assert (bad.bucket, bad.key) == ("u", "bad")
+    assert good.data == good["x"][0].data == {(1, 2): 3}
+
+
 @settings(max_examples=examples(100), deadline=None)
 @given(graphs, trees, st.integers(0, 30))
 def test_a_limit_of_nodes_fails_a_read_or_changes_nothing(records: Records, relations: Any, nodes: int) -> None:
@@ -209,7 +263,7 @@ def test_many_records_are_asked_for_in_chunks_that_grow() -> None:
     assert all(child["found"] for child in item["relations"]["all"])
     sizes = [len(refs) for refs in driver.asked]
     assert sum(sizes) == 3000
-    assert sizes == [1, 256, 1024, 1719]
+    assert sizes == [1, 255, 1024, 1720]
 
 
 def test_query_relations_are_asked_for_together_and_their_answers_read_with_the_next_level() -> None:
@@ -291,9 +345,6 @@ def test_a_path_may_be_an_array_of_steps() -> None:
     assert [n["key"] for n in item["relations"]["r"]] == ["b"]
 
 
-READ = {"bucket": "u", "key": "a"}
-
-
 @pytest.mark.parametrize(
     ("operation", "kind", "words"),
     [
@@ -337,7 +388,7 @@ READ = {"bucket": "u", "key": "a"}
 )
 def test_bad_reads_are_typed_errors_that_name_what_was_wrong(operation: Any, kind: type, words: str) -> None:
     with pytest.raises(kind) as caught:
-        Planner(ReadBudget(ReadLimits())).add(operation)
+        Driver({}).one(operation)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -374,11 +425,12 @@ def test_a_million_relations_are_refused_quickly() -> None:
 
 
 def test_relations_count_over_all_levels_and_reads_of_a_request() -> None:
-    planner = Planner(ReadBudget(ReadLimits(relations=5)))
-    planner.add(READ | {"relations": nested(3)})
-    planner.add(READ | {"relations": nested(2)})
+    budget = ReadBudget(ReadLimits(relations=5))
+    planner = Planner(budget)
+    add(planner, budget, READ | {"relations": nested(3)})
+    add(planner, budget, READ | {"relations": nested(2)})
     with pytest.raises(LimitExceeded, match="number of relations in one request is 6, the most allowed is 5"):
-        planner.add(READ | {"relations": nested(1)})
+        add(planner, budget, READ | {"relations": nested(1)})
 
 
 def test_a_graph_that_explodes_meets_the_limit_of_nodes_and_other_reads_go_on() -> None:

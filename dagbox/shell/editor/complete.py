@@ -12,11 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dagbox.notation.scanner import Expect, Expectation, quote
+from dagbox.notation.scanner import Expect, Expectation, quote, split_ref
 from dagbox.shell.editor.live_names import Answer, LiveNames, Name
 from dagbox.shell.grammar.catalog import CATALOG
 from dagbox.shell.grammar.parsed import ParsedCommand
-from dagbox.shell.grammar.readers import split_ref
 from dagbox.shell.handlers.topics import TOPICS
 from dagbox.shell.settings import SETTINGS
 

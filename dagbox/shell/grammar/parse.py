@@ -57,9 +57,10 @@ def _read_command(scanner: Scanner, parsed: ParsedCommand, around: _Arguments | 
         close = difflib.get_close_matches(word.value.lower(), CATALOG.by_name, n=1)
         hint = f"did you mean {close[0]}?" if close else "`help` lists them"
         scanner.wrong(f"no command {word.value}: {hint}", word.start, word.end)
-    scanner.span(word.start, word.end, "danger" if command.danger else "command")
     parsed.command = command
-    _Arguments(scanner, parsed, command, around).read()
+    arguments = _Arguments(scanner, parsed, command, around)
+    scanner.span(word.start, word.end, "danger" if command.danger else "command")
+    arguments.read()
 
 
 class _Arguments:
@@ -81,34 +82,37 @@ class _Arguments:
 
     def read(self) -> None:
         """Read until the end of the text, or through the redirection."""
-        scanner = self.scanner
-        while True:
-            char = scanner.next_char()
-            if char in ("|", ">"):
-                self._read_redirect()
-                break
+        scanner, params, values = self.scanner, self.command.params, self.values
+        while (char := scanner.next_char()) not in ("|", ">"):
             if char == "-" and scanner.spaced and scanner.text.startswith("--", scanner.pos):
                 self.read_option()
                 continue
-            param = self._param_before(char)
+            param = params[self.next_param] if self.next_param < len(params) else None
+            if char == "{" and param and param.many and values.get(param.name) and params[self.next_param + 1 :]:
+                # A parameter that may be repeated gives way to a block in braces.
+                self.next_param += 1
+                param = params[self.next_param]
             if not char:
                 self._expect_at_end(param)
                 break
             if param is None:
                 scanner.wrong(f"{self.command.name} takes no more than this", scanner.pos, scanner.end)
-            self._read_param(param)
+            start = scanner.pos
+            self.parsed.active = param.name
+            value = self._read_inner(start) if param.kind is Kind.COMMAND else READERS[param.kind](scanner, values)
+            if param.many:
+                values.setdefault(param.name, []).append(value)
+            else:
+                values[param.name] = value
+                self.next_param += 1
+            following = scanner.text[scanner.pos : scanner.pos + 1]
+            if scanner.pos == start:
+                scanner.wrong(f"{following!r} cannot stand here", start)
+            if following and following not in _AFTER_VALUE and param.kind not in REST:
+                scanner.wrong(f"a space expected, not {following!r}")
+        else:
+            self._read_redirect()
         self._complete()
-
-    def _param_before(self, char: str) -> Param | None:
-        """Return the parameter that comes next; a repeated one gives way to a block in braces."""
-        params = self.command.params
-        if self.next_param >= len(params):
-            return None
-        param = params[self.next_param]
-        if param.many and self.values.get(param.name) and self.next_param + 1 < len(params) and char == "{":
-            self.next_param += 1
-            return params[self.next_param]
-        return param
 
     def _expect_at_end(self, param: Param | None) -> None:
         """Record what could come at the end of the text, where nothing has begun yet."""
@@ -130,21 +134,6 @@ class _Arguments:
             READERS[param.kind](scanner, self.values)
         except SyntaxProblem:
             scanner.pos = scanner.end
-
-    def _read_param(self, param: Param) -> None:
-        scanner, start = self.scanner, self.scanner.pos
-        self.parsed.active = param.name
-        value = self._read_inner(start) if param.kind is Kind.COMMAND else READERS[param.kind](scanner, self.values)
-        if param.many:
-            self.values.setdefault(param.name, []).append(value)
-        else:
-            self.values[param.name] = value
-            self.next_param += 1
-        following = scanner.text[scanner.pos : scanner.pos + 1]
-        if scanner.pos == start:
-            scanner.wrong(f"{following!r} cannot stand here", start)
-        if following and following not in _AFTER_VALUE and param.kind not in REST:
-            scanner.wrong(f"a space expected, not {following!r}")
 
     def _read_inner(self, start: int) -> ParsedCommand:
         """Read a command that is an argument, as in `watch locks`."""

@@ -15,7 +15,7 @@ import dagbox
 from dagbox.notation.datalog import Fact, read_datalog, read_facts
 from dagbox.notation.json import read_json
 from dagbox.notation.relations import Source, read_relations
-from dagbox.notation.scanner import Expect, Scanner, Style, Word
+from dagbox.notation.scanner import Expect, Scanner, Style, Word, split_ref
 from dagbox.shell.grammar.command_spec import Kind
 from dagbox.shell.grammar.parsed import FileValue, Prefix, Query, ReadRequest, RecordTarget
 from dagbox.text.durations import parse_duration
@@ -25,14 +25,6 @@ Reader = Callable[[Scanner, Values], Any]
 
 _FETCH = re.compile(r"fetch\b")
 _IN = re.compile(r"in\b")
-
-
-def split_ref(text: str, bucket: str | None) -> tuple[str, str]:
-    """Return the bucket and key of `bucket/key`, or of `key` and `/key` if `use` set a bucket; either may be empty."""
-    before, slash, after = text.partition("/")
-    if bucket is not None and (not slash or not before):
-        return bucket, after if slash else before
-    return (before, after) if slash else (before, "")
 
 
 def read_choice(scanner: Scanner, choices: tuple[str, ...]) -> str:
@@ -102,12 +94,11 @@ def _read_prefix(scanner: Scanner, values: Values) -> Prefix:
 
 
 def _read_relations(scanner: Scanner, values: Values) -> dict[str, Any]:
-    char = scanner.next_char()
-    if not char:
+    if not scanner.text.startswith("{", scanner.pos):
+        if scanner.next_char():
+            scanner.wrong("relations stand in braces: { name: ... }")
         scanner.expect(Expect.LITERAL, None, ("{", "relations"))
         scanner.wrong("a block of relations is missing")
-    if char != "{":
-        scanner.wrong("relations stand in braces: { name: ... }")
     return read_relations(scanner, _source_of(values))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,21 +22,21 @@ import lmdb
 
 from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable, shown_value
 from dagbox.protocol.validate import flag, whole
-from dagbox.protocol.values import MAX_KEY_BYTES, Durability, check_key
-from dagbox.store.base import Applied, Batch, Entry, Stored
+from dagbox.protocol.values import Durability
+from dagbox.store.base import Applied, Batch, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
-from dagbox.store.envelope import number_from_bytes, number_to_bytes, open_live
+from dagbox.store.envelope import number_from_bytes, number_to_bytes
 from dagbox.store.keys import new_key
 from dagbox.store.lmdb.copy import copy_to_directory
 from dagbox.store.lmdb.create import make_data_file
 from dagbox.store.lmdb.environment import MAX_MAP_SIZE, LmdbEnvironment, WriteSlot
 from dagbox.store.lmdb.errors import lmdb_version
 from dagbox.store.lmdb.files import DATA_FILE, Identity
-from dagbox.store.lmdb.stats import CommitStats, environment_stats
-from dagbox.store.lmdb.tables import LmdbReadTables, LmdbWriteTables
+from dagbox.store.lmdb.snapshot import SURELY_SHORT, UNUSUAL, LmdbReadTables, LmdbSnapshot, new_tuple, read_many
+from dagbox.store.lmdb.stats import CommitStats
+from dagbox.store.lmdb.tables import LmdbWriteTables
 from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS
 from dagbox.store.transaction import VERSION, Transaction
-from dagbox.store.view import count_buckets, get_record, get_records, scan_records
 from dagbox.text.files import make_private_directory
 
 if TYPE_CHECKING:
@@ -51,82 +51,9 @@ MAX_BUCKETS = 1000
 
 Result = TypeVar("Result")
 
-_SURELY_SHORT = MAX_KEY_BYTES // 4
-"""A key of so many characters cannot be too long, whatever they are. (LMDB just does not find one that is.)"""
-_new_tuple = tuple.__new__
-"""Makes a named tuple in a third of the time that its own constructor takes."""
 _FORMAT = b"format"
 _ENGINE = b"engine"
 _STORE_ID = b"id"
-_UNUSUAL = (lmdb.Error, LookupError, AttributeError, TypeError, UnicodeEncodeError)
-"""Errors that make the fast path of a read fall back to the slow path, which raises the right one."""
-
-
-class LmdbSnapshot:
-    """The records as they were when it was made: a read transaction."""
-
-    def __init__(self, environment: LmdbEnvironment, now_ms: int) -> None:
-        self._environment = environment
-        self._now_ms = now_ms
-        self._closed = self._began = False
-        self.tables = LmdbReadTables(environment)
-        self._began = True
-
-    def get(self, bucket: str, key: str) -> Stored | None:
-        return get_record(self.tables, bucket, key, self._now_ms)
-
-    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
-        tables, leave = self.tables, self._environment.barrier.leave
-        txn = tables.enter()
-        try:
-            return _read_many(txn, tables.handles, refs, self._now_ms)
-        except _UNUSUAL:
-            pass
-        finally:
-            leave()
-        return get_records(tables, refs, self._now_ms)
-
-    def scan(
-        self,
-        bucket: str,
-        *,
-        prefix: str = "",
-        start: str | None = None,
-        stop: str | None = None,
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> Iterator[Entry]:
-        return scan_records(
-            self.tables, bucket, self._now_ms, prefix=prefix, start=start, stop=stop, limit=limit, reverse=reverse
-        )
-
-    def buckets(self) -> dict[str, int]:
-        return count_buckets(self.tables, self._now_ms)
-
-    def stats(self) -> dict[str, Any]:
-        """The figures of `environment_stats`, and entries and bytes (of pages) of each bucket, and the version."""
-        return {
-            "version": number_from_bytes(self.tables.get(META, VERSION) or b""),
-            "entries": self.buckets(),
-            "bytes": {name: _bytes_of(self.tables.stat(name)) for name in self.tables.tables() if name[0] != "~"},
-            **environment_stats(self._environment),
-        }
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self.tables.close()
-            self._began = False
-
-    def __enter__(self) -> LmdbSnapshot:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if self._began:
-            self.tables.abandon()
 
 
 class LmdbStore:
@@ -232,11 +159,11 @@ class LmdbStore:
             announce(None)
             value = barrier.begin(barrier.handles[bucket]).get(key.encode())
             if value is None:
-                if len(key) <= _SURELY_SHORT:
+                if len(key) <= SURELY_SHORT:
                     return None
             elif value[0] == 0:
                 return value[13:]
-        except _UNUSUAL:
+        except UNUSUAL:
             pass
         finally:
             leave()
@@ -250,11 +177,11 @@ class LmdbStore:
             announce(None)
             value = barrier.begin(barrier.handles[bucket]).get(key.encode())
             if value is None:
-                if len(key) <= _SURELY_SHORT:
+                if len(key) <= SURELY_SHORT:
                     return None
             elif value[0] == 0:
-                return _new_tuple(Stored, (int.from_bytes(value[1:9], "big"), value[13:], 0))
-        except _UNUSUAL:
+                return new_tuple(Stored, (int.from_bytes(value[1:9], "big"), value[13:], 0))
+        except UNUSUAL:
             pass
         finally:
             leave()
@@ -271,7 +198,7 @@ class LmdbStore:
             announce(None)
             handles = barrier.handles
             return _begin_and_read_many(barrier.begin, handles, refs, self._now_ms())
-        except _UNUSUAL:
+        except UNUSUAL:
             pass
         finally:
             leave()
@@ -354,32 +281,7 @@ def _write(environment: LmdbEnvironment, work: Callable[[LmdbWriteTables], tuple
 def _begin_and_read_many(
     begin: Callable[..., Txn], handles: dict[str, Database], refs: Sequence[tuple[str, str]], now_ms: int
 ) -> list[Stored | None]:
-    return _read_many(begin(), handles, refs, now_ms)
-
-
-def _read_many(
-    txn: Txn, handles: dict[str, Database], refs: Sequence[tuple[str, str]], now_ms: int
-) -> list[Stored | None]:
-    """Many records of one transaction; an unknown table or bad key raises one of `_UNUSUAL`."""
-    get, number, new = txn.get, int.from_bytes, _new_tuple
-    found: list[Stored | None] = []
-    add = found.append
-    for bucket, key in refs:
-        value = get(key.encode(), None, handles[bucket])
-        if value is None:
-            if len(key) > _SURELY_SHORT:
-                check_key(key)
-            add(None)
-        elif value[0] == 0:
-            add(new(Stored, (number(value[1:9], "big"), value[13:], 0)))
-        else:
-            add(open_live(value, now_ms))
-    return found
-
-
-def _bytes_of(stat: dict[str, int]) -> int:
-    pages = stat.get("branch_pages", 0) + stat.get("leaf_pages", 0) + stat.get("overflow_pages", 0)
-    return pages * stat.get("psize", 0)
+    return read_many(begin(), handles, refs, now_ms)
 
 
 def _prepare_directory(path: str, readonly: bool) -> None:

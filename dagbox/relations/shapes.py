@@ -1,0 +1,119 @@
+"""The forms in which a nested read gives what it found: maps for the wire, nodes for a program in the same process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from dagbox.errors import InvalidArgument, UnreadableRecord
+from dagbox.protocol.values import Node, unpack, unpack_trusted
+
+Name = tuple[str, str]
+"""Bucket and key of a record."""
+Below = dict[str, list[Any]]
+"""Name of a relation -> its objects. The planner fills the lists as it gets there."""
+
+
+class FoundRecord(Protocol):
+    """A record as the driver gives it."""
+
+    @property
+    def version(self) -> int:
+        """The version of the record."""
+
+    @property
+    def data(self) -> bytes:
+        """Its packed data."""
+
+
+class Shape(Protocol):
+    """Make the objects of the replies; one for each request."""
+
+    def make_all(
+        self, names: Sequence[Name], records: Sequence[FoundRecord | None], belows: Sequence[Below | None]
+    ) -> list[Any]:
+        """Return an object for each record, or for the lack of it.
+
+        Args:
+            belows: for each object, the lists of its relations; None if none were asked for.
+
+        Raises:
+            UnreadableRecord: one of them is not a value.
+        """
+
+    def note_more(self, item: Any, relation: str, count: int) -> None:
+        """Note in an object how many objects of a relation a limit left out."""
+
+    def data_of(self, item: Any) -> Any:
+        """Return the unpacked data of an object whose record was found.
+
+        Raises:
+            InvalidArgument: they are not a value.
+        """
+
+
+class Maps:
+    """Objects as they go over the wire, with their data packed. Data are unpacked for paths only, once a record."""
+
+    def __init__(self) -> None:
+        self._unpacked: dict[Name, Any] = {}
+
+    def make_all(
+        self, names: Sequence[Name], records: Sequence[FoundRecord | None], belows: Sequence[Below | None]
+    ) -> list[dict[str, Any]]:
+        """See `Shape`. Raises nothing."""
+        items: list[dict[str, Any]] = [
+            {"bucket": name[0], "key": name[1], "found": False, "version": 0, "data": None}
+            if record is None
+            else {"bucket": name[0], "key": name[1], "found": True, "version": record.version, "data": record.data}
+            for name, record in zip(names, records, strict=True)
+        ]
+        for item, below in zip(items, belows, strict=True):
+            if below is not None:
+                item["relations"] = below
+        return items
+
+    def note_more(self, item: dict[str, Any], relation: str, count: int) -> None:
+        item.setdefault("more", {})[relation] = count
+
+    def data_of(self, item: dict[str, Any]) -> Any:
+        name = item["bucket"], item["key"]
+        try:
+            return self._unpacked[name]
+        except KeyError:
+            data = self._unpacked[name] = unpack(item["data"])
+            return data
+
+
+class Nodes:
+    """Objects as `Database.fetch` returns them, each with data of its own."""
+
+    def make_all(
+        self, names: Sequence[Name], records: Sequence[FoundRecord | None], belows: Sequence[Below | None]
+    ) -> list[Node]:
+        """See `Shape`."""
+        try:
+            return [
+                Node(name[0], name[1], False, 0, None, below or {}, {})
+                if record is None
+                else Node(name[0], name[1], True, record.version, unpack_trusted(record.data), below or {}, {})
+                for name, record, below in zip(names, records, belows, strict=True)
+            ]
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return [_node(*each) for each in zip(names, records, belows, strict=True)]
+
+    def note_more(self, item: Node, relation: str, count: int) -> None:
+        item.more[relation] = count
+
+    def data_of(self, item: Node) -> Any:
+        return item.data
+
+
+def _node(name: Name, record: FoundRecord | None, below: Below | None) -> Node:
+    """Make one node, with care: its data may have a list as a key, or be no value."""
+    if record is None:
+        return Node(*name, False, 0, None, below or {})
+    try:
+        return Node(*name, True, record.version, unpack(record.data), below or {})
+    except InvalidArgument as error:
+        raise UnreadableRecord(*name, error.message) from None

@@ -30,16 +30,17 @@ class EmbeddedLogic:
         self._read = read
         self._gate = threading.Lock()
         self._numbers = count(1)
-        self._operations: LogicOperations | None = None
+        self.made: LogicOperations | None = None
+        """The operations, once something has asked for them."""
         self._resolver: KeyResolver | None = None
 
     def operations(self) -> LogicOperations:
         """The operations; made when first asked for."""
-        return self._made()[0]
+        return self._parts()[0]
 
     def resolve(self, queries: Sequence[KeyQuery], snapshot: Snapshot) -> Sequence[Sequence[object] | DagBoxError]:
         """The keys of query relations, as a `Resolver` of a reader."""
-        return self._made()[1](queries, snapshot)
+        return self._parts()[1](queries, snapshot)
 
     def call(self, body: Any, timeout_s: float) -> Any:
         """Do one operation (a map) or several (an array, answered by an array of values and errors).
@@ -56,24 +57,24 @@ class EmbeddedLogic:
 
     def report(self) -> dict[str, Any]:
         """Figures for the status; none before the first query."""
-        return {} if self._operations is None else self._operations.report()
+        return {} if self.made is None else self.made.report()
 
     def close(self) -> None:
         """Stop the queries that run."""
-        if self._operations is not None:
-            self._operations.jobs.stop_all()
+        if self.made is not None:
+            self.made.jobs.stop_all()
 
-    def _made(self) -> tuple[LogicOperations, KeyResolver]:
-        operations, resolver = self._operations, self._resolver
+    def _parts(self) -> tuple[LogicOperations, KeyResolver]:
+        operations, resolver = self.made, self._resolver
         if operations is None or resolver is None:
             from dagbox.services.logic.operations import LogicOperations
             from dagbox.services.logic.resolver import KeyResolver
             from dagbox.services.logic.rules import RuleBook
 
             with self._gate:
-                if self._operations is None or self._resolver is None:
+                if self.made is None or self._resolver is None:
                     book = RuleBook()
-                    self._operations = LogicOperations(self._store, book=book)
+                    self.made = LogicOperations(self._store, book=book)
                     self._resolver = KeyResolver(book=book)
-                operations, resolver = self._operations, self._resolver
+                operations, resolver = self.made, self._resolver
         return operations, resolver

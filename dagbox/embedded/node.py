@@ -99,7 +99,7 @@ def open_node(path: str | os.PathLike[str], **settings: Any) -> EmbeddedNode:
     """
     real = os.path.realpath(os.fspath(path))
     with _opening:
-        identity = store_identity(real)
+        identity = store_identity(real) if _open_nodes else None
         node = next((node for node in _open_nodes if identity is not None and node.store.identity == identity), None)
         if node is None:
             node = EmbeddedNode(real, **settings)
@@ -194,7 +194,8 @@ class EmbeddedNode:
                 stack.callback(service.close)
             if self._locks is not None:
                 stack.callback(self._locks.close)
-            stack.callback(self.logic.close)
+            if self.logic.made is not None:
+                stack.callback(self.logic.close)
             for callback in self._callbacks:
                 stack.callback(callback)
 

@@ -138,6 +138,11 @@ class Reader:
         Raises:
             DagBoxError: the store failed, or a limit was exceeded.
         """
+        if type(operation) is Read and not operation.relations:
+            item = _read(operation, snapshot)
+            if item["found"] and len(item["data"]) > self._limits.data_bytes:
+                ReadBudget(self._limits).take_bytes(len(item["data"]))
+            return item
         result = self.execute_all((operation,), snapshot, shape)[0]
         if isinstance(result, DagBoxError):
             raise result
@@ -164,7 +169,9 @@ class Reader:
         for operation in operations:
             try:
                 if type(operation) is Read and not operation.relations:
-                    results.append(_read(operation, snapshot, budget))
+                    item = _read(operation, snapshot)
+                    budget.take_bytes(len(item["data"] or b""))
+                    results.append(item)
                 elif type(operation) is Read:
                     relations = parse_relations(operation.relations, budget)
                     planner = planner or Planner(budget, shape and shape())
@@ -254,14 +261,12 @@ def _no_resolver(query: KeyQuery) -> LogicError:
     )
 
 
-def _read(operation: Read, snapshot: Snapshot, budget: ReadBudget) -> dict[str, Any]:
+def _read(operation: Read, snapshot: Snapshot) -> dict[str, Any]:
     bucket, key = operation.bucket, operation.key
     stored = snapshot.get(bucket, key)
     if stored is None:
         return {"bucket": bucket, "key": key, "found": False, "version": 0, "data": None}
-    data = stored[1]
-    budget.take_bytes(len(data))
-    return {"bucket": bucket, "key": key, "found": True, "version": stored[0], "data": data}
+    return {"bucket": bucket, "key": key, "found": True, "version": stored[0], "data": stored[1]}
 
 
 def fetch_many(refs: Sequence[tuple[str, str]], snapshot: Snapshot, budget: ReadBudget) -> list[Stored | None]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from dagbox.errors import BadBucket, DagBoxError, InvalidArgument
-from dagbox.protocol.values import check_key
+from dagbox.protocol.values import MAX_KEY_BYTES, check_key
 from dagbox.store.base import Entry, Stored
 from dagbox.store.envelope import number_to_bytes, open_live
 from dagbox.store.tables import EXPIRY, TableReader, scan_bounds
@@ -30,7 +30,8 @@ def get_record(tables: TableReader, bucket: str, key: str, now_ms: int) -> Store
     Raises:
         BadKey, BadBucket: they cannot name a record.
     """
-    check_key(key)
+    if type(key) is not str or not (0 < len(key) <= MAX_KEY_BYTES and key.isascii()):
+        check_key(key)
     if not isinstance(bucket, str) or not bucket:
         raise read_error(bucket, key)
     return open_live(tables.get(bucket, key.encode()), now_ms)

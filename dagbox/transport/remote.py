@@ -34,7 +34,7 @@ from dagbox.errors import Busy, CannotConnect, DagBoxError
 from dagbox.protocol import frames
 from dagbox.protocol.values import unpack
 from dagbox.transport import sockets
-from dagbox.transport.base import Call, packed, value_of
+from dagbox.transport.base import Call, Packed, packed
 from dagbox.transport.core import ClientCore, Completed, Event, Failed, Partial
 from dagbox.transport.wake import Wake
 
@@ -159,7 +159,7 @@ class _Link:
         bodies: list[bytes | DagBoxError] = []
         for call in calls:
             try:
-                bodies.append(packed(call.body))
+                bodies.append(call.body.body if isinstance(call.body, Packed) else packed(call.body))
             except DagBoxError as error:
                 bodies.append(error)
         self._do(waiter, lambda: self._begin_all(waiter, calls, bodies))
@@ -446,7 +446,10 @@ class RemoteTransport:
 
     def call(self, call: Call) -> Any:
         """Make one request and wait for its answer; raises what it failed with."""
-        return value_of((self._link or self._open()).run((call,))[0])
+        answer = (self._link or self._open()).run((call,))[0]
+        if isinstance(answer, DagBoxError):
+            raise answer
+        return answer
 
     def call_all(self, calls: Sequence[Call]) -> list[Any]:
         """Make all requests at once and wait for all; an answer or error for each."""

@@ -452,8 +452,9 @@ class AsyncDatabase:
             ServiceFailed: the handler raised.
         """
         payload = Packed(pack(payload))
-        name = operations.text("a service", service)
-        call = Call(name, payload, self._timeout_of(timeout), repeatable, on_part=on_part)
+        if type(service) is not str or not service:
+            operations.text("a service", service)
+        call = Call(service, payload, self._timeout_of(timeout), repeatable, on_part=on_part)
         return await self._transport.call(call)
 
     async def status(self) -> Status:

@@ -444,8 +444,9 @@ class Database:
             ServiceFailed: the handler raised.
         """
         payload = Packed(pack(payload))
-        name = operations.text("a service", service)
-        call = Call(name, payload, self._timeout_of(timeout), repeatable, on_part=on_part)
+        if type(service) is not str or not service:
+            operations.text("a service", service)
+        call = Call(service, payload, self._timeout_of(timeout), repeatable, on_part=on_part)
         return self._transport.call(call)
 
     def status(self) -> Status:

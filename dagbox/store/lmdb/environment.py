@@ -37,9 +37,9 @@ import lmdb
 
 from dagbox.errors import LimitExceeded, StoreBroken, StoreCorrupt, StoreFull, StoreUnavailable
 from dagbox.store.lmdb.errors import from_lmdb
-from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE, Identity, StoreFiles, file_identity
+from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE, Identity, StoreFiles
 from dagbox.store.lmdb.fork import close_inherited
-from dagbox.store.lmdb.opening import follow_resizes, open_environment, opening_error, whole_pages
+from dagbox.store.lmdb.opening import follow_resizes, open_environment, opening_error
 from dagbox.store.lmdb.pages import is_cut_short
 from dagbox.store.lmdb.resize_barrier import ResizeBarrier, closed_error
 
@@ -135,10 +135,8 @@ class LmdbEnvironment:
         self.readonly = readonly
         self.max_buckets = max_buckets
         self._sync = sync
-        self._map_size = whole_pages(map_size)
+        self._map_size = map_size
         self._closed = False
-        self.identity: Identity | None = None
-        """Device and inode of the data file, which stay while the directory is moved."""
         self._files: StoreFiles | None = None
         self._env: lmdb.Environment | None = None
         self._lost: StoreBroken | None = None
@@ -158,34 +156,34 @@ class LmdbEnvironment:
 
     def _open(self) -> None:
         _close_inherited()
-        data_file = Path(self.path, DATA_FILE)
-        before = file_identity(data_file)
-        self._open_file()
-        while before is not None and (now := file_identity(data_file)) != before:
-            # Compaction replaced the file while LMDB waited for its lock on the old one.
-            if self._env is not None:
-                self._env.close()
-            before = now
-            self._open_file()
-        self._know_files()
-
-    def _know_files(self) -> None:
-        """Note which files these are; in a forked child, see that they are the ones of its parent."""
         try:
             files = StoreFiles(self.path)
-            if self.identity is not None and files.identity != self.identity:
-                files.close()
+        except OSError as error:
+            raise StoreUnavailable(self.path, error.strerror or str(error)) from None
+        try:
+            self._open_file()
+            while not files.opened():
+                self._close_file()
+                self._open_file()
+            if self._files is not None and files.identity != self._files.identity:
                 raise StoreUnavailable(self.path, f"{DATA_FILE} was removed or replaced while it was open")
-        except BaseException as error:
-            if self._env is not None:
-                self._env.close()
-                self._env = None
-            if isinstance(error, OSError):
-                raise StoreUnavailable(self.path, error.strerror or str(error)) from None
+        except BaseException:
+            self._close_file()
+            files.close()
             raise
         if self._files is not None:
-            self._files.close()
-        self._files, self.identity = files, files.identity
+            self._files.close()  # the parent's, in a forked child
+        self._files = files
+
+    def _close_file(self) -> None:
+        env, self._env = self._env, None
+        if env is not None:
+            env.close()
+
+    @property
+    def identity(self) -> Identity | None:
+        """Device and inode of the data file, which stay while the directory is moved."""
+        return None if self._files is None else self._files.identity
 
     def check_files(self) -> None:
         """Raise StoreUnavailable if what was committed is in a file that nobody can open any more."""
@@ -510,6 +508,8 @@ class LmdbEnvironment:
         """Release all resources once the readers inside have left. Idempotent."""
         with self.write_lock:
             self._closed = True
+            if self._files is not None:
+                self._files.close()
             if self._env is None:
                 return
             with self._copy_lock:
@@ -518,8 +518,6 @@ class LmdbEnvironment:
                     self.barrier.drop_handles()
                     self._env.close()
                     self._env = None
-                    if self._files is not None:
-                        self._files.close()
                 finally:
                     try:
                         self.barrier.open()

@@ -34,10 +34,13 @@ def file_identity(path: str | os.PathLike[str], *, directory: int | None = None)
 
 
 class StoreFiles:
-    """The files of one store that this process has open.
+    """The files of one store that this process opens.
 
     Args:
         path: the directory.
+
+    Attributes:
+        identity: of the data file; None if there is none.
 
     Raises:
         OSError: it cannot be opened.
@@ -47,7 +50,16 @@ class StoreFiles:
         self._path = path
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.identity = file_identity(DATA_FILE, directory=self._directory)
+        self._lock: Identity | None = None
+
+    def opened(self) -> bool:
+        """Return True if LMDB, which has opened the directory meanwhile, has the data file that was there before.
+
+        Compaction replaces the file while it has LMDB's lock on the old one, for which others wait.
+        """
         self._lock = file_identity(LOCK_FILE, directory=self._directory)
+        before, self.identity = self.identity, file_identity(DATA_FILE, directory=self._directory)
+        return before is None or before == self.identity
 
     def check(self) -> None:
         """Raise StoreUnavailable if one of the files has lost its name.
@@ -55,10 +67,9 @@ class StoreFiles:
         Without the data file a commit is lost. Without the lock file another process makes a new one, and then both
         write at once.
         """
-        if file_identity(DATA_FILE, directory=self._directory) != self.identity:
-            raise StoreUnavailable(self._path, f"{DATA_FILE} was removed or replaced while it was open")
-        if file_identity(LOCK_FILE, directory=self._directory) != self._lock:
-            raise StoreUnavailable(self._path, f"{LOCK_FILE} was removed or replaced while it was open")
+        for name, identity in ((DATA_FILE, self.identity), (LOCK_FILE, self._lock)):
+            if file_identity(name, directory=self._directory) != identity:
+                raise StoreUnavailable(self._path, f"{name} was removed or replaced while it was open")
 
     def close(self) -> None:
         """Close the directory. Twice is once."""

@@ -94,12 +94,12 @@ class LmdbStore:
         self._clock = clock
         self._new_key = new_key
         self._seen: set[str] = set()
-        self._counters = CommitStats()
         _prepare_directory(self.path, readonly)
         self._environment = LmdbEnvironment(
             self.path, map_size=map_size, sync=durability == "full", readonly=readonly, max_buckets=max_buckets
         )
         self._barrier = self._environment.barrier
+        self._counters = CommitStats()
         try:
             self.store_id = self._check_or_create()
         except BaseException:
@@ -112,25 +112,25 @@ class LmdbStore:
         return self._environment.identity
 
     def _check_or_create(self) -> str:
-        meta = self._read_meta()
-        if _FORMAT not in meta and not self._environment.readonly:
+        written, store_id = self._read_meta()
+        if written is None and not self._environment.readonly:
             self._commit(self._create_tables)
-            meta = self._read_meta()
-        if _FORMAT not in meta:
+            written, store_id = self._read_meta()
+        if written is None or store_id is None:
             raise StoreUnavailable(self.path, "there is no store in it")
-        written = number_from_bytes(meta[_FORMAT])
-        if written > FORMAT:
+        if (number := number_from_bytes(written)) > FORMAT:
             raise StoreUnavailable(
-                self.path, f"a newer DagBox wrote it (format {written}, this one knows up to {FORMAT}): upgrade"
+                self.path, f"a newer DagBox wrote it (format {number}, this one knows up to {FORMAT}): upgrade"
             )
-        return meta[_STORE_ID].decode()
+        return store_id.decode()
 
-    def _read_meta(self) -> dict[bytes, bytes]:
+    def _read_meta(self) -> tuple[bytes | None, bytes | None]:
+        """Return the packed number of the layout and the store's id, as far as there are any."""
         tables = LmdbReadTables(self._environment)
         try:
             if tables.tables() and META not in tables.tables():
                 raise StoreUnavailable(self.path, "the data file is not one that DagBox wrote")
-            return dict(tables.scan(META))
+            return tables.get(META, _FORMAT), tables.get(META, _STORE_ID)
         finally:
             tables.close()
 

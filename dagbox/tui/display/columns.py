@@ -45,7 +45,8 @@ class Column:
 
     def text(self, data: Data) -> str:
         """The cell without its roles."""
-        return "".join(printable(text) for text, _ in self.spans(data)).strip()
+        text = "".join([each for each, _ in self.spans(data)])
+        return (text if text.isascii() and text.isprintable() else printable(text)).strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class LiveSource:
                 problems[part] = f"no worker serves {service}"
                 continue
             try:
-                poll[part] = db.call(service, operation, timeout=ASK_S, repeatable=True)
+                poll[part] = db.call(service, operation, repeatable=True)
             except dagbox.DagBoxError as error:
                 problems[part] = str(error)
         if problems:
@@ -147,7 +147,7 @@ class LiveSource:
             if name in request.parts:
                 parts[name] = {"limit": request.limit} if name in ("traces", "slowest", "open") else {}
                 parts[name] |= request.follow if name in ("traces", "slowest") else {}
-        answer = db.call("status", {"course": self._first, "parts": parts}, timeout=ASK_S, repeatable=True)
+        answer = db.call("status", {"course": self._first, "parts": parts}, repeatable=True)
         if not isinstance(answer, dict) or not {"broker", "services", "workers"} <= answer.keys():
             raise dagbox.ProtocolError("the answer to status has not the form this dashboard knows")
         return answer
@@ -161,7 +161,7 @@ class LiveSource:
     def control(self, op: str, **arguments: Any) -> Any:
         """Have the broker do something; what it answers."""
         with self._asking() as db:
-            return db.call("control", {"op": op, **arguments}, timeout=ASK_S)
+            return db.call("control", {"op": op, **arguments})
 
     def node(self, op: str, **arguments: Any) -> Any:
         """Have the supervisor of the node do something; what it answers."""

@@ -21,7 +21,7 @@ class FieldMap(dict[str, Any]):
     _nested: ClassVar[Mapping[str, type[FieldMap]]] = {}
     """Keys whose value is a map, or a list of maps, of a class."""
     _absent: ClassVar[Mapping[str, Any]] = {}
-    """What the attributes of keys are that need not be there."""
+    """The attributes of keys that may be missing."""
 
     if not TYPE_CHECKING:
 

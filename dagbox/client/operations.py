@@ -221,7 +221,7 @@ def backup_operation(path: Any) -> Backup:
 # --- reads
 
 NOT_PLAIN = (TypeError, ValueError, OverflowError, RecursionError)
-"""What `unpack_trusted` raises for maps with lists as keys, and for what others packed wrongly: `decode` takes over."""
+"""Errors of `unpack_trusted` for maps with lists as keys, and for data packed wrongly: `decode` takes over."""
 
 
 def decode(bucket: str, key: str, data: bytes) -> Any:

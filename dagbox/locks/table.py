@@ -104,7 +104,7 @@ class LockTable:
         self._freed: set[str] = set()
         self._in_grace = state.high_water.grace_until > now
         self.events: list[LockEvent] = []
-        """What happened since `take_events`."""
+        """Events since the last `take_events`."""
         self._keys: dict[str, KeyState] = {}
         self._leases: dict[int, Lease] = {}
         self._by_request: dict[bytes, Lease | Waiter] = {}

@@ -52,7 +52,7 @@ Style = Literal[
     "unfinished",
     "variable",
 ]
-"""What a stretch of text is; every one has colours in the shell's palette."""
+"""The kinds of a stretch of text; each has colours in the shell's palette."""
 
 
 class Expect(StrEnum):

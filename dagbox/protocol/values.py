@@ -27,12 +27,12 @@ MAX_NESTING = 511
 MAX_PLAIN_ITEMS = 10_000
 """Items of one array or map in a value that is decoded by `unpack_plain`."""
 Durability = Literal["full", "process"]
-"""What a write survives once it was acknowledged: a crash of the machine too, or of the process only."""
+"""The faults that an acknowledged write survives: a crash of the machine too, or of the process only."""
 
 _EXT_REF = 1
 _EXT_ERROR = 2
 _LONG_TIMESTAMP = b"\xc7\x0c\xff"
-"""How a timestamp begins that is not within 1970 to 2514 (extension -1 of 12 bytes); shorter ones are all dates."""
+"""The first bytes of a timestamp outside 1970 to 2514 (extension -1 of 12 bytes); shorter ones are all dates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _plain_datetime(value: datetime) -> datetime:
 
 
 _set_bucket, _set_key, _set_version = (Ref.__dict__[name].__set__ for name in ("bucket", "key", "version"))
-"""What makes a Ref in half the time of its constructor, since it is frozen."""
+"""Setters that make a Ref in half the time of its constructor, as it is frozen."""
 _unpackb = msgpack.unpackb
 
 

@@ -81,7 +81,7 @@ class Planner:
         self._records: dict[Name, FoundRecord | None] = {}
         self._need: NeedRecords | NeedKeys | None = None
         self._settled = self._known = 0
-        """How many places of the level have their object, and for how many the record is known."""
+        """Numbers of places of the level that have their object, and whose record is known."""
         self._chunk = _FIRST_CHUNK
 
     def add(self, refs: Sequence[Name], relations: tuple[Relation, ...] = ()) -> list[int]:

@@ -24,7 +24,7 @@ _BATCH = 128
 """Messages that are taken before their answers leave. Sent together they cost far less: a send wakes the I/O
 thread only if that sleeps, and frames that wait together leave in one system call."""
 _SOCKET_CHECK_S = 1.0
-"""How often a look is taken whether the socket files are there; programs that clean up directories remove them."""
+"""The interval of checks for the socket files; programs that clean up directories remove them."""
 
 
 class BrokerLoop:

@@ -35,7 +35,7 @@ class Service(Protocol):
     """Number of waiting requests to pass to `handle` at once: many if processing them together is cheaper (one
     commit), few if the first answer should leave while the others are in progress."""
     traits: Traits
-    """What a broker has to know of the service, told when its workers register."""
+    """The traits of the service that a broker has to know, told when its workers register."""
     wake: Callable[[], None]
     """Set by the driver. A service with threads of its own calls it, from any of them, when `tick` has outcomes."""
 

@@ -83,7 +83,7 @@ class Connection:
         return True
 
     def close(self) -> None:
-        """Close it. Twice is once."""
+        """Close it. Idempotent."""
         if not self.closed:
             self.closed = True
             self.db.close()

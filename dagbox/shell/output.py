@@ -31,7 +31,7 @@ from dagbox.text.terminal import printable_lines
 
 DEFAULT_PAGER = "less -R -F -X"
 FLUSH_LINES = 256
-"""How many lines may wait to be written to something that is no terminal."""
+"""The most lines that wait to be written to something that is no terminal."""
 
 
 class Output:

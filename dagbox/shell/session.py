@@ -28,6 +28,7 @@ from dagbox.shell.problems import CommandFailed, Declined, LeaveShell
 from dagbox.shell.render.show import View, show
 from dagbox.shell.results import Outcome, Result
 from dagbox.shell.settings import Environment, Settings
+from dagbox.text.durations import format_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Shell:
         finally:
             self.last_s = time.perf_counter() - begun
             if self.settings.on("timing"):
-                self.output.say(show_span(self.last_s))
+                self.output.say(format_duration(self.last_s))
         return False
 
     def perform(self, parsed: ParsedCommand) -> Result | None:
@@ -284,14 +285,3 @@ class Shell:
 
 def _pager() -> str:
     return os.environ.get("DAGBOX_PAGER") or os.environ.get("PAGER") or DEFAULT_PAGER
-
-
-def show_span(seconds: float) -> str:
-    """A span of time for people: `42 µs`, `1.42 ms`, `12 ms`, `3.1 s`."""
-    if seconds < 0.001:
-        return f"{seconds * 1e6:.0f} µs"
-    if seconds < 0.01:
-        return f"{seconds * 1000:.2f} ms"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"

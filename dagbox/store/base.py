@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 REQUEST_MEMORY_S = 600.0
-"""How long at least the store remembers the results of batches that carry a request key, in seconds."""
+"""The least time for which the store remembers results of batches with a request key, in seconds."""
 
 
 class Stored(NamedTuple):
@@ -78,7 +78,7 @@ class Entry(NamedTuple):
 
 
 Operation = BatchItem | Fence | Grant
-"""What a batch of a store holds; the classes say what each does, and what its result is."""
+"""An operation in a batch of a store; its class documents its effect and its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Snapshot(Protocol):
         """Figures of the store: engine, version, entries, bytes; see each engine."""
 
     def close(self) -> None:
-        """End the view. Twice is once."""
+        """End the view. Idempotent."""
 
     def __enter__(self) -> Snapshot: ...
 
@@ -193,4 +193,4 @@ class Store(Protocol):
         """Write a consistent copy to a directory that does not exist or is empty, while work goes on."""
 
     def close(self) -> None:
-        """Give everything back. Twice is once."""
+        """Release all resources. Idempotent."""

@@ -21,9 +21,9 @@ from dagbox.store.base import Stored
 EXPIRES = 1
 """The flag of a record that ends at a time."""
 PLAIN_BYTES = 13
-"""How many bytes stand before the data of a record that never ends."""
+"""Bytes before the data of a record that never ends."""
 EXPIRING_BYTES = 21
-"""How many bytes stand before the data of a record that ends."""
+"""Bytes before the data of a record that ends."""
 NUMBER_MAX = (1 << 64) - 1
 """The largest version, token or time that fits."""
 

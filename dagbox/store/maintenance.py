@@ -28,7 +28,7 @@ from dagbox.store.transaction import VERSION
 from dagbox.text.files import keep_mode_and_owner
 
 MOST_PROBLEMS = 100
-"""How many problems a report lists; it counts them all."""
+"""The most problems that a report lists; it counts them all."""
 
 
 @dataclass

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _INERT = Inert()
 KEY_PATIENCE_S = 1.0
-"""How long a key is waited for before the next one is handed on."""
+"""The time to wait for a key to be taken before the next one is sent."""
 
 
 class FollowRequests(Message):

@@ -29,7 +29,7 @@ REPLAY_STEP_S = 0.25
 """A recording is asked at least this often, however long its polls are apart."""
 LEAST_S = 0.05
 STOP_S = 5.0
-"""How long is waited for the thread, and for polls to be taken."""
+"""The time to wait for the thread, and for polls to be taken."""
 
 
 @dataclass(frozen=True, slots=True)

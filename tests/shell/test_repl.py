@@ -24,7 +24,7 @@ from dagbox.shell.editor.history import CommandHistory, is_secret, open_history
 from dagbox.shell.editor.repl import Repl, indent_of
 from dagbox.shell.grammar.parse import parse
 from dagbox.shell.render.text import plain
-from dagbox.shell.session import show_span
+from dagbox.text.durations import format_duration
 from tests.shell.conftest import Driven, refuse
 
 CTRL_C, CTRL_D, ESCAPE = "\x03", "\x04", "\x1b"
@@ -298,7 +298,7 @@ def test_the_line_below_shows_what_is_held(driven: Driven) -> None:
     assert "lock job 30 s" in shown or "lock job 29 s" in shown
     assert "batch 1" in shown
     assert "read-only" in shown
-    assert show_span(driven.shell.last_s or 0.0) in shown
+    assert format_duration(driven.shell.last_s or 0.0) in shown
     assert "no answer" in plain(state(driven.shell, reachable=False))
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dagbox.errors import QueryLimit
 
 BYTES_PER_FACT = 100
-"""What a derived fact is taken to need in memory, in bytes: see the figures of `dagbox.bench.datalog`."""
+"""The assumed memory of a derived fact, in bytes: see the figures of `dagbox.bench.datalog`."""
 _CHECK_EVERY = 8192
 
 

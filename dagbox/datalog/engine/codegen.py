@@ -23,7 +23,7 @@ from dagbox.datalog.engine.values import OPERATIONS, less, less_equal
 from dagbox.datalog.language.terms import Arith, Atom, Compare, Const, Expr, Var, terms_of, variables
 
 MAX_LOOPS = 8
-"""How many loops one function may nest; Python allows 20."""
+"""The most loops that one function nests; Python allows 20."""
 TICK = 4096
 """After how many rows a function reports to the budget."""
 

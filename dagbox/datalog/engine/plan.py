@@ -18,13 +18,13 @@ from dagbox.datalog.language.terms import Arg, Atom, Compare, Const, Expr, Liter
 from dagbox.errors import LimitExceeded
 
 MAX_LAYERS = 100
-"""How many layers of rules may stand on each other in one query."""
+"""The most layers of rules that may stand on each other in one query."""
 MAX_SPLIT_ARITY = 5
 """Up to how many arguments all ways are tried to see a recursion as a walk."""
 _RULES_BOUND, _RULES_FREE = 20.0, 1e7
-"""How many rows a table is taken to have, for a key and in all: more than most, so that stored facts go first."""
+"""The assumed rows of a table, for a key and in all: more than most have, so that stored facts go first."""
 _UNJOINED = 10.0
-"""How much worse a read is that shares nothing with what is known: it multiplies rows."""
+"""The factor for a read that shares no variable with what is known: it multiplies rows."""
 _FACTS = "~facts"
 
 
@@ -121,7 +121,7 @@ class PatternPlan:
     walk: WalkPlan | None = None
     each: EachPlan | None = None
     stored: bool = False
-    """Whether the predicate's own facts belong in it."""
+    """True if the predicate's own facts belong in it."""
 
     def needs(self) -> list[CallPattern]:
         """The nodes with tables that it reads."""

@@ -16,7 +16,7 @@ from dagbox.datalog.engine.walk import Everywhere, Steps, Walk
 from dagbox.datalog.language.terms import Value
 
 Record = Callable[[Core, tuple[str, ...], tuple[Value, ...], tuple[Value, ...]], None]
-"""What a traced rule calls for each row: rule, names of its variables, the row, the variables' values."""
+"""Called by a traced rule for each row: rule, names of its variables, the row, the variables' values."""
 
 
 @dataclass(slots=True)

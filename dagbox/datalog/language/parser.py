@@ -38,7 +38,7 @@ from dagbox.errors import BadFact, InvalidArgument, RuleSyntax
 MAX_TEXT = 1_000_000
 """The longest program text, in characters."""
 MAX_DEPTH = 100
-"""How deep brackets and operators may be nested in an expression."""
+"""The deepest nesting of brackets and operators in an expression."""
 
 GRAMMAR = r"""
 program: statement*

@@ -40,7 +40,7 @@ from dagbox.datalog.language.terms import (
 MAX_PROOF_DEPTH = 100
 MAX_PROOF_NODES = 2000
 MAX_CONTRIBUTIONS = 50
-"""How many solutions of an aggregate a proof shows."""
+"""The most solutions of an aggregate that a proof shows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ MAX_PATH_BYTES = 4096
 # --- locks
 
 DEFAULT_LEASE_MS = 10_000
-"""How long a lease lives if the request does not say."""
+"""The time to live of a lease if the request has none."""
 
 # --- logic
 

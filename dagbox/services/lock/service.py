@@ -281,7 +281,7 @@ class LockService:
         self._kept: dict[bytes, tuple[Request, bool]] = {}
         self._ready: list[Outcome] = []
         self.finished: list[tuple[bytes, Any]] = []
-        """What `take_finished` returns next."""
+        """The requests that `take_finished` returns next."""
 
     def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
         """Accept requests. Return the outcomes that are ready."""

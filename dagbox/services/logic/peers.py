@@ -23,7 +23,7 @@ from dagbox.protocol.values import pack, unpack
 from dagbox.text.files import make_private_directory
 
 SHOW_S = 0.2
-"""How often a worker writes, and how long a query runs before others can see it, in seconds."""
+"""The interval at which a worker writes, and the age from which others see a query, in seconds."""
 STALE_S = 3.0
 _SHOWN = ".running"
 _STOP = ".stop"

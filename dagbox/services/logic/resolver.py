@@ -19,7 +19,7 @@ from dagbox.services.logic.rules import RuleBook, bucket_of, facts_of
 from dagbox.store.base import Snapshot
 
 RELATION_LIMITS = QueryLimits(seconds=5.0, rows=100_000, bytes=256 << 20, read=20_000_000)
-"""What the queries of one relation, for all records of a level together, may use."""
+"""Limits of the queries of one relation, for all records of a level together."""
 _KEY = "key"
 
 

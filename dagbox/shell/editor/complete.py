@@ -21,7 +21,7 @@ from dagbox.shell.settings import SETTINGS
 
 MAX_PROPOSALS = 60
 MAX_FILES = 500
-"""How many entries of a folder are looked at."""
+"""The most entries of a folder that are read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 
 from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.render.text import Line, plain
-from dagbox.shell.session import Shell, show_span
+from dagbox.shell.session import Shell
+from dagbox.text.durations import format_duration
 from dagbox.text.terminal import printable, truncate
 
 GRAMMARS = {
     "relations": "NAME: BUCKET/KEY, ... | via PATH | where QUERY [in BUCKET] [limit N] [{ ... }]",
     "facts": "PREDICATE(ARGUMENT, ...), ...   a name, a text in quotes, or a number",
 }
-"""What may stand inside what is open, by the name of the parameter."""
+"""The forms allowed inside an open bracket, by the name of the parameter."""
 NOTHING_TYPED = "help lists the commands, Tab proposes, Ctrl-D leaves"
 
 
@@ -87,7 +88,7 @@ def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more:
         style, text = ("state.lock", f"{left:.0f} s") if left > 0 else ("state.away", "lost")
         line.append((style, f" lock {printable(truncate(held.name, 30))} {text} "))
     if shell.last_s is not None:
-        line.append(("state.note", f" {show_span(shell.last_s)} "))
+        line.append(("state.note", f" {format_duration(shell.last_s)} "))
     if more:
         line.append(("state.note", " more names: type on "))
     elif fetching:

@@ -24,20 +24,21 @@ from typing import Any
 import dagbox
 from dagbox.notation.datalog import write_term
 from dagbox.notation.relations import Source
+from dagbox.text.durations import format_ms
 
 KEYS = 50
-"""How many keys are fetched for a prefix."""
+"""The most keys that are fetched for a prefix."""
 FACTS = 500
 SAMPLE = 5
-"""How many records of a bucket are looked at for its fields."""
+"""The records of a bucket that are read for its fields."""
 LOOK_S = 0.02
-"""How long records are read to say something about their keys, in seconds; then the keys stand alone."""
+"""The time for reading records to describe their keys, in seconds; after it keys stand alone."""
 KEPT = 512
 WAITING = 8
 FRESH_S = 5.0
 TIMEOUT_S = 3.0
 PULSE_S = 2.0
-"""How often the node is asked for a sign of life while somebody sits at the prompt."""
+"""The interval of pings to the node while the prompt waits, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +372,8 @@ def _workers(db: Any) -> Fetched:
 
 def _traces(db: Any) -> Fetched:
     found = db.traces(limit=KEYS)
-    return [Name(trace["id"], f"{trace.get('service')} {trace.get('took_ms', 0):.2f} ms") for trace in found], False
+    names = [Name(each["id"], f"{each.get('service')} {format_ms(each.get('took_ms') or 0)}") for each in found]
+    return names, False
 
 
 FETCHERS: dict[str, Callable[..., Fetched]] = {

@@ -37,10 +37,10 @@ from dagbox.shell.session import Shell
 from dagbox.text.terminal import printable
 
 REFRESH_S = 0.5
-"""How often the lines below are drawn anew, for the time that locks have left."""
+"""The interval at which the lines below are redrawn, for the time that locks have left."""
 INDENT = "  "
 MENU_LINES = 6
-"""How many lines are kept free below the line that is typed, for proposals."""
+"""Lines kept free below the prompt for proposals."""
 
 
 class ShellCompleter(Completer):

@@ -7,7 +7,9 @@ from typing import Any
 
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Detail, Outcome, Phrase, Rows, at_most
-from dagbox.shell.session import Shell, show_span
+from dagbox.shell.session import Shell
+from dagbox.text.amounts import format_size
+from dagbox.text.durations import format_ms
 
 DEFAULT_LIMIT = 20
 
@@ -90,12 +92,12 @@ def _worker_row(worker: Mapping[str, Any]) -> dict[str, Any]:
     row["holds"] = f"{worker.get('in_use')}/{worker.get('credit')}"
     row |= {name: worker.get(name) for name in ("done", "errors")}
     row["cpu"] = f"{worker.get('cpu') or 0:.0f} %"
-    row["memory"] = f"{(worker.get('rss') or 0) / 1e6:.0f} MB"
+    row["memory"] = format_size(worker.get("rss") or 0)
     return row
 
 
 def _ms(value: Any) -> str:
-    return show_span(value / 1000) if isinstance(value, int | float) else ""
+    return format_ms(value) if isinstance(value, int | float) else ""
 
 
 def _per_second(value: Any) -> str:
@@ -128,7 +130,7 @@ def trace(shell: Shell, trace_id: str) -> Detail:
     timeline = parts.pop("timeline", [])
     for name in ("request", "reply"):
         parts[name] = unpacked(parts.get(name))
-    steps = {f"{step.get('at_ms', 0.0):.3f} ms": f"{step.get('what')} {step.get('who')}".strip() for step in timeline}
+    steps = [f"{format_ms(step.get('at_ms') or 0)}  {step.get('what')} {step.get('who')}".strip() for step in timeline]
     return Detail(f"trace {parts.pop('id', trace_id)}", {**parts, "timeline": steps}, dict(found[0]))
 
 

@@ -19,7 +19,7 @@ from dagbox.shell.session import Pending, Shell
 from dagbox.text.terminal import truncate
 
 DELETED_TOGETHER = 1000
-"""How many records `del-prefix` deletes in one commit."""
+"""The records that `del-prefix` deletes in one commit."""
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """The largest file that `put @FILE` reads."""
 

@@ -13,13 +13,14 @@ from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.grammar.splitting import split_commands
 from dagbox.shell.problems import CommandFailed, LeaveShell
 from dagbox.shell.results import Outcome, Rows, plural
-from dagbox.shell.session import Shell, show_span
+from dagbox.shell.session import Shell
 from dagbox.shell.settings import SETTINGS
+from dagbox.text.durations import format_duration
 
 DEFAULT_EVERY_S = 2.0
 DEFAULT_HISTORY = 50
 MOST_SOURCES = 16
-"""How deep files may run other files."""
+"""The deepest nesting of files that run other files."""
 _NOT_REPEATED = frozenset({"watch", "source", "edit", "exit", "clear", "batch", "commit", "connect"})
 
 
@@ -68,10 +69,10 @@ def time_command(shell: Shell, command: ParsedCommand, repeat: int | None) -> Ou
             _exhaust(result)
         spans.append(time.perf_counter() - begun)
     if repeat is None:
-        shell.output.say(show_span(spans[0]))
+        shell.output.say(format_duration(spans[0]))
         return None
     figures = {"least": min(spans), "median": statistics.median(spans), "most": max(spans)}
-    text = ", ".join(f"{name} {show_span(seconds)}" for name, seconds in figures.items())
+    text = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in figures.items())
     document = {f"{name}_ms": round(seconds * 1000, 3) for name, seconds in figures.items()}
     return Outcome(f"{plural(len(spans), 'time')}: {text}", {"times": len(spans), **document})
 

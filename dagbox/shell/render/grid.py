@@ -10,7 +10,7 @@ from dagbox.shell.render.text import Line, cell
 from dagbox.text.terminal import cell_width, truncate
 
 SAMPLE = 200
-"""How many rows are looked at to set the widths."""
+"""The rows that are read to set the widths."""
 GAP = "  "
 LEAST = 6
 """A column is not made narrower than this to fit the screen."""

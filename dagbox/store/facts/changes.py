@@ -35,7 +35,7 @@ class OpenSpace:
     added: set[Row] = field(default_factory=set)
     removed: set[Row] = field(default_factory=set)
     changed: bool = False
-    """Whether rows were written, and the figures not yet."""
+    """True if rows were written, and the figures not yet."""
 
     @classmethod
     def of(cls, space: Space) -> OpenSpace:
@@ -58,7 +58,7 @@ class FactChanges:
         self._signatures: dict[str, Signature | None] = {}
         self.schema = SchemaWriter(tx)
         self.rules_change = False
-        """Whether the rules are about to be others: facts are then checked against those, when the batch ends."""
+        """True if the batch changes rules: its facts are then checked against the new ones when it ends."""
 
     # --- facts
 

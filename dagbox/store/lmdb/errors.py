@@ -17,7 +17,7 @@ from dagbox.errors import (
 )
 
 MAX_READERS = 2048
-"""How many snapshots may be open at once, in all processes together."""
+"""The most snapshots that may be open at once, in all processes together."""
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.CursorFullError, lmdb.PageFullError)

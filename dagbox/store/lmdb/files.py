@@ -72,7 +72,7 @@ class StoreFiles:
                 raise StoreUnavailable(self._path, f"{name} was removed or replaced while it was open")
 
     def close(self) -> None:
-        """Close the directory. Twice is once."""
+        """Close the directory. Idempotent."""
         directory, self._directory = self._directory, -1
         if directory >= 0:
             os.close(directory)

@@ -31,7 +31,7 @@ Handle = TypeVar("Handle")
 Txn = TypeVar("Txn")
 
 DRAIN_S = 2.0
-"""How long a resize waits for open snapshots, in seconds."""
+"""The time that a resize waits for open snapshots, in seconds."""
 _POLL_S = 0.0005
 
 

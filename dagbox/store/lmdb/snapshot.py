@@ -171,7 +171,7 @@ class LmdbReadTables:
         self._barrier.snapshots.pop(id(self), None)
 
     def close(self) -> None:
-        """End the transaction. Twice is once."""
+        """End the transaction. Idempotent."""
         if self._txn is None or self._generation != self._barrier.generation:
             return
         try:

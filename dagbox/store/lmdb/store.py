@@ -47,7 +47,7 @@ FORMAT = 1
 DEFAULT_MAP_SIZE = 64 << 20
 """Bytes that the map has room for at first; it takes up address space only."""
 MAX_BUCKETS = 1000
-"""How many buckets a store may have unless it is opened with another number."""
+"""The most buckets of a store that is opened without `max_buckets`."""
 
 Result = TypeVar("Result")
 

@@ -28,7 +28,7 @@ LAST_S = 253_402_300_799.0
 FLOODS = frozenset(("deadline", "refused", "slow", "redelivered"))
 """Kinds of events that come by the hundred: they must not push a death out of sight."""
 FLOOD_LOOK = 8
-"""How many events back one of the same kind and subject is looked for."""
+"""The number of events back in which one of the same kind and subject is searched."""
 FLOOD_S = 60.0
 EVENTS = 2_000
 """Events that the log keeps."""

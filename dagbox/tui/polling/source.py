@@ -22,7 +22,7 @@ from dagbox.transfer import scan_readable
 from dagbox.tui.polling.request import Map, PollRequest
 
 ASK_S = 3.0
-"""How long a poll or an act waits for its answer, in seconds."""
+"""The time that a poll or an act waits for its answer, in seconds."""
 EVENTS_AT_ONCE = 500
 LOCKS_SHOWN = 1_000
 _PLACES_AT_ONCE = 1_000
@@ -38,9 +38,9 @@ class Source(Protocol):
     """Gives polls to the dashboard."""
 
     name: str
-    """What is looked at: a directory, an address, a file."""
+    """The target: a directory, an address or a file."""
     live: bool
-    """Whether acts can be done on it."""
+    """True if acts can be done on it."""
 
     def polls(self, request: PollRequest) -> list[Map]:
         """The polls since the last call, oldest first; blocks until the next one is there, or was asked for.

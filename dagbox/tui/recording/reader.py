@@ -88,5 +88,5 @@ class Recording:
         return max(0, bisect_right(self.times, at) - 1)
 
     def close(self) -> None:
-        """Close the file. Twice is once."""
+        """Close the file. Idempotent."""
         self._file.close()

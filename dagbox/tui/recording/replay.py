@@ -13,7 +13,7 @@ from dagbox.tui.recording.format import KEY_S, TRACE_PARTS
 from dagbox.tui.recording.reader import Recording
 
 REFILL_S = 300.0
-"""How much of the time before a place is read when one seeks there, so that the graphs have their course."""
+"""The time before a place that is read too when one seeks there, so that the graphs have their course, in seconds."""
 FASTEST = 1024.0
 SLOWEST = 0.125
 

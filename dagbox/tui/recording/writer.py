@@ -74,7 +74,7 @@ class Recorder:
         return trace
 
     def close(self) -> None:
-        """End the file. Twice is once."""
+        """End the file. Idempotent."""
         self._file.close()
 
 

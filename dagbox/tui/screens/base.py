@@ -116,7 +116,7 @@ class NodeScreen(Screen[None]):
         return self.host.session.model
 
     ready = False
-    """Whether the parts of the screen are there."""
+    """True if the parts of the screen are there."""
 
     def on_mount(self) -> None:
         """The parts are there: what is known is shown."""

@@ -10,7 +10,7 @@ from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.widgets.graphs import Graph
 
 SPAN_S = 300.0
-"""How much time the graphs show at most."""
+"""The most time that the graphs show, in seconds."""
 STALE_S = 3.0
 """After how many seconds a graph is drawn anew at the latest."""
 _LINES = (("rate",), ("work_p99", "wait_p99"), ("waiting", "in_flight"))

@@ -6,7 +6,7 @@ Each has a form as an object with one member, and these forms are read back as t
     {"$ref": "post/p1"}        a ref; `@post/p1` is accepted too while typing
     {"$bytes": "aGk="}         bytes, in base64
     {"$time": "2026-01-31T12:00:00+00:00"}
-    {"$float": "nan"}          also "inf", "-inf"
+    {"$float": "nan"}          also "inf", "-inf"; "nan:" and 16 hexadecimal digits for the bits of another NaN
     {"$map": [[1, "one"]]}     a map whose keys are not all text
     {"$ext": [5, "aGk="]}      a MessagePack extension that DagBox does not know: its type, its bytes in base64
     {"$$ref": ...}             an object that really has the one member "$ref"
@@ -20,6 +20,7 @@ import dataclasses
 import json
 import math
 import re
+import struct
 from collections.abc import Mapping
 from datetime import datetime
 from json.decoder import scanstring  # type: ignore[attr-defined]
@@ -35,6 +36,8 @@ from dagbox.protocol.values import Ref, as_map_key
 MAX_DEPTH = 200
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_NAN = struct.pack(">d", math.nan)
+_NAN_BITS = re.compile(r"nan:([0-9a-f]{16})")
 _LITERAL = re.compile(r"\w+")
 _LITERALS = {"true": True, "false": False, "null": None}
 
@@ -52,7 +55,7 @@ def to_plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str | Document):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else {"$float": str(value)}
+        return value if math.isfinite(value) else {"$float": _float_text(value)}
     if isinstance(value, Mapping):
         if not _has_text_keys(value):
             pairs = []
@@ -157,7 +160,17 @@ def _time_form(item: Any) -> datetime:
     return time
 
 
+def _float_text(value: float) -> str:
+    """Return the text of a number that is not finite. There are 2**53 - 2 NaNs, which differ as bytes."""
+    bits = struct.pack(">d", value)
+    return f"nan:{bits.hex()}" if math.isnan(value) and bits != _NAN else str(value)
+
+
 def _float_form(item: Any) -> float:
+    if isinstance(item, str) and (match := _NAN_BITS.fullmatch(item)):
+        value: float = struct.unpack(">d", bytes.fromhex(match[1]))[0]
+        if math.isnan(value):
+            return value
     if item not in ("nan", "inf", "-inf"):
         raise ValueError('{"$float": ...} takes "nan", "inf" or "-inf"')
     return float(item)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from datetime import timedelta, timezone
 from typing import Any
 
@@ -59,6 +60,18 @@ def test_what_the_shell_prints_it_reads_in_a_command(value: Any) -> None:
 
 def test_a_number_that_is_none_survives() -> None:
     assert math.isnan(load(dump(float("nan"))))
+
+
+@pytest.mark.parametrize("bits", ["7ff8000000000000", "fff8000000000000", "7ff8000000000001", "ffffffffffffffff"])
+def test_each_nan_survives_by_its_bits(bits: str) -> None:
+    value = struct.unpack(">d", bytes.fromhex(bits))[0]
+    assert struct.pack(">d", load(dump(value))).hex() == bits
+
+
+@pytest.mark.parametrize("text", ["nan:7ff0000000000000", "nan:0000000000000000", "nan:7ff8", "nan:", "-nan", "NaN"])
+def test_bits_that_are_no_nan_are_refused(text: str) -> None:
+    with pytest.raises(SyntaxProblem, match="takes"):
+        load(dump({"$float": text}).replace("$$", "$"))
 
 
 @given(st.text(min_size=1))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import dagbox
@@ -84,6 +85,7 @@ def plain(value: Any) -> Any:
     return value
 
 
+@example(-math.nan)
 @given(VALUES)
 def test_a_value_that_is_accepted_is_read_by_all_ways(value: Any) -> None:
     try:

@@ -17,8 +17,9 @@ help:  ## list the targets
 demo: $(VENV)/.ready  ## set up and run the demo
 	$(BIN)/dagbox demo
 
+# As many processes as processors; the tests of a file share one, and with it the nodes that they start.
 test: $(VENV)/.ready  ## set up and pass the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 # What is tried is told at the end, with the seeds; `make torture FIRST_SEED=... DAGBOX_HISTORY_S=...` tries that again.
 torture simulate: export FIRST_SEED := $(or $(FIRST_SEED),$(shell date +%s))

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. Each lease that was added is beaten until its beat says stop, it is removed, or the keeper is closed.
+1. Each lease that was added is beaten until its beat says stop, it is removed, or the keeper is closed. What
+   `finishes` (a claim that is to be withdrawn) then gets a last beat, all of them together `_LAST_BEATS_S`.
 2. The thread runs only while there are leases, is a daemon, and never holds the keeper's lock during a beat.
 """
 
@@ -18,15 +19,23 @@ if TYPE_CHECKING:
     import asyncio
 
 
+_LAST_BEATS_S = 1.0
+
+
 class Beating(Protocol):
-    """A lease of the blocking client."""
+    """A lease of the blocking client, or a claim that is withdrawn."""
+
+    finishes: bool
+    """True if it is beaten once more when the keeper closes."""
 
     def beat(self) -> float | None:
         """Renew; seconds until the next beat, None when there is none."""
 
 
 class AsyncBeating(Protocol):
-    """A lease of the async client."""
+    """As `Beating`, of the async client."""
+
+    finishes: bool
 
     def beat(self) -> Awaitable[float | None]:
         """Renew; seconds until the next beat, None when there is none."""
@@ -74,11 +83,16 @@ class KeepAlive:
             return
         with self._wake:
             self._closed = True
+            last = [lease for lease in self._due if lease.finishes]
             self._due.clear()
             thread, self._thread = self._thread, None
             self._wake.notify_all()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)
+        until = time.monotonic() + _LAST_BEATS_S
+        for lease in last:
+            if time.monotonic() < until:
+                lease.beat()
 
     def _run(self) -> None:
         while (lease := self._wait()) is not None:
@@ -128,8 +142,16 @@ class AsyncKeepAlive:
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop all tasks."""
+        last = [task for lease, task in self._tasks.items() if lease.finishes]
+        for lease in list(self._tasks):
+            if not lease.finishes:
+                self.remove(lease)
+        if last:
+            import asyncio
+
+            await asyncio.wait(last, timeout=_LAST_BEATS_S)
         for lease in list(self._tasks):
             self.remove(lease)
 

@@ -1,4 +1,12 @@
-"""The embedded database of the async client: reads at once, everything else on a few threads."""
+"""The embedded database of the async client: reads at once, everything else on threads.
+
+Rules:
+
+1. Who waits never stands in the way of whoever ends the wait: writes, lock calls that are answered at once, lock calls
+   that wait, and everything else (queries, services of the program) have threads of their own.
+2. A task that is cancelled leaves its thread behind, which ends when its call does; that of a lock call does so at
+   once, as its claim is withdrawn.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +24,7 @@ from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode
 from dagbox.errors import DagBoxError
 from dagbox.protocol.operations.base import Operation
+from dagbox.protocol.operations.locks import Acquire
 from dagbox.transport.base import Call, value_of
 from dagbox.transport.gather import Gather
 
@@ -25,12 +34,16 @@ class AsyncEmbeddedTransport:
 
     embedded = True
     _THREADS = 8
+    _MOST_WAITING = 1000
+    """Lock calls that wait at once; more wait for a thread first. A thread takes some 50 KiB."""
 
     def __init__(self, node: EmbeddedNode) -> None:
         self.node = node
         self.address = node.path
         self._writes = ThreadPoolExecutor(1, thread_name_prefix="dagbox write")
         self._others = ThreadPoolExecutor(self._THREADS, thread_name_prefix="dagbox call")
+        self._locks = ThreadPoolExecutor(2, thread_name_prefix="dagbox lock")
+        self._waits = ThreadPoolExecutor(self._MOST_WAITING, thread_name_prefix="dagbox wait")
         self._gather = Gather(self._on_thread)
         self._closed = False
 
@@ -47,9 +60,16 @@ class AsyncEmbeddedTransport:
         return value_of(await self._on_thread(call))
 
     async def _on_thread(self, call: Call) -> Any:
-        pool = self._writes if call.service == "writer" else self._others
+        pool = self._pool_of(call)
         work = partial(self.node.call, call.service, call.body, call.timeout_s)
         return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+    def _pool_of(self, call: Call) -> ThreadPoolExecutor:
+        if call.service == "writer":
+            return self._writes
+        if call.service == "lock" and isinstance(call.body, Operation):
+            return self._waits if isinstance(call.body, Acquire) and call.body.wait_ms else self._locks
+        return self._others
 
     def check_open(self) -> None:
         """Raises StoreError if it was closed."""
@@ -73,7 +93,8 @@ class AsyncEmbeddedTransport:
         self._closed = True
         loop = asyncio.get_running_loop()
         self._writes.shutdown(wait=False)
-        self._others.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._others, self._locks, self._waits):
+            pool.shutdown(wait=False, cancel_futures=True)
         await loop.run_in_executor(None, partial(self._writes.shutdown, wait=True))
         self.node.close()
 

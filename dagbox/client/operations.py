@@ -8,6 +8,7 @@ batches and their pipelines.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -16,7 +17,7 @@ from dagbox.client.fields import FieldMap, LockWaiter, fields_of
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError, UnreadableRecord
 from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_FENCES, MAX_TTL_MS
-from dagbox.protocol.operations.locks import Acquire
+from dagbox.protocol.operations.locks import CLAIM_BYTES, Acquire
 from dagbox.protocol.operations.logic import Explain, ListFacts, Query, StopQuery, Why
 from dagbox.protocol.operations.reads import Read, Scan
 from dagbox.protocol.operations.writes import (
@@ -397,6 +398,11 @@ def acquire_operation(keys: tuple[Any, ...], ttl: Any, wait: Any, shared: Any, o
         bool(shared),
         text("owner", owner),
     )
+
+
+def new_claim() -> bytes:
+    """Return what a lease is known by before its token is."""
+    return os.urandom(CLAIM_BYTES)
 
 
 def locks_of(answer: Any) -> list[LockInfo]:

@@ -80,7 +80,7 @@ class AsyncDatabase:
 
     async def close(self) -> None:
         """Release all resources. Idempotent."""
-        self._keepalive.close()
+        await self._keepalive.close()
         await self._transport.close()
 
     async def _logic_call(self, operation: LogicOperation, timeout: float | None = None) -> Any:

@@ -1,20 +1,57 @@
-"""Leases of the async client: had by `lock`, kept alive while the block runs, given back when it ends."""
+"""Leases of the async client: had by `lock`, kept alive while the block runs, given back when it ends.
+
+A lease is asked for under a claim, random bytes that stand for it before its token is known. Whoever stops waiting for
+the answer, for whatever reason, withdraws the claim: that takes the request off the queue, ends the lease that it was
+granted, and keeps it from being granted one later. Nobody has to wait for that (`AsyncWithdrawal`).
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dagbox.client import operations
-from dagbox.errors import DagBoxError, InvalidArgument, LeaseLost
-from dagbox.protocol.operations.locks import Release, Renew
+from dagbox.errors import Busy, DagBoxError, InUse, InvalidArgument, LeaseLost, LimitExceeded, Locked, NoService
+from dagbox.protocol.operations.locks import Release, Renew, Withdraw
 from dagbox.transport.base import Call
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from dagbox.client._async.database import AsyncDatabase
+
+
+_REFUSED = (Busy, InUse, InvalidArgument, LimitExceeded, Locked, NoService)
+"""Errors after which there surely is no lease."""
+_WITHDRAWAL_S = 1.0
+"""How long one attempt to withdraw a claim takes at most, and the pause before the next one."""
+
+
+class AsyncWithdrawal:
+    """Has a claim withdrawn in the background, by the keeper of leases.
+
+    Args:
+        lasting: for how long to try; after that a lease has run out by itself.
+    """
+
+    finishes = True
+
+    def __init__(self, database: AsyncDatabase, claim: bytes, lasting: float) -> None:
+        self._database = database
+        self._claim = claim
+        self._until = time.monotonic() + lasting
+
+    async def beat(self) -> float | None:
+        """Try once; seconds until the next attempt, None if there is none."""
+        timeout = min(_WITHDRAWAL_S, self._database.timeout)
+        try:
+            await self._database._transport.call(Call("lock", Withdraw(self._claim), timeout, urgent=True))
+        except DagBoxError:
+            return _WITHDRAWAL_S if time.monotonic() < self._until else None
+        return None
 
 
 class AsyncLease:
@@ -30,8 +67,17 @@ class AsyncLease:
         released: whether it was given back.
     """
 
+    finishes = False
+
     def __init__(
-        self, database: AsyncDatabase, keys: tuple[str, ...], token: int, owner: str, ttl: float, shared: bool
+        self,
+        database: AsyncDatabase,
+        keys: tuple[str, ...],
+        token: int,
+        owner: str,
+        ttl: float,
+        shared: bool,
+        claim: bytes,
     ) -> None:
         self.token = token
         self.keys = keys
@@ -41,6 +87,7 @@ class AsyncLease:
         self.lost = False
         self.released = False
         self._database = database
+        self._claim = claim
         self._ends = 0.0
         self._process = os.getpid()
 
@@ -80,7 +127,7 @@ class AsyncLease:
         self._begin(asked)
 
     async def release(self) -> None:
-        """Release the keys. Idempotent.
+        """Release the keys. Idempotent; if it is interrupted or gets no answer, they are released in the background.
 
         Raises:
             LeaseLost: the lease was not held any more.
@@ -92,11 +139,21 @@ class AsyncLease:
             raise LeaseLost(self.keys[0], self.token)
         try:
             database = self._database
-            await database._transport.call(Call("lock", Release(self.token), database.timeout, urgent=True))
+            operation = Release(self.token, self._claim)
+            await database._transport.call(Call("lock", operation, database.timeout, urgent=True))
         except LeaseLost:
             self.lost = True
             raise
+        except BaseException:
+            self._withdraw()
+            raise
         self.released = True
+
+    def _withdraw(self) -> None:
+        """Have it given back without waiting for that."""
+        if self._process == os.getpid():
+            self._database._keepalive.remove(self)
+            self._database._keepalive.add(AsyncWithdrawal(self._database, self._claim, self.ttl), 0.0)
 
     async def beat(self) -> float | None:
         """Renew for the keep-alive; seconds until the next time, None if there is none."""
@@ -117,6 +174,8 @@ class AsyncLease:
 class AsyncLocking:
     """Keys to lock: `async with` it, or `await acquire()` and release the lease yourself."""
 
+    _lease: AsyncLease | None = None
+
     def __init__(
         self,
         database: AsyncDatabase,
@@ -133,22 +192,44 @@ class AsyncLocking:
         self._ttl = float(ttl)
         self._wait = float(wait)
         self._keepalive = keepalive
-        self._lease: AsyncLease | None = None
+        self._entering: AsyncLease | None = None
+
+    def __del__(self) -> None:
+        # A signal handler may raise at the very beginning of the end of a block, before any line of ours. Nobody else
+        # refers to this object then; the lease would be kept alive for ever.
+        lease = self._lease
+        if lease is not None and not (lease.released or lease.lost):
+            with suppress(RuntimeError):  # no event loop runs any more
+                lease._withdraw()
 
     async def acquire(self) -> AsyncLease:
         """Wait for the keys and take them.
 
+        If it is interrupted, cancelled, or gets no answer in time, the keys are given back, now or later.
+
         Raises:
             Locked: not all could be had within `wait`.
         """
-        database = self._database
+        claim = operations.new_claim()
+        try:
+            return await self._acquire(claim)
+        except _REFUSED:
+            raise
+        except BaseException:
+            lasting = self._wait + self._ttl
+            self._database._keepalive.add(AsyncWithdrawal(self._database, claim, lasting), 0.0)
+            raise
+
+    async def _acquire(self, claim: bytes) -> AsyncLease:
+        database, operation = self._database, replace(self._operation, claim=claim)
         asked = time.monotonic()
-        answer = await database._transport.call(Call("lock", self._operation, self._wait + database.timeout))
+        answer = await database._transport.call(Call("lock", operation, self._wait + database.timeout))
         token = answer.get("token") if isinstance(answer, dict) else None
         if not isinstance(token, int):
             raise operations.unexpected("acquire", answer)
-        operation = self._operation
-        lease = AsyncLease(database, tuple(operation.keys), token, operation.owner or "", self._ttl, operation.shared)
+        keys, owner = tuple(operation.keys), operation.owner or ""
+        lease = AsyncLease(database, keys, token, owner, self._ttl, operation.shared, claim)
+        self._entering = lease
         # The lease began when the wait was over, as the service measured it. Counted from when it was asked for, it
         # ends here no later than there, however long the answer was on its way.
         waited_ms = answer.get("waited_ms")
@@ -160,19 +241,31 @@ class AsyncLocking:
     async def __aenter__(self) -> AsyncLease:
         if self._lease is not None:
             raise InvalidArgument("this lock is in use: call lock() again for another")
-        self._lease = await self.acquire()
-        return self._lease
+        self._entering = None
+        try:
+            self._lease = await self.acquire()
+            return self._lease
+        except BaseException:
+            # It may have come between the end of `acquire` and here.
+            if self._entering is not None:
+                self._entering._withdraw()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lease, self._lease = self._lease, None
-        if lease is None or lease._process != os.getpid():
-            # A forked child shares the memory of the lease, but it is the parent's to give back.
-            return
+        lease = self._lease
         try:
-            await lease.release()
+            # A forked child shares the memory of the lease, but it is the parent's to give back.
+            if lease is not None and lease._process == os.getpid():
+                await lease.release()
         except DagBoxError:
-            # The exception that ends the block says more; the lease runs out by itself.
+            # The exception that ends the block says more; the lease is given back in the background, or runs out.
             if error is None:
                 raise
+        except BaseException:
+            if lease is not None:
+                lease._withdraw()  # the release may not have begun
+            raise
+        finally:
+            self._lease = None

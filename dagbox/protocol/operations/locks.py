@@ -6,13 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from dagbox.errors import InvalidArgument
+from dagbox.errors import InvalidArgument, shown_value
 from dagbox.protocol.operations.base import Operation, ServiceOperations
 from dagbox.protocol.operations.limits import DEFAULT_LEASE_MS, MAX_LOCK_OPERATIONS
 from dagbox.protocol.validate import MAX_WHOLE, array, flag, map_of, plain_text, record_key, whole
 
 _LEAST, _MOST = -MAX_WHOLE, 2**64
 """The range of numbers in operations; the lock table has limits of its own."""
+
+
+CLAIM_BYTES = 16
+"""The size of a claim: so many random bytes that nobody guesses those of another client."""
+
+
+def _claim(value: object, what: str) -> bytes | None:
+    if value is None or (isinstance(value, bytes) and len(value) == CLAIM_BYTES):
+        return value
+    raise InvalidArgument(f"{what} is {CLAIM_BYTES} random bytes, not {shown_value(value)}")
 
 
 def _duration(value: object, what: str) -> int | None:
@@ -23,18 +33,21 @@ def _duration(value: object, what: str) -> int | None:
 class Acquire(Operation):
     """Lock keys, all or none. With `wait_ms` it must be the only operation of its request.
 
+    A `claim` stands for the lease before its token is known: asking again with it finds the same lease.
+
     Answer: `{"keys", "token", "owner", "shared", "ttl_ms", "left_ms", "waited_ms"}`, or the error `locked`
     """
 
     op = "acquire"
     needed = ("keys",)
-    shapes: ClassVar[Mapping[str, str]] = {"keys": "[key, ...]"}
+    shapes: ClassVar[Mapping[str, str]] = {"keys": "[key, ...]", "claim": "16 bytes"}
 
     keys: Sequence[str]
     ttl_ms: int = DEFAULT_LEASE_MS
     wait_ms: int = 0
     shared: bool = False
     owner: str | None = None
+    claim: bytes | None = None
 
     def to_wire(self) -> dict[str, object]:
         """Return the wire form."""
@@ -47,6 +60,8 @@ class Acquire(Operation):
         }
         if self.owner is not None:
             wire["owner"] = self.owner
+        if self.claim is not None:
+            wire["claim"] = self.claim
         return wire
 
     @classmethod
@@ -63,6 +78,7 @@ class Acquire(Operation):
             wait_ms,
             flag(fields.get("shared", False), "shared of acquire"),
             None if owner is None else plain_text(owner, "owner of acquire"),
+            _claim(fields.get("claim"), "claim of acquire"),
         )
 
 
@@ -97,7 +113,7 @@ class Renew(Operation):
 
 @dataclass(slots=True)
 class Release(Operation):
-    """Release a lease.
+    """Release a lease. With the `claim` that it was asked for under, repeating it does nothing.
 
     Answer: true, or the error `lease_lost`
     """
@@ -106,15 +122,46 @@ class Release(Operation):
     needed = ("token",)
 
     token: int
+    claim: bytes | None = None
 
     def to_wire(self) -> dict[str, object]:
         """Return the wire form."""
-        return {"op": "release", "token": self.token}
+        wire: dict[str, object] = {"op": "release", "token": self.token}
+        if self.claim is not None:
+            wire["claim"] = self.claim
+        return wire
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
         """Build the operation from its wire form; see `Operation.from_wire`."""
-        return cls(whole(map_of(value, cls.fields, cls.label, cls.needed)["token"], "token of release", _LEAST, _MOST))
+        fields = map_of(value, cls.fields, cls.label, cls.needed)
+        token = whole(fields["token"], "token of release", _LEAST, _MOST)
+        return cls(token, _claim(fields.get("claim"), "claim of release"))
+
+
+@dataclass(slots=True)
+class Withdraw(Operation):
+    """Give back whatever an acquire with this claim has brought or will bring: its place in the queue, or its lease.
+
+    Answer: true
+    """
+
+    op = "withdraw"
+    needed = ("claim",)
+
+    claim: bytes
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the wire form."""
+        return {"op": "withdraw", "claim": self.claim}
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Build the operation from its wire form; see `Operation.from_wire`."""
+        claim = _claim(map_of(value, cls.fields, cls.label, cls.needed)["claim"], "claim of withdraw")
+        if claim is None:
+            raise InvalidArgument("withdraw needs a claim")
+        return cls(claim)
 
 
 @dataclass(slots=True)
@@ -185,7 +232,7 @@ class LockStats(Operation):
     op = "stats"
 
 
-LockOperation = Acquire | Renew | Release | Force | ListLocks | LockStats
+LockOperation = Acquire | Renew | Release | Withdraw | Force | ListLocks | LockStats
 LOCK: ServiceOperations[LockOperation] = ServiceOperations(
-    "lock", Acquire, Renew, Release, Force, ListLocks, LockStats, most=MAX_LOCK_OPERATIONS
+    "lock", Acquire, Renew, Release, Withdraw, Force, ListLocks, LockStats, most=MAX_LOCK_OPERATIONS
 )

@@ -33,6 +33,7 @@ from dagbox.protocol.operations.locks import (
     LockStats,
     Release,
     Renew,
+    Withdraw,
 )
 from dagbox.protocol.operations.writes import Fence, Fences, RememberFences
 from dagbox.protocol.traits import Combine, Traits
@@ -85,7 +86,10 @@ class LockOperations:
         self._reload_at = 0.0
         self._changes: list[LockEvent] = []
         self._answers: dict[bytes, Any] = {}
-        self._queued: dict[bytes, None] = {}
+        self._queued: dict[bytes, bytes] = {}
+        """Name of what waits in the table -> the call that is told of its end."""
+        self._names: dict[bytes, bytes] = {}
+        """The same the other way, where the two differ."""
         self._finished: list[tuple[bytes, Any]] = []
 
     def execute(self, calls: Sequence[LockCall], now: float) -> list[Any]:
@@ -102,7 +106,10 @@ class LockOperations:
             return [self._failure for _ in calls]
         for call, result in zip(calls, results, strict=True):
             if result is WAITS:
-                self._queued[call.request] = None
+                name = _name_of(call)
+                self._queued[name] = call.request
+                if name != call.request:
+                    self._names[call.request] = name
         self._finish()
         return results
 
@@ -110,14 +117,14 @@ class LockOperations:
         """Withdraw a call: remove it from the queue, or end the lease it was granted."""
         table = self._loaded(now)
         if table is not None:
-            table.cancel(request, now)
+            table.cancel(self._names.get(request, request), now)
             self._gather(table, now)
             if self._commit(now):
                 self._finish()
 
     def knows(self, request: bytes) -> bool:
         """Return True if this call holds a lease or waits for one."""
-        return self._table is not None and self._table.knows(request)
+        return self._table is not None and self._table.knows(self._names.get(request, request))
 
     def tick(self, now: float) -> None:
         """Advance the clock."""
@@ -188,16 +195,23 @@ class LockOperations:
             self.broken = error
         self._failure = error
         self._reload_at = now + RELOAD_PAUSE_S
-        self._finished += [(request, error) for request in self._queued]
+        self._finished += [(request, error) for request in self._queued.values()]
         self._queued.clear()
+        self._names.clear()
 
     def _finish(self) -> None:
         """Finish the calls whose wait has ended: their events are in the journal now."""
-        for request, answer in self._answers.items():
-            if request in self._queued:
-                del self._queued[request]
+        for name, answer in self._answers.items():
+            if (request := self._forget(name)) is not None:
                 self._finished.append((request, answer))
         self._answers.clear()
+
+    def _forget(self, name: bytes) -> bytes | None:
+        """Take a name off the queue; return the call that waited for it, if one did."""
+        request = self._queued.pop(name, None)
+        if request is not None:
+            self._names.pop(request, None)
+        return request
 
     def _do(self, table: LockTable, call: LockCall, now: float) -> Any:
         operation = call.operation
@@ -208,7 +222,10 @@ class LockOperations:
                 ttl = None if operation.ttl_ms is None else operation.ttl_ms / 1000
                 return lease_map(table.renew(operation.token, ttl, now), now)
             case Release():
-                table.release(operation.token, now, by=call.request)
+                table.release(operation.token, now, by=_name_of(call))
+                return True
+            case Withdraw():
+                table.cancel(_name_of(call), now)
                 return True
             case Force():
                 return [lease_map(lease, now) for lease in table.force(operation.key, now, by=call.request)]
@@ -222,11 +239,12 @@ class LockOperations:
         raise operation  # the error of making it
 
     def _acquire(self, table: LockTable, operation: Acquire, call: LockCall, now: float) -> Any:
-        if call.request in self._queued:
+        name = _name_of(call)
+        if name in self._queued:
             table.tick(now)
             self._gather(table, now)
-            if call.request in self._answers:
-                return self._take_answer(call.request)  # a repeat whose wait has ended in this commit
+            if name in self._answers:
+                return self._take_answer(name)  # a repeat whose wait has ended in this commit
         wait = operation.wait_ms / 1000
         if wait and not call.may_wait:
             raise InvalidArgument("an acquire with wait_ms has to be the only operation of its request")
@@ -236,15 +254,24 @@ class LockOperations:
             wait = min(wait, call.deadline - now)
         owner = call.request[:8].hex() if operation.owner is None else operation.owner
         ttl = operation.ttl_ms / 1000
-        table.acquire(call.request, owner, operation.keys, ttl, now, wait=wait, shared=operation.shared)
+        table.acquire(name, owner, operation.keys, ttl, now, wait=wait, shared=operation.shared)
         self._gather(table, now)
-        return self._take_answer(call.request)
+        return self._take_answer(name)
 
-    def _take_answer(self, request: bytes) -> Any:
-        answer = self._answers.pop(request, WAITS)
+    def _take_answer(self, name: bytes) -> Any:
+        answer = self._answers.pop(name, WAITS)
         if answer is not WAITS:
-            self._queued.pop(request, None)
+            self._forget(name)
         return answer
+
+
+def _name_of(call: LockCall) -> bytes:
+    """Return the name under which the table knows a call: its claim, which outlives the request, or its request key.
+
+    With the letter before it a claim is shorter than any request key, so that nobody claims what is another's.
+    """
+    claim = getattr(call.operation, "claim", None)
+    return call.request if claim is None else b"c" + claim
 
 
 class LockService:

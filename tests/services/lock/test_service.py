@@ -139,7 +139,7 @@ def test_a_key_that_is_only_waited_for_is_listed() -> None:
         (acquire("a", wait_ms=10**12), "wait_ms of a lock is 1000000000000, the most allowed"),
         (acquire("a", shared=1), "shared of acquire is true or false, not a number"),
         (acquire("a", owner=b"me"), "owner of acquire is text"),
-        (acquire("a", tll=3), "acquire has no field 'tll': the fields are keys"),
+        (acquire("a", tll=3), "acquire has no field 'tll': the fields are claim, keys"),
         (acquire("a" * 600), "bad key"),
         ({"op": "renew", "token": "1"}, "token of renew is a whole number, not text"),
         ({"op": "renew", "token": 5}, "the lease 5 is not held any more"),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dagbox.client._sync.blocks import Batch
     from dagbox.store.base import Snapshot
 
+_FACTS_AT_ONCE = 1000
 BATCH_LINES = 1_000
 """Lines in one batch."""
 BATCH_BYTES = 8 * 1024 * 1024
@@ -176,6 +177,22 @@ def export_logic(db: Database) -> Iterator[str]:
             yield _text({"fact": [fact.predicate, *fact.args]})
     except NoService:
         return
+
+
+def export_logic_of_snapshot(snapshot: Snapshot) -> Iterator[str]:
+    """Yield the lines of the rules and facts of a snapshot: those of the same moment as its records."""
+    from dagbox.store.facts.page import facts_page
+    from dagbox.store.facts.rules import stored_rules
+
+    for rule in stored_rules(snapshot.tables):
+        yield _text({"rule": rule.text})
+    page = facts_page(snapshot.tables, None, _FACTS_AT_ONCE, derived=False)
+    while True:
+        for predicate, args in page.facts:
+            yield _text({"fact": [predicate, *args]})
+        if not page.more:
+            return
+        page = facts_page(snapshot.tables, None, _FACTS_AT_ONCE, after=page.after, derived=False)
 
 
 def _chosen(known: dict[str, int], buckets: Iterable[str] | None) -> list[str]:

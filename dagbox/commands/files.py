@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -188,13 +189,14 @@ def _exported(
     skip: Callable[[UnreadableRecord], None],
 ) -> Iterator[tuple[Iterator[str], int]]:
     """Yield the lines to export, and about how many there are."""
-    from dagbox.transfer import export_database, export_logic, export_snapshot
+    from dagbox.transfer import export_database, export_logic, export_logic_of_snapshot, export_snapshot
 
     directory = target or settings().at
     with ExitStack() as stack:
         if is_address(directory) or not holds_store(directory):
             db = stack.enter_context(open_database(target, timeout=timeout))
             known, records = db.buckets(), export_database(db, buckets, versions=versions, skip=skip)
+            facts = export_logic(db)
         else:
             from dagbox.store import open_store
 
@@ -202,15 +204,9 @@ def _exported(
             stack.callback(store.close)
             snapshot = stack.enter_context(store.snapshot())
             known, records = snapshot.buckets(), export_snapshot(snapshot, buckets, versions=versions, skip=skip)
-
-        def lines() -> Iterator[str]:
-            yield from records
-            if logic and buckets is None:
-                stack.close()  # a directory is opened once at a time
-                with open_database(target, timeout=timeout) as again:
-                    yield from export_logic(again)
-
-        yield lines(), sum(count for name, count in known.items() if buckets is None or name in buckets)
+            facts = export_logic_of_snapshot(snapshot)
+        lines = chain(records, facts) if logic and buckets is None else records
+        yield lines, sum(count for name, count in known.items() if buckets is None or name in buckets)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dagbox.protocol.values import pack, pack_data, unpack
 from dagbox.store.base import Batch, Put
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import restore, verify
-from dagbox.transfer import export_database, export_snapshot, import_lines
+from dagbox.transfer import export_database, export_logic_of_snapshot, export_snapshot, import_lines
 
 ZONES = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 NAMES = st.text(min_size=1).filter(lambda name: "/" not in name)
@@ -219,3 +219,32 @@ def test_import_goes_on_after_what_the_writer_refuses() -> None:
         assert sorted(error.line for error in done.broken) == [8, 9]
         assert db.buckets() == {"b": 40}
         assert len(db.facts("p")) == 1
+
+
+# --- one moment
+
+
+def test_an_export_of_a_directory_is_of_one_moment(tmp_path: Path) -> None:
+    """Each record has a fact, written in the same commit; what is written during the export is in neither."""
+
+    def write(first: int) -> None:
+        with db.batch() as batch:
+            for number in range(first, first + 1500):
+                batch.put("b", number, key=f"k{number}")
+                batch.assert_fact("known", f"k{number}")
+
+    with dagbox.open(tmp_path, durability="process") as db:
+        db.add_rule("known(X) :- seen(X).")
+        write(0)
+        node = db._node  # type: ignore[attr-defined]
+        with node.store.snapshot() as snapshot:
+            lines = export_snapshot(snapshot, None, versions=False)
+            records = [next(lines)]
+            write(1500)
+            records += lines
+            logic = list(export_logic_of_snapshot(snapshot))
+        assert (len(records), len(logic)) == (1500, 1501)
+        with dagbox.open(":memory:") as other:
+            import_lines(other, [line.encode() for line in (*records, *logic)])
+            assert {record.key for record in other.scan("b")} == {fact.args[0] for fact in other.facts("known")}
+            assert [rule.text for rule in other.rules()] == ["known(X) :- seen(X)."]

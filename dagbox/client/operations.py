@@ -216,7 +216,7 @@ def batch_operation(operations: Sequence[BatchItem], fence: Fences) -> WriteBatc
 
 def backup_operation(path: Any) -> Backup:
     """Build the operation that copies the store to a directory, by its absolute path."""
-    return Backup.from_wire({"op": "backup", "path": text("a path", path)})
+    return Backup.from_wire({"op": "backup", "path": os.fsencode(text("a path", path))})
 
 
 # --- reads

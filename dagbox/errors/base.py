@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dagbox.text.terminal import printable
+
 _BY_CODE: dict[str, type[DagBoxError]] = {}
 _TAKEN = frozenset({"self", "message"})
 """No names for fields: the parameters of the constructor."""
@@ -14,13 +16,16 @@ class DagBoxError(Exception):
     """The root of all errors of DagBox.
 
     Args:
-        message: one line that names what was wrong and what to do.
+        message: one line that names what was wrong and what to do. Of names and texts of others that stand in it,
+            what a terminal would act on is escaped.
         fields: what was wrong as values that MessagePack can carry; each is an attribute too.
     """
 
     code: str = "error"
 
     def __init__(self, message: str, **fields: Any) -> None:
+        if isinstance(message, str):
+            message = printable(message)
         super().__init__(message)
         self.message = message
         self.fields = fields

@@ -64,7 +64,9 @@ class BrokerLoop:
         except BaseException:
             self._close()
             raise
-        about = {"pid": os.getpid(), "host": platform.node(), "addresses": self.addresses}
+        # A path need not be text; what is told is.
+        shown = [address.encode("utf-8", "backslashreplace").decode() for address in self.addresses]
+        about = {"pid": os.getpid(), "host": platform.node(), "addresses": shown}
         self.broker = Broker(time.monotonic(), os.urandom(8), limits, expected, about)
 
     def stop(self) -> None:

@@ -75,7 +75,7 @@ def dealer(
         _common(socket)
         if prepare is not None:
             prepare(socket)
-        socket.connect(address)
+        socket.connect(os.fsencode(address))  # type: ignore[arg-type]  # pyzmq takes bytes too, for paths that are no text
     except zmq.ZMQError as error:
         socket.close(0)
         raise CannotConnect(address, error.strerror or str(error)) from None
@@ -112,11 +112,11 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
         CannotConnect: the address is taken or cannot be used.
     """
     try:
-        socket.bind(address)
+        socket.bind(os.fsencode(address))  # type: ignore[arg-type]
     except zmq.ZMQError as error:
         raise CannotConnect(address, f"cannot listen there: {error.strerror or error}") from None
     bound = socket.getsockopt(zmq.LAST_ENDPOINT)
-    return bound.rstrip(b"\0").decode() if isinstance(bound, bytes) else str(bound)
+    return os.fsdecode(bound.rstrip(b"\0")) if isinstance(bound, bytes) else str(bound)
 
 
 def check_listen(address: str, *, secure: bool, insecure: bool) -> None:

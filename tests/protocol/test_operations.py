@@ -24,6 +24,7 @@ KINDS: list[type[Operation]] = [
 ]
 
 whole = st.integers(0, limits.MAX_OPERATIONS)
+claims = st.binary(min_size=locks.CLAIM_BYTES, max_size=locks.CLAIM_BYTES)
 versions = st.none() | st.integers(0, 2**63 - 1)
 keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 buckets = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
@@ -96,9 +97,11 @@ OPERATIONS: dict[type[Operation], st.SearchStrategy[Operation]] = {
         whole,
         st.booleans(),
         st.none() | st.text(max_size=9),
+        st.none() | claims,
     ),
     locks.Renew: st.builds(locks.Renew, whole, st.none() | whole),
-    locks.Release: st.builds(locks.Release, whole),
+    locks.Release: st.builds(locks.Release, whole, st.none() | claims),
+    locks.Withdraw: st.builds(locks.Withdraw, claims),
     locks.Force: st.builds(locks.Force, keys),
     locks.ListLocks: st.builds(locks.ListLocks, st.text(max_size=9), st.text(max_size=9), st.none() | whole),
     locks.LockStats: st.builds(locks.LockStats),

@@ -136,9 +136,9 @@ def test_a_serving_program_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_locks_are_shared_with_a_program_that_attaches(tmp_path: Path) -> None:
     path = str(tmp_path / "data")
     code = "import dagbox, sys\nwith dagbox.connect(sys.argv[1]) as db:\n"
-    code += "    try:\n        db.lock('k', ttl=5, wait=0).__enter__()\n"
+    code += "    try:\n        db.lock('k', ttl=5, wait=0).acquire()\n"
     code += "    except dagbox.Locked:\n        print('locked')\n"
-    code += "    lease = db.lock('other', ttl=30, wait=0).__enter__()\n    print(lease.token)\n    sys.stdin.read()\n"
+    code += "    lease = db.lock('other', ttl=30, wait=0).acquire()\n    print(lease.token)\n    sys.stdin.read()\n"
     with (
         dagbox.open(path, serve=True) as db,
         db.lock("k", ttl=30) as mine,

@@ -450,7 +450,7 @@ class Sync(Operation):
 
 @dataclass(slots=True)
 class Backup(Operation):
-    """Copy the store to a new directory, given as an absolute path on the writer's machine.
+    """Copy the store to a new directory, given by its absolute path on the writer's machine, text or binary.
 
     Answer: nil
     """
@@ -462,13 +462,23 @@ class Backup(Operation):
 
     def to_wire(self) -> dict[str, object]:
         """Return the wire form."""
+        try:
+            self.path.encode()
+        except UnicodeEncodeError:
+            return {"op": "backup", "path": os.fsencode(self.path)}
         return {"op": "backup", "path": self.path}
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
         """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
-        path = text(fields["path"], "the path of backup", MAX_PATH_BYTES)
+        path = fields["path"]
+        if isinstance(path, bytes):
+            if len(path) > MAX_PATH_BYTES:
+                raise LimitExceeded("the path of backup (bytes)", len(path), MAX_PATH_BYTES)
+            path = os.fsdecode(path)
+        else:
+            path = text(path, "the path of backup", MAX_PATH_BYTES)
         if "\0" in path or not os.path.isabs(path):
             raise InvalidArgument(f"the path of a backup is absolute, {path!r} is not")
         return cls(path)

@@ -33,7 +33,7 @@ def make_data_file(directory: Path) -> None:
         return
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
     try:
-        lmdb.open(os.fspath(work), map_size=_FIRST_MAP_SIZE, mode=0o600).close()
+        lmdb.open(os.fsencode(work), map_size=_FIRST_MAP_SIZE, mode=0o600).close()
         flush_file(work / DATA_FILE)
         _link(work / DATA_FILE, data)
         flush_file(directory)

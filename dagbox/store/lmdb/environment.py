@@ -453,7 +453,7 @@ class LmdbEnvironment:
         env = self.env
         with self._copy_lock:
             try:
-                env.copy(directory, compact=True)
+                env.copy(os.fsencode(directory), compact=True)  # type: ignore[arg-type]  # it takes bytes too
             except lmdb.MapResizedError:
                 Path(directory, DATA_FILE).unlink(missing_ok=True)
                 return False

@@ -8,6 +8,7 @@ is shared, `LmdbEnvironment` resizes it behind its barrier.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,9 @@ def _open(path: str, map_size: int, options: dict[str, Any]) -> lmdb.Environment
         on_disk = data.stat().st_size if data.exists() else 0
         size = max(map_size, whole_pages(on_disk * room))
         try:
-            return lmdb.open(path, map_size=size, max_readers=MAX_READERS, create=False, mode=mode, **options)
+            return lmdb.open(
+                os.fsencode(path), map_size=size, max_readers=MAX_READERS, create=False, mode=mode, **options
+            )
         except lmdb.MapResizedError:
             room = 2  # whoever fills the file goes on doing so: leave room for the next commits
 

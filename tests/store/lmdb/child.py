@@ -56,7 +56,9 @@ def read(directory: str, readonly: str) -> None:
             entries = list(snapshot.scan("common"))
             assert len(entries) == counts.get("common", 0)
             for key, stored in entries[:: max(1, len(entries) // 50)]:
-                name, _, number = key.partition("-")
+                name, dash, number = key.partition("-")
+                if not dash:
+                    continue  # the record that tells the end
                 assert stored.data.startswith(b"%s-%d." % (name.encode(), int(number)))
                 assert snapshot.get(name, number) == stored
     say("done", store.stats()["entries"]["common"])

@@ -207,7 +207,7 @@ async def test_a_break_wants_something_to_match(served: Served) -> None:
 
 async def test_a_lock_is_released_by_force(served: Served) -> None:
     with dagbox.connect(served.address) as db:
-        lease = db.lock("user/1", ttl=30, keepalive=False, owner="someone").__enter__()
+        lease = db.lock("user/1", ttl=30, keepalive=False, owner="someone").acquire()
         async with watching(served) as screen:
             await screen.press("4")
             await screen.sees("someone")

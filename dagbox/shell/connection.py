@@ -1,12 +1,18 @@
-"""The database that a shell works on: a node, or a directory that it opens itself."""
+"""The database that a shell works on: a node, or a directory that it opens itself.
+
+A connection has the environment of its place (`shell.toml`): label, colour, and whether commands may write. The place
+is known by all of its names: as it was typed, by the real path of the directory, by the addresses that the node tells.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dagbox
+from dagbox.shell.settings import Configuration, Environment
 
 
 def default_target() -> str:
@@ -40,11 +46,13 @@ class Connection:
         target: the directory or URL as it was named.
         db: the open database.
         said: what to tell people about how it was opened; "" for nothing.
+        environment: of its place.
     """
 
     target: str
     db: dagbox.Database
     said: str = ""
+    environment: Environment = field(default_factory=Environment)
     closed: bool = field(default=False, init=False)
 
     @property
@@ -89,32 +97,73 @@ class Connection:
             self.db.close()
 
 
+def names_of(target: str) -> list[str]:
+    """Return the names of a place that can be told from how it was typed.
+
+    A directory has its real path too, however one got there; the socket of a directory has that of the directory.
+    """
+    scheme, separator, rest = target.partition("://")
+    if not separator:
+        return [target, os.path.normpath(target), os.path.realpath(target)]
+    if scheme != "ipc":
+        return [target, target.rstrip("/")]
+    real = os.path.realpath(rest)
+    return [target, f"ipc://{real}", os.path.dirname(os.path.dirname(real))]
+
+
+def _told_names(db: dagbox.Database) -> list[str]:
+    """Return the addresses that a node listens on, as far as it tells."""
+    try:
+        return [db.address, *db.status().broker.addresses]
+    except dagbox.DagBoxError:
+        return [db.address]
+
+
 def open_connection(
-    target: str, *, timeout_s: float, read_only: bool = False, may_make: Callable[[], bool] = lambda: False
+    target: str,
+    *,
+    timeout_s: float,
+    configuration: Configuration | None = None,
+    read_only: bool = False,
+    may_make: Callable[[], bool] = lambda: False,
 ) -> Connection:
     """Connect to the node at a URL or of a directory; open the directory embedded if no node runs there.
 
     Args:
         timeout_s: how long requests may take, in seconds.
-        read_only: open the directory for parsed only.
+        configuration: has the environments.
+        read_only: nothing may be written, whatever the environment says.
         may_make: asked where there is no database yet: whether to make one.
 
     Raises:
         CannotConnect: no node answers at the URL, or there is no database in the directory and none may be made.
         StoreUnavailable: the directory cannot be opened, or it holds other files and no database.
     """
+    configuration = configuration or Configuration()
+    names = names_of(target)
     try:
-        return Connection(target, dagbox.connect(target, timeout=timeout_s))
+        db = dagbox.connect(target, timeout=timeout_s)
+        if configuration.environments:
+            names += _told_names(db)
+        return Connection(target, db, environment=_environment(configuration, names, read_only))
     except dagbox.CannotConnect:
         if is_url(target):
             raise
     from dagbox.config.target import check_directory
 
+    environment = _environment(configuration, names, read_only)
     made = is_missing(target)
-    check_directory(target, create=made and not read_only and may_make())
-    if read_only:
+    check_directory(target, create=made and not environment.read_only and may_make())
+    if environment.read_only:
         db = dagbox.open(target, timeout=timeout_s, readonly=True)
-        return Connection(target, db, f"no node answers on {target}: opened the directory embedded, for parsed only")
+        said = f"no node answers on {target}: opened the directory embedded, for reading only"
+        return Connection(target, db, said, environment)
     db = dagbox.open(target, timeout=timeout_s)
     new = " (a new one)" if made else ""
-    return Connection(target, db, f"no node answers on {target}: opened the directory{new} embedded")
+    said = f"no node answers on {target}: opened the directory{new} embedded"
+    return Connection(target, db, said, environment)
+
+
+def _environment(configuration: Configuration, names: list[str], read_only: bool) -> Environment:
+    found = configuration.environment_of(*names)
+    return replace(found, read_only=True) if read_only else found

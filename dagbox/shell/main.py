@@ -71,18 +71,15 @@ def run_shell(
         output.say(f"error: {error}", "missing")
         return WRONG_USAGE
     place = target or default_target()
-    environment = configuration.environment_of(place)
-    environment = replace(
-        environment,
-        label=environment.label if label is None else label,
-        colour=colour or environment.colour,
-        read_only=read_only or environment.read_only,
-    )
     may_make = partial(_may_make, place, commands, read_stdin, yes)
-    connection = _connect(place, configuration, environment.read_only, output, may_make)
+    connection = _connect(place, configuration, read_only, output, may_make)
     if connection is None:
         return CANNOT_CONNECT
-    shell = Shell(connection, output, configuration.settings, environment, environment.read_only, yes, keep_going)
+    environment = connection.environment
+    connection.environment = replace(
+        environment, label=environment.label if label is None else label, colour=colour or environment.colour
+    )
+    shell = Shell(connection, output, configuration.settings, configuration, read_only, yes, keep_going)
     return _run_and_close(shell, lambda: _run(shell, commands, read_stdin))
 
 
@@ -119,7 +116,9 @@ def _connect(
     """The open connection; None, with one line on standard error, if there is none to be had."""
     timeout_s = configuration.settings.timeout_s
     try:
-        connection = open_connection(place, timeout_s=timeout_s, read_only=read_only, may_make=may_make)
+        connection = open_connection(
+            place, timeout_s=timeout_s, configuration=configuration, read_only=read_only, may_make=may_make
+        )
     except dagbox.DagBoxError as error:
         output.say(f"error: {error}", "missing")
         return None

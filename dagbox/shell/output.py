@@ -177,7 +177,7 @@ def _feed(child: subprocess.Popen[str], texts: Iterable[str], *, keeps_terminal:
     """Write to a program until it has all, or wants no more, or Ctrl-C; then close its input.
 
     Args:
-        keeps_terminal: wait for the program's end, for people go on parsed what it got.
+        keeps_terminal: wait for the program's end, for people go on reading what it got.
     """
     stdin = child.stdin
     if stdin is None:

@@ -27,7 +27,7 @@ from dagbox.shell.output import DEFAULT_PAGER, Output
 from dagbox.shell.problems import CommandFailed, Declined, LeaveShell
 from dagbox.shell.render.show import View, show
 from dagbox.shell.results import Outcome, Result
-from dagbox.shell.settings import Environment, Settings
+from dagbox.shell.settings import Configuration, Environment, Settings
 from dagbox.text.durations import format_duration
 
 
@@ -72,7 +72,8 @@ class Shell:
     Args:
         connection: what it works on.
         output: where results go.
-        read_only: commands that write are refused.
+        configuration: the contents of `shell.toml`.
+        stays_read_only: commands that write are refused wherever the shell goes.
         yes: destructive commands do not ask.
         keep_going: `source` goes on after a command that fails.
         ask: asks a person a question that is answered with yes or no; None: there is nobody to ask.
@@ -90,8 +91,8 @@ class Shell:
     connection: Connection
     output: Output
     settings: Settings = field(default_factory=Settings)
-    environment: Environment = field(default_factory=Environment)
-    read_only: bool = False
+    configuration: Configuration = field(default_factory=Configuration)
+    stays_read_only: bool = False
     yes: bool = False
     keep_going: bool = False
     ask: Callable[[str], bool] | None = None
@@ -103,6 +104,16 @@ class Shell:
     last_s: float | None = None
     interrupted: bool = False
     sourcing: tuple[Path, ...] = ()
+
+    @property
+    def environment(self) -> Environment:
+        """The environment of the place that the shell is connected to."""
+        return self.connection.environment
+
+    @property
+    def read_only(self) -> bool:
+        """True if commands that write are refused."""
+        return self.stays_read_only or self.environment.read_only
 
     @property
     def db(self) -> dagbox.Database:

@@ -7,7 +7,7 @@
     editing = "vi"
 
     [environments.production]
-    match = "tcp://db-prod*"     # addresses or directories, with * and ?
+    match = "tcp://db-prod*"     # addresses or directories, with * and ?; a directory by any path that leads to it
     label = "PRODUCTION"
     colour = "red"
     read_only = true
@@ -122,13 +122,13 @@ class Environment:
 class Configuration:
     """The contents of `shell.toml`."""
 
-    settings: Settings
+    settings: Settings = field(default_factory=Settings)
     environments: tuple[tuple[str, Environment], ...] = ()
 
-    def environment_of(self, address: str) -> Environment:
-        """The environment of the first pattern that the address or directory matches."""
+    def environment_of(self, *names: str) -> Environment:
+        """The environment of the first pattern that one of the names of a place matches."""
         for pattern, environment in self.environments:
-            if fnmatchcase(address, pattern):
+            if any(fnmatchcase(name, pattern) for name in names):
                 return environment
         return Environment()
 
@@ -156,6 +156,9 @@ def load_configuration(path: Path) -> Configuration:
     unknown = set(content) - {"settings", "environments"}
     if unknown:
         raise CommandFailed(f"{path}: no section {', '.join(sorted(unknown))}: there are settings and environments")
+    for section in ("settings", "environments"):
+        if not isinstance(content.get(section, {}), dict):
+            raise CommandFailed(f"{path}: {section} is a section, [{section}], not a value")
     for name, value in content.get("settings", {}).items():
         text = ("on" if value else "off") if isinstance(value, bool) else str(value)
         try:
@@ -168,12 +171,17 @@ def load_configuration(path: Path) -> Configuration:
 def _environments(path: Path, section: dict[str, Any]) -> list[tuple[str, Environment]]:
     found = []
     for name, entry in section.items():
+        if not isinstance(entry, dict):
+            raise CommandFailed(f"{path}: {name} is a section, [environments.{name}], not a value")
         unknown = set(entry) - {"match", "label", "colour", "read_only"}
         if unknown or not isinstance(entry.get("match"), str):
             raise CommandFailed(f"{path}: environment {name} needs match, and may have label, colour and read_only")
         colour = entry.get("colour", "green")
         check_colour(colour, f"{path}: environment {name}")
-        environment = Environment(str(entry.get("label", name)), colour, bool(entry.get("read_only", False)))
+        read_only = entry.get("read_only", False)
+        if not isinstance(read_only, bool):
+            raise CommandFailed(f"{path}: environment {name}: read_only is true or false, not {read_only!r:.60}")
+        environment = Environment(str(entry.get("label", name)), colour, read_only)
         found.append((entry["match"], environment))
     return found
 

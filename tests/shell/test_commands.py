@@ -153,7 +153,7 @@ def test_a_lock_of_somebody_else_is_taken_only_with_force(people: Driven) -> Non
 
 
 def test_a_read_only_shell_changes_nothing(people: Driven, tmp_path: Path) -> None:
-    people.shell.read_only = True
+    people.shell.stays_read_only = True
     people.shell.yes = True
     for text in (
         "put a/b 1",
@@ -416,7 +416,7 @@ def test_records_are_deleted_by_prefix_after_saying_how_many(people: Driven) -> 
     ]
     assert [record.key for record in people.shell.db.scan("session")] == ["2025-0001"]
     assert people.documents("del-prefix session/2024-")[0]["deleted"] == 0
-    people.shell.read_only = True
+    people.shell.stays_read_only = True
     assert "read-only" in people.error("del-prefix session --yes")
 
 

@@ -171,7 +171,7 @@ def test_a_read_only_shell_opens_the_store_for_reading_only(environment: dict[st
     with dagbox.open(directory) as db:
         db.put("user", 1, key="ada")
     done = run(environment, directory, "--read-only", "-c", "get user/ada", "-c", "put user/ada 2")
-    assert "embedded, for parsed only" in done.stderr
+    assert "embedded, for reading only" in done.stderr
     assert "put is refused" in done.stderr
     assert json.loads(done.stdout)["data"] == 1
 

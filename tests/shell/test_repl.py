@@ -293,7 +293,7 @@ def test_colours_cover_every_line_and_long_texts_go_without() -> None:
 def test_the_line_below_shows_what_is_held(driven: Driven) -> None:
     assert "(embedded)" in plain(state(driven.shell))
     driven.run("lock job --ttl 30s", "batch", "put a/b 1")
-    driven.shell.read_only = True
+    driven.shell.stays_read_only = True
     shown = plain(state(driven.shell))
     assert "lock job 30 s" in shown or "lock job 29 s" in shown
     assert "batch 1" in shown
@@ -372,7 +372,7 @@ def test_the_prompt_shows_environment_bucket_and_batch(keyboard: Keyboard, monke
     from dagbox.shell.settings import Environment
 
     shell = keyboard.driven.shell
-    shell.environment = Environment("PROD", "red")
+    shell.connection.environment = Environment("PROD", "red")
     shell.bucket = "user"
     shell.batch = []
     prompt = keyboard.repl._prompt()

@@ -158,7 +158,13 @@ def connect(shell: Shell, target: str | None) -> Outcome:
         shell.give_back_locks()
         shell.connection.close()
     timeout_s = shell.settings.timeout_s
-    fresh = open_connection(place, timeout_s=timeout_s, read_only=shell.read_only, may_make=lambda: True)
+    fresh = open_connection(
+        place,
+        timeout_s=timeout_s,
+        configuration=shell.configuration,
+        read_only=shell.stays_read_only,
+        may_make=lambda: True,
+    )
     shell.batch = None
     shell.give_back_locks()
     shell.connection.close()
@@ -166,13 +172,18 @@ def connect(shell: Shell, target: str | None) -> Outcome:
     shell.bucket = None
     if fresh.said:
         shell.output.say(fresh.said)
-    return Outcome(f"connected to {fresh.label}", {"target": place, "embedded": fresh.embedded})
+    outcome = Outcome(f"connected to {fresh.label}", {"target": place, "embedded": fresh.embedded})
+    if fresh.environment.label:
+        outcome.notes.append(f"this is {fresh.environment.label}")
+    if shell.read_only:
+        outcome.notes.append("commands that write are refused here")
+    return outcome
 
 
 def danger_of_connect(shell: Shell, target: str | None) -> str | None:
     """Return what is given up by leaving, and what is made by coming."""
     lost = []
-    if target is not None and not shell.read_only and is_missing(target):
+    if target is not None and not shell.stays_read_only and is_missing(target):
         lost.append(f"make a new database in {target}")
     if shell.held:
         lost.append(f"give back {plural(len(shell.held), 'lock')}")

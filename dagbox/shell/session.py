@@ -260,7 +260,8 @@ class Shell:
     def fence_of(self, bucket: str, key: str | None, named: str | None) -> Any:
         """The lease whose token a write carries: the named lock, or the one with the record's own name; or None."""
         if named is not None:
-            return self.held_lease(named)
+            inside = f"{self.bucket}/{named}"
+            return self.held_lease(inside if any(inside in held.lease.keys for held in self.held) else named)
         name = f"{bucket}/{key}"
         if key is not None and any(name in held.lease.keys and not held.lease.shared for held in self.held):
             return self.held_lease(name)

@@ -439,3 +439,26 @@ def test_services_and_workers_fit_eighty_columns(people: Driven, monkeypatch: py
     assert people.run("services")
     assert "7 paused" in people.take()
     assert max(map(len, lines)) <= 80
+
+
+def test_a_word_means_the_same_record_to_every_command(people: Driven) -> None:
+    """After `use` a bare word is a key of the bucket, for records, prefixes and locks alike."""
+    db = people.shell.db
+    with db.lock("user/bob", owner="another") as other:
+        assert people.run("use user")
+        assert "locked by another" in people.error("lock bob")
+        assert "take 1 lock away: user/bob from another" in people.error("unlock bob --force")
+        assert people.run("lock ada", "lock job --plain")
+        assert sorted(info.key for info in db.locks()) == ["job", "user/ada", "user/bob"]
+        people.take()
+        assert [row["key"] for row in people.documents("renew ada")] == ["user/ada"]
+        assert "does not hold user/job" in people.error("unlock job")
+        assert people.run('put ada {"name": "Ada"} --fence ada', 'put bob {"name": "Bob"} --fence job')
+        assert people.run("unlock ada", "unlock job --plain")
+        assert [info.token for info in db.locks()] == [other.token]
+    people.take()
+    assert [row["key"] for row in people.documents("ls a")] == ["ada"]
+    assert [row["key"] for row in people.documents("scan b")] == ["bob"]
+    assert [row["key"] for row in people.documents("ls team/")] == ["core"]
+    assert people.documents("ls team") == []
+    assert "team is a bucket too: ls team/" in people.take_errors()

@@ -108,7 +108,7 @@ COMPLETIONS: list[tuple[str, list[str]]] = [
     ("put user/ada 1 --", ["--new", "--if-version", "--ttl", "--fence", "--format"]),
     ("put user/ada 1 --new --", ["--if-version", "--ttl", "--fence", "--format"]),
     ("del user/a", ["user/ada"]),
-    ("lock ", ["held/one", "user/ada", "job", "--ttl", "--wait", "--shared", "--format"]),
+    ("lock ", ["held/one", "user/ada", "job", "--ttl", "--wait", "--shared", "--plain", "--format"]),
     ("lock user/b", ["user/bob"]),
     ("unlock h", ["held/one"]),
     ("assert f", ["follows("]),

@@ -400,7 +400,7 @@ def test_pasted_lines_end_where_they_end_in_a_script(keyboard: Keyboard, tmp_pat
     assert seen.exists()
     keyboard.type("\x1b[200~use user\nlock a\nlock b\x1b[201~\r")
     assert keyboard.driven.shell.bucket == "user"
-    assert [held.lease.keys for held in keyboard.driven.shell.held] == [("a",), ("b",)]
+    assert [held.lease.keys for held in keyboard.driven.shell.held] == [("user/a",), ("user/b",)]
 
 
 def test_pasted_lines_are_run_one_after_the_other_until_one_fails(keyboard: Keyboard) -> None:

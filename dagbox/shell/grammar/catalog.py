@@ -5,6 +5,7 @@ from __future__ import annotations
 from dagbox.shell.grammar.command_spec import Catalog, CommandSpec, Kind, Option, Param
 
 _IF_VERSION = Option("if-version", "only if the record is at this version (0: does not exist)", Kind.NUMBER, "N")
+_PLAIN = Option("plain", "after `use`: the names as they are, not keys of the bucket")
 _FENCE = Option("fence", "carry the token of this held lock", Kind.LOCK, "KEY")
 _TIMEOUT = Option("timeout", "give up after this long, such as 500ms, 10s, 2m", Kind.DURATION, "TIME")
 _REFS = Param("refs", Kind.REF, "BUCKET/KEY", many=True)
@@ -184,10 +185,12 @@ LOCKS = (
             Option("ttl", "time to live of the lease (10s)", Kind.DURATION, "TIME"),
             Option("wait", "how long to wait for it (0: not at all)", Kind.DURATION, "TIME"),
             Option("shared", "together with other shared holders"),
+            _PLAIN,
         ),
         writes=True,
         details=(
-            "Several keys are had all or none. The lease is renewed by itself until `unlock` or the end of the "
+            "Several keys are had all or none. After `use user`, `lock ada` locks the record user/ada; with --plain a "
+            "lock that is called ada. The lease is renewed by itself until `unlock` or the end of the "
             "shell. Writes to "
             "a record of the same name, and writes with `--fence KEY`, carry the token: the store refuses them if "
             "somebody else took the lock since."
@@ -200,7 +203,7 @@ LOCKS = (
         "give back locks that the shell holds",
         "locks:unlock",
         (Param("keys", Kind.LOCK, "KEY", optional=True, many=True),),
-        (Option("force", "take it away from whoever holds it"),),
+        (Option("force", "take it away from whoever holds it"), _PLAIN),
         details="Without a key: all that the shell holds.",
         examples=(("unlock user/ada", "give it back"), ("unlock user/ada --force", "an operator's last resort")),
         danger="locks:danger_of_unlock",
@@ -218,6 +221,7 @@ LOCKS = (
         "renew held locks now",
         "locks:renew",
         (Param("keys", Kind.LOCK, "KEY", optional=True, many=True),),
+        (_PLAIN,),
         details="Locks are renewed by themselves; this shows that they are still held. Without a key: all.",
     ),
 )
@@ -490,7 +494,8 @@ SHELL = (
         "session:use",
         (Param("bucket", Kind.BUCKET, optional=True),),
         details=(
-            "After `use user`, `get ada` is `get user/ada`. A key that holds a slash begins with one: `get /a/b`. "
+            "After `use user`, `get ada` is `get user/ada`, `lock ada` locks user/ada, `ls a` lists its keys "
+            "that begin with a; another bucket is `ls team/`. A key that holds a slash begins with one: `get /a/b`. "
             "Without a bucket: no longer."
         ),
     ),

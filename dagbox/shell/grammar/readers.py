@@ -85,9 +85,7 @@ def _read_target(scanner: Scanner, values: Values) -> RecordTarget:
 
 def _read_prefix(scanner: Scanner, values: Values) -> Prefix:
     word = _word(scanner, Expect.REF, "ref")
-    bucket, _, prefix = word.value.partition("/")
-    if scanner.bucket is not None and not bucket:
-        return Prefix(scanner.bucket, prefix)
+    bucket, prefix = split_ref(word.value, scanner.bucket)
     if not bucket:
         scanner.wrong("a bucket expected before the slash", word.start, word.end)
     return Prefix(bucket, prefix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dagbox
+from dagbox.notation.scanner import split_ref
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome, Rows, plural
 from dagbox.shell.session import Held, Shell
@@ -12,8 +13,9 @@ from dagbox.shell.session import Held, Shell
 DEFAULT_TTL_S = 10.0
 
 
-def lock(shell: Shell, keys: list[str], ttl: float | None, wait: float | None, shared: bool) -> Outcome:
+def lock(shell: Shell, keys: list[str], ttl: float | None, wait: float | None, shared: bool, plain: bool) -> Outcome:
     """Take a lock and keep it."""
+    keys = [_name(shell, key, plain) for key in keys]
     for key in keys:
         if any(key in held.lease.keys for held in shell.held):
             raise CommandFailed(f"this shell holds {key} already: `unlock {key}` first")
@@ -25,8 +27,15 @@ def lock(shell: Shell, keys: list[str], ttl: float | None, wait: float | None, s
     return Outcome(f"locked {', '.join(lease.keys)}  token {lease.token}  {kept}", document)
 
 
-def unlock(shell: Shell, keys: list[str], force: bool) -> Outcome:
+def _name(shell: Shell, word: str, plain: bool) -> str:
+    """Return the lock that a word names: after `use` that of a record of the bucket, as everywhere."""
+    bucket, key = ("", "") if plain or shell.bucket is None else split_ref(word, shell.bucket)
+    return f"{bucket}/{key}" if bucket and key else word
+
+
+def unlock(shell: Shell, keys: list[str], force: bool, plain: bool) -> Outcome:
     """Give locks back, or take them away from others."""
+    keys = [_name(shell, key, plain) for key in keys]
     if force:
         return _take_away(shell, keys)
     chosen = _chosen(shell, keys)
@@ -61,16 +70,21 @@ def _chosen(shell: Shell, keys: list[str]) -> list[Held]:
     for key in keys:
         held = next((held for held in shell.held if key in held.lease.keys), None)
         if held is None:
-            raise CommandFailed(f"this shell does not hold {key}: --force takes it from whoever does")
+            raise CommandFailed(f"this shell does not hold {key}: --force takes it from whoever does{_or_plain(shell)}")
         if held not in chosen:
             chosen.append(held)
     return chosen
 
 
-def danger_of_unlock(shell: Shell, keys: list[str], force: bool) -> str | None:
-    """Whose locks a forced release would take."""
+def _or_plain(shell: Shell) -> str:
+    return "" if shell.bucket is None else f" (keys are those of {shell.bucket}: --plain takes a name as it is)"
+
+
+def danger_of_unlock(shell: Shell, keys: list[str], force: bool, plain: bool) -> str | None:
+    """Return whose locks a forced release would take."""
     if not force:
         return None
+    keys = [_name(shell, key, plain) for key in keys]
     holders = [info for info in shell.db.locks() if info.key in keys]
     if not holders:
         return None
@@ -103,9 +117,9 @@ def _row(info: dagbox.LockInfo, mine: set[int]) -> dict[str, Any]:
     }
 
 
-def renew(shell: Shell, keys: list[str]) -> Rows:
+def renew(shell: Shell, keys: list[str], plain: bool) -> Rows:
     """Renew held locks now."""
-    chosen = _chosen(shell, keys)
+    chosen = _chosen(shell, [_name(shell, key, plain) for key in keys])
     for held in chosen:
         held.lease.renew()
     rows = [{"key": held.name, "token": held.lease.token, "left_s": round(held.left_s, 1)} for held in chosen]

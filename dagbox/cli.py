@@ -21,6 +21,7 @@ import click
 
 from dagbox import __version__
 from dagbox.errors import BadSetting, CannotConnect, DagBoxError, UnknownSetting
+from dagbox.text.streams import prepare_standard_streams
 
 DONE, FAILED, WRONG_USAGE, NO_CONNECTION, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -144,6 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if "_DAGBOX_COMPLETE" in os.environ:
         cli.main(prog_name="dagbox")
+    if arguments is None:
+        prepare_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]

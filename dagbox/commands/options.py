@@ -145,9 +145,9 @@ class Json(Kind):
     def _read(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
             if value == "-":
-                return sys.stdin.read()
+                return sys.stdin.read().removeprefix("\ufeff")
             if value.startswith("@"):
-                return Path(value[1:]).read_text(encoding="utf-8")
+                return Path(value[1:]).read_text(encoding="utf-8-sig")
         except OSError as error:
             self.fail(f"{value}: {error.strerror}", param, ctx)
         except UnicodeDecodeError:

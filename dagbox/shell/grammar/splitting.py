@@ -53,6 +53,8 @@ def split_commands(lines: Iterable[str], bucket: Callable[[], str | None]) -> It
     first = 0
     for number, raw in enumerate(lines, 1):
         line = raw.rstrip("\r\n")
+        if number == 1:
+            line = line.removeprefix("\ufeff")  # a byte order mark, which some editors write
         if not waiting:
             if not line.strip() or line.lstrip().startswith("#"):
                 continue

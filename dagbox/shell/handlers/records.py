@@ -27,8 +27,12 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 def get(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: Mapping[str, Any] | None) -> Nodes:
     """Read records, each with the relations."""
     if len(refs) == 1 and not relations and isinstance(refs[0], dagbox.Ref):
-        return Nodes([shell.db.get_record(refs[0])])
-    return Nodes(_found(_read(shell, refs, dict(relations or {}))))
+        result = Nodes([shell.db.get_record(refs[0])])
+    else:
+        result = Nodes(_found(_read(shell, refs, dict(relations or {}))))
+    if shell.batch:
+        result.notes.append(f"without the {plural(len(shell.batch), 'write')} of the open batch: commit does them")
+    return result
 
 
 def _read(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: dict[str, Any]) -> Iterator[dagbox.Node]:

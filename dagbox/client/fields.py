@@ -343,5 +343,23 @@ class Proof(FieldMap):
         """True if the goal holds."""
         return "kind" in self
 
+    def lines(self) -> list[str]:
+        """Return the tree as indented lines, each with what holds and why; of a goal that does not, the reasons."""
+        if not self.holds:
+            return [
+                f"{self.goal}  does not hold",
+                *[f"  {each.rule}  fails at {each.condition}" for each in self.reasons],
+            ]
+        found: list[str] = []
+        waiting = [(0, self)]
+        while waiting:
+            depth, proof = waiting.pop()
+            found.append(f"{'  ' * depth}{proof.text}  {f'by  {proof.rule}' if proof.rule else proof.kind}")
+            waiting += [(depth + 1, child) for child in reversed(proof.children)]
+        return found
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
 
 Proof._nested = {"children": Proof, "reasons": Reason}

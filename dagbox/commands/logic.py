@@ -97,9 +97,9 @@ def why(goal: str, target: str | None, timeout: float, output: str) -> None:
     """Show the proof of an answer, or the first condition that failed."""
     with open_database(target, timeout=timeout) as db:
         proof = db.why(goal)
-    if output == "table" and "kind" in proof:
-        for line in proof_lines(proof):
-            click.echo(line)
+    if output == "table" and proof.holds:
+        for line in proof.lines():
+            click.echo(printable(line))
     else:
         _print_tree(proof, output)
 
@@ -113,15 +113,6 @@ def explain(goal: str, target: str | None, timeout: float, output: str) -> None:
     """Show how a goal would be answered: strata, order of joins, sizes."""
     with open_database(target, timeout=timeout) as db:
         _print_tree(db.explain(goal), output)
-
-
-def proof_lines(proof: Any, margin: str = "") -> list[str]:
-    """Return a proof as indented lines: what is proven, and by what."""
-    by = f"by  {proof['rule']}" if proof.get("rule") else proof.get("kind", "")
-    lines = [margin + printable(f"{proof.get('text', '')}  {by}".rstrip())]
-    for child in proof.get("children") or ():
-        lines += proof_lines(child, margin + "  ")
-    return lines
 
 
 def _print_tree(value: Any, output: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import dagbox
 from dagbox import InvalidArgument
 from dagbox.errors import (
     ArityMismatch,
@@ -326,3 +328,28 @@ def test_an_unknown_operation_of_logic(db: Any) -> None:
         with pytest.raises(InvalidArgument):
             db.call("logic", body)
     assert isinstance(db.call("logic", {"op": "predicates"}), list)
+
+
+def test_a_proof_prints_as_a_tree(tmp_path: Path) -> None:
+    with dagbox.open(tmp_path, durability="process") as db:
+        db.add_rule("reaches(X, Y) :- follows(X, Y).")
+        db.add_rule("reaches(X, Z) :- follows(X, Y), reaches(Y, Z).")
+        db.assert_fact("follows", "a", "b")
+        db.assert_fact("follows", "b", "c")
+        assert str(db.why("reaches(a, c)")).splitlines() == [
+            "reaches(a, c)  by  reaches(X, Z) :- follows(X, Y), reaches(Y, Z).",
+            "  follows(a, b)  fact",
+            "  reaches(b, c)  by  reaches(X, Y) :- follows(X, Y).",
+            "    follows(b, c)  fact",
+        ]
+        lines = str(db.why("reaches(c, a)")).splitlines()
+        assert lines[0] == "reaches(c, a)  does not hold"
+        assert all("fails at follows(" in line for line in lines[1:])
+        assert len(lines) == 3
+
+
+def test_a_place_in_an_array_needs_no_quotes(tmp_path: Path) -> None:
+    with dagbox.open(tmp_path, durability="process") as db:
+        db.add_rule("derive second(key, data.list.1.0) from b.")
+        db.put("b", {"list": [["x"], ["y", "z"]]}, key="k")
+        assert [fact.args for fact in db.facts("second")] == [("k", "y")]

@@ -45,6 +45,7 @@ SAMPLES = [
     "decl rains.",
     'derive comment_of(key, data.post, data."a b".Title) from comment.',
     'derive size(key, data) from "my bucket".',
+    "derive third(key, data.list.2.0, data.0) from lists.",
     "p(9223372036854775807, -9223372036854775808, 1e300, 0.1).",
     "p(count).",
 ]
@@ -107,6 +108,7 @@ WRONG = [
     ('p("\\u{d800}").', 1, 3, "valid Unicode"),
     ("p(X) :- q(X), X < .", 1, 19, "cannot stand here"),
     ("derive c(value) from b.", 1, 10, "a path is key, data, or data.part.part"),
+    ("derive c(data.1e5) from b.", 1, 15, "the place in an array is a whole number"),
     ("derive c(key.x) from b.", 1, 10, "a path is key, data, or data.part.part"),
     ("P(a).", 1, 1, "cannot stand here"),
     ("p($).", 1, 3, "followed by the name of a parameter"),

@@ -62,7 +62,7 @@ aggregate: NAME "(" [DISTINCT] expr ")"
 
 declaration: DECL NAME ("(" [word ("," word)*] ")")? "."
 derivation: DERIVE NAME "(" path ("," path)* ")" FROM word "."
-path: NAME ("." (word | VARIABLE))*
+path: NAME ("." (word | VARIABLE | NUMBER))*
 ?word: NAME -> word | STRING -> quoted
 
 NOT: "not"
@@ -350,7 +350,14 @@ class _Build:
 
     def path(self, tree: Any) -> tuple[str, ...]:
         first = tree.children[0]
-        parts = tuple(str(p) if not hasattr(p, "data") else self.word(p) for p in tree.children[1:])
+        parts: tuple[str, ...] = ()
+        for part in tree.children[1:]:
+            if hasattr(part, "data"):
+                parts += (self.word(part),)
+            elif part.type == "NUMBER" and not part.replace(".", "").isdecimal():
+                raise _fail(self.text, _at(part), "the place in an array is a whole number")
+            else:
+                parts += tuple(part.split("."))  # 0.1 is a number to the lexer, and two places here
         if str(first) not in ("key", "data") or (str(first) == "key" and parts):
             raise _fail(self.text, _at(first), "a path is key, data, or data.part.part")
         return (str(first), *parts)

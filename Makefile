@@ -42,7 +42,7 @@ simulate: $(VENV)/.ready  ## look for faults of broker, workers and locks in sim
 
 coverage: $(VENV)/.ready  ## pass the tests and print which lines they ran, processes included
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --timeout 600
+	$(BIN)/coverage run -m pytest -n logical --dist loadfile --timeout 600
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -23,11 +23,13 @@ class EmbeddedLogic:
     Args:
         store: where facts and rules are.
         read: does operations of the reader.
+        expire: removes the records whose time is over, and with them what was derived from them.
     """
 
-    def __init__(self, store: Store, read: Callable[[Any], Any]) -> None:
+    def __init__(self, store: Store, read: Callable[[Any], Any], expire: Callable[[], None]) -> None:
         self._store = store
         self._read = read
+        self._expire = expire
         self._gate = threading.Lock()
         self._numbers = count(1)
         self.made: LogicOperations | None = None
@@ -74,7 +76,7 @@ class EmbeddedLogic:
             with self._gate:
                 if self.made is None or self._resolver is None:
                     book = RuleBook()
-                    self.made = LogicOperations(self._store, book=book)
+                    self.made = LogicOperations(self._store, book=book, expire=self._expire)
                     self._resolver = KeyResolver(book=book)
                 operations, resolver = self.made, self._resolver
         return operations, resolver

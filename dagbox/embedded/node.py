@@ -9,7 +9,8 @@ Rules:
 4. The lock table is loaded by the first lock call, which also takes the directory's lock authority.
    If a node has the authority, lock calls go to that node.
 5. After a fork the child has locks and ids of its own, and no lock authority; the store looks after itself.
-6. Queries run in the thread that asks, on a snapshot of its own (`EmbeddedLogic`).
+6. Queries run in the thread that asks, on a snapshot of its own (`EmbeddedLogic`). What is derived from records whose
+   time is over is removed first: nothing else may have written since.
 7. The databases of one process on one directory share a node (`open_node`); the last one's `close` closes it.
 """
 
@@ -31,14 +32,14 @@ from dagbox.protocol import frames
 from dagbox.protocol.operations.base import ServiceOperations
 from dagbox.protocol.operations.logic import LOGIC
 from dagbox.protocol.operations.reads import READER, Read
-from dagbox.protocol.operations.writes import WRITER, Fences, RememberFences
+from dagbox.protocol.operations.writes import WRITER, Fences, RememberFences, Sweep
 from dagbox.protocol.values import pack, unpack
 from dagbox.relations.planner import KeyQuery
 from dagbox.relations.shapes import Nodes, Shape
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request, Service
 from dagbox.services.operations import receive
 from dagbox.services.reader import Reader
-from dagbox.services.writer import Writer
+from dagbox.services.writer import SWEEP_RECORDS, Writer
 from dagbox.store import open_store, store_identity
 from dagbox.store.base import Snapshot, Store
 from dagbox.transport.base import Packed, packed
@@ -144,7 +145,7 @@ class EmbeddedNode:
         self._callbacks: list[Callable[[], None]] = []
         self._more: dict[str, Service] = {}
         self._figures: dict[str, ServiceFigures] = {name: ServiceFigures() for name in OWN_SERVICES}
-        self.logic = EmbeddedLogic(self.store, self._read)
+        self.logic = EmbeddedLogic(self.store, self._read, self._expire)
         self._reader = Reader(self.store, resolver=self._resolve)
         self._writer = Writer(self.store)
         self._locks: LocalLocks | NodeLocks | None = None
@@ -171,7 +172,7 @@ class EmbeddedNode:
         locks, self._locks = self._locks, None
         if locks is not None:
             locks.after_fork()
-        self.logic = EmbeddedLogic(self.store, self._read)
+        self.logic = EmbeddedLogic(self.store, self._read, self._expire)
         self._renew()
 
     def add_service(self, service: Service) -> None:
@@ -300,6 +301,12 @@ class EmbeddedNode:
         if isinstance(result, DagBoxError):
             raise result
         return result
+
+    def _expire(self) -> None:
+        """Remove all records whose time is over, as far as the store may be written."""
+        if not self.settings.get("readonly"):
+            while self._write(Sweep()) >= SWEEP_RECORDS:
+                continue
 
     def _remember_fences(self, fences: Fences) -> None:
         self._write(RememberFences(fences))

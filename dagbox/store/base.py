@@ -180,6 +180,9 @@ class Store(Protocol):
             StoreError: the commit itself failed: nothing was done.
         """
 
+    def has_stale_facts(self) -> bool:
+        """Return True if facts may be derived from records whose time is over and that no sweep has removed."""
+
     def sweep(self, limit: int = 1000) -> int:
         """Remove up to `limit` records whose time is over; how many there were."""
 

@@ -23,7 +23,7 @@ from dagbox.store.envelope import number_from_bytes
 from dagbox.store.keys import new_key
 from dagbox.store.tables import META
 from dagbox.store.transaction import VERSION, Transaction
-from dagbox.store.view import count_buckets, get_record, get_records, scan_records
+from dagbox.store.view import count_buckets, get_record, get_records, has_stale_facts, scan_records
 
 
 class _Table:
@@ -225,6 +225,10 @@ class MemoryStore:
             self._counters["batches"] += len(batches)
             self._counters["commit_seconds"] += time.perf_counter() - began
             return outcomes
+
+    def has_stale_facts(self) -> bool:
+        with self.snapshot() as snapshot:
+            return has_stale_facts(snapshot.tables, self._now_ms())
 
     def sweep(self, limit: int = 1000) -> int:
         with self._lock:

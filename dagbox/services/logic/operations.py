@@ -53,6 +53,8 @@ class LogicOperations:
         limits: what one query may use.
         book: the compiled rules, if they are shared with others.
         peers: where other workers of the store show what they do.
+        expire: removes records whose time is over, called before a query if facts are derived from such; None where a
+            writer that runs does so.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class LogicOperations:
         limits: QueryLimits | None = None,
         book: RuleBook | None = None,
         peers: PeerQueries | None = None,
+        expire: Callable[[], None] | None = None,
     ) -> None:
         self._store = store
+        self._expire = expire
         self.peers = peers
         self._limits = limits or QueryLimits()
         self._book = book or RuleBook()
@@ -97,6 +101,8 @@ class LogicOperations:
         return self._stop(operation) if isinstance(operation, StopQuery) else self._running()
 
     def _run(self, body: LogicOperation | Sequence[LogicOperation | DagBoxError], job: Job) -> Any:
+        if self._expire is not None and self._store.has_stale_facts():
+            self._expire()
         with self._store.snapshot() as snapshot:
             if isinstance(body, Operation):
                 result = self._one(body, snapshot, job)

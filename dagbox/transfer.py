@@ -336,8 +336,11 @@ class _Reader:
     """Parses lines to writes."""
 
     def __init__(self, form: Form, now: Callable[[], datetime]) -> None:
+        from dagbox.notation.json import unique_members
+
         self._form = form
         self._now = now
+        self._members = unique_members
 
     def read(self, raw: bytes, number: int) -> _Write | None:
         """Return the write of a line; None for an empty one. Raises BadLine."""
@@ -345,7 +348,7 @@ class _Reader:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             if not text:
                 return None
-            value = json.loads(text, parse_constant=_refuse_constant)
+            value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=self._members)
             return self._bare(value) if self._form.bucket is not None else self._line(value)
         except UnicodeDecodeError as error:
             raise BadLine(number, f"it is not UTF-8 (byte {error.start + 1})") from None

@@ -236,8 +236,10 @@ def load(text: str) -> Any:
         SyntaxProblem: it is not JSON; names the place.
     """
     try:
-        return from_plain(json.loads(text, parse_constant=_refuse_constant, parse_float=_finite))
-    except json.JSONDecodeError:
+        return from_plain(
+            json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=unique_members)
+        )
+    except (json.JSONDecodeError, _Twice):
         pass
     except RecursionError:
         # Parsed again below, by the parser that says where it becomes too deep.
@@ -250,6 +252,24 @@ def load(text: str) -> Any:
     if scanner.next_char():
         scanner.wrong("the JSON value ends before this")
     return value
+
+
+class _Twice(ValueError):
+    """A member of an object is there twice."""
+
+
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these members, as the `object_pairs_hook` of `json.loads`.
+
+    Raises:
+        ValueError: one is there twice; JSON leaves open which of them counts.
+    """
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise _Twice(f"the member {json.dumps(twice, ensure_ascii=False)} is there twice")
+    return members
 
 
 def _finite(text: str) -> float:
@@ -309,7 +329,10 @@ def _read_object(scanner: Scanner, target: Any, depth: int) -> dict[str, Any]:
             scanner.unfinished("} is missing")
         if char != '"':
             scanner.wrong('a name in double quotes expected, such as "name"')
+        start = scanner.pos
         key = _read_string(scanner, target, depth, out)
+        if key in out:
+            scanner.wrong(f"the member {json.dumps(key, ensure_ascii=False)} is there twice", start, scanner.pos)
         scanner.need(":", f"after {json.dumps(key, ensure_ascii=False)}")
         out[key] = _read_value(scanner, target, depth + 1)
         if not _read_separator(scanner, "}"):

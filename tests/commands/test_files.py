@@ -88,6 +88,7 @@ BROKEN = [
     (record("k", expires="2999-01-01T00:00:00+00:00"), "its expires is more than a hundred years away"),
     (record("k", {"$bytes": "!"}), '{"$bytes": ...} takes base64 text'),
     (record("k", 2**70), "cannot pack the value"),
+    ('{"bucket": "b", "key": "k", "data": {"a": 1, "a": 2}}', 'the member "a" is there twice'),
     (record("k", float("nan")), 'NaN is not JSON: write {"$float": "nan"}'),
     ("[" * 100_000, "it is nested too deep"),
     ('{"fact": []}', "its fact is not a list of a predicate and its arguments"),

@@ -133,3 +133,21 @@ def test_rows_of_the_store_are_shown_as_plain_maps() -> None:
     assert to_plain(info)["key"] == "k"
     node = dagbox.Node("a", "b", True, 1, {"x": dagbox.Ref("c", "d")})
     assert to_plain(node)["data"] == {"x": {"$ref": "c/d"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [('{"a": 1, "a": 2}', 9, 12), ('[{"b": {"x": 1, "y": 2, "x": {}}}]', 24, 27), ('{"\\u0061": 1, "a": 2}', 14, 17)],
+)
+def test_a_member_that_is_there_twice_is_an_error_at_its_place(text: str, start: int, end: int) -> None:
+    for read in (lambda: load(text), lambda: parse(f"put u/a {text}").problem):
+        try:
+            problem = read()
+        except SyntaxProblem as raised:
+            problem = raised
+            offset = 0
+        else:
+            offset = len("put u/a ")
+        assert problem is not None
+        assert "is there twice" in str(problem)
+        assert (problem.start - offset, problem.end - offset) == (start, end)

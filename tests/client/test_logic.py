@@ -289,10 +289,14 @@ def runaway(db: Any, n: str) -> str:
 
 def test_a_query_without_end_is_stopped_by_its_time(db: Any, n: str) -> None:
     goal = runaway(db, n)
-    with pytest.raises(QueryDeadline) as caught:
-        db.query(goal, timeout=0.3)
+    # A busy machine may not come to the first fact in the shortest time.
+    for timeout in (0.3, 1.0, 5.0):
+        with pytest.raises(QueryDeadline) as caught:
+            db.query(goal, timeout=timeout)
+        assert caught.value.timeout_ms <= timeout * 1000
+        if caught.value.derived > 0:
+            break
     assert caught.value.derived > 0
-    assert caught.value.timeout_ms <= 300
 
 
 def test_running_queries_are_listed_and_stopped(db: Any, open_another: Callable[[], Any], n: str) -> None:

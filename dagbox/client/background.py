@@ -126,12 +126,15 @@ class AsyncKeepAlive:
     """Beats the leases of one async client, each from a task of its own."""
 
     def __init__(self) -> None:
+        self._closed = False
         self._tasks: dict[AsyncBeating, asyncio.Task[None]] = {}
 
     def add(self, lease: AsyncBeating, after_s: float) -> None:
         """Beat this lease from `after_s` seconds on."""
         import asyncio  # only here: the blocking client does without it, and it takes 30 ms to load
 
+        if self._closed:
+            return
         self._tasks[lease] = asyncio.get_running_loop().create_task(self._run(lease, after_s))
 
     def remove(self, lease: AsyncBeating) -> None:
@@ -144,6 +147,7 @@ class AsyncKeepAlive:
 
     async def close(self) -> None:
         """Stop all tasks."""
+        self._closed = True
         last = [task for lease, task in self._tasks.items() if lease.finishes]
         for lease in list(self._tasks):
             if not lease.finishes:

@@ -35,7 +35,7 @@ class AsyncEmbeddedTransport:
     embedded = True
     _THREADS = 8
     _MOST_WAITING = 1000
-    """Lock calls that wait at once; more wait for a thread first. A thread takes some 50 KiB."""
+    """The most lock calls that wait at once; more wait for a thread first."""
 
     def __init__(self, node: EmbeddedNode) -> None:
         self.node = node

@@ -303,7 +303,7 @@ def relations_body(relations: Any, depth: int = 0) -> dict[str, Any]:
             body[name] = _relation_body(name, relation, depth)
         elif isinstance(relation, list | tuple) and not _is_pair(relation):
             plain = are_plain_pairs(relation)
-            body[name] = relation if plain else [_relation_body(name, item, depth) for item in relation]
+            body[name] = list(relation) if plain else [_relation_body(name, item, depth) for item in relation]
         else:
             body[name] = [_relation_body(name, relation, depth)]
     return body

@@ -21,13 +21,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dagbox.embedded.group_commit import GroupCommit
 from dagbox.embedded.logic import EmbeddedLogic
-from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, TooManyHops
+from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, StoreError, TooManyHops
 from dagbox.protocol import frames
 from dagbox.protocol.operations.base import ServiceOperations
 from dagbox.protocol.operations.logic import LOGIC
@@ -303,10 +303,11 @@ class EmbeddedNode:
         return result
 
     def _expire(self) -> None:
-        """Remove all records whose time is over, as far as the store may be written."""
+        """Remove all records whose time is over, as far as the store can be written: a query does not need it to be."""
         if not self.settings.get("readonly"):
-            while self._write(Sweep()) >= SWEEP_RECORDS:
-                continue
+            with suppress(StoreError):
+                while self._write(Sweep()) >= SWEEP_RECORDS:
+                    continue
 
     def _remember_fences(self, fences: Fences) -> None:
         self._write(RememberFences(fences))

@@ -21,6 +21,7 @@ import json
 import math
 import re
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from json.decoder import scanstring  # type: ignore[attr-defined]
@@ -266,8 +267,7 @@ def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise _Twice(f"the member {json.dumps(twice, ensure_ascii=False)} is there twice")
     return members
 

@@ -188,8 +188,8 @@ def _parse_keys(name: str, value: Mapping[str, Any], depth: int, budget: ReadBud
     keys = array(value["keys"], f"the field 'keys' of {_named(name)}")
     _take_listed(len(keys), budget)
     bucket, limit, relations = _parse_common(value, name, depth, budget)
-    refs: list[Any] = [(bucket, key) if type(key) is str else key for key in keys]
-    if bucket is None and any(type(key) is str for key in keys):
+    refs: list[Any] = [(bucket, key) if isinstance(key, str) else key for key in keys]
+    if bucket is None and any(isinstance(key, str) for key in keys):
         raise InvalidArgument(f"{_named(name)} lists text keys, so it needs the field 'bucket'")
     return ByKeys(name, _parse_pairs(refs, name), limit, relations)
 

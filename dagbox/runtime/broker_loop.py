@@ -56,6 +56,8 @@ class BrokerLoop:
         self._wake = Wake()
         self._calls: deque[Callable[[Broker, float], list[Send]]] = deque()
         self._stopping = False
+        self._lost: set[str] = set()
+        """Addresses that could not be bound again, which was told."""
         self._check_sockets_at = time.monotonic() + _SOCKET_CHECK_S
         try:
             if prepare is not None:
@@ -117,14 +119,22 @@ class BrokerLoop:
             self._close()
 
     def _bind_again(self) -> None:
-        """Listen anew where the socket file is gone. Who is connected stays so."""
+        """Listen anew where the socket file is gone. Who is connected stays so.
+
+        The old listener keeps its descriptor: ZeroMQ removes the file of the new one when it closes an old one.
+        """
         for address in self.addresses:
-            if sockets.is_missing(address):
+            if not sockets.is_missing(address):
+                continue
+            try:
+                sockets.bind(self._socket, address)
+            except CannotConnect as error:
+                if address not in self._lost:
+                    self._lost.add(address)
+                    log.error("broker: %s was removed: %s", address, error)
+            else:
+                self._lost.discard(address)
                 log.warning("broker: %s was removed, listening there again", address)
-                try:
-                    sockets.bind(self._socket, address)
-                except CannotConnect as error:
-                    log.error("broker: %s", error)
 
     def _on_other(self, ready: list[tuple[Any, int]]) -> None:
         """Something else than a message: a call from another thread, or the end of the parent."""

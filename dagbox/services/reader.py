@@ -139,6 +139,7 @@ class Reader:
             DagBoxError: the store failed, or a limit was exceeded.
         """
         if type(operation) is Read and not operation.relations:
+            # What programs ask for most, on the shortest way.
             item = _read(operation, snapshot)
             if item["found"] and len(item["data"]) > self._limits.data_bytes:
                 ReadBudget(self._limits).take_bytes(len(item["data"]))

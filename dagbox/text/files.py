@@ -12,7 +12,7 @@ from typing import IO
 
 
 def make_private_directory(path: str | os.PathLike[str]) -> None:
-    """Make a directory, with those above it, that only its owner may enter. One that is there stays as it is.
+    """Make a directory that only its owner may enter, and those above it as usual. One that is there stays as it is.
 
     Raises:
         OSError: it cannot be made.

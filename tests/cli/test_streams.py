@@ -23,18 +23,19 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def run(place: Path, arguments: list[str], *, closed: str = "", **given: object) -> subprocess.CompletedProcess[bytes]:
-    words = [sys.executable, "-m", "dagbox", *arguments]
-    environment = {**ENVIRONMENT, "DAGBOX_URL": str(place), **dict(given.pop("env", None) or {})}  # type: ignore[call-overload]
-    if closed:
-        words = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
-    return subprocess.run(words, capture_output=True, env=environment, timeout=60, check=False, **given)  # type: ignore[call-overload, no-any-return]
+def run(
+    place: Path, arguments: list[str], *, redirect: str = "", given: bytes | None = None, encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line, its streams redirected as a shell would."""
+    words = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-m", "dagbox", *arguments]
+    environment = {**ENVIRONMENT, "DAGBOX_URL": str(place), "PYTHONIOENCODING": encoding}
+    return subprocess.run(words, capture_output=True, env=environment, input=given, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_output_that_the_encoding_lacks_is_escaped_as_json(place: Path, encoding: str) -> None:
     for arguments in (["get", "b/k", "--format", "json"], ["shell", str(place), "-c", "get b/k"]):
-        ended = run(place, arguments, env={"PYTHONIOENCODING": encoding})
+        ended = run(place, arguments, encoding=encoding)
         assert ended.returncode == 0, ended.stderr
         assert json.loads(ended.stdout.decode(encoding))["data"] == DATA
 
@@ -47,7 +48,7 @@ def test_input_is_utf_8_with_or_without_a_mark(place: Path, encoding: str, mark:
         ("shell", ["shell", str(place)], b"put b/shell " + text + b"\n"),
         ("put", ["put", "b/put", "-"], text),
     ):
-        ended = run(place, arguments, input=mark + lines, env={"PYTHONIOENCODING": encoding})
+        ended = run(place, arguments, given=mark + lines, encoding=encoding)
         assert ended.returncode == 0, ended.stderr
         with dagbox.open(place) as db:
             assert db.get("b", key) == DATA
@@ -56,14 +57,14 @@ def test_input_is_utf_8_with_or_without_a_mark(place: Path, encoding: str, mark:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_fault(place: Path, closed: str) -> None:
     for arguments in (["get", "b/k"], ["shell", str(place), "-c", "get b/k"], ["put", "b/x", "1"]):
-        ended = run(place, arguments, closed=closed)
+        ended = run(place, arguments, redirect=closed)
         assert (ended.returncode, b"fault" in ended.stderr) == (0, False), (arguments, ended.stderr)
-        assert run(place, ["get", "b/none"], closed=closed).returncode == 1
+        assert run(place, ["get", "b/none"], redirect=closed).returncode == 1
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_behind_the_output_is_one_line(place: Path) -> None:
     for arguments in (["get", "b/k"], ["shell", str(place), "-c", "get b/k"]):
-        ended = run(place, arguments, closed=">/dev/full")
+        ended = run(place, arguments, redirect=">/dev/full")
         assert ended.returncode == 1
         assert ended.stderr.decode().splitlines()[-1].endswith("No space left on device")

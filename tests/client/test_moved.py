@@ -26,6 +26,8 @@ def test_a_write_to_a_removed_directory_is_refused_and_reads_go_on(place: Path, 
                 db.put("b", 2, key="l")
         with pytest.raises(StoreUnavailable), db.batch() as batch:
             batch.put("b", 3, key="m")
+        with pytest.raises(StoreUnavailable):
+            db.delete("b", "never there")
         assert db.get("b", "k") == 1
         db.backup(tmp_path / "kept")
     with dagbox.open(tmp_path / "kept") as db:

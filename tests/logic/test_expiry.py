@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,13 @@ def test_what_gives_no_facts_is_left_to_the_sweep(db: dagbox.Database, clock: Cl
     assert rows(db, "team_of(X, T)") == [("ada", "core")]
     node = db._node  # type: ignore[attr-defined]
     assert node.store.stats()["swept"] == 0
+
+
+def test_a_query_is_answered_even_if_nothing_can_be_removed(tmp_path: Path, clock: Clock) -> None:
+    store = LmdbStore(tmp_path / "data", durability="process", clock=clock)
+    with EmbeddedDatabase(EmbeddedNode(tmp_path / "data", store=store)) as db:
+        db.add_rule("derive team_of(key, data.team) from user.")
+        db.put("user", {"team": "core"}, key="ada", ttl=5)
+        clock.now += 10
+        shutil.rmtree(tmp_path / "data")
+        db.query("team_of(X, T)")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _REFUSED = (Busy, InUse, InvalidArgument, LimitExceeded, Locked, NoService)
 """Errors after which there surely is no lease."""
 _WITHDRAWAL_S = 1.0
-"""How long one attempt to withdraw a claim takes at most, and the pause before the next one."""
+"""The time-out of one attempt to withdraw a claim, and the pause before the next one, in seconds."""
 
 
 class AsyncWithdrawal:

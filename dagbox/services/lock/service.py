@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, StoreBroken, StoreError
+from dagbox.errors import Cancelled, DagBoxError, DeadlineExceeded, InvalidArgument, StoreBroken, StoreError
 from dagbox.locks import DEFAULT_LIMITS, KeyInfo, Lease, LockEvent, LockGranted, LockLimits, LockRefused, LockTable
 from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
 from dagbox.protocol.operations.locks import (
@@ -106,10 +106,7 @@ class LockOperations:
             return [self._failure for _ in calls]
         for call, result in zip(calls, results, strict=True):
             if result is WAITS:
-                name = _name_of(call)
-                self._queued[name] = call.request
-                if name != call.request:
-                    self._names[call.request] = name
+                self._wait_for(_name_of(call), call.request)
         self._finish()
         return results
 
@@ -205,6 +202,15 @@ class LockOperations:
             if (request := self._forget(name)) is not None:
                 self._finished.append((request, answer))
         self._answers.clear()
+
+    def _wait_for(self, name: bytes, request: bytes) -> None:
+        """Have a call told of the end of a wait; another call that waited under the same claim is told no more."""
+        before = self._forget(name)
+        if before is not None and before != request:
+            self._finished.append((before, Cancelled("lock")))
+        self._queued[name] = request
+        if name != request:
+            self._names[request] = name
 
     def _forget(self, name: bytes) -> bytes | None:
         """Take a name off the queue; return the call that waited for it, if one did."""

@@ -241,7 +241,7 @@ def list_keys(shell: Shell, prefix: Prefix | None, limit: int | None) -> Rows:
         {"bucket": record.bucket, "key": record.key, "version": record.version}
         for record in at_most(records, limit, result.notes)
     )
-    if place.bucket == shell.bucket and place.prefix in shell.db.buckets():
+    if place.prefix and place.bucket == shell.bucket and place.prefix in shell.db.buckets():
         result.notes.append(f"{place.prefix} is a bucket too: ls {quote(place.prefix + '/')}")
     return result
 

@@ -260,8 +260,8 @@ class LmdbStore:
                     environment.grow()
                 except lmdb.Error as error:
                     raise environment.error(error) from None
+            environment.check_files()  # also if nothing changed: a repeat finds the result of what was refused
             if committed:
-                environment.check_files()
                 self._counters.commit_took(time.perf_counter() - began)
             return result
 

@@ -370,3 +370,22 @@ def test_a_grant_goes_to_the_writer_who_answers_once_it_remembers_the_token() ->
     assert isinstance(put(5, 1), Fenced), "the later holder has not written yet, and is safe already"
     overtaken = replace(request(6, {"op": "fence", "fence": [["a", 1]], "answer": {"token": 1}}), hops=1)
     assert isinstance(answers(writer.handle([overtaken], 0.0))[6], LeaseLost)
+
+
+def test_of_two_calls_under_one_claim_the_later_one_waits() -> None:
+    """The earlier one is told so, and its own cancellation does not take the place of the later one."""
+    service = service_on(LossyStore())
+    (held,) = service.handle([request(1, acquire("k", ttl_ms=10_000))], 0.0)
+    assert isinstance(held, Reply)
+    claimed = acquire("k", ttl_ms=10_000, wait_ms=5_000, claim=bytes(16))
+    assert service.handle([request(2, claimed)], 1.0) == []
+    (ended,) = service.handle([request(3, claimed)], 2.0)
+    assert isinstance(ended, Failed | Reply)
+    assert ended.request.id == (2).to_bytes(8, "big")
+    assert service.cancel(request(2, claimed).key, 3.0) == []
+    token = unpack(held.body)["token"]
+    outcomes = {
+        outcome.request.id: outcome for outcome in service.handle([request(4, {"op": "release", "token": token})], 4.0)
+    }
+    assert (3).to_bytes(8, "big") in outcomes
+    assert service._operations._names == service._operations._queued == {}

@@ -53,12 +53,17 @@ class Liveness:
         hung: list[str] = []
         for name, component in self._components.items():
             if (alive is not None) if name == BROKER else (alive is not None and (name, component.pid) in alive):
-                component.heard_at, component.may_be_silent_s = now, self._hung_s
+                component.heard_at, component.may_be_silent_s, component.heard = now, self._hung_s, True
             elif stalled or (alive is None and name != BROKER):
                 component.heard_at = now
             elif now - component.heard_at >= component.may_be_silent_s:
                 hung.append(name)
         return hung
+
+    @property
+    def heard(self) -> set[str]:
+        """Names of the running components that gave a sign of life since they started."""
+        return {name for name, component in self._components.items() if component.heard}
 
 
 @dataclass(slots=True)
@@ -66,3 +71,4 @@ class _Component:
     pid: int
     heard_at: float
     may_be_silent_s: float
+    heard: bool = False

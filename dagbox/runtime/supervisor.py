@@ -50,6 +50,8 @@ STOP_S = 4.5
 _HANDOVER_S = 3.0
 _ASK_S = 0.5
 _LOOK_S = 0.1
+_START_S = 0.02
+"""Seconds between two looks for signs of life until the node is ready."""
 _OBSERVE_S = 2.0
 """Seconds between two looks for signs of life, at most."""
 MOST_READERS = 256
@@ -143,6 +145,7 @@ class Supervisor:
         self._events: queue.SimpleQueue[tuple[Child, int] | _Operation | _Hung | None] = queue.SimpleQueue()
         # A SimpleQueue, since `stop` puts into it from a signal handler.
         self._stopping = False
+        self._ready = threading.Event()
         self._ended = threading.Event()
         self._stop_by = float("inf")
         self._readers = 0
@@ -174,6 +177,7 @@ class Supervisor:
         finally:
             self._stopping = True
             self._ended.set()
+            self._ready.set()
             if own is not None:
                 own.stop()
             self._stop_children()
@@ -191,43 +195,37 @@ class Supervisor:
         self._events.put(None)
 
     def _announce(self, on_ready: Callable[[Supervisor], None] | None) -> None:
-        while not self.wait_ready(READY_S):
+        while not self._ready.wait(READY_S):
             if self._stopping:
                 return
             log.error("node: not all workers are registered after %g s", READY_S)
+        if self._stopping:
+            return
         log.info("node: ready, serving %s at %s", self.directory, self.address)
         if on_ready is not None:
             on_ready(self)
 
-    def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until all workers are registered at the broker; return True if they are."""
-        end = time.monotonic() + timeout_s
-        while not self._stopping and time.monotonic() < end:
-            try:
-                workers = ask(self.address, "workers", {}, _ASK_S)
-            except DagBoxError:
-                continue
-            live = {worker["name"] for worker in workers if worker["state"] == "live"}
-            if live >= {child.name for child in list(self.children.values()) if child.service != "broker"}:
-                return True
-            time.sleep(0.02)
-        return False
-
     def _observe(self) -> None:
-        """Look for signs of life of all processes, and tell the node's own thread of those that hang."""
+        """Look for signs of life of all processes, and tell the node's own thread of those that hang.
+
+        The node is ready once all have given one: from then on none has the time that a process may take to start.
+        """
         every_s = min(self.settings.hung_s / 5, _OBSERVE_S)
         liveness = Liveness(self.settings.hung_s, longest_gap_s=2 * (every_s + _ASK_S))
-        while not self._ended.wait(every_s):
+        while not self._ended.wait(every_s if self._ready.is_set() else _START_S):
             running = {c.name: c for c in list(self.children.values()) if c.state == "running"}
             processes = {name: child.process for name, child in running.items() if child.process is not None}
             try:
                 workers = ask(self.address, "workers", {}, _ASK_S)
-                alive = {(worker["name"], worker["pid"]) for worker in workers if worker["state"] != "dead"}
             except DagBoxError:
                 alive = None
+            else:
+                alive = {(worker["name"], worker["pid"]) for worker in workers if worker["state"] != "dead"}
             pids = {name: process.pid for name, process in processes.items()}
             for name in liveness.observe(pids, alive, time.monotonic()):
                 self._events.put(_Hung(running[name], processes[name]))
+            if liveness.heard >= self.children.keys():
+                self._ready.set()
 
     def _watch(self) -> None:
         while not self._stopping:

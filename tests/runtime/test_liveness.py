@@ -48,6 +48,22 @@ def test_a_new_process_has_its_time_to_start_even_if_the_one_before_is_still_lis
     assert found[int(START_S / 2)] == ["writer"]
 
 
+def test_a_node_is_ready_once_each_component_was_heard_since_it_started() -> None:
+    liveness = Liveness(10.0, longest_gap_s=3.0)
+    looks: list[tuple[dict[str, int], set[tuple[str, int]] | None]] = [
+        (RUNNING, None),
+        (RUNNING, set()),
+        (RUNNING, BOTH),
+        (RUNNING, None),
+        ({"broker": 1, "writer": 3}, BOTH),
+    ]
+    heard = []
+    for n, (running, alive) in enumerate(looks):
+        liveness.observe(running, alive, 100.0 + n)
+        heard.append(liveness.heard)
+    assert heard == [set(), {"broker"}, {"broker", "writer"}, {"broker", "writer"}, {"broker"}]
+
+
 def test_time_in_which_the_watcher_stood_still_does_not_count() -> None:
     assert hung([(0.0, BOTH), (2.0, set()), (50.0, set()), (52.0, set()), (59.0, None), (60.0, set())]) == [[]] * 6
 

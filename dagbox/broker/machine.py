@@ -28,6 +28,7 @@ from dagbox.broker.workers import Registration, WorkerRegistry
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, ProtocolError, Refused, Stopping
 from dagbox.protocol import frames
 from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
+from dagbox.protocol.names import shown_peer
 from dagbox.protocol.values import pack, pack_array, unpack_plain
 
 MAX_MAPS = 100
@@ -179,7 +180,7 @@ class Broker:
             self.lifecycle.apply(self.workers.mark_dead(worker, now, f"unreachable: {reason}"), now)
         else:
             text = f"answer dropped: {reason}"
-            self.lifecycle.events.add(now, "undeliverable", peer.hex()[:8], text, at_most_every_s=5.0)
+            self.lifecycle.events.add(now, "undeliverable", shown_peer(peer), text, at_most_every_s=5.0)
         return self._take()
 
     def shut_down(self, now: float) -> list[Send]:
@@ -254,7 +255,7 @@ class Broker:
 
     def _on_malformed(self, peer: bytes, head: bytes, error: DagBoxError, now: float) -> None:
         self.counters.malformed += 1
-        self.lifecycle.events.add(now, "malformed", peer.hex()[:8], str(error), at_most_every_s=1.0)
+        self.lifecycle.events.add(now, "malformed", shown_peer(peer), str(error), at_most_every_s=1.0)
         key = head[KEY_SLICE] if len(head) >= frames.HEADER_BYTES and head[:4] == frames.MAGIC else NO_KEY
         self._out.send_error(peer, key, b"", error)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from dagbox.broker.histograms import Histogram, RateSeries
 from dagbox.broker.queues import DispatchQueue
+from dagbox.protocol.names import shown_request
 from dagbox.protocol.traits import Traits
 
 HEARTBEAT_S = 0.5
@@ -139,8 +140,8 @@ class TrackedRequest:
 
     @property
     def trace_id(self) -> str:
-        """Return the id that people see: the first half of the client id, then the number of the request."""
-        return f"{self.client.hex()[:8]}-{int.from_bytes(self.key[8:], 'big'):x}"
+        """Return the id that people see."""
+        return shown_request(self.key)
 
 
 class WorkerEntry:

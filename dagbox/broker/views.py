@@ -28,6 +28,7 @@ from dagbox.broker.model import ServiceEntry, TrackedRequest, WorkerEntry, Worke
 from dagbox.broker.records import SHOWN_BYTES
 from dagbox.broker.workers import WorkerRegistry
 from dagbox.errors import InvalidArgument, shown_value
+from dagbox.protocol.names import shown_peer
 from dagbox.protocol.traits import Combine
 
 Body = dict[str, Any]
@@ -174,7 +175,7 @@ class Views:
                 "number": letter.number,
                 "age_ms": (now - letter.at) * 1e3,
                 "service": letter.service,
-                "client": letter.client.hex()[:8],
+                "client": shown_peer(letter.client),
                 "request": letter.key[8:].hex(),
                 "attempts": letter.attempts,
                 "bytes": letter.size,
@@ -213,7 +214,7 @@ class Views:
         return [
             {
                 "id": request.trace_id,
-                "client": request.client.hex()[:8],
+                "client": shown_peer(request.client),
                 "service": request.service.name,
                 "held_ms": (now - request.queued_at) * 1e3,
                 "left_ms": (request.held_until - now) * 1e3,
@@ -232,7 +233,7 @@ def _worker(worker: WorkerEntry, now: float) -> Body:
     return {
         "name": worker.name,
         "service": worker.service.name,
-        "id": worker.peer.hex()[:8],
+        "id": shown_peer(worker.peer),
         "pid": worker.pid,
         "host": worker.host,
         "state": worker.state.value,
@@ -255,7 +256,7 @@ def _under_way(request: TrackedRequest, now: float) -> Body:
     worker = request.worker
     return {
         "id": request.trace_id,
-        "client": request.client.hex()[:8],
+        "client": shown_peer(request.client),
         "service": request.service.name,
         "state": "held" if request.held else "queued" if worker is None else "given",
         "at": worker.name if worker is not None else request.service.name,
@@ -272,7 +273,7 @@ def _matches(request: TrackedRequest, body: Body) -> bool:
     if identity and not request.trace_id.startswith(str(identity)):
         return False
     client = body.get("client")
-    if client and not request.client.hex().startswith(str(client)):
+    if client and not shown_peer(request.client).startswith(str(client)):
         return False
     service = body.get("service")
     if service and not any(what in ("queued", "called") and who == service for _, what, who in request.timeline):
@@ -285,7 +286,7 @@ def _trace(request: TrackedRequest, now: float) -> Body:
     start = request.accepted_at
     return {
         "id": request.trace_id,
-        "client": request.client.hex()[:8],
+        "client": shown_peer(request.client),
         "service": request.service.name,
         "age_ms": (now - start) * 1e3,
         "took_ms": (request.ended_at - start) * 1e3,

@@ -31,6 +31,7 @@ from dagbox.broker.outbox import Outbox
 from dagbox.broker.records import EventLog
 from dagbox.errors import InvalidArgument, LimitExceeded
 from dagbox.protocol.frames import Kind
+from dagbox.protocol.names import shown_peer
 from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack_plain
 
@@ -99,7 +100,7 @@ class WorkerRegistry:
 
     def register(self, peer: bytes, service: ServiceEntry, about: Registration, now: float) -> list[WorkerChange]:
         """Register a worker; a worker of the same name is replaced."""
-        name = about.name or f"{service.name}-{peer.hex()[:6]}"
+        name = about.name or f"{service.name}-{shown_peer(peer)}"
         changes: list[WorkerChange] = []
         for other in [worker for worker in service.workers.values() if worker.name == name]:
             changes += self.mark_dead(other, now, "replaced by a new start")

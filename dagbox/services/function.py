@@ -18,6 +18,7 @@ from typing import Any
 
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.protocol.frames import MAX_SERVICE_BYTES
+from dagbox.protocol.names import unique_request
 from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request, failure_of
@@ -35,8 +36,8 @@ class ServiceRequest:
 
     @property
     def id(self) -> str:
-        """Return client id and request id in hexadecimal: the identity of the request throughout."""
-        return self._request.key.hex()
+        """Return a text that no other request has; repeats of it have the same. It begins with the id in traces."""
+        return unique_request(self._request.key)
 
     @property
     def deadline(self) -> float | None:

@@ -15,6 +15,7 @@ from io import BufferedRandom
 from pathlib import Path
 
 from dagbox.errors import DagBoxError, InUse, InvalidArgument, StoreCorrupt, StoreUnavailable
+from dagbox.protocol.names import shown_request
 from dagbox.protocol.values import unpack
 from dagbox.store.envelope import checksum_fits, number_from_bytes, open_sealed
 from dagbox.store.facts.verify import check_facts
@@ -173,13 +174,14 @@ class _Inspection:
             self._report.add(f"the fence of {key.decode(errors='replace')!r} has {len(value)} bytes instead of 8")
 
     def _check_result(self, key: bytes, value: bytes) -> None:
+        name = shown_request(key[:16])
         try:
             version, results = unpack(value)
         except (DagBoxError, TypeError, ValueError):
-            self._report.add(f"the remembered result of request {key.hex()} does not parse")
+            self._report.add(f"the remembered result of request {name} does not parse")
             return
         if not (isinstance(version, int) and 0 < version <= self._report.version and isinstance(results, list)):
-            self._report.add(f"the remembered result of request {key.hex()} is of version {version}, which is not")
+            self._report.add(f"the remembered result of request {name} is of version {version}, which is not")
 
 
 def compact(path: str | os.PathLike[str]) -> tuple[int, int]:

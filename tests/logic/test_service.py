@@ -14,6 +14,7 @@ import pytest
 
 from dagbox.datalog.engine.budget import QueryProgress
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, QueryDeadline, QueryLimit, UnknownPredicate
+from dagbox.protocol.names import shown_request
 from dagbox.protocol.operations.logic import Query
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
@@ -126,9 +127,9 @@ def test_one_clients_runaway_queries_do_not_hold_up_others(logic: Driven) -> Non
 
 def test_a_query_is_stopped_by_its_id(logic: Driven) -> None:
     endless = logic.send(FOR_EVER)
-    assert logic.ask({"op": "stop", "id": endless.key.hex()}, client=b"operator") is True
+    assert logic.ask({"op": "stop", "id": shown_request(endless.key)}, client=b"operator") is True
     assert isinstance(logic.answer(endless), Cancelled)
-    assert logic.ask({"op": "stop", "id": endless.key.hex()}) is False
+    assert logic.ask({"op": "stop", "id": shown_request(endless.key)}) is False
 
 
 def test_the_requests_deadline_ends_a_query_and_tells_how_far_it_came(logic: Driven) -> None:
@@ -224,14 +225,14 @@ def test_workers_see_and_stop_each_others_queries(data: MemoryStore, tmp_path: P
         while not seen:
             one.outcomes += one.service.tick(time.monotonic())
             seen = two.ask({"op": "running"})
-        assert (seen[0]["id"], seen[0]["goal"]) == (endless.key.hex(), "up(X)")
-        assert two.ask({"op": "stop", "id": endless.key.hex()}) is True
+        assert (seen[0]["id"], seen[0]["goal"]) == (shown_request(endless.key), "up(X)")
+        assert two.ask({"op": "stop", "id": shown_request(endless.key)}) is True
         while not any(outcome.request is endless for outcome in one.outcomes):
             one.outcomes += one.service.tick(time.monotonic())
         assert isinstance(one.answer(endless), Cancelled)
         while two.ask({"op": "running"}):
             one.outcomes += one.service.tick(time.monotonic())
-        assert two.ask({"op": "stop", "id": endless.key.hex()}) is False
+        assert two.ask({"op": "stop", "id": shown_request(endless.key)}) is False
     finally:
         one.service.close()
         two.service.close()

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 from dagbox.errors import Cancelled, DagBoxError, DeadlineExceeded, InvalidArgument, StoreBroken, StoreError
 from dagbox.locks import DEFAULT_LIMITS, KeyInfo, Lease, LockEvent, LockGranted, LockLimits, LockRefused, LockTable
+from dagbox.protocol.names import shown_peer
 from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
 from dagbox.protocol.operations.locks import (
     LOCK,
@@ -258,7 +259,7 @@ class LockOperations:
             if call.deadline <= now:
                 raise DeadlineExceeded("lock", 0)
             wait = min(wait, call.deadline - now)
-        owner = call.request[:8].hex() if operation.owner is None else operation.owner
+        owner = shown_peer(call.request) if operation.owner is None else operation.owner
         ttl = operation.ttl_ms / 1000
         table.acquire(name, owner, operation.keys, ttl, now, wait=wait, shared=operation.shared)
         self._gather(table, now)

@@ -36,8 +36,8 @@ class Job:
     """A request at work.
 
     Args:
-        id: the request's name in hexadecimal, by which it is stopped.
-        client: who asked, in hexadecimal; empty: this process.
+        id: the request's name, by which it is stopped.
+        client: who asked; empty: this process.
         ends: monotonic seconds at which it is given up.
         goal: what it works on now.
         progress: facts derived, rows read.

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dagbox.errors import Cancelled, DagBoxError, ServiceFailed, StoreBroken
+from dagbox.protocol.names import shown_peer, shown_request
 from dagbox.protocol.operations.base import to_wire
 from dagbox.protocol.operations.logic import LOGIC, ListRunning, StopQuery
 from dagbox.protocol.traits import Combine, Traits
@@ -152,7 +153,7 @@ class LogicService:
                     self._lines[client] = line  # behind the other clients
 
     def _begin(self, request: Request) -> None:
-        job = Job(request.key.hex(), request.client.hex(), _ends(request))
+        job = Job(shown_request(request.key), shown_peer(request.client), _ends(request))
         self._at_work[request.key] = (request, job)
         self._busy[request.client] += 1
         self._pool.submit(self._work, request, job)

@@ -79,7 +79,7 @@ def test_the_life_of_a_lock() -> None:
             "token": 1,
             "left_ms": 8000,
             "ttl_ms": 10_000,
-            "waiting": [{"owner": b"client-1".hex(), "waited_ms": 1000, "shared": True}] if key == "b" else [],
+            "waiting": [{"owner": b"clie".hex(), "waited_ms": 1000, "shared": True}] if key == "b" else [],
         }
         for key in ("a", "b")
     ]

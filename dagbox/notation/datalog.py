@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dagbox.errors import RuleSyntax
@@ -29,6 +30,9 @@ _STOP_WORD = re.compile(r"[a-z]+\b(?!\s*\()")
 _RELATION_NAME = re.compile(r"[^\W\d][\w.-]*\s*:(?!-)")
 _PREDICATE = re.compile(r"[a-z][A-Za-z0-9_]*")
 _BARE_ARGUMENT = re.compile(r"""[^\s"'{}()\[\],|>;]+""")
+_LAST_ARGUMENT = re.compile(
+    r"""\s*(?P<word>(?P<quote>["'])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\\n])*\\?)|(?P<bare>[^\s"'{}()\[\],|>;]*))"""
+)
 _WANTS_MORE = frozenset({"comma", "implies", "operator", "open", "not"})
 AGGREGATES = frozenset({"count", "sum", "min", "max"})
 _STYLES: dict[str, Style] = {
@@ -103,11 +107,28 @@ def read_datalog(
     return _DatalogReader(scanner, stops, in_relation, predicates).read()
 
 
+@dataclass(slots=True)
+class _Bracket:
+    """An open bracket.
+
+    Args:
+        start: where it stands.
+        name: the predicate or aggregate that it follows; "" if none.
+        argument: where the argument begins that is being read.
+        before: how many arguments stand before that.
+    """
+
+    start: int
+    name: str
+    argument: int
+    before: int = 0
+
+
 class _DatalogReader:
     """Reads one Datalog text token by token; see `read_datalog`.
 
     Attributes:
-        opened: where each open bracket stands, and True if it follows the name of a predicate.
+        opened: the open brackets.
         last: the kind of the last token; also "predicate" for a name before a bracket, "atom" for the bracket that
             closes a predicate, "not" for that keyword.
     """
@@ -118,7 +139,7 @@ class _DatalogReader:
         self.stops = stops
         self.in_relation = in_relation
         self.predicates = predicates
-        self.opened: list[tuple[int, bool]] = []
+        self.opened: list[_Bracket] = []
         self.last = ""
         self.last_text = ""
 
@@ -136,7 +157,8 @@ class _DatalogReader:
                 end = token.end
             scanner.pos = token.end
         if self.opened:
-            scanner.unfinished(") is missing", self.opened[-1][0])
+            self._expect_argument()
+            scanner.unfinished(") is missing", self.opened[-1].start)
         if not scanner.next_char() and self.last in _WANTS_MORE:
             scanner.unfinished(f"the text goes on after {self.last_text}")
         return self.text[start:end]
@@ -164,11 +186,15 @@ class _DatalogReader:
         if kind == "unknown":
             self._refuse(token)
         elif kind == "open":
-            self.opened.append((token.start, self.last in ("predicate", "aggregate")))
+            name = self.last_text if self.last in ("predicate", "aggregate") else ""
+            self.opened.append(_Bracket(token.start, name, token.end))
+        elif kind == "comma" and self.opened:
+            self.opened[-1].argument = token.end
+            self.opened[-1].before += 1
         elif kind == "close":
             if not self.opened:
                 self.scanner.wrong("this bracket was never opened", token.start, token.end)
-            kind = "atom" if self.opened.pop()[1] else "value"
+            kind = "atom" if self.opened.pop().name else "value"
         elif kind == "name":
             kind, style = self._name(token)
         elif token.text == "not":
@@ -183,9 +209,18 @@ class _DatalogReader:
             return "aggregate", "keyword"
         if self.text.startswith("(", token.end):
             return "predicate", "predicate"
-        word = Word(token.text, token.start, token.end)
-        self.scanner.expect(Expect.ARGUMENT if self.opened else self.predicates, word)
+        if not self.opened:
+            self.scanner.expect(self.predicates, Word(token.text, token.start, token.end))
         return "name", "name"
+
+    def _expect_argument(self) -> None:
+        """Record that a constant could take the place of what the text ends in, if that is all of an argument."""
+        bracket = self.opened[-1]
+        match = _LAST_ARGUMENT.fullmatch(self.text, bracket.argument)
+        if match is None or not bracket.name or bracket.name in AGGREGATES:
+            return
+        word = Word(match["quoted"] or match["bare"] or "", match.start("word"), self.scanner.end)
+        self.scanner.expect(Expect.ARGUMENT, word, (bracket.name, bracket.before))
 
     def _refuse(self, token: Token) -> None:
         """Raise what is wrong with a character that begins no token."""
@@ -197,6 +232,8 @@ class _DatalogReader:
         if token.text in "\"'" and "\n" not in rest:
             # Not Unfinished, for a quoted text ends on its line; no mistake either while it is being typed.
             scanner.expect(Expect.TEXT, Word(rest[1:], token.start, scanner.end))
+            if self.opened:
+                self._expect_argument()
             scanner.wrong("a quote is open", token.start, scanner.end)
         scanner.wrong(describe_bad_character(rest), token.start, token.end)
 

@@ -114,6 +114,9 @@ COMPLETIONS: list[tuple[str, list[str]]] = [
     ("assert f", ["follows("]),
     ("assert follows(bob, ", ["ada", "eve"]),
     ("assert follows(bob, e", ["eve"]),
+    ("query follows(X, ", ["ada", "eve"]),
+    ("query follows(X, E", []),
+    ("get user/ada { x: where follows($key, e", ["eve"]),
     ("facts ", ["follows", "reaches", "--limit", "--format"]),
     ("query r", ["reaches("]),
     ("query follows(X, Y), r", ["reaches("]),
@@ -159,6 +162,13 @@ def test_every_proposal_is_understood(proposer: Proposer) -> None:
             completed = text[: proposal.start] + proposal.text
             problem = parse(completed).problem
             assert problem is None or parse(completed).unfinished or problem.end >= len(completed), completed
+
+
+def test_a_proposed_field_is_a_name_of_json() -> None:
+    live, names = Canned(), ['say "hi"', "a\nb"]
+    live.KNOWN = {("fields", ("bucket", "user")): [Name(name) for name in names]}
+    proposed = [each.text for each in Proposer(live, lambda: None).propose(parse("put user/ {"))]
+    assert [parse(f"put user/ {{{text}1}}").values["value"] for text in proposed] == [{name: 1} for name in names]
 
 
 def test_keys_of_the_bucket_in_use_come_first() -> None:

@@ -5,6 +5,7 @@ Nothing here waits: names of the store come from the cache in `live_names.py`, w
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -140,10 +141,15 @@ def _predicates(proposer: Proposer, expected: Expectation) -> Iterator[Proposal]
 
 
 def _arguments(proposer: Proposer, expected: Expectation) -> Iterator[Proposal]:
-    """Yield arguments of known facts, as Datalog writes them: text that looks like a number or variable is quoted."""
-    names = proposer.ask("arguments", *expected.detail) if expected.detail is not None else ()
-    for name in names:
-        if name.text.removeprefix('"').lower().startswith(expected.prefix.lower()):
+    """Yield arguments of known facts, as Datalog writes them: text that looks like a number or variable is quoted.
+
+    What begins like a variable may be one: only a text that begins in the same way is proposed in its place.
+    """
+    exact = expected.prefix[:1].isupper()
+    prefix = expected.prefix if exact else expected.prefix.lower()
+    for name in proposer.ask("arguments", *expected.detail):
+        text = name.text.removeprefix('"')
+        if (text if exact else text.lower()).startswith(prefix):
             yield Proposal(name.text, expected.start, name.meta)
 
 
@@ -174,7 +180,7 @@ def _json_keys(proposer: Proposer, expected: Expectation) -> Iterator[Proposal]:
     for name in proposer.fields(source):
         if "." in name.text or name.text in used or not name.text.startswith(expected.prefix):
             continue
-        yield Proposal(f'"{name.text}": ', expected.start, name.meta, name.text)
+        yield Proposal(f"{json.dumps(name.text, ensure_ascii=False)}: ", expected.start, name.meta, name.text)
 
 
 def _keywords(proposer: Proposer, expected: Expectation) -> Iterator[Proposal]:

@@ -5,7 +5,6 @@ Exit status: 0 done, 1 a command failed, 2 wrong usage, 3 cannot connect, 130 in
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,13 +51,13 @@ def run_shell(
         keep_going: go on after a command that fails.
         label: stands before the prompt; None: what the environment in `shell.toml` says.
         colour: of the label and the prompt.
-        use_colour: whether results are coloured on a terminal; None: unless NO_COLOR is set.
+        use_colour: whether results are coloured on a terminal; None: if it understands colours and NO_COLOR is not set.
         timeout_s: how long a request may take, in seconds; None: what the settings say.
 
     Returns:
         The exit status.
     """
-    output = Output(sys.stdout, sys.stderr, colour=_wants_colour(use_colour))
+    output = Output(sys.stdout, sys.stderr, colour=use_colour)
     try:
         configuration = load_configuration(configuration_path())
         if result_format is not None:
@@ -81,10 +80,6 @@ def run_shell(
     )
     shell = Shell(connection, output, configuration.settings, configuration, read_only, yes, keep_going)
     return _run_and_close(shell, lambda: _run(shell, commands, read_stdin))
-
-
-def _wants_colour(use_colour: bool | None) -> bool:
-    return not os.environ.get("NO_COLOR") if use_colour is None else use_colour
 
 
 def _may_make(place: str, commands: Sequence[str], read_stdin: bool | None, yes: bool) -> bool:

@@ -27,7 +27,7 @@ from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.palette import coloured
 from dagbox.shell.render.text import Line, plain
 from dagbox.text.files import whole_file
-from dagbox.text.terminal import printable_lines
+from dagbox.text.terminal import is_dumb, printable_lines, supports_colour
 
 DEFAULT_PAGER = "less -R -F -X"
 FLUSH_LINES = 256
@@ -40,15 +40,16 @@ class Output:
     Args:
         out: where data goes.
         err: where notes and errors go.
-        colour: whether to colour what a terminal shows.
+        colour: whether to colour what a terminal shows; None: if it understands colours and NO_COLOR is not set.
         terminal: whether `out` is one; None: ask it.
     """
 
-    def __init__(self, out: TextIO, err: TextIO, *, colour: bool = True, terminal: bool | None = None) -> None:
+    def __init__(self, out: TextIO, err: TextIO, *, colour: bool | None = None, terminal: bool | None = None) -> None:
         self.out = out
         self.err = err
         self.terminal = out.isatty() if terminal is None else terminal
-        self.colour = colour
+        self.colour = supports_colour(out) if colour is None else colour
+        self.error_colour = supports_colour(err) if colour is None else colour and err.isatty()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,7 +61,7 @@ class Output:
         """Write a note for people to standard error; others' text in it cannot command the terminal."""
         text = printable_lines(text)
         self.out.flush()
-        self.err.write((coloured(style, text) if self.colour and self.err.isatty() else text) + "\n")
+        self.err.write((coloured(style, text) if self.error_colour else text) + "\n")
         self.err.flush()
 
     def text_of(self, line: Line) -> str:
@@ -78,7 +79,7 @@ class Output:
             pager: its command line; "" for none.
         """
         texts = (self.text_of(line) for line in lines)
-        if pager and self.terminal:
+        if pager and self.terminal and not is_dumb():
             _through_pager(texts, self, pager)
             return
         try:

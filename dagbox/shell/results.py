@@ -96,14 +96,6 @@ class Text:
 Result = Nodes | Rows | Detail | Outcome | Text
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 lock`, `2 locks`, `1,000 entries`."""
-    if count == 1:
-        return f"1 {noun}"
-    many = noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"
-    return f"{count:,} {many}"
-
-
 def at_most(items: Iterable[T], limit: int | None, notes: list[str]) -> Iterator[T]:
     """The first `limit` items; adds a note if there are more. The source should hold one more than the limit."""
     if limit is None:

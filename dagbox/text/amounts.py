@@ -36,7 +36,14 @@ def format_size(size: float) -> str:
 
 def plural(count: int, noun: str) -> str:
     """Return a number with its noun: `1 lock`, `2 locks`, `1,000 entries`."""
-    if count == 1:
-        return f"1 {noun}"
-    many = noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"
-    return f"{count:,} {many}"
+    return f"1 {noun}" if count == 1 else f"{count:,} {plural_of(noun)}"
+
+
+def plural_or_no(count: int, noun: str) -> str:
+    """Return a number with its noun, as `plural`, and `no locks` for none."""
+    return plural(count, noun) if count else f"no {plural_of(noun)}"
+
+
+def plural_of(noun: str) -> str:
+    """Return the plural of a noun: `locks`, `entries`, `keys`."""
+    return noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"

@@ -95,4 +95,9 @@ def supports_colour(stream: IO[str]) -> bool:
 
     `rich` decides likewise; its console takes longer to import than most commands to run, hence these three lines.
     """
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
+    return stream.isatty() and not os.environ.get("NO_COLOR") and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Return True if the terminal can only print: no colours, no cursor that moves, no pager."""
+    return os.environ.get("TERM") in ("dumb", "unknown")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from dagbox.shell.grammar.readers import READERS
 from dagbox.shell.handlers import help as helping
 from dagbox.shell.handlers.topics import TOPICS
 from dagbox.shell.render.palette import STYLES
+from dagbox.shell.render.text import plain
 from tests.shell.conftest import Driven
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +74,7 @@ def test_help_on_each(driven: Driven, name: str) -> None:
     text = driven.take()
     assert max(map(len, text.splitlines())) <= 125
     if name in CATALOG.by_name:
-        assert CATALOG.by_name[name].signature in text
+        assert CATALOG.by_name[name].signature in " ".join(text.split())
 
 
 def test_the_commands_in_help_topics_are_right() -> None:
@@ -90,8 +92,25 @@ def test_help_on_nothing_proposes_what_is_near(driven: Driven) -> None:
     assert "did you mean `help relations`?" in driven.error("help relation")
 
 
-def test_the_overview_wraps_nothing_out_of_view() -> None:
-    assert all(sum(len(text) for _, text in line) <= 100 for line in helping._overview())
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+def test_help_is_wrapped_between_words_except_for_what_one_types(columns: int) -> None:
+    pages = [helping._overview(columns), *(helping._topic(name, columns) for name in TOPICS)]
+    pages += [helping._about(command, columns) for command in CATALOG.commands]
+    typed = {f"  {text}" for command in CATALOG.commands for text, _ in command.examples}
+    typed |= {line[: found.start()] for line in _examples() for found in re.finditer(" {3,}|$", line)}
+    for line in (plain(line) for page in pages for line in page):
+        assert len(line) <= columns or line in typed
+        assert "`" not in line, line
+
+
+def test_no_word_of_help_is_lost_or_divided() -> None:
+    for name, topic in TOPICS.items():
+        shown = [plain(line) for line in helping._topic(name, 40)]
+        assert " ".join(shown).split() == topic.text.replace("`", "").split()
+
+
+def _examples() -> list[str]:
+    return [line for topic in TOPICS.values() for line in topic.text.splitlines() if line.startswith("    ")]
 
 
 def test_the_reference_page_is_that_of_the_table() -> None:

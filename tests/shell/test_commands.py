@@ -298,6 +298,11 @@ def test_the_node_can_be_looked_at(people: Driven) -> None:
     assert people.run("workers", "traces", "events", "status --format tree", "services --format table")
 
 
+def test_no_rows_are_said_with_the_plural(driven: Driven) -> None:
+    assert driven.run("queries --format table", "locks --format table", "facts --format tree")
+    assert driven.take_errors().splitlines() == ["no queries", "no locks", "no facts"]
+
+
 def test_a_backup_is_a_store(people: Driven, tmp_path: Path) -> None:
     assert people.run(f"backup {tmp_path}/copy")
     with dagbox.open(tmp_path / "copy") as copy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -381,6 +382,31 @@ def test_long_results_go_through_the_pager_and_watch_does_not(environment: dict[
         screen.do("ls n | wc -l")
         screen.see("500")
         assert screen.end() == 0
+
+
+@pytest.mark.parametrize("name", ["dumb", "unknown"])
+def test_a_terminal_that_only_prints_gets_no_colours_and_no_pager(
+    environment: dict[str, str], directory: Path, name: str
+) -> None:
+    with dagbox.open(directory) as db, db.batch() as batch:
+        for number in range(100):
+            batch.put("n", {"text": "x"}, key=f"{number:06}")
+    seen = io.StringIO()
+    with terminal(environment | {"TERM": name, "PAGER": "false"}, directory) as screen:
+        screen.child.logfile_read = seen
+        screen.see(PROMPT)
+        screen.do("scan n")
+        screen.see("n/000099")
+        screen.see(PROMPT)
+        screen.do("get n/none")
+        screen.see("error: no record")
+        screen.see(PROMPT)
+        screen.do("del n/000001")
+        screen.see("Go on")
+        screen.do("n")
+        screen.see("nothing was done")
+        assert screen.end() == 0
+    assert "\x1b" not in seen.getvalue()
 
 
 def test_an_environment_looks_different(environment: dict[str, str], directory: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import dagbox
 from dagbox.shell.render.grid import Grid
 from dagbox.shell.render.show import View, show
 from dagbox.shell.render.text import plain
-from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows, at_most, plural
+from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows, at_most
+from dagbox.text.amounts import plural
 from dagbox.text.terminal import cell_width, printable, truncate
 
 ADA = dagbox.Node(

@@ -21,7 +21,7 @@ import dagbox
 from dagbox.shell.editor.highlight import MOST_CHARACTERS, ShellLexer, line_fragments
 from dagbox.shell.editor.hints import state
 from dagbox.shell.editor.history import CommandHistory, is_secret, open_history
-from dagbox.shell.editor.repl import Repl, indent_of
+from dagbox.shell.editor.repl import Repl, indent_of, wants_more
 from dagbox.shell.grammar.parse import parse
 from dagbox.shell.render.text import plain
 from dagbox.text.durations import format_duration
@@ -74,6 +74,25 @@ def test_enter_begins_a_new_line_until_the_brace_closes(keyboard: Keyboard) -> N
     assert '"relations": {"team": [{"bucket": "team", "key": "core"' in keyboard.driven.take()
 
 
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ('put user/ada {"team": @te', True),
+        ('put user/ada {"alive": tr', True),
+        ("get user/ada { team: v", True),
+        ("get user/ada { fans: where follows(X, $", True),
+        ('assert follows(ada, "b', True),
+        ("query follows(ada, X", True),
+        ("put user/ada {name", False),
+        ("get user/ada { team: via team } --lim", False),
+        ("get us", False),
+        ("ge", False),
+    ],
+)
+def test_enter_within_a_bracket_leaves_a_half_typed_word_to_be_gone_on_with(text: str, more: bool) -> None:
+    assert wants_more(parse(text)) is more
+
+
 def test_a_line_that_is_wrong_is_run_and_told(keyboard: Keyboard) -> None:
     keyboard.type("get user/ada }\r")
     assert "cannot stand here" in keyboard.driven.take_errors()
@@ -118,6 +137,26 @@ def test_vi_keys(keyboard: Keyboard) -> None:
 def test_history_is_told_newest_last(keyboard: Keyboard) -> None:
     keyboard.type("put a/b 1\rget a/b\rhistory put\r")
     assert '{"command": "put a/b 1"}' in keyboard.driven.take()
+
+
+@pytest.mark.parametrize("completion", ["on", "off"])
+def test_tab_before_the_names_have_come_inserts_them_when_they_come(driven: Driven, completion: str) -> None:
+    driven.run("put user/ada 36", f"set completion {completion}")
+    driven.take()
+    with at_keyboard(driven) as keyboard:
+        buffer = keyboard.repl.session.default_buffer
+        tab = threading.Event()
+        keyboard.repl.live._connect = lambda: driven.shell.db if tab.wait(10) else None
+
+        def look(_: object) -> None:
+            if buffer.text == "get user/ada":
+                keyboard.pipe.send_text(f"\r{CTRL_D}")
+
+        buffer.on_text_changed += look
+        keyboard.repl.session.app.after_render += lambda app: tab.set() if keyboard.repl._tab_at else None
+        keyboard.pipe.send_text("get user/a\t")
+        keyboard.repl.run()
+    assert '"data": 36' in driven.take()
 
 
 def test_names_that_come_late_open_the_menu(driven: Driven) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagbox.text.amounts import format_count, format_rate, format_size, plural
+from dagbox.text.amounts import format_count, format_rate, format_size, plural, plural_or_no
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,9 @@ def test_a_unit_of_bytes_is_1024_of_the_one_before(size: float, shown: str) -> N
 )
 def test_a_noun_agrees_with_its_number(count: int, noun: str, shown: str) -> None:
     assert plural(count, noun) == shown
+
+
+@pytest.mark.parametrize(("noun", "none"), [("lock", "no locks"), ("query", "no queries"), ("key", "no keys")])
+def test_none_is_said_with_the_plural(noun: str, none: str) -> None:
+    assert plural_or_no(0, noun) == none
+    assert plural_or_no(2, noun) == plural(2, noun)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import lru_cache
 from typing import Any
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import create_app_session, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -18,7 +19,9 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding.bindings.completion import generate_completions
 from prompt_toolkit.output import Output as Screen
+from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.shortcuts import clear as clear_terminal
 
@@ -30,11 +33,11 @@ from dagbox.shell.editor.history import newest_first, open_history
 from dagbox.shell.editor.live_names import LiveNames
 from dagbox.shell.grammar.parse import parse
 from dagbox.shell.grammar.parsed import ParsedCommand
-from dagbox.shell.grammar.splitting import split_commands
+from dagbox.shell.grammar.splitting import brackets_open, split_commands
 from dagbox.shell.problems import LeaveShell
-from dagbox.shell.results import plural
 from dagbox.shell.session import Shell
-from dagbox.text.terminal import printable
+from dagbox.text.amounts import plural
+from dagbox.text.terminal import is_dumb, printable
 
 REFRESH_S = 0.5
 """The interval at which the lines below are redrawn, for the time that locks have left."""
@@ -80,11 +83,13 @@ class Repl:
         history: History | None = None,
     ) -> None:
         self.shell = shell
+        self._keyboard, self._screen = keyboard, screen
         self.history = open_history() if history is None else history
         self._parse_cached = lru_cache(maxsize=16)(parse)
         self.live = self._new_live()
         self.proposer = Proposer(self.live, lambda: shell.bucket, self._held_keys)
         self._asked_for = ""
+        self._tab_at: str | None = None
         self._context = copy_context()
         self._follow = False
         self.session: PromptSession[str] = PromptSession(
@@ -180,7 +185,7 @@ class Repl:
 
     def ask(self, question: str) -> bool:
         """Ask a person; anything but yes is no."""
-        session: PromptSession[str] = PromptSession(input=self.session.input, output=self.session.output)
+        session: PromptSession[str] = PromptSession(input=self._keyboard, output=self._screen)
         try:
             answer = session.prompt([("bold", question), ("", " [y/N] ")])
         except (EOFError, KeyboardInterrupt):
@@ -202,19 +207,16 @@ class Repl:
         self._in_loop(self._show_news)
 
     def _show_news(self) -> None:
-        app = self.session.app
         buffer = self.session.default_buffer
         menu = buffer.complete_state
+        before = buffer.document.text_before_cursor
         choosing = menu is not None and menu.complete_index is not None
-        asked = buffer.document.text_before_cursor == self._asked_for
-        if (
-            asked
-            and not choosing
-            and (menu is not None or self.shell.settings.on("completion"))
-            and buffer.text.strip()
-        ):
-            buffer.start_completion(select_first=False)
-        app.invalidate()
+        # Tab came before the names did: now it does what it does where they are known.
+        tab = before == self._tab_at
+        wanted = tab or menu is not None or self.shell.settings.on("completion")
+        if before == self._asked_for and not choosing and wanted and buffer.text.strip():
+            buffer.start_completion(select_first=False, insert_common_part=tab)
+        self.session.app.invalidate()
 
     def _reach(self, reachable: bool) -> None:
         text = "the node answers again" if reachable else "the node does not answer: trying again"
@@ -297,6 +299,11 @@ class Repl:
                 event.current_buffer.delete_before_cursor(min(len(before), len(INDENT)))
             event.current_buffer.insert_text("}")
 
+        @bindings.add("tab", filter=typing)
+        def _complete(event: KeyPressEvent) -> None:
+            self._tab_at = event.current_buffer.document.text_before_cursor
+            generate_completions(event)
+
         @bindings.add("escape", "enter", filter=typing)
         def _new_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
@@ -310,12 +317,19 @@ class Repl:
         if menu is not None and menu.current_completion is not None:
             buffer.complete_state = None
             return
-        parsed = self.parse(buffer.text)
-        joins = buffer.text.endswith("\\")
-        if parsed.unfinished or joins:
+        if wants_more(self.parse(buffer.text)):
             buffer.insert_text("\n" + indent_of(buffer.document.text_before_cursor))
             return
         buffer.validate_and_handle()
+
+
+def wants_more(parsed: ParsedCommand) -> bool:
+    """Return True if Enter begins a new line: more is needed, or a word is half typed where a bracket is open.
+
+    A mistake in the middle is run, and so told; no more lines would mend it.
+    """
+    joins = parsed.text.endswith("\\")
+    return joins or parsed.unfinished or (parsed.being_typed and brackets_open(parsed.text))
 
 
 def indent_of(before: str) -> str:
@@ -328,5 +342,8 @@ def indent_of(before: str) -> str:
 
 def run_repl(shell: Shell) -> int:
     """Run the shell at the terminal; the exit status."""
-    Repl(shell).run()
+    # Without this prompt_toolkit sends a terminal that can only print two escapes at the beginning.
+    screen = PlainTextOutput(sys.stdout) if is_dumb() else None
+    with create_app_session(output=screen):
+        Repl(shell).run()
     return 0

@@ -94,7 +94,7 @@ class ParsedCommand:
         if self.problem is None:
             return False
         start = self.problem.start
-        at_end = start >= len(self.text.rstrip()) or any(expected.start == start for expected in self.expected)
+        at_end = start >= len(self.text.rstrip()) or any(expected.start >= start for expected in self.expected)
         return self.unfinished or at_end
 
     @property

@@ -39,6 +39,13 @@ class _Brackets:
         return self.depth > 0
 
 
+def brackets_open(text: str) -> bool:
+    """Return True if a bracket is open at the end of a text."""
+    brackets = _Brackets()
+    brackets.add(text)
+    return brackets.open
+
+
 def split_commands(lines: Iterable[str], bucket: Callable[[], str | None]) -> Iterator[tuple[str, int]]:
     """Each command with the number of its first line; empty lines and comments between commands are skipped.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.results import Outcome, Rows, plural
+from dagbox.shell.results import Outcome, Rows
 from dagbox.shell.session import Shell
+from dagbox.text.amounts import plural
 
 
 def batch(shell: Shell) -> Outcome | Rows:

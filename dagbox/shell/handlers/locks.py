@@ -7,8 +7,9 @@ from typing import Any
 import dagbox
 from dagbox.notation.scanner import split_ref
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.results import Outcome, Rows, plural
+from dagbox.shell.results import Outcome, Rows
 from dagbox.shell.session import Held, Shell
+from dagbox.text.amounts import plural
 
 DEFAULT_TTL_S = 10.0
 

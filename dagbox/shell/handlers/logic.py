@@ -10,8 +10,9 @@ from dagbox.shell.grammar.parsed import Query
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.text import Line
 from dagbox.shell.render.tree import Branch, draw
-from dagbox.shell.results import Detail, Outcome, Rows, Text, at_most, plural
+from dagbox.shell.results import Detail, Outcome, Rows, Text, at_most
 from dagbox.shell.session import Pending, Shell
+from dagbox.text.amounts import plural
 from dagbox.text.terminal import printable
 
 

@@ -14,8 +14,9 @@ from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import quote
 from dagbox.shell.grammar.parsed import FileValue, Prefix, ReadRequest, RecordTarget
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows, at_most, plural
+from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows, at_most
 from dagbox.shell.session import Pending, Shell
+from dagbox.text.amounts import plural
 from dagbox.text.terminal import truncate
 
 DELETED_TOGETHER = 1000

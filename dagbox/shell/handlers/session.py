@@ -12,9 +12,10 @@ from dagbox.shell.connection import is_missing, open_connection
 from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.grammar.splitting import split_commands
 from dagbox.shell.problems import CommandFailed, LeaveShell
-from dagbox.shell.results import Outcome, Rows, plural
+from dagbox.shell.results import Outcome, Rows
 from dagbox.shell.session import Shell
 from dagbox.shell.settings import SETTINGS
+from dagbox.text.amounts import plural
 from dagbox.text.durations import format_duration
 
 DEFAULT_EVERY_S = 2.0

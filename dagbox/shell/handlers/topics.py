@@ -39,11 +39,11 @@ While you type, the line below shows what comes next. Tab proposes names, also t
         """\
 After the record, braces hold relations. Each has a name and one of these:
 
-    posts: post/p1, post/p2               records by their keys
-    posts: (post/p1, post/p2) limit 1     the same, with one limit and one block for all
-    team: via team                        the refs at that field of the record
-    home: via address.city in city        the keys at a path, in a bucket
-    fans: where follows(X, $key) in user  the keys that a query finds; $key is the key of the record above
+    posts: post/p1, post/p2                 records by their keys
+    posts: (post/p1, post/p2) limit 1       the same, with one limit and one block for all
+    team: via team                          the refs at that field of the record
+    home: via address.city in city          the keys at a path, in a bucket
+    fans: where follows(X, $key) in user    the keys that a query finds; $key is the key of the record above
 
 Any of them may have relations of its own, to any depth, over as many lines as you like:
 

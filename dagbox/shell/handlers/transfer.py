@@ -11,8 +11,9 @@ from typing import BinaryIO
 from dagbox.errors import UnreadableRecord
 from dagbox.shell.output import open_result_file
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.results import Outcome, plural
+from dagbox.shell.results import Outcome
 from dagbox.shell.session import Shell
+from dagbox.text.amounts import plural
 from dagbox.transfer import export_database, export_logic, import_lines
 
 PROGRESS_S = 1.0

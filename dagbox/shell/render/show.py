@@ -12,7 +12,8 @@ from dagbox.notation.json import Document, dump, to_plain
 from dagbox.shell.render.grid import Grid
 from dagbox.shell.render.text import Line
 from dagbox.shell.render.tree import Branch, branches_of, draw, node_tree, value_tree
-from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows, Text, plural
+from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows, Text
+from dagbox.text.amounts import plural_or_no
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _trees(result: Nodes) -> Iterator[Line]:
         empty = False
         yield from node_tree(item)
     if empty:
-        result.notes.append("no records")
+        result.notes.append(plural_or_no(0, "record"))
 
 
 def _row_trees(result: Rows) -> Iterator[Line]:
@@ -136,7 +137,7 @@ def _row_trees(result: Rows) -> Iterator[Line]:
     for row in result.rows:
         count += 1
         yield from draw(Branch([("frame", f"[{count}]")], partial(branches_of, row)))
-    result.notes.append(plural(count, result.noun) if count else f"no {result.noun}s")
+    result.notes.append(plural_or_no(count, result.noun))
 
 
 def _table(result: Rows, view: View) -> Iterator[Line]:
@@ -166,4 +167,4 @@ def _node_rows(result: Nodes) -> Iterator[Mapping[str, Any]]:
 def _note_table(result: Rows | Nodes, grid: Grid, noun: str) -> None:
     if grid.cut:
         result.notes.append("cells that end with … are cut to the screen: --format tree or json shows all")
-    result.notes.append(plural(grid.count, noun) if grid.count else f"no {noun}s")
+    result.notes.append(plural_or_no(grid.count, noun))

@@ -9,7 +9,7 @@ from typing import Any
 import dagbox
 from dagbox.notation.json import dump
 from dagbox.shell.render.text import Line, scalar
-from dagbox.shell.results import plural
+from dagbox.text.amounts import plural
 from dagbox.text.terminal import printable
 
 INLINE = 64

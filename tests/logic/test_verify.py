@@ -72,6 +72,12 @@ def miscount(tables: LmdbWriteTables) -> None:
     tables.put("~predicates", b"edge", pack_value([space.to_wire()]))
 
 
+def unsee(tables: LmdbWriteTables) -> None:
+    (space,) = read_spaces(tables.get("~predicates", b"edge"))
+    space.seen = [0, 0]
+    tables.put("~predicates", b"edge", pack_value([space.to_wire()]))
+
+
 def garble(tables: LmdbWriteTables) -> None:
     tables.put("~facts", first_of(tables, b"edge")[0], b"\xc1")
 
@@ -96,6 +102,7 @@ def lose_a_record(tables: LmdbWriteTables) -> None:
         lose_a_chunk,
         swap_chunks,
         miscount,
+        unsee,
         garble,
         orphan,
         forget_a_rule,

@@ -7,11 +7,12 @@ stands for itself, several are a tuple, none is `()`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from operator import itemgetter
 from typing import Any, Protocol
 
 from dagbox.datalog.language.terms import Value, constant, is_name
+from dagbox.datalog.language.types import joined, kinds_of
 from dagbox.errors import ArityMismatch, BadFact
 
 Fact = tuple[Value, ...]
@@ -27,6 +28,12 @@ class FactSource(Protocol):
 
     def predicates(self) -> Mapping[str, int]:
         """The predicates that have facts, with their number of arguments."""
+
+    def kinds(self, predicate: str) -> Sequence[str]:
+        """Return what facts have had as each argument: a type, `any` for several, empty for none; `()` if unknown.
+
+        It is asked for when a query seems to be of other types. Facts that are gone may count.
+        """
 
     def count(self, predicate: str) -> int:
         """Return how many facts it has; an estimate will do."""
@@ -127,6 +134,9 @@ class MemoryFacts:
     def predicates(self) -> Mapping[str, int]:
         return self._arity
 
+    def kinds(self, predicate: str) -> Sequence[str]:
+        return kinds_of(self._facts.get(predicate, ()))
+
     def count(self, predicate: str) -> int:
         return len(self._facts.get(predicate, ()))
 
@@ -193,6 +203,10 @@ class LayeredFacts:
 
     def predicates(self) -> Mapping[str, int]:
         return {**self.source.predicates(), **self.own.predicates()}
+
+    def kinds(self, predicate: str) -> Sequence[str]:
+        mine, others = self.own.kinds(predicate), self.source.kinds(predicate)
+        return tuple(map(joined, mine, others)) if mine and others else mine or others
 
     def count(self, predicate: str) -> int:
         return self.own.count(predicate) + self.source.count(predicate)

@@ -162,7 +162,7 @@ class Engine:
         prepared = self._prepared.get(key)
         if prepared is None:
             literals = parse_goal(goal) if isinstance(goal, str) else tuple(goal)
-            self.program.check_goal(literals, facts.predicates())
+            self.program.check_goal(literals, facts)
             prepared = _prepare(literals)
             if len(self._prepared) >= _MOST_GOALS:
                 self._prepared.clear()

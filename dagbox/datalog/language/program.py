@@ -11,7 +11,8 @@ Rules:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from dagbox.datalog.language.graph import components
 from dagbox.datalog.language.parser import parse_program
@@ -32,9 +33,11 @@ from dagbox.datalog.language.terms import (
     Rule,
     Statement,
     Use,
+    Value,
     Var,
     uses_of,
 )
+from dagbox.datalog.language.types import Kinds, Types, atoms, joined, kinds_of
 from dagbox.errors import (
     ArityMismatch,
     NotStratified,
@@ -45,7 +48,15 @@ from dagbox.errors import (
     UnsafeVariable,
 )
 
-TEXT, NUMBER, ANY = "text", "number", "any"
+
+class KnownFacts(Protocol):
+    """The part of a source of facts that the check of a query needs."""
+
+    def predicates(self) -> Mapping[str, int]:
+        """The predicates that have facts, with their number of arguments."""
+
+    def kinds(self, predicate: str) -> Sequence[str]:
+        """As `Kinds`."""
 
 
 class Program:
@@ -54,12 +65,18 @@ class Program:
     Args:
         statements: in the order they were added.
         arities: predicates that the facts elsewhere have, with their number of arguments.
+        kinds: of the facts elsewhere.
 
     Raises:
         LogicError: one of the classes under it; names rule, variable and position.
     """
 
-    def __init__(self, statements: Iterable[Statement] = (), arities: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        statements: Iterable[Statement] = (),
+        arities: Mapping[str, int] | None = None,
+        kinds: Kinds | None = None,
+    ) -> None:
         self.statements = tuple(statements)
         everything = [s for s in self.statements if isinstance(s, Rule)]
         plain = [rule.is_fact for rule in everything]
@@ -74,7 +91,12 @@ class Program:
         for rule, (uses, bound) in zip(self.rules, [uses_of(rule) for rule in self.rules], strict=True):
             _check_rule(rule, uses, bound)
         self.strata = self._check_strata()
-        self.types = self._check_types()
+        self._own_kinds = self._kinds_of_facts()
+        self._check_declarations()
+        self.types = self._types(kinds or _no_kinds)
+        checker = Types(self.types)
+        for rule in (*map(Rule, self.facts), *self.rules):
+            checker.check(rule)
 
     @classmethod
     def parse(cls, text: str) -> Program:
@@ -92,8 +114,8 @@ class Program:
         """Return True if a rule (not only facts) says something about it."""
         return predicate in self.by_head
 
-    def check_goal(self, goal: tuple[Literal, ...], facts: Mapping[str, int]) -> None:
-        """Check a query against the program and the predicates that the facts have.
+    def check_goal(self, goal: tuple[Literal, ...], facts: KnownFacts) -> None:
+        """Check a query against the program and the facts.
 
         Raises:
             LogicError: unknown predicate, arity, types, unbound variable, a form that no query has.
@@ -101,15 +123,20 @@ class Program:
         rule, shown = Rule(Atom("query"), goal), _Conditions(goal)
         uses, bound = uses_of(rule)
         _check_form(rule, uses, parameters_allowed=True)
-        for atom in _atoms(goal):
-            known = self.arities.get(atom.predicate, facts.get(atom.predicate))
+        there = facts.predicates()
+        for atom in atoms(goal):
+            known = self.arities.get(atom.predicate, there.get(atom.predicate))
             if known is None:
-                near = difflib.get_close_matches(atom.predicate, [*self.arities, *facts], 3)
+                near = difflib.get_close_matches(atom.predicate, [*self.arities, *there], 3)
                 raise UnknownPredicate(atom.predicate, sorted(set(near)))
             if known != len(atom.args):
                 raise ArityMismatch(atom.predicate, len(atom.args), known, "the program", str(shown), atom.at)
         _check_bound(uses, bound, shown)
-        _Types(self.types).rule(rule, shown)
+        try:
+            Types(self.types).check(rule, shown)
+        except TypeMismatch:
+            # The facts there are now may be of other types than those there were when the types were inferred.
+            Types(self._types(facts.kinds)).check(rule, shown)
 
     def _check_arities(self, facts: Mapping[str, int]) -> dict[str, int]:
         places: dict[str, tuple[int, object, Position]] = {
@@ -129,7 +156,7 @@ class Program:
             elif isinstance(statement, Derivation):
                 yield statement.predicate, len(statement.paths), statement.at, statement
             else:
-                for atom in (statement.head, *_atoms(statement.body)):
+                for atom in (statement.head, *atoms(statement.body)):
                     yield atom.predicate, len(atom.args), atom.at, statement
 
     def _check_strata(self) -> list[list[str]]:
@@ -155,24 +182,27 @@ class Program:
                         what = "another declaration of it"
                         raise TypeMismatch(what, kept.predicate, number, other, one, str(statement), statement.at)
 
-    def _check_types(self) -> dict[str, tuple[str, ...]]:
-        """For each predicate what its arguments are, declared or following from the rules. Raises TypeMismatch."""
-        self._check_declarations()
-        types = {name: declared.types for name, declared in self.declarations.items()}
-        for derivation in self.derivations:
-            kinds = tuple(derivation.bucket if path == ("key",) else ANY for path in derivation.paths)
-            types.setdefault(derivation.predicate, kinds)
-        checker = _Types(types)
+    def _kinds_of_facts(self) -> dict[str, tuple[str, ...]]:
+        rows: dict[str, list[tuple[Value, ...]]] = {}
         for fact in self.facts:
-            checker.rule(Rule(fact))
-        for group in self.strata:
-            for _ in group:
-                for name in group:
-                    if name not in self.declarations and name in self.by_head:
-                        types[name] = checker.inferred(name, self.by_head[name], self.arities[name])
-        for rule in self.rules:
-            checker.rule(rule)
+            rows.setdefault(fact.predicate, []).append(tuple(arg.value for arg in fact.args if isinstance(arg, Const)))
+        return {name: kinds_of(group) for name, group in rows.items()}
+
+    def _types(self, kinds: Kinds) -> dict[str, tuple[str, ...]]:
+        """For each predicate what its arguments are, declared or inferred, with such facts elsewhere."""
+        own = self._own_kinds
+
+        def all_kinds(predicate: str) -> Sequence[str]:
+            mine, others = own.get(predicate, ()), kinds(predicate)
+            return tuple(map(joined, mine, others)) if mine and others else mine or others
+
+        types = {name: declared.types for name, declared in self.declarations.items()}
+        Types(types).infer(self.strata, self.by_head, self.derivations, all_kinds)
         return types
+
+
+def _no_kinds(predicate: str) -> Sequence[str]:
+    return ()
 
 
 class _Conditions(tuple[Literal, ...]):
@@ -182,14 +212,6 @@ class _Conditions(tuple[Literal, ...]):
 
     def __str__(self) -> str:
         return ", ".join(map(str, self))
-
-
-def _atoms(body: Iterable[Literal]) -> Iterator[Atom]:
-    for literal in body:
-        if isinstance(literal, Atom):
-            yield literal
-        elif isinstance(literal, Not):
-            yield literal.atom
 
 
 def _needs(rules: Iterable[Rule]) -> Iterator[tuple[str, str, Position]]:
@@ -271,81 +293,3 @@ def _where(literal: Literal, term: Arg, variable: Var) -> str:
     if isinstance(literal, Not) and variable.name != "_":
         return "a negation"
     return ""
-
-
-class _Types:
-    """Checks and infers what the arguments are.
-
-    `any` agrees with everything; `text` with every bucket (keys are text); `number` with itself only.
-    """
-
-    def __init__(self, types: dict[str, tuple[str, ...]]) -> None:
-        self.types = types
-
-    def rule(self, rule: Rule, shown: object = None) -> None:
-        """Check a rule, or what is shown as its text in the error. Raises TypeMismatch."""
-        seen: dict[str, str] = {}
-        for atom in (*_atoms(rule.body), rule.head):
-            for number, arg in enumerate(atom.args):
-                declared = self._type(atom.predicate, number)
-                actual = self._of(arg, seen)
-                if not _agree(declared, actual):
-                    text = str(rule if shown is None else shown)
-                    raise TypeMismatch(_named(arg), atom.predicate, number + 1, declared, actual, text, arg.at)
-                if isinstance(arg, Var) and arg.name != "_":
-                    seen[arg.name] = _narrower(declared, actual)
-
-    def inferred(self, name: str, rules: list[Rule], arity: int) -> tuple[str, ...]:
-        """Return what the arguments of a predicate are by its rules; `any` where they do not agree."""
-        found: list[str | None] = [None] * arity
-        for rule in rules:
-            seen: dict[str, str] = {}
-            for atom in _atoms(rule.body):
-                for number, arg in enumerate(atom.args):
-                    if isinstance(arg, Var) and atom.predicate != name:
-                        seen[arg.name] = _narrower(self._type(atom.predicate, number), seen.get(arg.name, ANY))
-            recursive = {
-                arg.name: number
-                for atom in _atoms(rule.body)
-                if atom.predicate == name
-                for number, arg in enumerate(atom.args)
-                if isinstance(arg, Var)
-            }
-            for number, arg in enumerate(rule.head.args):
-                if isinstance(arg, Var) and recursive.get(arg.name) == number and arg.name not in seen:
-                    continue
-                actual = self._of(arg, seen)
-                found[number] = actual if found[number] in (None, actual) else ANY
-        return tuple(kind or ANY for kind in found)
-
-    def _type(self, predicate: str, number: int) -> str:
-        types = self.types.get(predicate)
-        return types[number] if types else ANY
-
-    def _of(self, arg: Arg, seen: Mapping[str, str]) -> str:
-        if isinstance(arg, Const):
-            return TEXT if isinstance(arg.value, str) else NUMBER
-        if isinstance(arg, Var):
-            return seen.get(arg.name, ANY)
-        if isinstance(arg, Param):
-            return ANY
-        if isinstance(arg, Aggregate) and arg.func in ("min", "max"):
-            return self._of(arg.of, seen)
-        return NUMBER
-
-
-def _named(arg: Arg) -> str:
-    """Return an argument as error messages name it."""
-    return f"text {arg}" if isinstance(arg, Const) and isinstance(arg.value, str) else str(arg)
-
-
-def _agree(one: str, other: str) -> bool:
-    if ANY in (one, other) or one == other:
-        return True
-    return TEXT in (one, other) and NUMBER not in (one, other)
-
-
-def _narrower(one: str, other: str) -> str:
-    if one == ANY or (one == TEXT and other != ANY):
-        return other
-    return one

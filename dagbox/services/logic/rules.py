@@ -44,7 +44,8 @@ class RuleBook:
         from dagbox.datalog.engine.query import Engine
         from dagbox.datalog.language.program import Program
 
-        engine = Engine(Program(parse_stored(stored_rules(snapshot.tables))))
+        facts = StoredFacts(snapshot.tables)
+        engine = Engine(Program(parse_stored(stored_rules(snapshot.tables)), kinds=facts.kinds))
         kept = sorted(self._engines)[1 - _KEPT :]
         self._engines = {old: self._engines[old] for old in kept} | {number: engine}
         return engine
@@ -84,8 +85,8 @@ def shown_goal(goal: Any) -> str:
 def bucket_of(engine: Engine, goal: Any, variable: str) -> str | None:
     """The bucket whose keys a variable of a goal has, as declarations and derivations say; None if none does."""
     from dagbox.datalog.language.parser import parse_goal
-    from dagbox.datalog.language.program import ANY, NUMBER, TEXT
     from dagbox.datalog.language.terms import Atom, Var
+    from dagbox.datalog.language.types import ANY, NUMBER, TEXT
 
     conditions: Sequence[Any] = parse_goal(goal) if isinstance(goal, str) else goal
     for condition in conditions:

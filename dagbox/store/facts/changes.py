@@ -17,7 +17,17 @@ from typing import Any
 
 from dagbox.errors import ArityMismatch, BadFact
 from dagbox.store.facts.derive import Derived
-from dagbox.store.facts.layout import Index, Row, Space, Value, fact_value, pack_value, read_spaces
+from dagbox.store.facts.layout import (
+    NUMBER_SEEN,
+    TEXT_SEEN,
+    Index,
+    Row,
+    Space,
+    Value,
+    fact_value,
+    pack_value,
+    read_spaces,
+)
 from dagbox.store.facts.postings import Writing, change_posting, chunk_for
 from dagbox.store.facts.schema import SchemaWriter, Signature, read_signature
 from dagbox.store.tables import PREDICATES
@@ -182,6 +192,11 @@ class FactChanges:
                     found[name.decode()] = space.arity
         return found
 
+    def kinds(self, predicate: str) -> tuple[str, ...]:
+        """What asserted facts have had as each argument, see `Space.kinds`; after `flush`."""
+        opened = self.opened(predicate, "")
+        return () if opened is None else opened.space.kinds
+
     def spaces_of(self, predicate: str) -> list[Space]:
         """The spaces of a predicate; after `flush`."""
         return [opened.space for opened in self._spaces(predicate)]
@@ -207,6 +222,7 @@ class FactChanges:
         space.id = self.schema.new_space()
         space.distinct = [0] * (space.arity or 1)
         space.texts = [0] * (space.arity or 1)
+        space.seen = [0] * (space.arity or 1)
         opened = OpenSpace.of(space)
         opened.changed = True
         self._spaces(predicate).append(opened)
@@ -244,6 +260,8 @@ class FactChanges:
                     group[which].append(index.rest(row))
                     if type(value) is str:
                         space.texts[index.position] += 1 - 2 * which
+                    if not which:
+                        space.seen[index.position] |= TEXT_SEEN if type(value) is str else NUMBER_SEEN
             for value, (coming, going) in groups.items():
                 space.distinct[index.position] += change_posting(self._tx, index, value, coming, going)
         space.count += len(added) - len(removed)

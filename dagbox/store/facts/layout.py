@@ -172,6 +172,10 @@ class Chunk:
         return packed
 
 
+TEXT_SEEN, NUMBER_SEEN = 1, 2
+_KINDS = ("", "text", "number", "any")
+
+
 @dataclass(slots=True)
 class Space:
     """A set of rows of one origin, and its figures, which are exact.
@@ -185,6 +189,8 @@ class Space:
         count: rows.
         distinct: for each argument, how many different values it has.
         texts: for each argument, how many rows have text there.
+        seen: for each argument, what the rows have ever had there: `TEXT_SEEN`, `NUMBER_SEEN`, or both. It only grows,
+            so that what was checked against it stays right.
     """
 
     id: int
@@ -194,6 +200,7 @@ class Space:
     count: int = 0
     distinct: list[int] = field(default_factory=list)
     texts: list[int] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
 
     @property
     def indexes(self) -> range:
@@ -202,13 +209,18 @@ class Space:
 
     def to_wire(self) -> list[Any]:
         """The space as an array."""
-        return [self.id, self.source, self.arity, self.hidden, self.count, self.distinct, self.texts]
+        return [self.id, self.source, self.arity, self.hidden, self.count, self.distinct, self.texts, self.seen]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What `seen` says of each argument: a type, `any` for both, empty for none."""
+        return tuple(map(_KINDS.__getitem__, self.seen[: self.arity]))
 
     @classmethod
     def from_wire(cls, parts: Any) -> Space:
         """The space of its array."""
-        number, source, arity, hidden, count, distinct, texts = parts
-        return cls(number, source, arity, hidden, count, list(distinct), list(texts))
+        number, source, arity, hidden, count, distinct, texts, seen = parts
+        return cls(number, source, arity, hidden, count, list(distinct), list(texts), list(seen))
 
 
 def read_spaces(data: bytes | None) -> list[Space]:

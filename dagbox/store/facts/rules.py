@@ -118,7 +118,7 @@ class RuleChanges:
         from dagbox.datalog.language.program import Program
 
         rules = stored_rules(self._tx)
-        program = Program(parse_stored(rules), self._facts.arities())
+        program = Program(parse_stored(rules), self._facts.arities(), self._facts.kinds)
         self._check_types(program)
         signatures = _signatures(program)
         retyped = {name for name in signatures if self._types_of(name) != signatures[name].types}

@@ -63,6 +63,13 @@ class StoredFacts:
             self._known[predicate] = spaces
         return spaces
 
+    def kinds(self, predicate: str) -> tuple[str, ...]:
+        """Return what asserted facts have had as each argument, see `Space.kinds`."""
+        for space in read_spaces(self._tables.get(PREDICATES, predicate.encode())):
+            if not space.source:
+                return space.kinds
+        return ()
+
     def count(self, predicate: str) -> int:
         """Return how many facts it has; one that several declarations derive counts several times."""
         return sum(space.count for space in self.spaces(predicate))

@@ -11,6 +11,8 @@ from dagbox.errors import DagBoxError, StoreCorrupt
 from dagbox.store.envelope import open_sealed
 from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, unpacked
 from dagbox.store.facts.layout import (
+    NUMBER_SEEN,
+    TEXT_SEEN,
     Index,
     Row,
     Space,
@@ -76,6 +78,9 @@ def _check_space(tables: TableReader, name: str, space: Space, problem: Callable
         if (each.rows, len(each.values), each.texts) != told:
             there = (each.rows, len(each.values), each.texts)
             problem(f"{name}: argument {position + 1} has {there} facts, values and texts, but is told to have {told}")
+        there_now = (TEXT_SEEN if each.texts else 0) | (NUMBER_SEEN if each.rows > each.texts else 0)
+        if there_now & ~space.seen[position]:
+            problem(f"{name}: argument {position + 1} has facts of a type that it is told never to have had")
         if each.sum != found[0].sum:
             problem(f"{name}: argument {position + 1} does not have the facts that argument 1 has")
     return found[0]

@@ -1,0 +1,177 @@
+"""The types of arguments: declared, or following from rules, derivations and the facts there are.
+
+`any` agrees with everything; `text` with every bucket (keys are text); `number` with itself only.
+
+A declaration binds: no fact is stored that does not fit. What follows from rules binds nobody, since a predicate that
+is not declared may have facts of any type besides its rules. So a type is inferred only as far as the facts agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from dagbox.datalog.language.terms import (
+    Aggregate,
+    Arg,
+    Atom,
+    Const,
+    Derivation,
+    Literal,
+    Not,
+    Param,
+    Rule,
+    Value,
+    Var,
+)
+from dagbox.errors import TypeMismatch
+
+TEXT, NUMBER, ANY = "text", "number", "any"
+
+Kinds = Callable[[str], Sequence[str]]
+"""What the facts of a predicate have as each argument: a type, `any` for several, empty for none (yet)."""
+
+
+def type_of(value: Value) -> str:
+    """The type of a constant."""
+    return TEXT if isinstance(value, str) else NUMBER
+
+
+def kinds_of(rows: Iterable[Sequence[Value]]) -> tuple[str, ...]:
+    """What the rows have as each argument, as `Kinds` tells it; `()` for no rows."""
+    found: list[str] = []
+    for row in rows:
+        kinds = list(map(type_of, row))
+        found = list(map(joined, found, kinds)) if found else kinds
+    return tuple(found)
+
+
+def joined(one: str, other: str) -> str:
+    """The type of what may be of either; empty is of nothing at all."""
+    return one or other if not one or not other or one == other else ANY
+
+
+class Types:
+    """Checks and infers what the arguments are.
+
+    Args:
+        types: predicate -> the type of each argument; grows by what is inferred.
+    """
+
+    def __init__(self, types: dict[str, tuple[str, ...]]) -> None:
+        self.types = types
+
+    def check(self, rule: Rule, shown: object = None) -> None:
+        """Check a rule, or what is shown as its text in the error. Raises TypeMismatch."""
+        seen: dict[str, str] = {}
+        positive = [one for one in rule.body if isinstance(one, Atom)]
+        for atom in positive:
+            self._check_atom(atom, seen, rule, shown)
+            for number, arg in enumerate(atom.args):
+                if isinstance(arg, Var) and arg.name != "_":
+                    seen[arg.name] = _narrower(self._type(atom.predicate, number), seen.get(arg.name, ANY))
+        for atom in (*(one.atom for one in rule.body if isinstance(one, Not)), rule.head):
+            self._check_atom(atom, seen, rule, shown)
+
+    def _check_atom(self, atom: Atom, seen: Mapping[str, str], rule: Rule, shown: object) -> None:
+        for number, arg in enumerate(atom.args):
+            declared, actual = self._type(atom.predicate, number), self._of(arg, seen)
+            if not _agree(declared, actual):
+                text = str(rule if shown is None else shown)
+                raise TypeMismatch(_named(arg), atom.predicate, number + 1, declared, actual, text, arg.at)
+
+    def infer(
+        self,
+        strata: Iterable[Sequence[str]],
+        rules: Mapping[str, Sequence[Rule]],
+        derivations: Iterable[Derivation],
+        kinds: Kinds,
+    ) -> None:
+        """Add the types of predicates that are not declared.
+
+        Args:
+            strata: the predicates of rules, each after those it needs or together with them.
+            rules: by the predicate of their head.
+            kinds: of the facts there are.
+        """
+        declared = set(self.types)
+        derived: dict[str, tuple[str, ...]] = {}
+        for one in derivations:
+            own = tuple(one.bucket if path == ("key",) else ANY for path in one.paths)
+            derived[one.predicate] = tuple(map(joined, derived.get(one.predicate, own), own))
+        for name, own in derived.items():
+            if name not in declared:
+                self.types[name] = _held(own, kinds(name))
+        for group in strata:
+            for _ in group:
+                for name in group:
+                    if name not in declared and name in rules:
+                        found = self._of_rules(name, rules[name], derived.get(name))
+                        self.types[name] = _held(found, kinds(name))
+
+    def _of_rules(self, name: str, rules: Sequence[Rule], derived: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Return what the arguments of a predicate are by its rules and derivations."""
+        found = [""] * len(rules[0].head.args) if derived is None else list(derived)
+        for rule in rules:
+            seen: dict[str, str] = {}
+            own: dict[str, int] = {}
+            for atom in (one for one in rule.body if isinstance(one, Atom)):
+                for number, arg in enumerate(atom.args):
+                    if isinstance(arg, Var) and atom.predicate != name:
+                        seen[arg.name] = _narrower(self._type(atom.predicate, number), seen.get(arg.name, ANY))
+                    elif isinstance(arg, Var):
+                        own[arg.name] = number
+            for number, arg in enumerate(rule.head.args):
+                passed_on = isinstance(arg, Var) and own.get(arg.name) == number and arg.name not in seen
+                if not passed_on:
+                    found[number] = joined(found[number], self._of(arg, seen))
+        return tuple(kind or ANY for kind in found)
+
+    def _type(self, predicate: str, number: int) -> str:
+        types = self.types.get(predicate)
+        return types[number] if types else ANY
+
+    def _of(self, arg: Arg, seen: Mapping[str, str]) -> str:
+        if isinstance(arg, Const):
+            return type_of(arg.value)
+        if isinstance(arg, Var):
+            return seen.get(arg.name, ANY)
+        if isinstance(arg, Param):
+            return ANY
+        if isinstance(arg, Aggregate) and arg.func in ("min", "max"):
+            return self._of(arg.of, seen)
+        return NUMBER
+
+
+def _held(types: tuple[str, ...], kinds: Sequence[str]) -> tuple[str, ...]:
+    """The types as far as the facts agree with them."""
+    if len(kinds) != len(types):
+        return types  # there are none
+    return tuple(
+        ANY if kind == ANY or not _agree(one, kind or ANY) else one for one, kind in zip(types, kinds, strict=True)
+    )
+
+
+def atoms(body: Iterable[Literal]) -> Iterator[Atom]:
+    """The atoms of a body, those of negations among them."""
+    for literal in body:
+        if isinstance(literal, Atom):
+            yield literal
+        elif isinstance(literal, Not):
+            yield literal.atom
+
+
+def _named(arg: Arg) -> str:
+    """Return an argument as error messages name it."""
+    return f"text {arg}" if isinstance(arg, Const) and isinstance(arg.value, str) else str(arg)
+
+
+def _agree(one: str, other: str) -> bool:
+    if ANY in (one, other) or one == other:
+        return True
+    return TEXT in (one, other) and NUMBER not in (one, other)
+
+
+def _narrower(one: str, other: str) -> str:
+    if one == ANY or (one == TEXT and other != ANY):
+        return other
+    return one

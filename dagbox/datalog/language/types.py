@@ -37,7 +37,7 @@ def type_of(value: Value) -> str:
 
 
 def kinds_of(rows: Iterable[Sequence[Value]]) -> tuple[str, ...]:
-    """What the rows have as each argument, as `Kinds` tells it; `()` for no rows."""
+    """The types that the rows have as each argument, as `Kinds` tells it; `()` for no rows."""
     found: list[str] = []
     for row in rows:
         kinds = list(map(type_of, row))

@@ -193,7 +193,7 @@ class FactChanges:
         return found
 
     def kinds(self, predicate: str) -> tuple[str, ...]:
-        """What asserted facts have had as each argument, see `Space.kinds`; after `flush`."""
+        """The types that asserted facts have had as each argument, see `Space.kinds`; after `flush`."""
         opened = self.opened(predicate, "")
         return () if opened is None else opened.space.kinds
 

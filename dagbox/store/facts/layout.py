@@ -213,7 +213,7 @@ class Space:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What `seen` says of each argument: a type, `any` for both, empty for none."""
+        """The types that `seen` has for each argument: one, `any` for both, empty for none."""
         return tuple(map(_KINDS.__getitem__, self.seen[: self.arity]))
 
     @classmethod

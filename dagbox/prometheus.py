@@ -157,7 +157,11 @@ def _service_metrics(services: list[dict[str, Any]]) -> Iterator[Metric]:
     yield _gauge("dagbox_service_paused", "1 if the service is paused.", ["service"], paused)
     states = [([each["name"], state], each[state]) for each in services for state in STATES]
     yield _gauge("dagbox_service_workers", "Workers of the service by state.", ["service", "state"], states)
-    for group, about in (("wait", "Time in the queue"), ("work", "Time at a worker")):
+    for group, about in (
+        ("wait", "Time in the queue"),
+        ("work", "Time at a worker"),
+        ("line", "Time that a worker kept a request until its turn came"),
+    ):
         rows = [
             ([each["name"], quantile], each[group][f"{name}_ms"] / 1000)
             for each in services

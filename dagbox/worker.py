@@ -18,7 +18,7 @@ from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
 from dagbox.protocol import frames
-from dagbox.protocol.frames import KEY_SLICE, Kind, Message
+from dagbox.protocol.frames import KEY_SLICE, Flag, Kind, Message
 from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, Request
 from dagbox.protocol.values import pack
 
@@ -152,6 +152,7 @@ class WorkerCore:
             self._in_hand.discard(request.key)
         if isinstance(outcome, Forward):
             return self._encode_forward(outcome)
+        flags = 0 if isinstance(outcome, Partial) or not outcome.waited else Flag.WAITED
         if isinstance(outcome, Failed):
             kind, body = Kind.ERROR, frames.pack_error(outcome.error)
         else:
@@ -159,7 +160,7 @@ class WorkerCore:
         if len(body) > frames.MAX_BODY_BYTES:
             self._in_hand.discard(request.key)
             return self._too_large(request, len(body))
-        return frames.build(kind, request.client, request.id, self._name, body)
+        return frames.build(kind, request.client, request.id, self._name, body, flags=flags)
 
     def _encode_forward(self, outcome: Forward) -> Message:
         request = outcome.request
@@ -170,7 +171,8 @@ class WorkerCore:
         if not name or len(name) > frames.MAX_SERVICE_BYTES:
             error = InvalidArgument(f"cannot forward to a service named {outcome.service[:60]!r}")
             return frames.build(Kind.ERROR, request.client, request.id, self._name, frames.pack_error(error))
-        return frames.build(Kind.FORWARD, request.client, request.id, name, outcome.body, hops=hops)
+        flags = Flag.WAITED if outcome.waited else 0
+        return frames.build(Kind.FORWARD, request.client, request.id, name, outcome.body, flags=flags, hops=hops)
 
     def _too_large(self, request: Request, size: int) -> Message:
         error = LimitExceeded("bytes of an answer", size, frames.MAX_BODY_BYTES)

@@ -165,6 +165,7 @@ def large_poll(second: int) -> Map:
             "rate": 100.0 + (number * second) % 50,
             "wait": times,
             "work": times,
+            "line": times,
         }
         for number in range(SERVICES)
     ]

@@ -209,14 +209,20 @@ class Lifecycle:
         return True
 
     def release(self, request: TrackedRequest, now: float) -> None:
-        """Have a request that is held wait for a worker."""
-        request.held = False
-        request.service.held.pop(request.key, None)
+        """Have a request that is held wait for a worker, from now on."""
+        self._unhold(request, now)
+        request.queued_at = now
         request.timeline.append((now, "let go", ""))
         request.waits = True
         match = request.service.queue.push(request)
         if match is not None:
             self._give(*match, now)
+
+    @staticmethod
+    def _unhold(request: TrackedRequest, now: float) -> None:
+        request.held = False
+        request.service.held.pop(request.key, None)
+        request.aside_s += now - request.queued_at
 
     def dispatch(self, service: ServiceEntry, now: float) -> None:
         """Give waiting requests to free workers until there are no more of either."""
@@ -225,18 +231,17 @@ class Lifecycle:
             self._give(*match, now)
 
     def _give(self, request: TrackedRequest, worker: WorkerEntry, now: float) -> None:
-        waited = now - request.queued_at
         request.waits = False
         request.given_at = now
         request.worker = worker
         service = request.service
         service.in_flight += 1
         worker.busy[request.key] = request
-        service.wait.add(waited)
+        service.wait.add(now - request.queued_at)
         request.timeline.append((now, "given", worker.name))
         head = request.head
-        span_ms = request.deadline_ms
-        if request.attempt or request.hops or (span_ms and waited * 1000 * _PATCH_SHARE > span_ms):
+        span_ms, late_ms = request.deadline_ms, (now - request.accepted_at) * 1000
+        if request.attempt or request.hops or (span_ms and late_ms * _PATCH_SHARE > span_ms):
             left_ms = max(1, int((request.deadline - now) * 1000)) if span_ms else 0
             head = frames.repatch(head, deadline_ms=left_ms, attempt=request.attempt)
         self._out.messages.append((worker.peer, head, request.tail))
@@ -250,7 +255,7 @@ class Lifecycle:
             self.counters.late_replies += 1
             return
         service = request.service
-        self._take_back(request, worker, now, worked=True)
+        self._take_back(request, worker, now, header)
         code = ""
         if header.kind == Kind.ERROR:
             worker.errors += 1
@@ -281,16 +286,25 @@ class Lifecycle:
             self.counters.late_replies += 1
             return
         left = request.service
-        self._take_back(request, worker, now, worked=True)
+        self._take_back(request, worker, now, header)
         if not request.answered:
             self._move_on(request, header, head, tail, now)
         if left.queue.waiting:
             self.dispatch(left, now)
 
-    def _take_back(self, request: TrackedRequest, worker: WorkerEntry, now: float, *, worked: bool = False) -> None:
+    def _take_back(
+        self, request: TrackedRequest, worker: WorkerEntry, now: float, header: Header | None = None
+    ) -> None:
         """Take a request out of a worker's hands, and give the worker its credit back. One that was answered is
-        over with that. `worked`: the worker did its part, which is counted."""
+        over with that.
+
+        Args:
+            header: of the message in which the worker gave it back: it did its part, which is counted.
+        """
         worker.busy.pop(request.key, None)
+        waited = header.flags & Flag.WAITED if header is not None else worker.traits.patient
+        if waited and not request.answered:
+            self._note_line(request, now)
         service = request.service
         service.in_flight -= 1
         request.worker = None
@@ -298,13 +312,29 @@ class Lifecycle:
             self._drop(request)
         if worker.state is WorkerState.LIVE:
             service.queue.release(worker)
-        if worked:
+        if header is not None:
             worker.done += 1
+        if header is not None and not waited:
             took_s = now - request.given_at
             service.work.add(took_s)
             if took_s >= self.limits.slow_s and not worker.traits.patient:
                 text = f"{request.trace_id} took {worker.name} {took_s:.1f} s"
                 self.events.add(now, "slow", service.name, text, at_most_every_s=1.0)
+
+    @staticmethod
+    def _note_line(request: TrackedRequest, now: float) -> None:
+        """Count that a worker did not work on the request until now, but kept it until its turn came; tell it in
+        the trace."""
+        in_line_s = now - request.given_at
+        request.given_at = now
+        request.aside_s += in_line_s
+        request.service.line.add(in_line_s)
+        timeline = request.timeline
+        for place in range(len(timeline) - 1, -1, -1):
+            at, what, who = timeline[place]
+            if what == "given":
+                timeline[place] = (at, "in line", who)
+                return
 
     def _move_on(self, request: TrackedRequest, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         """Queue a forwarded request at the service it goes to."""
@@ -435,10 +465,11 @@ class Lifecycle:
             request.waits = False
             service.queue.withdraw(request)
         if request.held:
-            request.held = False
-            service.held.pop(request.key, None)
+            self._unhold(request, now)
         name = service.name.encode()
         if request.worker is not None:
+            if request.worker.traits.patient:
+                self._note_line(request, now)
             self._out.send(request.worker.peer, Kind.CANCEL, request.key, name)
         request.reply = frames.pack_error(error)[:SHOWN_BYTES]
         self._end(request, now, error.code)
@@ -482,20 +513,34 @@ class Lifecycle:
 
     # ------------------------------------------------------------------ calls that bypass the broker
 
-    def count_bypass(self, service: str, took_s: float, code: str, now: float) -> None:
-        """Count a call that did not pass the broker; `code` is its error's, empty if it did not fail."""
+    def count_bypass(self, service: str, took_s: float, code: str, now: float, *, waited: bool = False) -> None:
+        """Count a call that did not pass the broker.
+
+        Args:
+            code: of the error it failed with; empty if it did not.
+            waited: it was kept until its turn came.
+        """
         target = self.directory.service_named(service.encode(), now)
         if target is not None:
             target.ever_served = True
             target.done += 1
             target.errors += bool(code)
-            target.work.add(took_s)
+            (target.line if waited else target.work).add(took_s)
             self.counters.accepted += 1
             self.counters.failed += bool(code)
             self.counters.answered += not code
 
     def trace_bypass(
-        self, service: str, client: bytes, started: float, ended: float, code: str, body: bytes, reply: bytes = b""
+        self,
+        service: str,
+        client: bytes,
+        started: float,
+        ended: float,
+        code: str,
+        body: bytes,
+        reply: bytes = b"",
+        *,
+        waited: bool = False,
     ) -> None:
         """Count and trace a call that did not pass the broker.
 
@@ -504,15 +549,19 @@ class Lifecycle:
             started, ended: monotonic seconds.
             code: of the error it failed with; empty if it did not.
             body, reply: packed, as far as they are known.
+            waited: it was kept until its turn came.
         """
         target = self.directory.service_named(service.encode(), ended)
         if target is None:
             return
         target.ever_served = True
-        target.work.add(ended - started)
+        (target.line if waited else target.work).add(ended - started)
         key = client + self.counters.accepted.to_bytes(8, "big")
         request = self._track(key, client, target, body, None, started)
         request.quiet = True
         request.reply = reply[:SHOWN_BYTES]
+        request.aside_s = ended - started if waited else 0.0
         request.timeline.append((started, "called", service))
+        if waited:
+            request.timeline.append((started, "in line", service))
         self._end(request, ended, code)

@@ -81,6 +81,7 @@ class TrackedRequest:
     __slots__ = (
         "accepted_at",
         "answered",
+        "aside_s",
         "attempt",
         "client",
         "code",
@@ -118,6 +119,8 @@ class TrackedRequest:
         self.queued_at = now
         self.given_at = now
         self.ended_at = 0.0
+        self.aside_s = 0.0
+        """The time that it was kept on purpose: in line at a worker, or held by a break."""
         self.deadline = 0.0
         self.deadline_ms = 0
         self.flags = 0
@@ -206,6 +209,7 @@ class ServiceEntry:
         "held",
         "idle_since",
         "in_flight",
+        "line",
         "name",
         "queue",
         "rates",
@@ -231,6 +235,8 @@ class ServiceEntry:
         self.redelivered = 0
         self.wait = Histogram()
         self.work = Histogram()
+        self.line = Histogram()
+        """Times that workers kept requests until their turn came."""
         self.rates = RateSeries()
 
 

@@ -45,7 +45,7 @@ class EventLog:
 
 
 class TraceLog:
-    """The last requests that ended, and the slowest."""
+    """The last requests that ended, and the slowest: time that a request was kept on purpose does not count."""
 
     def __init__(self, limits: BrokerLimits) -> None:
         self.recent: deque[TrackedRequest] = deque(maxlen=limits.traces)
@@ -57,7 +57,7 @@ class TraceLog:
         """Note a request that has its terminal answer."""
         self.recent.append(request)
         self._count += 1
-        took = request.ended_at - request.accepted_at
+        took = request.ended_at - request.accepted_at - request.aside_s
         slowest = self._slowest
         if len(slowest) < self._keep:
             heapq.heappush(slowest, (took, self._count, request))

@@ -140,6 +140,7 @@ class Views:
             "rate": service.rates.rate,
             "wait": service.wait.known or service.wait.summary(),
             "work": service.work.known or service.work.summary(),
+            "line": service.line.known or service.line.summary(),
         }
 
     def workers(self, body: Body, now: float) -> list[Body]:
@@ -258,7 +259,7 @@ def _under_way(request: TrackedRequest, now: float) -> Body:
         "id": request.trace_id,
         "client": shown_peer(request.client),
         "service": request.service.name,
-        "state": "held" if request.held else "queued" if worker is None else "given",
+        "state": _state(request),
         "at": worker.name if worker is not None else request.service.name,
         "age_ms": (now - request.accepted_at) * 1e3,
         "left_ms": (request.deadline - now) * 1e3,
@@ -266,6 +267,12 @@ def _under_way(request: TrackedRequest, now: float) -> Body:
         "bytes": request.size,
         "request": body_start(request.head, request.tail, SHOWN_BYTES),
     }
+
+
+def _state(request: TrackedRequest) -> str:
+    if request.worker is None:
+        return "held" if request.held else "queued"
+    return "in line" if request.worker.traits.patient else "given"
 
 
 def _matches(request: TrackedRequest, body: Body) -> bool:
@@ -290,6 +297,7 @@ def _trace(request: TrackedRequest, now: float) -> Body:
         "service": request.service.name,
         "age_ms": (now - start) * 1e3,
         "took_ms": (request.ended_at - start) * 1e3,
+        "aside_ms": request.aside_s * 1e3,
         "hops": request.hops,
         "attempts": request.attempt + 1,
         "error": request.code,

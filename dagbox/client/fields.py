@@ -109,10 +109,12 @@ class ServiceStatus(FieldMap):
     """From the queue to a worker."""
     work: Durations
     """From a worker to its answer."""
+    line: Durations
+    """From a worker to its answer, where it only kept the request until its turn came: in line for a lock."""
     course: Fields
     """The last minute by the second: `rate` and `waiting`, oldest first."""
 
-    _nested = {"wait": Durations, "work": Durations}
+    _nested = {"wait": Durations, "work": Durations, "line": Durations}
 
 
 class WorkerStatus(FieldMap):
@@ -173,6 +175,8 @@ class Trace(FieldMap):
     service: str
     age_ms: float
     took_ms: float
+    aside_ms: float
+    """Of that, the time that it was kept on purpose: in line for a lock, or held by a break."""
     hops: int
     attempts: int
     error: str

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dagbox.embedded.clock import SYSTEM_CLOCK, Clock
+from dagbox.embedded.turn import Turn
 from dagbox.errors import CannotConnect, DagBoxError, DeadlineExceeded, InUse
 from dagbox.protocol.operations.locks import LOCK, LockStats, Release
 from dagbox.protocol.operations.writes import Fences
@@ -106,8 +107,12 @@ class LocalLocks:
         """True if it still has the authority."""
         return self._authority.held
 
-    def call(self, body: Any, timeout_s: float) -> Any:
-        """Do a lock operation, or several; errors of several stand in their places."""
+    def call(self, body: Any, timeout_s: float, turn: Turn) -> Any:
+        """Do a lock operation, or several; errors of several stand in their places.
+
+        Args:
+            turn: told if the call has to wait for its turn.
+        """
         bare = not isinstance(body, list)
         operations: Sequence[Any] = [body] if bare else body
         if isinstance(body, Packed):
@@ -121,6 +126,7 @@ class LocalLocks:
         with self._gate:
             results = self.operations.execute(calls, self._clock.monotonic())
             if results and results[0] is WAITS:
+                turn.waited = True
                 results = [self._wait(calls[0].request, deadline, timeout_s)]
             self._collect()
         fences = fences_of(results)
@@ -183,7 +189,7 @@ class LocalLocks:
 
     def status(self) -> dict[str, Any]:
         """Figures of the lock table."""
-        figures = self.call(LockStats(), 5.0)
+        figures = self.call(LockStats(), 5.0, Turn())
         return dict(figures)
 
     def after_fork(self) -> None:
@@ -213,15 +219,15 @@ class NodeLocks:
             self._transport.close()
             raise
 
-    def call(self, body: Any, timeout_s: float) -> Any:
-        """As `LocalLocks.call`."""
+    def call(self, body: Any, timeout_s: float, turn: Turn) -> Any:
+        """As `LocalLocks.call`; the node counts what waits there."""
         from dagbox.transport.base import Call as ClientCall
 
         return self._transport.call(ClientCall("lock", body, timeout_s, urgent=True))
 
     def status(self) -> dict[str, Any]:
         """Figures of the lock table."""
-        return dict(self.call(LockStats(), 5.0))
+        return dict(self.call(LockStats(), 5.0, Turn()))
 
     def after_fork(self) -> None:
         """Nothing: the transport looks after itself."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dagbox.embedded.group_commit import GroupCommit
 from dagbox.embedded.logic import EmbeddedLogic
+from dagbox.embedded.turn import Turn
 from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, StoreError, TooManyHops
 from dagbox.protocol import frames
 from dagbox.protocol.operations.base import ServiceOperations
@@ -47,8 +48,8 @@ from dagbox.transport.base import Packed, packed
 if TYPE_CHECKING:
     from dagbox.embedded.locks import LocalLocks, NodeLocks
 
-Observer = Callable[[str, Any, float, float, DagBoxError | None], None]
-"""Told of each call: service, body, began, ended (monotonic seconds), error or None."""
+Observer = Callable[[str, Any, float, float, DagBoxError | None, bool], None]
+"""Told of each call: service, body, began, ended (monotonic seconds), error or None, whether it waited its turn."""
 
 OWN_SERVICES = ("reader", "writer", "lock", "logic")
 
@@ -60,20 +61,24 @@ class Reading(Protocol):
 
 
 class ServiceFigures:
-    """Figures of one service in this process."""
+    """Figures of one service in this process: of calls, and of the time that those took which waited for no turn."""
 
-    __slots__ = ("busy_s", "done", "errors", "slowest_s")
+    __slots__ = ("busy_s", "done", "errors", "slowest_s", "waited")
 
     def __init__(self) -> None:
         self.done = 0
         self.errors = 0
+        self.waited = 0
         self.busy_s = 0.0
         self.slowest_s = 0.0
 
-    def add(self, seconds: float, failed: bool) -> None:
+    def add(self, seconds: float, failed: bool, waited: bool) -> None:
         """Count one call. Threads may do so at once: a figure may then miss one, no call waits for another."""
         self.done += 1
         self.errors += failed
+        if waited:
+            self.waited += 1
+            return
         self.busy_s += seconds
         if seconds > self.slowest_s:
             self.slowest_s = seconds
@@ -232,7 +237,7 @@ class EmbeddedNode:
         began = time.monotonic()
         data = self.store.get_data(bucket, key)
         if self.observer is not None:
-            self.observer("reader", Read(bucket, key), began, time.monotonic(), None)
+            self.observer("reader", Read(bucket, key), began, time.monotonic(), None, False)
         return data
 
     def call(self, service: str, body: Any, timeout_s: float) -> Any:
@@ -243,8 +248,9 @@ class EmbeddedNode:
         """
         began = time.monotonic()
         error: DagBoxError | None = None
+        turn = Turn()
         try:
-            return self._call(service, body, timeout_s, began)
+            return self._call(service, body, timeout_s, began, turn)
         except DagBoxError as failed:
             error = failed
             raise
@@ -252,18 +258,18 @@ class EmbeddedNode:
             ended = time.monotonic()
             figures = self._figures.get(service)
             if figures is not None:
-                figures.add(ended - began, error is not None)
+                figures.add(ended - began, error is not None, turn.waited)
             if self.observer is not None:
-                self.observer(service, body, began, ended, error)
+                self.observer(service, body, began, ended, error, turn.waited)
 
-    def _call(self, service: str, body: Any, timeout_s: float, now: float) -> Any:
+    def _call(self, service: str, body: Any, timeout_s: float, now: float, turn: Turn) -> Any:
         shape: Callable[[], Shape] | None = Nodes
         if isinstance(body, Packed) and service in _OPERATIONS and service not in self._more:
             body, shape = _operations(service, body.body), None
         if service == "writer":
             return self._write(body)
         if service == "lock":
-            return self._lock_calls().call(body, timeout_s)
+            return self._lock_calls().call(body, timeout_s, turn)
         if service in self._more:
             return self._drive(service, packed(body), now + timeout_s)
         if service == "logic":
@@ -408,8 +414,9 @@ class EmbeddedNode:
 
     def _service_map(self, name: str, figures: ServiceFigures) -> dict[str, Any]:
         done = figures.done + (sum(each.reads for each in self._readers) if name == "reader" else 0)
-        mean_ms = figures.busy_s / figures.done * 1e3 if figures.done else 0.0
-        work = {"count": figures.done, "mean_ms": mean_ms, "max_ms": figures.slowest_s * 1e3}
+        worked = figures.done - figures.waited
+        mean_ms = figures.busy_s / worked * 1e3 if worked else 0.0
+        work = {"count": worked, "mean_ms": mean_ms, "max_ms": figures.slowest_s * 1e3}
         return {
             "name": name,
             "waiting": 0,

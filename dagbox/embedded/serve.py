@@ -41,7 +41,7 @@ TRACED = 1_000
 _HANDOVER_S = 1.0
 _FEED_AT = 20_000
 """Number of noted calls that makes the broker count them at once."""
-Noted = tuple[str, Any, float, float, "DagBoxError | None"]
+Noted = tuple[str, Any, float, float, "DagBoxError | None", bool]
 
 
 class OwnCalls:
@@ -53,21 +53,24 @@ class OwnCalls:
         self._client = os.urandom(8)
         self.hurry: Callable[[], None] = lambda: None
 
-    def note(self, service: str, body: Any, began: float, ended: float, error: DagBoxError | None) -> None:
+    def note(
+        self, service: str, body: Any, began: float, ended: float, error: DagBoxError | None, waited: bool
+    ) -> None:
         """Note a call that does not pass the broker; cheap, and from any thread."""
         if service not in self._direct:
             return
-        self.noted.append((service, body, began, ended, error))
+        self.noted.append((service, body, began, ended, error, waited))
         if len(self.noted) == _FEED_AT:
             self.hurry()
 
     def feed(self, requests: Lifecycle, now: float) -> None:
         """Have the broker count the noted calls."""
         noted, self.noted = self.noted, []
-        for service, _, began, ended, error in noted[:-TRACED]:
-            requests.count_bypass(service, ended - began, error.code if error else "", now)
-        for service, body, began, ended, error in noted[-TRACED:]:
-            requests.trace_bypass(service, self._client, began, ended, error.code if error else "", _shown(body))
+        for service, _, began, ended, error, waited in noted[:-TRACED]:
+            requests.count_bypass(service, ended - began, error.code if error else "", now, waited=waited)
+        for service, body, began, ended, error, waited in noted[-TRACED:]:
+            code, shown = error.code if error else "", _shown(body)
+            requests.trace_bypass(service, self._client, began, ended, code, shown, waited=waited)
 
     def feed_soon(self, broker: Broker, now: float) -> list[Send]:
         """Have the broker count the noted calls, on its own thread; nothing is to be sent for it."""

@@ -75,6 +75,8 @@ class Flag(IntEnum):
     """The request may be retried on another worker if its worker dies."""
     URGENT = 4
     """The request is served before others of its service (status, lock keep-alives)."""
+    WAITED = 8
+    """Of a worker's answer: it kept the request until its turn came. The time in its hands was a wait, no work."""
 
 
 class Header(NamedTuple):

@@ -35,25 +35,32 @@ class Request:
 
 
 class Reply(NamedTuple):
-    """The request was answered with this packed body."""
+    """The request was answered with this packed body.
+
+    Args:
+        waited: it was kept until its turn came: the time with the service was a wait, no work.
+    """
 
     request: Request
     body: bytes
+    waited: bool = False
 
 
 class Failed(NamedTuple):
-    """The request as a whole failed (single operations fail inside a reply)."""
+    """The request as a whole failed (single operations fail inside a reply); `waited` as for `Reply`."""
 
     request: Request
     error: DagBoxError
+    waited: bool = False
 
 
 class Forward(NamedTuple):
-    """The request is forwarded to another service with this packed body, under the same ids."""
+    """The request is forwarded to another service with this packed body, under the same ids; `waited` as in `Reply`."""
 
     request: Request
     service: str
     body: bytes
+    waited: bool = False
 
 
 class Partial(NamedTuple):

@@ -122,16 +122,21 @@ class Table:
         body = pack({"name": worker, "credit": credit, "repeatable": True} | about)
         return self.say(worker, frames.build(Kind.REGISTER, peer(worker), bytes(8), service.encode(), body))
 
-    def answer(self, worker: str, client: str, count: int, body: bytes = b"\xc0", kind: Kind = Kind.REPLY) -> list[Any]:
+    def answer(
+        self, worker: str, client: str, count: int, body: bytes = b"\xc0", kind: Kind = Kind.REPLY, flags: int = 0
+    ) -> list[Any]:
         """A worker's answer."""
-        return self.say(worker, frames.build(kind, peer(client), number(count), b"reader", body))
+        return self.say(worker, frames.build(kind, peer(client), number(count), b"reader", body, flags=flags))
 
-    def forward(self, worker: str, client: str, count: int, service: str | bytes, hops: int = 1) -> list[Any]:
+    def forward(
+        self, worker: str, client: str, count: int, service: str | bytes, hops: int = 1, flags: int = 0
+    ) -> list[Any]:
         """A worker passes a request on."""
         name = service.encode() if isinstance(service, str) else service
-        return self.say(
-            worker, frames.build(Kind.FORWARD, peer(client), number(count), name, b"\xa9forwarded", hops=hops)
+        message = frames.build(
+            Kind.FORWARD, peer(client), number(count), name, b"\xa9forwarded", hops=hops, flags=flags
         )
+        return self.say(worker, message)
 
     def ping(self, worker: str, service: str, in_hand: list[bytes] | None = None, **report: Any) -> list[Any]:
         """A worker's sign of life, from the socket of its own that it has for that."""

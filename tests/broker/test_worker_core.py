@@ -9,7 +9,7 @@ import pytest
 
 from dagbox.errors import DagBoxError, NotFound
 from dagbox.protocol import frames
-from dagbox.protocol.frames import KEY_SLICE, Kind
+from dagbox.protocol.frames import KEY_SLICE, Flag, Kind
 from dagbox.protocol.values import unpack
 from dagbox.services.base import Failed, Forward, Partial, Reply, Request
 from dagbox.worker import (
@@ -65,6 +65,21 @@ def test_work_has_its_deadline_by_the_worker_s_own_clock() -> None:
     assert asked == Request(CLIENT, (1).to_bytes(8, "big"), b"\x91\x01", 52.5, 2, 1)
     [asked] = core().receive([(request(), None)], 50.0).requests
     assert asked.deadline is None
+
+
+@pytest.mark.parametrize("waited", [False, True])
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        lambda r, w: Reply(r, b"", w),
+        lambda r, w: Failed(r, NotFound("a", "b"), w),
+        lambda r, w: Forward(r, "writer", b"", w),
+    ],
+)
+def test_an_answer_says_if_its_request_waited_for_its_turn(outcome: Any, waited: bool) -> None:
+    worker = core()
+    header = frames.parse(worker.encode(outcome(take(worker), waited)).head)
+    assert header.flags == (Flag.WAITED if waited else 0)
 
 
 def test_many_messages_are_taken_in_one_call() -> None:

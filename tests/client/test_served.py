@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,26 @@ def test_others_see_the_calls_of_the_program(tmp_path: Path) -> None:
             assert [info.owner for info in other.locks()] == ["program"]
             with pytest.raises(dagbox.Locked), other.lock("k", wait=0):
                 pytest.fail("had a lock that the program has")
+
+
+def test_time_in_line_for_a_lock_is_told_apart_from_work(tmp_path: Path) -> None:
+    with dagbox.open(tmp_path, serve=True, durability="process") as db, dagbox.connect(tmp_path) as other:
+        with other.lock("k", owner="other"):
+            with pytest.raises(dagbox.Locked), db.lock("k", wait=0.3, owner="program"):
+                pytest.fail("had a lock that another has")
+            with pytest.raises(dagbox.Locked), other.lock("k", wait=0.3, owner="again"):
+                pytest.fail("had a lock that another has")
+
+        def lock() -> Any:
+            return next(service for service in other.services() if service.name == "lock")
+
+        wait_until(lambda: lock().line.count >= 2)
+        assert (lock().line.count, lock().work.count) == (2, lock().done - 2)
+        assert lock().line.p50_ms > 250
+        traces = other.traces(limit=1000)
+        waits = [trace for trace in traces if "in line" in [step.what for step in trace.timeline]]
+        assert len(waits) == 2
+        assert all(trace.aside_ms > 250 for trace in waits)
 
 
 def test_one_program_serves_a_directory(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_kinds_and_flags_have_the_documented_numbers() -> None:
     names = "register ping pong request reply reconnect error partial cancel leave forward"
     assert " ".join(kind.name.lower() for kind in Kind) == names
     assert [kind.value for kind in Kind] == list(range(1, 12))
-    assert {flag.name: flag.value for flag in Flag} == {"TAIL": 1, "REPEATABLE": 2, "URGENT": 4}
+    assert {flag.name: flag.value for flag in Flag} == {"TAIL": 1, "REPEATABLE": 2, "URGENT": 4, "WAITED": 8}
 
 
 @settings(max_examples=examples(500))

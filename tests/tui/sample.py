@@ -50,6 +50,7 @@ def service(name: str, second: int, weight: float, **more: Any) -> dict[str, Any
         "rate": 900.0 * weight * wave,
         "wait": times(0.4 * wave),
         "work": times(2.5 * weight),
+        "line": times(0.0) | {"count": 0},
     } | more
 
 
@@ -97,6 +98,7 @@ def trace(number: int, took_ms: float, **more: Any) -> dict[str, Any]:
         "service": "reader",
         "age_ms": 80.0 * number,
         "took_ms": took_ms,
+        "aside_ms": 0.0,
         "hops": 1,
         "attempts": 1,
         "error": "",

@@ -347,10 +347,10 @@ class LockService:
                 self._ready.append(self._answer(request, answers[0] if bare else answers, granted))
         return self._take_ready()
 
-    def _answer(self, request: Request, answer: Any, fences: Fences) -> Outcome:
+    def _answer(self, request: Request, answer: Any, fences: Fences, *, waited: bool = False) -> Outcome:
         if not fences or self._fence_with is None:
-            return Reply(request, pack(answer))
-        return Forward(request, self._fence_with, pack(RememberFences(fences, answer).to_wire()))
+            return Reply(request, pack(answer), waited)
+        return Forward(request, self._fence_with, pack(RememberFences(fences, answer).to_wire()), waited)
 
     def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
         """Withdraw a request: remove it from the queue, and end the leases it was granted."""
@@ -405,7 +405,7 @@ class LockService:
             else:
                 request, bare = kept
                 fences = fences_of([result])
-                self._ready.append(self._answer(request, result if bare else [result], fences))
+                self._ready.append(self._answer(request, result if bare else [result], fences, waited=True))
 
     def _take_ready(self) -> list[Outcome]:
         self._route()

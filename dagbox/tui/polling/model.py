@@ -35,7 +35,7 @@ EVENTS = 2_000
 _SERVICE_FIELDS = frozenset(
     (
         *("name", "waiting", "waiting_bytes", "held", "in_flight", "live", "late", "draining", "dead", "paused"),
-        *("done", "errors", "refused", "redelivered", "rate", "wait", "work"),
+        *("done", "errors", "refused", "redelivered", "rate", "wait", "work", "line"),
     )
 )
 _WORKER_FIELDS = frozenset(
@@ -67,7 +67,7 @@ _PART_FIELDS = {
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "service", "id", "client", "host", "state", "kind", "subject", "text", "error"), str),
     **dict.fromkeys(("bucket", "key", "owner", "reason", "predicate", "at", "what", "who"), str),
-    **dict.fromkeys(("wait", "work"), dict),
+    **dict.fromkeys(("wait", "work", "line"), dict),
     **dict.fromkeys(("timeline",), list),
     **dict.fromkeys(("request", "reply"), bytes),
 }
@@ -223,7 +223,7 @@ class NodeModel:
             del self.services[gone]
         if first:
             self._backfill_total(services, at)
-        self.total.add(at, total_figures(services, self.patient))
+        self.total.add(at, total_figures(services))
 
     @staticmethod
     def _backfill(course: TimeSeries, before: Map | None, at: float) -> None:
@@ -283,11 +283,6 @@ class NodeModel:
         found = self.poll.get(name)
         return found if isinstance(found, dict) else {}
 
-    @property
-    def patient(self) -> frozenset[str]:
-        """The services that keep requests on purpose until their turn comes, such as a lock."""
-        return frozenset(worker["service"] for worker in self.list_of("workers") if worker.get("patient"))
-
     def service(self, name: str) -> Map | None:
         """A service of the last poll."""
         return next((each for each in self.list_of("services") if each["name"] == name), None)
@@ -312,7 +307,7 @@ def check_poll(poll: Map) -> None:
     for name, needed in (("services", _SERVICE_FIELDS), ("workers", _WORKER_FIELDS), ("events", _EVENT_FIELDS)):
         _check_entries(name, poll.get(name, []), needed)
     for service in poll.get("services", []):
-        _check_entries("times", [service["wait"], service["work"]], _TIME_FIELDS)
+        _check_entries("times", [service["wait"], service["work"], service["line"]], _TIME_FIELDS)
         course = service.get("course") or {}
         if not isinstance(course, dict) or not all(_are_numbers(course.get(name, [])) for name in ("waiting", "rate")):
             raise dagbox.ProtocolError("the course of a service is not of lists of numbers")
@@ -376,17 +371,9 @@ def service_figures(service: Map) -> dict[str, float]:
     }
 
 
-def total_figures(services: list[Map], patient: frozenset[str] = frozenset()) -> dict[str, float]:
-    """Return the figures of all services together; latency is that of the slowest. Spans in ms.
-
-    Args:
-        patient: services that keep requests until their turn comes: their time is not work.
-    """
+def total_figures(services: list[Map]) -> dict[str, float]:
+    """Return the figures of all services together; latency is that of the slowest. Spans in ms."""
     each = [service_figures(service) for service in services]
-    each = [
-        figures | ({"work_p50": 0.0, "work_p99": 0.0} if service["name"] in patient else {})
-        for figures, service in zip(each, services, strict=True)
-    ]
     return {
         "waiting": sum(figures["waiting"] for figures in each),
         "in_flight": sum(figures["in_flight"] for figures in each),

@@ -24,7 +24,7 @@ from dagbox.errors import (
 from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
 from dagbox.protocol.operations.locks import LOCK
 from dagbox.protocol.values import pack, unpack
-from dagbox.services.base import Failed, Forward, Reply, Request, Service
+from dagbox.services.base import Failed, Forward, Partial, Reply, Request, Service
 from dagbox.services.lock.journal import BUCKET, LockJournal, boot_id
 from dagbox.services.lock.service import RELOAD_PAUSE_S, WAITS, LockOperations, LockService
 from dagbox.services.writer import Writer
@@ -230,6 +230,21 @@ def test_cancel_ends_a_wait_and_gives_back_all_leases_of_a_request() -> None:
     assert answers(service.cancel(request(1, 0).key, 1.0))[3]["token"] == 3
     assert [row["key"] for row in ask(service, 4, {"op": "list"}, 1.0)] == ["b"]
     assert service.cancel(b"never heard of..", 1.0) == []
+
+
+@pytest.mark.parametrize("fence_with", [None, "writer"])
+def test_an_answer_tells_whether_its_request_waited_for_its_turn(fence_with: str | None) -> None:
+    service = LockService(LockOperations(LockJournal(LossyStore(), "boot"), 0.0), fence_with=fence_with)
+    [granted] = service.handle([request(1, acquire("a"))], 0.0)
+    [refused] = service.handle([request(2, acquire("a"))], 0.0)
+    assert service.handle([request(3, acquire("a", wait_ms=60_000)), request(4, acquire("a", wait_ms=500))], 0.0) == []
+    [late] = service.tick(0.6)
+    [turn] = service.tick(10.0)
+    assert [each.request.id[-1] for each in (granted, refused, late, turn)] == [1, 2, 4, 3]
+    assert [not isinstance(each, Partial) and each.waited for each in (granted, refused, late, turn)] == [
+        *(False, False),
+        *(True, True),
+    ]
 
 
 def test_calls_in_the_process_and_requests_share_the_table() -> None:

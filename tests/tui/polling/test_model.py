@@ -102,11 +102,10 @@ class TestBoard:
 
     def test_time_in_line_for_a_lock_is_no_work(self) -> None:
         model = NodeModel()
-        lock = sample.service("lock", 1, 0.2) | {"work": sample.times(700.0)}
+        lock = sample.service("lock", 1, 0.2, line=sample.times(700.0))
         other = sample.service("reader", 1, 0.2)
-        patient = sample.worker("lock", "lock", 1, patient=True)
-        model.take(sample.poll(1) | {"services": [lock, other], "workers": [patient]})
-        assert model.patient == {"lock"}
+        model.take(sample.poll(1) | {"services": [lock, other]})
+        assert model.services["lock"].of("work_p99") == [lock["work"]["p99_ms"]]
         assert model.total.of("work_p99") == [other["work"]["p99_ms"]]
 
     def test_a_flood_of_deadlines_does_not_push_a_death_out(self) -> None:

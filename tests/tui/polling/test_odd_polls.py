@@ -60,7 +60,7 @@ def show_all(model: NodeModel) -> None:
         assert worker_text(worker, "live").plain
     assert store_text(model, 80).plain
     for trace in model.list_of("traces"):
-        assert waterfall_text(trace, 80, model.patient).plain
+        assert waterfall_text(trace, 80).plain
 
 
 ODD = st.sampled_from([None, -1, 2**63, float("nan"), float("inf"), "", "x", b"\xff", [], {}, [None], {"a": 1}, True])

@@ -54,6 +54,11 @@ def _time(group: str, figure: str) -> Any:
     return spans
 
 
+def _line(data: Data) -> Spans:
+    summary = data.get("line") or {}
+    return [(format_ms(summary.get("p99_ms", 0.0)), "second")] if summary.get("count") else [("–", "dim")]
+
+
 def _time_value(group: str, figure: str) -> Any:
     return lambda data: (data.get(group) or {}).get(figure, 0.0)
 
@@ -69,6 +74,7 @@ SERVICES = [
     Column("wait99", "wait p99", 8, _time("wait", "p99_ms"), _time_value("wait", "p99_ms"), right=True, rank=1),
     Column("work50", "work p50", 8, _time("work", "p50_ms"), _time_value("work", "p50_ms"), right=True, rank=5),
     Column("work99", "work p99", 8, _time("work", "p99_ms"), _time_value("work", "p99_ms"), right=True, rank=1),
+    Column("line99", "line p99", 8, _line, _time_value("line", "p99_ms"), right=True, rank=9),
     Column("errors", "errors", 6, number("errors", "bad"), field("errors"), right=True, rank=2),
     Column("done", "done", 6, number("done"), field("done"), right=True, rank=6),
     Column("again", "again", 6, number("redelivered", "warn"), field("redelivered"), right=True, rank=7),

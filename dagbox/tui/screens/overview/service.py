@@ -26,7 +26,8 @@ class ServiceScreen(WorkerActions):
     """One service: figures, graphs, workers, its last requests."""
 
     HELP = """
-One service: how long requests wait for a worker and how long they are worked on, its workers, and its last requests.
+One service: how long requests wait for a worker, how long they are worked on, and how long they are in line where
+the service keeps them until their turn comes (a lock); its workers, and its last requests.
 """
 
     def __init__(self, service: str) -> None:
@@ -92,7 +93,7 @@ def service_text(service: Map) -> Styled:
         f"  {format_count(service['rate'])} req/s · {format_count(service['waiting'])} queued "
         f"({format_size(service['waiting_bytes'])}) · {service['in_flight']} busy · {service['held']} held\n"
     )
-    for name in ("wait", "work"):
+    for name in ("wait", "work", *(("line",) if service["line"]["count"] else ())):
         figures = service[name]
         result.append(f"{name}  ", "bold")
         parts = (f"{label} {format_ms(figures[f'{label}_ms'])}" for label in ("mean", "p50", "p90", "p99", "max"))

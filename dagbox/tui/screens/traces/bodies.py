@@ -11,7 +11,7 @@ from dagbox.tui.polling.request import Map
 from dagbox.tui.screens.traces import rows
 from dagbox.tui.screens.traces.waterfall import place, stretches
 
-_KINDS = {"waiting": ("▒", "warn"), "working": ("█", "good"), "blocked": ("░", "second"), "held": ("▓", "accent")}
+_KINDS = {"waiting": ("▒", "warn"), "working": ("█", "good"), "in line": ("░", "second"), "held": ("▓", "accent")}
 """The sign and the role of each kind of stretch: they differ without colours too."""
 _AXIS_STEP = 20
 """Cells between two marks of the time axis, at least."""
@@ -26,7 +26,7 @@ def body_text(data: bytes) -> str:
     return shown if body.whole else f"{shown}\n… cut: the trace keeps {len(data):,} bytes"
 
 
-def waterfall_text(trace: Map, width: int, patient: frozenset[str] = frozenset()) -> Styled:
+def waterfall_text(trace: Map, width: int) -> Styled:
     """The stretches of a trace, one a line, each with its bar in its place."""
     result = Styled()
     result.append(f"{rows.path_of(trace)}  ", "bold")
@@ -34,7 +34,7 @@ def waterfall_text(trace: Map, width: int, patient: frozenset[str] = frozenset()
     result.append(outcome, colour)
     tries = "1 try" if trace["attempts"] == 1 else f"{trace['attempts']} tries"
     result.append(f" after {format_ms(trace['took_ms'])} · {tries} · client {trace['client']} · {trace['id']}\n")
-    found = stretches(trace, patient)
+    found = stretches(trace)
     wide = min(28, max((cell_width(printable(stretch.who)) for stretch in found), default=4))
     room = max(10, width - wide - 20)
     result.append(f"{'':<{wide + 9}}{time_axis(trace['took_ms'], room)}\n", "dim")

@@ -15,7 +15,7 @@ from dagbox.tui.polling.request import Map
 
 def trace_rows(traces: list[Map], late_ms: float = 0.0) -> list[Row]:
     """A row for each trace; its operation is read from its request."""
-    slowest = max([each["took_ms"] for each in traces], default=0.0)
+    slowest = max([_work_ms(each) for each in traces], default=0.0)
     return [
         Row(f"{each['id']} {number}", _aged(each, late_ms) | {"slowest": slowest}) for number, each in _numbered(traces)
     ]
@@ -57,9 +57,19 @@ def path_of(trace: Map) -> str:
     return " → ".join(names)
 
 
+def _work_ms(data: Data) -> float:
+    """Return how long a request took without the time that it was kept on purpose."""
+    return max(0.0, float(data["took_ms"] - data.get("aside_ms", 0.0)))
+
+
 def _took(data: Data) -> Spans:
-    share = data["took_ms"] / data["slowest"] if data["slowest"] else 0.0
-    return [(format_ms(data["took_ms"]).rjust(8), slow_role(data["took_ms"])), (" ", ""), *text.bar(share, 5)]
+    work_ms = _work_ms(data)
+    share = work_ms / data["slowest"] if data["slowest"] else 0.0
+    return [(format_ms(data["took_ms"]).rjust(8), slow_role(work_ms)), (" ", ""), *text.bar(share, 5)]
+
+
+def _kept(data: Data) -> Spans:
+    return [(format_ms(data["aside_ms"]), "second")] if data.get("aside_ms") else [("–", "dim")]
 
 
 def _outcome(data: Data) -> Spans:
@@ -75,6 +85,7 @@ TRACES = [
     Column("age", "ended", 7, lambda d: [(format_ms(_ended_ms(d)), "dim")], _ended_ms, right=True, rank=1),
     Column("path", "services", 16, lambda d: [(path_of(d), "bold")], rank=0),
     Column("took", "took", 14, _took, field("took_ms")),
+    Column("kept", "kept", 8, _kept, field("aside_ms"), right=True, rank=2),
     Column("outcome", "outcome", 10, _outcome, rank=0),
     Column("about", "request", 20, lambda d: [(subject_of(d["request"]), "")], grows=True, rank=0),
     Column("hops", "hops", 4, number("hops"), field("hops"), right=True, rank=3),
@@ -120,7 +131,7 @@ def open_rows(model: NodeModel, service: str = "") -> list[Row]:
 
 
 def _whereabouts(data: Data) -> Spans:
-    role = {"held": "accent", "queued": "warn"}.get(data["state"], "good")
+    role = {"held": "accent", "queued": "warn", "in line": "second"}.get(data["state"], "good")
     return [(data["state"] if data["state"] != "given" else "working", role)]
 
 

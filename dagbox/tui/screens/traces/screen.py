@@ -32,6 +32,7 @@ class TracesScreen(NodeScreen):
 
     HELP = """
 The last requests that ended; w goes on to the slowest since the node started, and to those under way, oldest first.
+What a request was kept on purpose (in line for a lock, held by a break) does not make it slow; "kept" tells it.
 Enter opens one as a waterfall. x cancels one that is under way.
 
 A break (b) holds the next request that names a service, a bucket or a key, before a worker gets it. Held requests
@@ -129,7 +130,7 @@ While a break is set the broker looks into the bodies of requests; without one i
         if pane.display:
             width = max(40, self.size.width - 4)
             self.query_one("#preview-text", Static).update(
-                rendered(self, waterfall_text(row.data, width, self.model.patient) if row else Styled())
+                rendered(self, waterfall_text(row.data, width) if row else Styled())
             )
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:

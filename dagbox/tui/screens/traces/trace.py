@@ -55,7 +55,7 @@ each).
 
     def on_resize(self, event: events.Resize) -> None:
         """The bars go by the width."""
-        found = waterfall_text(self._trace, event.size.width - 3, self.model.patient)
+        found = waterfall_text(self._trace, event.size.width - 3)
         self.query_one("#waterfall", Static).update(rendered(self, found))
         self.query_one("#bodies", Static).update(rendered(self, self._bodies()))
 

@@ -11,8 +11,8 @@ class Stretch:
     """A part of a request's life.
 
     Attributes:
-        kind: "waiting" in a queue, "working" in a worker's hands, "blocked" in those of a service
-            that keeps it until its turn comes, "held" by a break.
+        kind: "waiting" in a queue, "working" in a worker's hands, "in line" in those of a worker that kept it until
+            its turn came, "held" by a break.
         who: the service that it waited for, the worker, the break.
         begin_ms, end_ms: counted from the acceptance.
         note: how it ended, if that is worth a word.
@@ -30,12 +30,8 @@ class Stretch:
         return self.end_ms - self.begin_ms
 
 
-def stretches(trace: dict[str, Any], patient: frozenset[str] = frozenset()) -> list[Stretch]:
-    """Return the stretches of a trace, in order; they follow each other without gaps.
-
-    Args:
-        patient: services that keep requests until their turn comes: what they have in hand is blocked, not worked on.
-    """
+def stretches(trace: dict[str, Any]) -> list[Stretch]:
+    """Return the stretches of a trace, in order; they follow each other without gaps."""
     found: list[Stretch] = []
     kind, who, begin, service = "", "", 0.0, ""
     for step in trace.get("timeline", []):
@@ -43,12 +39,10 @@ def stretches(trace: dict[str, Any], patient: frozenset[str] = frozenset()) -> l
         if what == "repeated":
             continue
         service = name if what in ("queued", "retried") else service
-        # A request is queued for no time at all before a break holds it.
-        if kind and not (what == "held" and kind == "waiting" and at == begin):
+        # A request is queued, or called, for no time at all before it is held or stands in line.
+        if kind and not (what in ("held", "in line") and at == begin):
             found.append(Stretch(kind, who, begin, at, _note(what, name)))
         kind, who, begin = _next(what, name, at, service)
-        if kind == "working" and service in patient:
-            kind = "blocked"
     if kind:
         found.append(Stretch(kind, who, begin, max(begin, float(trace.get("took_ms", begin)))))
     return found
@@ -60,7 +54,7 @@ def _next(what: str, name: str, at: float, service: str) -> tuple[str, str, floa
         return "waiting", service, at
     if what in ("given", "called"):
         return "working", name, at
-    return ("held", name, at) if what == "held" else ("", "", at)
+    return (what, name, at) if what in ("held", "in line") else ("", "", at)
 
 
 def _note(what: str, name: str) -> str:

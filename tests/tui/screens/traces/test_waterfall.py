@@ -64,13 +64,18 @@ class TestWaterfall:
         assert cells >= 0
         assert first + cells <= width
 
-    def test_time_in_line_for_a_lock_is_blocked(self) -> None:
-        steps = [(0.0, "queued", "lock"), (1.0, "given", "lock")]
+    def test_time_in_line_for_a_lock_is_no_work(self) -> None:
+        steps = [(0.0, "queued", "lock"), (1.0, "in line", "lock")]
         steps += [(90.0, "forwarded", "writer"), (90.0, "queued", "writer")]
         steps += [(91.0, "given", "writer"), (95.0, "answered", "")]
         trace = sample.trace(1, 95.0, timeline=[{"at_ms": at, "what": what, "who": who} for at, what, who in steps])
-        kinds = [each.kind for each in stretches(trace, frozenset(("lock",)))]
-        assert kinds == ["waiting", "blocked", "waiting", "working"]
+        kinds = [each.kind for each in stretches(trace)]
+        assert kinds == ["waiting", "in line", "waiting", "working"]
+
+    def test_a_call_that_only_stood_in_line_has_no_other_stretch(self) -> None:
+        steps = [(0.0, "called", "lock"), (0.0, "in line", "lock"), (90.0, "answered", "")]
+        trace = sample.trace(1, 90.0, timeline=[{"at_ms": at, "what": what, "who": who} for at, what, who in steps])
+        assert [(each.kind, each.took_ms) for each in stretches(trace)] == [("in line", 90.0)]
 
     @given(st.floats(0.001, 1e6), st.integers(1, 200))
     def test_the_time_axis_begins_at_nothing_and_keeps_its_width(self, whole_ms: float, width: int) -> None:

@@ -12,7 +12,7 @@ from dagbox.commands.output import print_json
 
 @click.command("call", short_help="call any service")
 @click.argument("service", metavar="SERVICE")
-@click.argument("payload", type=JSON, required=False, metavar="[JSON|-|@FILE]")
+@click.argument("payload", type=JSON, required=False, metavar="[JSON|-|@./FILE]")
 @target_option
 @timeout_option
 def call(service: str, payload: Any, target: str | None, timeout: float) -> None:

@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,6 +13,7 @@ import click
 from dagbox.config.settings import FORMATS, Settings, load_settings
 from dagbox.errors import DagBoxError, StoreUnavailable
 from dagbox.protocol.values import Ref, check_bucket, check_key
+from dagbox.text.files import path_of
 
 if TYPE_CHECKING:
     from dagbox import Database
@@ -124,7 +124,7 @@ class Prefix(Kind):
 
 
 class Json(Kind):
-    """JSON, `-` for the JSON on standard input, or `@FILE`; converts to the value, with refs, bytes and times."""
+    """JSON, `-` for the JSON on standard input, or `@./FILE`; converts to the value, with refs, bytes and times."""
 
     name = "json"
 
@@ -146,13 +146,19 @@ class Json(Kind):
         try:
             if value == "-":
                 return sys.stdin.read().removeprefix("\ufeff")
-            if value.startswith("@"):
-                return Path(value[1:]).read_text(encoding="utf-8-sig")
+            if value.startswith("@") and self._names_file(value[1:]):
+                return path_of(value[1:]).read_text(encoding="utf-8-sig")
         except OSError as error:
             self.fail(f"{value}: {error.strerror}", param, ctx)
         except UnicodeDecodeError:
             self.fail(f"{value}: it is not UTF-8 text", param, ctx)
         return value
+
+    @staticmethod
+    def _names_file(text: str) -> bool:
+        from dagbox.notation.json import names_file
+
+        return names_file(text)
 
 
 DURATION = Duration()

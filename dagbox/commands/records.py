@@ -131,7 +131,7 @@ def node_map(node: Node) -> dict[str, Any]:
 
 @click.command("put", short_help="write a record")
 @click.argument("record", type=NEW_RECORD, metavar="BUCKET[/KEY]")
-@click.argument("value", type=JSON, metavar="JSON|-|@FILE")
+@click.argument("value", type=JSON, metavar="JSON|-|@./FILE")
 @click.option("--new", is_flag=True, help="Only if the record does not exist yet.")
 @_if_version_option
 @click.option("--ttl", type=DURATION, metavar="TIME", help="How long the record lives, such as 30s, 10m, 2h or 7d.")
@@ -153,8 +153,8 @@ def put(
     """Write a record; it is on disk when the command ends.
 
     Without a KEY one is created; created keys sort by time. The value is JSON, - for the JSON on standard input,
-    or @FILE. Values that JSON cannot express are written {"$ref": "post/p1"}, {"$bytes": "aGk="}, {"$time":
-    "2026-01-31T12:00:00+00:00"}.
+    or @./FILE, a file whose path begins with ./, ../, / or ~. Values that JSON cannot express are written
+    {"$ref": "post/p1"} or @post/p1, {"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}.
     """
     if new and if_version:
         raise click.UsageError("--new means --if-version 0: give one of them", click.get_current_context())

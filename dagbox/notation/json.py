@@ -215,7 +215,7 @@ def dump(value: Any, *, indent: int | None = None) -> str:
 
 def write(value: Any) -> str:
     """Return the value as it is typed in the shell: JSON, with refs as `@bucket/key`."""
-    if isinstance(value, Ref):
+    if isinstance(value, Ref) and not names_file(str(value)):
         return f"@{quote(str(value))}"
     if isinstance(value, list | tuple):
         items = []
@@ -283,6 +283,11 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f'{name} is not JSON: write {{"$float": "{name.lower().replace("infinity", "inf")}"}}')
 
 
+def names_file(text: str) -> bool:
+    """Return True if `@` before this text names a file: a path that begins with /, ./, ../ or ~. All else is a ref."""
+    return text.startswith(("/", "./", "../", "~"))
+
+
 def read_json(scanner: Scanner, target: Any = None) -> Any:
     """Read one JSON value at the scanner's place; refs may be written `@bucket/key`.
 
@@ -312,7 +317,7 @@ def _read_value(scanner: Scanner, target: Any, depth: int) -> Any:
     if char == '"':
         return _read_string(scanner, target, depth, None)
     if char == "@":
-        return _read_ref(scanner)
+        return _read_ref(scanner, depth)
     return _read_scalar(scanner)
 
 
@@ -379,7 +384,7 @@ def _read_string(scanner: Scanner, target: Any, depth: int, members: dict[str, A
     return str(value)
 
 
-def _read_ref(scanner: Scanner) -> dict[str, str]:
+def _read_ref(scanner: Scanner, depth: int) -> dict[str, str]:
     """Read `@bucket/key` as the form that `from_plain` understands."""
     start = scanner.pos
     scanner.pos += 1
@@ -387,8 +392,11 @@ def _read_ref(scanner: Scanner) -> dict[str, str]:
     if word is None and scanner.at_end:
         scanner.unfinished("bucket/key is missing after @")
     bucket, _, key = word.value.partition("/") if word else ("", "", "")
+    if word is not None and names_file(word.value):
+        scanner.wrong("a file stands in the place of a whole value, not in it", start, scanner.pos)
     if word is None or not bucket or not key:
-        scanner.wrong("@ takes bucket/key, such as @user/ada", start, scanner.pos)
+        file = f"; a file is written @./{word.value or 'FILE'}" if word is not None and not depth else ""
+        scanner.wrong(f"@ takes bucket/key, such as @user/ada{file}", start, scanner.pos)
     scanner.span(start, scanner.pos, "ref")
     return {"$ref": word.value}
 

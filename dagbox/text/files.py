@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import IO
 
 
+def path_of(text: str) -> Path:
+    """Return the path that a person wrote: `~` at its beginning is a home directory, if there is such a user."""
+    return Path(os.path.expanduser(text))
+
+
 def make_private_directory(path: str | os.PathLike[str]) -> None:
     """Make a directory that only its owner may enter, and those above it as usual. One that is there stays as it is.
 

@@ -48,7 +48,7 @@ def test_get_of_several_shows_those_there_are_and_fails_for_the_others(run: Run)
     assert ended.err == "dagbox: error: no record user/b\n"
 
 
-@pytest.mark.parametrize("source", ["-", "@value.json"])
+@pytest.mark.parametrize("source", ["-", "@./value.json"])
 def test_put_takes_its_value_from_standard_input_and_from_a_file(run: Run, source: str) -> None:
     Path("value.json").write_text('{"from": "file"}')
     assert run("put", "a/b", source, stdin='{"from": "file"}').status == 0

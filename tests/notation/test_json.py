@@ -53,9 +53,10 @@ def test_a_value_survives_json(value: Any) -> None:
 @given(VALUES)
 def test_what_the_shell_prints_it_reads_in_a_command(value: Any) -> None:
     for text in (dump(value), write(value)):
-        parsed = parse(f"put a/b [{text}]")
-        assert parsed.problem is None, str(parsed.problem)
-        assert parsed.values["value"] == [value]
+        for command, expected in ((f"put a/b [{text}]", [value]), (f"put a/b {text}", value)):
+            parsed = parse(command)
+            assert parsed.problem is None, str(parsed.problem)
+            assert parsed.values["value"] == expected
 
 
 def test_a_number_that_is_none_survives() -> None:

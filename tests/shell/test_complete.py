@@ -107,6 +107,10 @@ COMPLETIONS: list[tuple[str, list[str]]] = [
     ('put user/ada {"t": @te', ["team/"]),
     ("put user/ada 1 --", ["--new", "--if-version", "--ttl", "--fence", "--format"]),
     ("put user/ada 1 --new --", ["--if-version", "--ttl", "--fence", "--format"]),
+    ("put user/ada @", ["./", "post/", "team/", "user/", '"odd one/"']),
+    ("put user/ada @post/p", ["post/p1", "post/p2", "post/p/3"]),
+    ("put user/ada @./no-such-folder/", []),
+    ("call thumbnail @te", ["team/"]),
     ("del user/a", ["user/ada"]),
     ("lock ", ["held/one", "user/ada", "job", "--ttl", "--wait", "--shared", "--plain", "--format"]),
     ("lock user/b", ["user/bob"]),
@@ -198,11 +202,11 @@ HINTS: list[tuple[str, str]] = [
     ("get user/ada { x: via y }", "get BUCKET/KEY... *[{ RELATIONS }]*   show records, with the records they lead to"),
     (
         "put u/a ",
-        "put BUCKET/[KEY] *[JSON|@FILE]* [--new] [--if-version N] [--ttl TIME] [--fence KEY]   write a record",
+        "put BUCKET/[KEY] *[JSON|@./FILE]* [--new] [--if-version N] [--ttl TIME] [--fence KEY]   write a record",
     ),
     (
         "put u/a 1 --ttl ",
-        "put BUCKET/[KEY] [JSON|@FILE] [--new] [--if-version N] *[--ttl TIME]* [--fence KEY]   write a record",
+        "put BUCKET/[KEY] [JSON|@./FILE] [--new] [--if-version N] *[--ttl TIME]* [--fence KEY]   write a record",
     ),
     ("put u/a {a", 'a name in double quotes expected, such as "name"'),
     ("get user/ada } x", "'}' cannot stand here: put the text in quotes"),
@@ -385,7 +389,7 @@ def test_names_come_from_the_store(tmp_path: Any, live_of: Callable[..., LiveNam
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("put u/a ", "put BUCKET/[KEY] *[JSON|@FILE]* [--new] ..."),
+        ("put u/a ", "put BUCKET/[KEY] *[JSON|@./FILE]* [--new] ..."),
         ("put u/a 1 --fence ", "put ... [--ttl TIME] *[--fence KEY]*"),
         ("query ", "query *QUERY [fetch X in BUCKET { RELATIONS }]* ..."),
     ],

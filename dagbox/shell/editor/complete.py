@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from dagbox.notation.scanner import Expect, Expectation, quote, split_ref
@@ -19,6 +18,7 @@ from dagbox.shell.grammar.catalog import CATALOG
 from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.handlers.topics import TOPICS
 from dagbox.shell.settings import SETTINGS
+from dagbox.text.files import path_of
 
 MAX_PROPOSALS = 60
 MAX_FILES = 500
@@ -272,7 +272,7 @@ def _quote_word(text: str) -> str:
 def _entries(folder: str, start: str) -> list[tuple[str, bool]]:
     """Return the names in a folder that begin with a text, each with True for a folder; hidden ones only if typed."""
     try:
-        with os.scandir(Path(folder).expanduser()) as entries:
+        with os.scandir(path_of(folder)) as entries:
             found = [
                 (entry.name, entry.is_dir())
                 for entry in islice(entries, MAX_FILES)

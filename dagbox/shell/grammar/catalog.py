@@ -44,7 +44,7 @@ RECORDS = (
         "Records",
         "write a record",
         "records:put",
-        (Param("target", Kind.TARGET, "BUCKET/[KEY]"), Param("value", Kind.VALUE, "JSON|@FILE", optional=True)),
+        (Param("target", Kind.TARGET, "BUCKET/[KEY]"), Param("value", Kind.VALUE, "JSON|@./FILE", optional=True)),
         (
             Option("new", "only if there is no such record yet"),
             _IF_VERSION,
@@ -52,15 +52,15 @@ RECORDS = (
             _FENCE,
         ),
         details=(
-            "`BUCKET/` without a key creates a key. The value is JSON, which may go over several lines, or `@FILE`, "
-            "a file that holds JSON. "
+            "`BUCKET/` without a key creates a key. The value is JSON, which may go over several lines, or `@./FILE`, "
+            "a file that holds JSON; its path begins with `./`, `../`, `/` or `~`. "
             'Without a value the editor opens, as with `edit`. A ref is written `@post/p1` or `{"$ref": "post/p1"}`. A '
             "record that carries the same name as a lock you hold is written with the token of that lock."
         ),
         examples=(
             ('put user/ada {"name": "Ada", "team": @team/core}', "write, with a ref to team/core"),
             ('put note/ {"text": "hello"} --ttl 10m', "a new key, gone after ten minutes"),
-            ("put user/ada @ada.json --if-version 12", "from a file, if nobody else has written"),
+            ("put user/ada @./ada.json --if-version 12", "from a file, if nobody else has written"),
         ),
         writes=True,
         batches=True,
@@ -363,7 +363,7 @@ NODE = (
         "Node",
         "send a request to any service",
         "node:call",
-        (Param("service", Kind.SERVICE), Param("payload", Kind.JSON, "JSON", optional=True)),
+        (Param("service", Kind.SERVICE), Param("payload", Kind.VALUE, "JSON|@./FILE", optional=True)),
         (_TIMEOUT,),
         examples=(('call thumbnail {"key": "p1"} --timeout 5s', "a worker of your own"),),
         writes=True,

@@ -23,7 +23,6 @@ class Kind(StrEnum):
     BUCKET = "bucket"
     RELATIONS = "relations"
     VALUE = "value"
-    JSON = "json"
     LOCK = "lock"
     FACTS = "facts"
     PREDICATE = "predicate"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from pathlib import Path
 from typing import Any, NoReturn
 
 from dagbox.notation.problems import SyntaxProblem
@@ -19,6 +18,7 @@ from dagbox.shell.grammar.catalog import CATALOG
 from dagbox.shell.grammar.command_spec import REST, CommandSpec, Kind, Option, Param
 from dagbox.shell.grammar.parsed import ParsedCommand, Redirect
 from dagbox.shell.grammar.readers import READERS, read_choice
+from dagbox.text.files import path_of
 
 _OPTION = re.compile(r"--[\w-]*")
 _AFTER_VALUE = frozenset(" \t\r\n|>{")
@@ -200,7 +200,7 @@ class _Arguments:
         word = scanner.read_word(Expect.FILE, "file")
         if word is None:
             scanner.wrong("the file's name is missing, such as > out.json", start, scanner.end)
-        self.parsed.redirect = Redirect(path=Path(word.value).expanduser(), append=append)
+        self.parsed.redirect = Redirect(path=path_of(word.value), append=append)
         if scanner.next_char():
             scanner.wrong("nothing may come after the file", scanner.pos, scanner.end)
 

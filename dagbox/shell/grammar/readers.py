@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import dagbox
 from dagbox.notation.datalog import Fact, read_datalog, read_facts
-from dagbox.notation.json import read_json
+from dagbox.notation.json import names_file, read_json
 from dagbox.notation.relations import Source, read_relations
 from dagbox.notation.scanner import Expect, Scanner, Style, Word, split_ref
 from dagbox.shell.grammar.command_spec import Kind
 from dagbox.shell.grammar.parsed import FileValue, Prefix, Query, ReadRequest, RecordTarget
 from dagbox.text.durations import parse_duration
+from dagbox.text.files import path_of
 
 Values = dict[str, Any]
 Reader = Callable[[Scanner, Values], Any]
@@ -109,22 +109,19 @@ def _source_of(values: Values) -> Source:
 
 
 def _read_value(scanner: Scanner, values: Values) -> Any:
-    char = scanner.peek()
-    if char == "@":
-        start = scanner.pos
+    start, rest = scanner.pos, scanner.text[scanner.pos :]
+    if rest.startswith("@") and names_file(rest[1:].lstrip("\"'")):
         scanner.pos += 1
-        word = None if scanner.peek().isspace() else scanner.read_word(Expect.FILE)
-        if word is None:
-            scanner.wrong("the file's name is missing after @", start)
-        scanner.span(start, word.end, "file")
-        return FileValue(Path(word.value).expanduser())
-    if not char:
+        word = _word(scanner, Expect.FILE, "file")
+        scanner.span(start, start + 1, "file")
+        return FileValue(path_of(word.value))
+    if rest == "@":
+        scanner.pos = scanner.end
+        scanner.expect(Expect.LITERAL, None, ("./", "a file"))
+        scanner.pos = start
+    if not rest:
         scanner.expect(Expect.LITERAL, None, ("{", "JSON"))
     return read_json(scanner, values.get("target"))
-
-
-def _read_json(scanner: Scanner, values: Values) -> Any:
-    return read_json(scanner)
 
 
 def _read_fields(scanner: Scanner, values: Values) -> list[str]:
@@ -219,7 +216,6 @@ READERS: dict[Kind, Reader] = {
     Kind.BUCKET: _word_reader(Expect.BUCKET, "bucket"),
     Kind.RELATIONS: _read_relations,
     Kind.VALUE: _read_value,
-    Kind.JSON: _read_json,
     Kind.LOCK: _word_reader(Expect.LOCK, "lock"),
     Kind.FACTS: _read_facts,
     Kind.PREDICATE: _word_reader(Expect.PREDICATE_NAME, "predicate"),

@@ -36,7 +36,7 @@ def edit(shell: Shell, target: RecordTarget, fence: str | None) -> Outcome:
     if target.key is None:
         raise CommandFailed(f"the key is missing: write {target.bucket}/KEY")
     if shell.ask is None:
-        raise CommandFailed("there is no terminal to edit on: write the value after the key, or @FILE")
+        raise CommandFailed("there is no terminal to edit on: write the value after the key, or @./FILE")
     lease = shell.fence_of(target.bucket, target.key, fence)
     version, text = _read(shell, target)
     handle, name = tempfile.mkstemp(prefix="dagbox-", suffix=".json")

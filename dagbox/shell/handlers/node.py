@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dagbox.shell.grammar.parsed import FileValue
+from dagbox.shell.handlers.records import read_file
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Detail, Outcome, Phrase, Rows, at_most
 from dagbox.shell.session import Shell
@@ -159,6 +161,7 @@ def _event_row(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def call(shell: Shell, service: str, payload: Any, timeout: float | None) -> Detail:
     """The answer of a service."""
+    payload = read_file(payload) if isinstance(payload, FileValue) else payload
     answer = shell.db.call(service, payload, timeout=timeout)
     return Detail(service, answer)
 

@@ -22,7 +22,7 @@ from dagbox.text.terminal import truncate
 DELETED_TOGETHER = 1000
 """The records that `del-prefix` deletes in one commit."""
 MAX_FILE_BYTES = 256 * 1024 * 1024
-"""The largest file that `put @FILE` reads."""
+"""The largest file that `put` reads."""
 
 
 def get(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: Mapping[str, Any] | None) -> Nodes:
@@ -75,7 +75,7 @@ def put(
         from dagbox.shell.handlers.edit import edit
 
         if new or if_version is not None or ttl is not None:
-            raise CommandFailed("the value is missing: write JSON or @FILE after the key")
+            raise CommandFailed("the value is missing: write JSON or @./FILE after the key")
         return edit(shell, target, fence)
     data = read_file(value) if isinstance(value, FileValue) else value
     version = 0 if new else if_version

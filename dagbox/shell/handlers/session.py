@@ -6,7 +6,6 @@ import statistics
 import threading
 import time
 from itertools import islice
-from pathlib import Path
 
 from dagbox.shell.connection import is_missing, open_connection
 from dagbox.shell.grammar.parsed import ParsedCommand
@@ -17,6 +16,7 @@ from dagbox.shell.session import Shell
 from dagbox.shell.settings import SETTINGS
 from dagbox.text.amounts import plural
 from dagbox.text.durations import format_duration
+from dagbox.text.files import path_of
 
 DEFAULT_EVERY_S = 2.0
 DEFAULT_HISTORY = 50
@@ -91,7 +91,7 @@ def source(shell: Shell, path: str) -> None:
     Raises:
         CommandFailed: it cannot be read, runs itself, or one of its commands failed.
     """
-    file = Path(path).expanduser().resolve()
+    file = path_of(path).resolve()
     if file in shell.sourcing:
         raise CommandFailed(f"{file} runs itself")
     if len(shell.sourcing) >= MOST_SOURCES:

@@ -71,6 +71,11 @@ Values are JSON. What JSON has no form for is written as an object with one memb
     {"$map": [[1, "one"]]}                a map whose keys are not all text
     {"$ext": [5, "aGk="]}                 a MessagePack extension that DagBox does not know
 
+After `@`, a path that begins with ./, ../, / or ~ is a file with the value, all else a ref:
+
+    put user/ada @./ada.json              the value that a file holds
+    put user/ada @post/p1                 a ref
+
 Results in JSON use the same forms, so that they can be written back as they are.
 Keys with spaces, commas, brackets or quotes stand in quotes: `get "user/ada lovelace"`.
 """,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import BinaryIO
 
 from dagbox.errors import UnreadableRecord
@@ -14,6 +13,7 @@ from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome
 from dagbox.shell.session import Shell
 from dagbox.text.amounts import plural
+from dagbox.text.files import path_of
 from dagbox.transfer import export_database, export_logic, import_lines
 
 PROGRESS_S = 1.0
@@ -39,7 +39,7 @@ class Progress:
 def export(shell: Shell, path: str, buckets: list[str]) -> Outcome:
     """Write records to a file, which takes its name when all are there; all buckets with the facts and rules."""
     progress = Progress(shell, "written")
-    target = Path(path).expanduser()
+    target = path_of(path)
     skipped: list[UnreadableRecord] = []
     records = export_database(shell.db, buckets or None, versions=True, skip=skipped.append)
     with open_result_file(target) as file:
@@ -55,7 +55,7 @@ def export(shell: Shell, path: str, buckets: list[str]) -> Outcome:
 
 def import_file(shell: Shell, path: str) -> Outcome:
     """Write what the lines of a file tell, a part of them in each commit."""
-    source = Path(path).expanduser()
+    source = path_of(path)
     progress = Progress(shell, "read")
     try:
         with source.open("rb") as file:
@@ -80,7 +80,7 @@ def _counted(file: BinaryIO, progress: Progress) -> Iterator[bytes]:
 
 def danger_of_import(shell: Shell, path: str) -> str | None:
     """That records of the same keys are overwritten."""
-    source = Path(path).expanduser()
+    source = path_of(path)
     if not source.is_file():
         raise CommandFailed(f"no file {source}")
     return f"write the records of {source}, over those of the same keys" if any(shell.db.buckets().values()) else None
@@ -88,6 +88,6 @@ def danger_of_import(shell: Shell, path: str) -> str | None:
 
 def backup(shell: Shell, path: str) -> Outcome:
     """Write a copy of the store."""
-    target = str(Path(path).expanduser())
+    target = str(path_of(path))
     shell.db.backup(target)
     return Outcome(f"the store is copied to {target}", {"path": target})

@@ -40,12 +40,14 @@ class Pending:
         apply: adds it to the client's batch.
         fence: the lease whose token the batch then carries.
         destroys: whether it loses data.
+        replaces: the record that it overwrites if there is one, whatever its version.
     """
 
     text: str
     apply: Callable[[Any], Any]
     fence: Any = None
     destroys: bool = False
+    replaces: dagbox.Ref | None = None
 
 
 @dataclass(slots=True)
@@ -250,11 +252,12 @@ class Shell:
         Raises:
             CommandFailed: it holds none of that name, or lost it.
         """
-        for held in self.held:
-            if key in held.lease.keys:
-                if held.left_s <= 0:
-                    raise CommandFailed(f"the lock {key} was lost: `unlock {key}` and lock it again")
-                return held.lease
+        leases = [held.lease for held in self.held if key in held.lease.keys]
+        for lease in leases:
+            if lease.left > 0:
+                return lease
+        if leases:
+            raise CommandFailed(f"the lock {key} was lost: `lock {key}` takes it again, `unlock {key}` goes on without")
         raise CommandFailed(f"this shell does not hold the lock {key}: `lock {key}` first")
 
     def fence_of(self, bucket: str, key: str | None, named: str | None) -> Any:

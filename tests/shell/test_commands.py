@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -121,6 +122,22 @@ def test_a_batch_is_all_or_nothing(people: Driven) -> None:
     assert "no batch is open" in people.error("commit")
 
 
+def test_commit_asks_a_person_before_it_overwrites(people: Driven) -> None:
+    asked: list[str] = []
+    people.shell.ask = partial(refuse, asked)
+    assert people.run("batch", "put user/ada {}", "put user/new {}", "put user/bob {} --if-version 2", "put user/ {}")
+    assert not people.run("commit")
+    assert asked == ["This will commit 4 writes, among them put user/ada over version 1. Go on?"]
+    assert people.run("del user/bob")
+    assert not people.run("commit")
+    assert asked[1] == "This will commit 5 writes, among them del user/bob; put user/ada over version 1. Go on?"
+    assert people.shell.db.get("user", "ada")["name"] == "Ada"
+    assert people.run("abort", "batch", "put user/new {}", "commit")
+    assert len(asked) == 2
+    people.shell.ask = None
+    assert people.run("batch", "put user/ada {}", "commit"), "in a script `put` needs no --yes either"
+
+
 def test_what_cannot_be_collected_is_refused_while_a_batch_is_open(people: Driven, tmp_path: Path) -> None:
     people.run(f"export {tmp_path}/all.jsonl", "batch")
     assert "cannot be part of a batch" in people.error(f"import {tmp_path}/all.jsonl --yes")
@@ -140,6 +157,26 @@ def test_locks_are_held_renewed_carried_and_given_back(people: Driven, directory
     people.shell.give_back_locks()
     assert people.documents("locks") == []
     assert "holds no lock" in people.error("unlock")
+
+
+def test_a_lost_lock_is_taken_again_as_the_message_says(people: Driven) -> None:
+    def lose(key: str) -> None:
+        people.shell.db.release(key, force=True)
+        with suppress(dagbox.LeaseLost):
+            people.shell.held[-1].lease.renew()
+
+    assert people.run("lock user/ada --ttl 60s")
+    lose("user/ada")
+    assert "the lock user/ada was lost: `lock user/ada` takes it again" in people.error("put user/ada {}")
+    assert people.run("lock user/ada", "put user/ada {}", "renew user/ada", "unlock user/ada")
+    assert people.shell.held == []
+    assert people.run("lock user/ada", "lock a b")
+    lose("a")
+    lose("b")
+    assert "the lock a, b had been lost" in people.error("unlock")
+    assert people.shell.held == []
+    assert people.documents("locks") == [], "the other lock was given back nevertheless"
+    assert people.run("put user/ada {}")
 
 
 def test_a_lock_of_somebody_else_is_taken_only_with_force(people: Driven) -> None:

@@ -6,8 +6,11 @@ from typing import Any
 
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome, Rows
-from dagbox.shell.session import Shell
+from dagbox.shell.session import Pending, Shell
 from dagbox.text.amounts import plural
+
+_ASKED = 100
+"""The records that are looked at together."""
 
 
 def batch(shell: Shell) -> Outcome | Rows:
@@ -43,12 +46,23 @@ def _shown(value: Any) -> Any:
 
 
 def danger_of_commit(shell: Shell) -> str | None:
-    """Return what a commit would delete."""
-    lost = [pending.text for pending in shell.batch or () if pending.destroys]
+    """Return what a commit would delete, and for a person what it would overwrite; a script needs no --yes to `put`."""
+    batch = shell.batch or []
+    deleted = [pending.text for pending in batch if pending.destroys]
+    lost = [*deleted, *_overwritten(shell, batch)] if shell.ask is not None else deleted
     if not lost:
         return None
-    names = "; ".join(lost[:5]) + ("; ..." if len(lost) > 5 else "")
-    return f"commit {plural(len(shell.batch or ()), 'write')}, among them {names}"
+    names = "; ".join(lost[:5]) + (f"; and {len(lost) - 5:,} more" if len(lost) > 5 else "")
+    return f"commit {plural(len(batch), 'write')}, among them {names}"
+
+
+def _overwritten(shell: Shell, batch: list[Pending]) -> list[str]:
+    """Return the puts over records there are, each with the version that is lost."""
+    refs = list(dict.fromkeys(pending.replaces for pending in batch if pending.replaces is not None))
+    records = [
+        record for start in range(0, len(refs), _ASKED) for record in shell.db.get_many(refs[start : start + _ASKED])
+    ]
+    return [f"put {record.ref} over version {record.version}" for record in records if record is not None]
 
 
 def abort(shell: Shell) -> Outcome:

@@ -18,10 +18,12 @@ def lock(shell: Shell, keys: list[str], ttl: float | None, wait: float | None, s
     """Take a lock and keep it."""
     keys = [_name(shell, key, plain) for key in keys]
     for key in keys:
-        if any(key in held.lease.keys for held in shell.held):
+        if any(key in held.lease.keys and held.left_s > 0 for held in shell.held):
             raise CommandFailed(f"this shell holds {key} already: `unlock {key}` first")
     seconds = DEFAULT_TTL_S if ttl is None else ttl
     lease = shell.db.lock(*keys, ttl=seconds, wait=0.0 if wait is None else wait, shared=shared).acquire()
+    # What was lost of these keys is held again.
+    shell.held[:] = [held for held in shell.held if held.left_s > 0 or not set(held.lease.keys) <= set(keys)]
     shell.held.append(Held(lease))
     document = {"keys": list(lease.keys), "token": lease.token, "ttl": seconds, "shared": shared}
     kept = "renewed by itself until unlock or exit"
@@ -40,11 +42,22 @@ def unlock(shell: Shell, keys: list[str], force: bool, plain: bool) -> Outcome:
     if force:
         return _take_away(shell, keys)
     chosen = _chosen(shell, keys)
-    for held in chosen:
-        shell.held.remove(held)
-        held.lease.release()
+    lost = [key for held in chosen if not _given_back(shell, held) for key in held.lease.keys]
+    if lost:
+        raise CommandFailed(f"the lock {', '.join(lost)} had been lost: it is free, or somebody else has it")
     names = [key for held in chosen for key in held.lease.keys]
     return Outcome(f"unlocked {', '.join(names)}", {"unlocked": names})
+
+
+def _given_back(shell: Shell, held: Held) -> bool:
+    """Release a held lock; False if it was held no more."""
+    try:
+        held.lease.release()
+    except dagbox.LeaseLost:
+        return False
+    finally:
+        shell.held.remove(held)
+    return True
 
 
 def _take_away(shell: Shell, keys: list[str]) -> Outcome:
@@ -69,7 +82,7 @@ def _chosen(shell: Shell, keys: list[str]) -> list[Held]:
         return list(shell.held)
     chosen: list[Held] = []
     for key in keys:
-        held = next((held for held in shell.held if key in held.lease.keys), None)
+        held = next((held for held in reversed(shell.held) if key in held.lease.keys), None)
         if held is None:
             raise CommandFailed(f"this shell does not hold {key}: --force takes it from whoever does{_or_plain(shell)}")
         if held not in chosen:

@@ -85,7 +85,8 @@ def put(
         return batch.put(target.bucket, data, key=target.key, ttl=ttl, if_version=version)
 
     name = quote(f"{target.bucket}/{target.key or ''}")
-    collected = shell.collect(Pending(f"put {name} {truncate(write(data), 60)}", collect, lease))
+    replaces = dagbox.Ref(target.bucket, target.key) if target.key and version is None else None
+    collected = shell.collect(Pending(f"put {name} {truncate(write(data), 60)}", collect, lease, replaces=replaces))
     if collected is not None:
         return collected
     ref = shell.db.put(target.bucket, data, key=target.key, ttl=ttl, if_version=version, fence=lease)

@@ -27,7 +27,7 @@ class FactSource(Protocol):
     """
 
     def predicates(self) -> Mapping[str, int]:
-        """The predicates that have facts, with their number of arguments."""
+        """The predicates that have or had facts, with their number of arguments."""
 
     def kinds(self, predicate: str) -> Sequence[str]:
         """Return what facts have had as each argument: a type, `any` for several, empty for none; `()` if unknown.
@@ -100,13 +100,16 @@ class MemoryFacts:
     def add(self, predicate: str, *args: object) -> bool:
         """Add a fact; False if it was there. Raises BadFact, ArityMismatch."""
         fact = check_fact(predicate, args)
-        arity = self._arity.setdefault(predicate, len(fact))
-        if arity != len(fact):
-            text = f"{predicate}({', '.join(map(repr, fact))})"
-            raise ArityMismatch(predicate, len(fact), arity, "the facts there are", text, (0, 0))
         rows = self._facts.setdefault(predicate, set())
+        arity = self._arity.get(predicate)
+        if rows and arity != len(fact):
+            text = f"{predicate}({', '.join(map(repr, fact))})"
+            raise ArityMismatch(predicate, len(fact), arity or 0, "the facts there are", text, (0, 0))
         if fact in rows:
             return False
+        if arity != len(fact):
+            self._indexes = {place: index for place, index in self._indexes.items() if place[0] != predicate}
+        self._arity[predicate] = len(fact)
         rows.add(fact)
         for (name, bound), index in self._indexes.items():
             if name == predicate:
@@ -123,8 +126,6 @@ class MemoryFacts:
         for (name, bound), index in self._indexes.items():
             if name == predicate:
                 _take(index, bound, fact)
-        if not rows:
-            del self._facts[predicate], self._arity[predicate]
         return True
 
     def facts(self, predicate: str) -> Collection[Fact]:

@@ -235,7 +235,7 @@ def _check_arities(plan: Plan, facts: FactSource, text: str) -> None:
     there = facts.predicates()
     for name, arity in plan.arities.items():
         stored = there.get(name, arity)
-        if stored != arity:
+        if stored != arity and facts.count(name):
             raise ArityMismatch(name, arity, stored, "the facts there are", text, (0, 0))
 
 

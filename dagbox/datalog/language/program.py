@@ -53,7 +53,7 @@ class KnownFacts(Protocol):
     """The part of a source of facts that the check of a query needs."""
 
     def predicates(self) -> Mapping[str, int]:
-        """The predicates that have facts, with their number of arguments."""
+        """The predicates that have or had facts, with their number of arguments."""
 
     def kinds(self, predicate: str) -> Sequence[str]:
         """As `Kinds`."""

@@ -197,7 +197,7 @@ class LogicOperations:
         return [
             {
                 "predicate": name,
-                "arity": sizes[name][0] if name in sizes else program.arities[name],
+                "arity": program.arities[name] if name in program.arities else sizes[name][0],
                 "facts": sizes[name][1] if name in sizes else 0,
                 "rules": len(program.by_head.get(name, ())),
                 "types": list(program.types.get(name, ())),

@@ -86,11 +86,22 @@ class FactChanges:
         if opened is None:
             _check_name(predicate)
             opened = self._create(predicate, Space(0, "", len(row)))
-        elif opened.space.arity != len(row):
+        elif opened.space.arity != len(row) and not self._reshape(opened, len(row)):
             raise ArityMismatch(
                 predicate, len(row), opened.space.arity, "the facts there are", _shown(predicate, row), (0, 0)
             )
         return self.add(opened, row)
+
+    def _reshape(self, opened: OpenSpace, arity: int) -> bool:
+        """Give a space another number of arguments, unless it has facts; whether it was done."""
+        space = opened.space
+        if opened.added or space.count > len(opened.removed):
+            return False
+        self.flush_space(opened)
+        space.arity = arity
+        space.forget_figures()
+        opened.indexes = OpenSpace.of(space).indexes
+        return True
 
     def retract_fact(self, predicate: str, args: Iterable[object]) -> bool:
         """Remove a fact that was asserted; whether it was there. Raises BadFact."""
@@ -188,7 +199,7 @@ class FactChanges:
         found: dict[str, int] = {}
         for name, data in self._tx.scan(PREDICATES):
             for space in read_spaces(data):
-                if not space.source:
+                if not space.source and space.count:
                     found[name.decode()] = space.arity
         return found
 
@@ -220,9 +231,7 @@ class FactChanges:
 
     def _create(self, predicate: str, space: Space) -> OpenSpace:
         space.id = self.schema.new_space()
-        space.distinct = [0] * (space.arity or 1)
-        space.texts = [0] * (space.arity or 1)
-        space.seen = [0] * (space.arity or 1)
+        space.forget_figures()
         opened = OpenSpace.of(space)
         opened.changed = True
         self._spaces(predicate).append(opened)
@@ -237,10 +246,7 @@ class FactChanges:
                 if opened.added or opened.removed:
                     self.flush_space(opened)
             changed = [opened for opened in spaces if opened.changed]
-            gone = [opened for opened in spaces if not opened.space.source and not opened.space.count]
-            if gone:
-                spaces.remove(gone[0])
-            if changed or gone:
+            if changed:
                 self._write_spaces(predicate)
             for opened in changed:
                 opened.changed = False

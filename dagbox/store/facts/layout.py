@@ -3,7 +3,8 @@
     ~predicates   name -> its spaces, see `Space`
     ~facts        space, position, value there [, sub-key] -> the rests of the facts that have the value there
 
-A **space** is a set of rows of one origin: what was asserted for a predicate, or what one declaration derives. For
+A **space** is a set of rows of one origin: what was asserted for a predicate, or what one declaration derives. The
+space of asserted facts stays when the last of them is retracted: what was known once is known. For
 each position of a row, the rows are grouped by their value at that position into a **posting**: the list of their
 rests (the other values, one bare, several as an array). So a fact of two arguments is kept twice, and a look-up
 by either argument is one `get` of a small value that C code unpacks; this is several times faster to read than one
@@ -206,6 +207,11 @@ class Space:
     def indexes(self) -> range:
         """The positions that have postings; a predicate without arguments has one for its only row."""
         return range(self.arity or 1)
+
+    def forget_figures(self) -> None:
+        """Have the figures of a space that has no rows, for its number of arguments."""
+        self.count = 0
+        self.distinct, self.texts, self.seen = ([0] * len(self.indexes) for _ in range(3))
 
     def to_wire(self) -> list[Any]:
         """The space as an array."""

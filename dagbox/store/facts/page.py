@@ -75,10 +75,11 @@ def _read_cursor(after: object) -> _Cursor:
 
 
 def predicate_sizes(tables: TableReader) -> dict[str, tuple[int, int]]:
-    """Predicate -> number of arguments, and of facts."""
+    """Predicate -> number of arguments, and of facts, which may all be gone."""
     found: dict[str, tuple[int, int]] = {}
     for name, data in tables.scan(PREDICATES):
         spaces = read_spaces(data)
         if spaces:
-            found[name.decode()] = (spaces[0].arity, sum(space.count for space in spaces))
+            arity = next((space.arity for space in spaces if space.count), spaces[0].arity)
+            found[name.decode()] = (arity, sum(space.count for space in spaces))
     return found

@@ -46,7 +46,7 @@ class StoredFacts:
     # --- what there is
 
     def predicates(self) -> Mapping[str, int]:
-        """The predicates that have facts, with their number of arguments; each is looked up when it is asked for."""
+        """The predicates that have or had facts, with their number of arguments; each is looked up when asked for."""
         return _Predicates(self)
 
     def names(self) -> Iterator[str]:
@@ -59,13 +59,21 @@ class StoredFacts:
         """Return where the facts of a predicate are."""
         spaces = self._known.get(predicate)
         if spaces is None:
-            spaces = [space for space in read_spaces(self._tables.get(PREDICATES, predicate.encode())) if space.count]
+            spaces = [space for space in self.known_spaces(predicate) if space.count]
             self._known[predicate] = spaces
         return spaces
 
+    def known_spaces(self, predicate: str) -> list[Space]:
+        """Return where the facts of a predicate are or were."""
+        return read_spaces(self._tables.get(PREDICATES, predicate.encode()))
+
+    def known_names(self) -> Iterator[str]:
+        """The predicates that have or had facts."""
+        return (name.decode() for name, _ in self._tables.scan(PREDICATES))
+
     def kinds(self, predicate: str) -> tuple[str, ...]:
         """Return what asserted facts have had as each argument, see `Space.kinds`."""
-        for space in read_spaces(self._tables.get(PREDICATES, predicate.encode())):
+        for space in self.known_spaces(predicate):
             if not space.source:
                 return space.kinds
         return ()
@@ -204,20 +212,20 @@ class _Predicates(Mapping[str, int]):
         self._facts = facts
 
     def __getitem__(self, name: str) -> int:
-        spaces = self._facts.spaces(name)
-        if not spaces:
+        arity = self.get(name)
+        if arity is None:
             raise KeyError(name)
-        return spaces[0].arity
+        return int(arity)
 
     def get(self, name: str, default: Any = None) -> Any:
-        spaces = self._facts.spaces(name)
+        spaces = self._facts.spaces(name) or self._facts.known_spaces(name)
         return spaces[0].arity if spaces else default
 
     def __iter__(self) -> Iterator[str]:
-        return self._facts.names()
+        return self._facts.known_names()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._facts.names())
+        return sum(1 for _ in self._facts.known_names())
 
 
 class _Streamed(Collection[Any]):

@@ -1,9 +1,10 @@
 """The worker machine: one worker's side of the conversation with the broker.
 
-States: `start` -> registering -> registered (the broker's pong) -> leaving (`leave`) -> left (the broker's leave).
-`reconnect` from the broker leads back to registering, unless the worker is leaving: the broker was restarted, or took
-the worker for dead. What the worker has in hand stays in hand: if the broker asks for it again meanwhile, that is
-the same request, and one answer serves.
+States: `start` -> registering -> registered (the broker's pong) -> leaving (`leave`) -> left (the broker's leave). A
+name that another worker has keeps it registering: it asks again until that one is gone. `reconnect` from the broker
+leads back to registering, unless the worker is leaving: the broker was restarted, or took the worker for dead. What the
+worker has in hand stays in hand: if the broker asks for it again meanwhile, that is the same request, and one answer
+serves.
 
 Pure: messages and `now` (monotonic seconds) in, requests to work on and messages to send out.
 """
@@ -16,7 +17,7 @@ from enum import StrEnum
 from math import inf
 from typing import Any
 
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, NameTaken
 from dagbox.protocol import frames
 from dagbox.protocol.frames import KEY_SLICE, Flag, Kind, Message
 from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, Request
@@ -24,6 +25,9 @@ from dagbox.protocol.values import pack
 
 REGISTER_AGAIN_S = 1.0
 """Seconds after which the worker registers again if the broker kept silent."""
+NAME_AGAIN_S = 0.1
+"""Seconds after which it asks again for a name that is taken: at first the holder may be dead without the broker
+knowing. The span doubles up to `REGISTER_AGAIN_S`."""
 
 MOST_NAMED = 1_000
 """A heartbeat names the requests that the worker has in hand, unless there are more than this."""
@@ -65,8 +69,7 @@ class WorkerCore:
     Args:
         service: what it serves.
         peer: its routing id, 8 random bytes.
-        about: `name` (unique among the workers of a node; a new start under the same name replaces the old
-            one), `credit`, `repeatable`, `pid`, `host`, `traits`.
+        about: `name` (unique among the workers of its service), `credit`, `repeatable`, `pid`, `host`, `traits`.
 
     Attributes:
         due_at: when `tick` is due, in monotonic seconds; infinite if never.
@@ -81,6 +84,7 @@ class WorkerCore:
         self._about = about
         self._in_hand: set[bytes] = set()
         self.due_at = inf
+        self._name_again_s = NAME_AGAIN_S
 
     def start(self, now: float) -> list[Message]:
         """Register."""
@@ -118,6 +122,7 @@ class WorkerCore:
         elif kind == Kind.PONG and self.phase is WorkerPhase.REGISTERING:
             self.phase = WorkerPhase.REGISTERED
             self.due_at = inf
+            self._name_again_s = NAME_AGAIN_S
         elif kind == Kind.RECONNECT and self.phase is WorkerPhase.LEAVING:
             # It is going, and the broker does not know it any more: what is still in hand is finished for nobody.
             if not self._in_hand:
@@ -128,15 +133,25 @@ class WorkerCore:
             self._on_leave(result)
         elif kind == Kind.ERROR:
             error = frames.unpack_error(head[header.body_at :] if tail is None else tail)
-            if self.phase is WorkerPhase.REGISTERING:
+            if self.phase is WorkerPhase.REGISTERING and isinstance(error, NameTaken):
+                self._on_name_taken(error, now, result)
+            elif self.phase is WorkerPhase.REGISTERING:
                 result.refused = error
             else:
                 result.rejections.append(error)
 
+    def _on_name_taken(self, error: NameTaken, now: float, result: Received) -> None:
+        """Ask again later; tell of it once it is no matter of a moment."""
+        if self._name_again_s < REGISTER_AGAIN_S <= 2 * self._name_again_s:
+            result.rejections.append(error)
+        self.due_at = now + self._name_again_s
+        self._name_again_s = min(2 * self._name_again_s, REGISTER_AGAIN_S)
+
     def _on_leave(self, result: Received) -> None:
-        if self.phase is WorkerPhase.REGISTERED and self._in_hand:
-            # Another worker has taken its name: what it has in hand is finished first.
+        if self.phase in (WorkerPhase.REGISTERING, WorkerPhase.REGISTERED) and self._in_hand:
+            # The broker gives it nothing more: what it has in hand is finished first.
             self.phase = WorkerPhase.LEAVING
+            self.due_at = inf
         else:
             self.phase = WorkerPhase.LEFT
             result.deregistered = True

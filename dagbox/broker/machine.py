@@ -25,7 +25,7 @@ from dagbox.broker.model import BrokerLimits, WorkerEntry, WorkerState
 from dagbox.broker.outbox import NO_KEY, Outbox, Send
 from dagbox.broker.views import Views
 from dagbox.broker.workers import Registration, WorkerRegistry
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, ProtocolError, Refused, Stopping
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, NameTaken, ProtocolError, Refused, Stopping
 from dagbox.protocol import frames
 from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
 from dagbox.protocol.names import shown_peer
@@ -137,8 +137,8 @@ class Broker:
                 if worker.state is WorkerState.LATE:
                     self.lifecycle.apply(self.workers.touch(worker, now), now)
                 from_worker(worker, header, head, tail, now)
-                if worker.state is WorkerState.DRAINING and not worker.busy:
-                    self.workers.deregister(worker, now)
+                if worker.state is WorkerState.DRAINING:
+                    self.workers.let_go_if_done(worker, now)
                 return self._take()
             from_peer = self._from_clients.get(kind)
             if from_peer is not None:
@@ -225,7 +225,11 @@ class Broker:
         service = self.directory.service_named(header.service, now, served=True)
         if service is None:
             raise LimitExceeded("services", len(self.directory.services) + 1, self.limits.services)
-        self.lifecycle.apply(self.workers.register(peer, service, about, now), now)
+        try:
+            self.lifecycle.apply(self.workers.register(peer, service, about, now), now)
+        except NameTaken as error:
+            self.lifecycle.events.add(now, "refused", error.name, str(error), at_most_every_s=60.0)
+            self._out.send_error(peer, head[KEY_SLICE], header.service, error)
 
     def _on_ping(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         if not header.service:
@@ -245,6 +249,8 @@ class Broker:
         changes = self.workers.ping(worker, frames.body_of(header, head, tail), now, self.caught_up_at)
         if changes:
             self.lifecycle.apply(changes, now)
+            if worker.state is WorkerState.DRAINING:
+                self.workers.let_go_if_done(worker, now)
 
     def _on_leave(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         worker = self._connected.get(peer)

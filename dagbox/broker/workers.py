@@ -6,8 +6,8 @@ Rules:
    Draining once it says `leave` (or an operator does) until it has nothing in hand, then gone.
 2. Only a live worker stands among the credits of its service. A late one is given nothing more until it is heard:
    it keeps what it has in hand.
-3. A name is unique within a service. A worker that registers under a name that is in use takes it over, and with it
-   the work; the other is told to leave, so that two of one name do not take turns in replacing each other.
+3. A name is unique within a service, and stays its holder's until that is dead or gone: a stranger must not take a
+   worker's place. A new start of a worker that was killed asks again until the broker knows of the death.
 
 The registry changes no request: what a change means for the requests is returned, for `Lifecycle.apply`.
 """
@@ -29,7 +29,7 @@ from dagbox.broker.model import (
 )
 from dagbox.broker.outbox import Outbox
 from dagbox.broker.records import EventLog
-from dagbox.errors import InvalidArgument, LimitExceeded
+from dagbox.errors import InvalidArgument, LimitExceeded, NameTaken
 from dagbox.protocol.frames import Kind
 from dagbox.protocol.names import shown_peer
 from dagbox.protocol.traits import Traits
@@ -99,12 +99,17 @@ class WorkerRegistry:
         self._out.send(peer, Kind.PONG, body=pack({"epoch": self._epoch}))
 
     def register(self, peer: bytes, service: ServiceEntry, about: Registration, now: float) -> list[WorkerChange]:
-        """Register a worker; a worker of the same name is replaced."""
+        """Register a worker.
+
+        Raises:
+            NameTaken: a worker that is not dead has its name. That one is sent a message, so that the driver finds out
+                if its connection is gone, and has it marked as dead at once.
+        """
         name = about.name or f"{service.name}-{shown_peer(peer)}"
-        changes: list[WorkerChange] = []
-        for other in [worker for worker in service.workers.values() if worker.name == name]:
-            changes += self.mark_dead(other, now, "replaced by a new start")
-            self._out.send(other.peer, Kind.LEAVE)
+        for other in service.workers.values():
+            if other.name == name:
+                self.greet(other.peer)
+                raise NameTaken(service.name, name)
         came_back = [p for p, old in self.dead.items() if p == peer or (old.name == name and old.service is service)]
         for old in came_back:
             del self.dead[old]
@@ -122,7 +127,7 @@ class WorkerRegistry:
         text = f"serves {service.name}, credit {worker.credit}"
         self._events.add(now, "back" if came_back else "joined", name, text)
         self.greet(peer)
-        return [*changes, Available(worker)]
+        return [Available(worker)]
 
     # ------------------------------------------------------------------ signs of life
 
@@ -206,11 +211,12 @@ class WorkerRegistry:
             worker.state = WorkerState.DRAINING
             worker.service.queue.set_credit(worker, 0)
             self._events.add(now, "draining", worker.name, f"{len(worker.busy)} requests in hand")
-        if not worker.busy:
-            self.deregister(worker, now)
+        self.let_go_if_done(worker, now)
 
-    def deregister(self, worker: WorkerEntry, now: float) -> None:
-        """Let a drained worker go."""
+    def let_go_if_done(self, worker: WorkerEntry, now: float) -> None:
+        """Let a draining worker go if it has nothing in hand; to be called whenever something was taken from it."""
+        if worker.busy:
+            return
         self._remove(worker)
         self._out.send(worker.peer, Kind.LEAVE)
         self._events.add(now, "left", worker.name, f"did {worker.done} requests")

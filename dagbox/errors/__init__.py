@@ -20,6 +20,7 @@
     ├── Stopping                 the node is shutting down; nothing was lost that was acknowledged
     ├── NoService                nobody serves that name
     ├── WorkerLost               the worker died and the request may not be repeated
+    ├── NameTaken                another worker has that name
     ├── ServiceFailed            the handler of a service raised
     ├── TooManyHops              a request was forwarded in a circle
     ├── Refused                  not allowed for this client
@@ -83,6 +84,7 @@ from dagbox.errors.requests import (
     LeaseLost,
     LimitExceeded,
     Locked,
+    NameTaken,
     NoService,
     NotFound,
     ProtocolError,
@@ -125,6 +127,7 @@ __all__ = [
     "Locked",
     "LogicError",
     "MissingExtra",
+    "NameTaken",
     "NoService",
     "NotFound",
     "NotStratified",

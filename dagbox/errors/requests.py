@@ -193,6 +193,21 @@ class WorkerLost(DagBoxError):
         )
 
 
+class NameTaken(DagBoxError):
+    """Another worker of the service has that name, and is not dead. Fields: service, name."""
+
+    code = "name_taken"
+    service: str
+    name: str
+
+    def __init__(self, service: str, name: str) -> None:
+        super().__init__(
+            f"a worker of {service} has the name {name} already: wait until it is gone, or take another name",
+            service=service,
+            name=name,
+        )
+
+
 class ServiceFailed(DagBoxError):
     """The handler of a service raised. Fields: service, kind (the exception's class), detail."""
 

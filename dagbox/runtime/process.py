@@ -187,7 +187,7 @@ def broker_command(
 @click.argument("service", type=click.Choice(SERVICES))
 @click.option("--data", metavar="DIR", required=True, help="The directory with the data.")
 @click.option("--connect", metavar="DIR|URL", help="The broker; the node of the data's directory if not given.")
-@click.option("--name", help="The worker's name; a new worker replaces the one of the same name.")
+@click.option("--name", help="The worker's name, unique in its service; if it is taken, the worker waits for it.")
 @click.option("--durability", type=click.Choice(["full", "process"]), default="full", show_default=True)
 @click.option("--supervised", is_flag=True, hidden=True)
 def worker_command(

@@ -31,8 +31,8 @@ def serve(
     Args:
         functions: made by `@dagbox.service`; each gets a worker of its own.
         connect: the node: its directory or URL; DAGBOX_URL if None.
-        name: the workers' name; made from service, host and process if None. A worker that starts under a name
-            that is in use replaces the other.
+        name: the workers' name; made from service, host and process if None. A worker whose name is in use waits
+            until the other is gone.
         stop: set it to end; for programs that serve on a thread of their own.
 
     Raises:

@@ -42,7 +42,7 @@ class WorkerLoop:
     Args:
         service: what to run; closed at the end.
         address: the broker's address.
-        name: the worker's name; a new start under the same name replaces the old one at the broker.
+        name: the worker's name; while another worker of the service has it, the broker gives this one no work.
         context: ZeroMQ context; one of its own if None.
         parent: a descriptor that becomes readable (end of file) when the parent process has died.
         prepare: an option setter, called with each socket before it connects (security).

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from dagbox.errors import DagBoxError, NotFound
+from dagbox.errors import DagBoxError, NameTaken, NotFound
 from dagbox.protocol import frames
 from dagbox.protocol.frames import KEY_SLICE, Flag, Kind
 from dagbox.protocol.values import unpack
 from dagbox.services.base import Failed, Forward, Partial, Reply, Request
 from dagbox.worker import (
     MOST_NAMED,
+    NAME_AGAIN_S,
     REGISTER_AGAIN_S,
     Received,
     WorkerCore,
@@ -58,6 +59,27 @@ def test_it_registers_and_again_when_the_broker_keeps_silent() -> None:
     told(worker, Kind.PONG)
     assert worker.due_at == inf
     assert worker.tick(100.0) == []
+
+
+def test_it_asks_for_a_taken_name_until_it_is_free_and_tells_of_it_once() -> None:
+    worker = WorkerCore("writer", PEER, {"name": "writer", "credit": 4})
+    worker.start(0.0)
+    refusal = frames.pack_error(NameTaken("writer", "writer"))
+    now, pauses, told_of = 0.0, [], []
+    for _ in range(8):
+        received = told(worker, Kind.ERROR, now, refusal)
+        assert received.refused is None
+        told_of += received.rejections
+        pauses.append(round(worker.due_at - now, 6))
+        now = worker.due_at
+        [message] = worker.tick(now)
+        assert frames.parse(message.head).kind == Kind.REGISTER
+    assert pauses[0] == NAME_AGAIN_S
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == REGISTER_AGAIN_S
+    assert [str(error) for error in told_of] == [str(NameTaken("writer", "writer"))]
+    told(worker, Kind.PONG, now)
+    assert (worker.phase, worker.due_at) == (WorkerPhase.REGISTERED, inf)
 
 
 def test_work_has_its_deadline_by_the_worker_s_own_clock() -> None:
@@ -157,6 +179,19 @@ def test_reconnect_registers_again_and_keeps_what_is_in_hand() -> None:
     assert received == Received(messages=[message])
     assert frames.parse(message.head).kind == Kind.REGISTER
     assert (worker.phase, worker.in_hand) == (WorkerPhase.REGISTERING, 1)
+
+
+@pytest.mark.parametrize("reconnects", [False, True])
+def test_it_finishes_what_it_has_in_hand_before_it_goes(reconnects: bool) -> None:
+    worker = core()
+    asked = take(worker)
+    if reconnects:
+        told(worker, Kind.RECONNECT)
+    assert told(worker, Kind.LEAVE) == Received()
+    assert (worker.phase, worker.due_at) == (WorkerPhase.LEAVING, inf)
+    assert told(worker, Kind.RECONNECT) == Received()
+    worker.encode(Reply(asked, b"\xc0"))
+    assert told(worker, Kind.RECONNECT).deregistered
 
 
 def test_leave_is_said_once_and_answered_with_goodbye() -> None:

@@ -154,16 +154,39 @@ def test_registering_twice_is_answered_and_changes_nothing(table: Table) -> None
     assert len(table.broker.workers.connected) == 1
 
 
-def test_a_new_start_under_the_same_name_takes_over(table: Table) -> None:
+def test_the_name_of_a_worker_is_refused_to_another_until_it_is_dead(table: Table) -> None:
     table.register("old", name="writer")
     table.ask("ann", 1)
-    sent = table.register("new", name="writer")
-    assert ("new", "pong", 0, EPOCH) in sent
-    assert ("new", "request", 1, b"\x80") in sent
-    assert ("old", "leave", 0, b"") in sent
+    for state in ("live", "late"):
+        table.run(1.2 if state == "late" else 0.0)
+        assert table.state("old") == state
+        assert table.register("new", name="writer")[-1] == ("new", "error", 0, "name_taken")
+        assert table.state("new") == "unknown"
+    assert table.answer("old", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
+    assert table.state("old") == "live"
+    table.run(3.1)
+    assert table.register("new", name="writer") == [("new", "pong", 0, EPOCH)]
     assert table.state("old") == "unknown"
-    assert table.answer("old", "ann", 1) == [("old", "reconnect", 0, b"")]
-    assert table.answer("new", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
+    assert table.events().count("refused writer") == 1
+    assert table.broker.counters.malformed == 0
+
+
+def test_a_name_is_kept_while_its_holder_finishes_what_it_has_in_hand(table: Table) -> None:
+    table.register("old", name="writer")
+    table.ask("ann", 1)
+    table.leave("old", "reader")
+    assert table.register("new", name="writer")[-1] == ("new", "error", 0, "name_taken")
+    table.answer("old", "ann", 1)
+    assert table.register("new", name="writer") == [("new", "pong", 0, EPOCH)]
+
+
+def test_a_new_start_of_a_killed_worker_has_its_name_and_its_work_at_the_second_try(table: Table) -> None:
+    """The refusal comes with a message to the holder, by which the driver sees that its connection is gone."""
+    table.register("old", name="writer")
+    table.ask("ann", 1)
+    assert table.register("new", name="writer") == [("old", "pong", 0, EPOCH), ("new", "error", 0, "name_taken")]
+    table.read(table.broker.undeliverable(peer("old"), table.raw[0][1], table.now, "gone"))
+    assert table.register("new", name="writer") == [("new", "pong", 0, EPOCH), ("new", "request", 1, b"\x80")]
 
 
 def test_one_name_in_two_services_is_two_workers(table: Table) -> None:
@@ -188,6 +211,19 @@ def test_leave_with_nothing_in_hand_is_goodbye_at_once(table: Table) -> None:
     table.register("w1")
     assert table.leave("w1", "reader") == [("w1", "leave", 0, b"")]
     assert "left w1" in table.events()
+
+
+def test_a_draining_worker_goes_when_the_last_that_it_had_was_swallowed(table: Table) -> None:
+    table.register("w1")
+    table.ask("ann", 1, span_ms=60_000)
+    table.run(1.5, ("w1:reader",))
+    table.leave("w1", "reader")
+    sent = []
+    for _ in range(4):
+        table.run(0.5)
+        sent += table.ping("w1", "reader", [])
+    assert sent[0] == ("w1", "leave", 0, b"")
+    assert table.register("w1")[-1] == ("w1", "request", 1, b"\x80")
 
 
 def test_a_draining_worker_that_dies_is_buried_and_its_work_goes_on(table: Table) -> None:

@@ -21,6 +21,7 @@ import dagbox
 from dagbox.broker import BrokerLimits
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Kind
+from dagbox.protocol.values import pack
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.worker_loop import WorkerLoop
 from dagbox.services.base import Outcome, Request
@@ -398,7 +399,7 @@ def test_serve_runs_functions_until_it_is_told_to_stop(small: Small) -> None:
     assert not {t for t in threading.enumerate() if t not in before}
 
 
-def test_who_loses_its_name_ends_and_the_other_serves(small: Small) -> None:
+def test_a_worker_whose_name_is_taken_serves_once_the_other_is_gone(small: Small) -> None:
     @dagbox.service("twin")
     def first(payload: Any, request: Any) -> Any:
         return "first"
@@ -407,14 +408,30 @@ def test_who_loses_its_name_ends_and_the_other_serves(small: Small) -> None:
     def second(payload: Any, request: Any) -> Any:
         return "second"
 
-    small.function(first, "twin")
+    holder = small.function(first, "twin")
     with dagbox.connect(small.address) as db:
         assert db.call("twin", None, timeout=5) == "first"
         small.function(second, "twin")
-        loser = small.threads[-2]
-        loser.join(10.0)
-        assert not loser.is_alive()
-        assert db.call("twin", None, timeout=5) == "second"
+        until(lambda: [event for event in db.events() if event.kind == "refused" and event.subject == "twin"])
+        assert [db.call("twin", None, timeout=5) for _ in range(20)] == ["first"] * 20
+        holder.stop()
+        assert until(lambda: db.call("twin", None, timeout=5) == "second")
+
+
+def test_a_stranger_does_not_remove_the_writer(small: Small) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as raw, dagbox.connect(small.address) as db:
+        raw.setsockopt(zmq.LINGER, 0)
+        raw.setsockopt(zmq.IDENTITY, b"stranger")
+        raw.connect(small.address)
+        register = frames.build(Kind.REGISTER, b"stranger", bytes(8), b"writer", pack({"credit": 64, "name": "writer"}))
+        for _ in range(100):
+            raw.send(register.head)
+            assert raw.poll(5_000)
+            head = raw.recv()
+            assert frames.unpack_error(head[frames.parse(head).body_at :]).code == "name_taken"
+        ref = db.put("user", {"name": "Ada"})
+        assert db.get(ref) == {"name": "Ada"}
+        assert [w.state for w in db.status().workers if w.service == "writer"] == ["live"]
 
 
 def test_large_bodies_go_both_ways(small: Small) -> None:

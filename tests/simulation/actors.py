@@ -64,7 +64,8 @@ class SimBroker:
     def _send(self, out: list[Any]) -> None:
         for peer, head, tail in out:
             key = head[frames.KEY_SLICE]
-            if head[5] in (Kind.REPLY, Kind.ERROR) and peer == key[:8]:
+            asked = peer == key[:8] and any(key[8:])  # what else a peer says has the number 0
+            if head[5] in (Kind.REPLY, Kind.ERROR) and asked:
                 assert key in self.open, f"a second terminal answer for {key.hex()}"
                 self.open.discard(key)
             if self.world.reachable(peer):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from textual_plotext import PlotextPlot
 
 from dagbox.text.amounts import format_count
-from dagbox.tui.display.palette import palette_of
+from dagbox.tui.display.palette import palette_of, rendered
+from dagbox.tui.display.text import Styled
 
 Points = list[tuple[float, float]]
 """(seconds before now, value) pairs, oldest first."""
@@ -17,8 +18,8 @@ class Graph(PlotextPlot):
     """Lines of figures over the last minutes.
 
     Args:
-        title: what stands above it.
-        lines: name and role of each line.
+        title: what stands in the line above it, before the names of the lines.
+        lines: name and role of each line; the name of an only line is not shown.
     """
 
     DEFAULT_CSS = """
@@ -30,6 +31,13 @@ class Graph(PlotextPlot):
         self._title = title
         self._lines = list(lines)
         self._last: list[Points] = []
+
+    def legend(self) -> Styled:
+        """Return the title and the names of the lines, each with its colour."""
+        text = Styled(self._title, "bold")
+        for name, role in self._lines if len(self._lines) > 1 else ():
+            text.append(" · ").append(f"━ {name}", role)
+        return text
 
     def show(self, series: Sequence[Points]) -> None:
         """Draw these points, one series for each line."""
@@ -52,6 +60,7 @@ class Graph(PlotextPlot):
 
     def _follow_theme(self) -> None:
         """Draw text in the colours of the theme; in those of the terminal where the theme has no others."""
+        self.border_title = rendered(self, self.legend())
         self.theme = "clear" if palette_of(self.app).terminal else "auto"
         if self._last:
             self._draw()
@@ -70,11 +79,11 @@ class Graph(PlotextPlot):
         plot = self.plt
         plot.clear_data()
         plot.clear_figure()
-        plot.title(self._title)
-        plot.frame(False)
+        plot.xaxes(True, False)
+        plot.yaxes(True, False)
         plot.grid(False)
         highest = 0.0
-        for (name, role), points in zip(self._lines, self._last, strict=False):
+        for (_, role), points in zip(self._lines, self._last, strict=False):
             if not points:
                 continue
             points = _thinned(points, max(self.size.width * 2, 40))
@@ -82,7 +91,6 @@ class Graph(PlotextPlot):
             plot.plot(
                 [at for at, _ in points],
                 [value for _, value in points],
-                label=name if len(self._lines) > 1 else None,
                 color=self._colour(role),
                 marker="braille",
             )

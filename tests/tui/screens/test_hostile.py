@@ -48,17 +48,17 @@ def hostile(value: Any, evil: str, name: str = "") -> Any:
 
 
 class Polls:
-    """A source that always gives the same poll."""
+    """A source that always gives the same poll, until there is another."""
 
     live = True
 
     def __init__(self, poll: Map, name: str) -> None:
         self.name = name
-        self._poll = poll
+        self.poll = poll
 
     def polls(self, request: PollRequest) -> list[Map]:
         """Give the poll."""
-        return [self._poll]
+        return [self.poll]
 
     def close(self) -> None:
         """Nothing is open."""

@@ -16,6 +16,8 @@ STALE_S = 3.0
 _LINES = (("rate",), ("work_p99", "wait_p99"), ("waiting", "in_flight"))
 TALL = 36
 """Lines of a screen from which on there is room for graphs."""
+GRAPH_LINES = 12
+"""Lines of graphs that stand side by side; the style sheet says so too."""
 
 
 class Graphs(Horizontal):

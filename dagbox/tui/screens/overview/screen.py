@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Container, Vertical
 
 from dagbox.text.amounts import format_count
 from dagbox.tui.display import text
@@ -18,7 +18,7 @@ from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.screens.overview import rows
 from dagbox.tui.screens.overview.dead_letters import DeadLettersScreen
 from dagbox.tui.screens.overview.events import EventsScreen
-from dagbox.tui.screens.overview.graphs import TALL, Graphs
+from dagbox.tui.screens.overview.graphs import GRAPH_LINES, TALL, Graphs
 from dagbox.tui.screens.overview.service import ServiceScreen
 from dagbox.tui.screens.overview.worker import WorkerScreen
 from dagbox.tui.screens.overview.worker_actions import WorkerActions
@@ -26,6 +26,10 @@ from dagbox.tui.widgets.table import LiveTable
 
 WIDE = 150
 """Columns of a screen from which on tables and graphs stand beside each other."""
+FRAME_LINES = 2
+"""Lines of the first line and the keys."""
+EVENT_LINES = 6
+"""Lines that the events have at least."""
 
 
 class OverviewScreen(WorkerActions):
@@ -46,22 +50,20 @@ leave the table after a minute, or with f. While the node itself is not heard, e
     def __init__(self) -> None:
         super().__init__()
         self._graphs_wanted: bool | None = None
-        self._service_rows = 0
+        self._heights: tuple[int, int] = (0, 0)
 
     def poll_request(self) -> PollRequest:
         """The figures that every poll has."""
         return PollRequest()
 
     def compose_body(self) -> ComposeResult:
-        """Tables on the left, graphs and events on the right or below."""
-        with Vertical(id="overview"):
+        """Tables, graphs, events, from top to bottom; where there is room the graphs stand beside the others."""
+        with Container(id="overview"):
             with Vertical(id="tables"):
-                services = LiveTable(rows.SERVICES, empty="no services yet", name="services")
-                yield services
+                yield LiveTable(rows.SERVICES, empty="no services yet", name="services")
                 yield LiveTable(rows.WORKERS, empty="no workers yet", name="workers")
-            with Vertical(id="side"):
-                yield Graphs()
-                yield LiveTable(rows.EVENTS, empty="no events yet", newest_first=True, name="events")
+            yield Graphs()
+            yield LiveTable(rows.EVENTS, empty="no events yet", newest_first=True, name="events")
 
     def on_mount(self) -> None:
         """The first table has the focus."""
@@ -73,20 +75,24 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         self._lay_out(event.size.width, event.size.height)
 
     def _lay_out(self, width: int, height: int) -> None:
-        wide = width >= WIDE
         graphs = height >= TALL if self._graphs_wanted is None else self._graphs_wanted
-        self.set_class(wide, "wide")
-        self.set_class(graphs, "graphs")
+        self.set_class(width >= WIDE and graphs, "wide")
         self.query_one("#graphs").display = graphs
-        self._size_services(height)
+        self._size_tables()
 
-    def _size_services(self, height: int) -> None:
-        number = max(len(self.model.list_of("services")), 1)
-        rows_shown = min(number + 2, max(5, height // 3))
-        if rows_shown != self._service_rows:
-            # Another height makes Textual lay the whole screen out anew.
-            self._service_rows = rows_shown
-            self.query_one("#services").styles.height = rows_shown
+    def _size_tables(self) -> None:
+        """Give the tables the lines that they need, as far as there are so many; the events have the rest."""
+        services, workers = (max(len(self.model.list_of(name)), 1) + 2 for name in ("services", "workers"))
+        room = self.size.height - FRAME_LINES - EVENT_LINES
+        if self.query_one("#graphs").display and not self.has_class("wide"):
+            room -= GRAPH_LINES
+        services = min(services, max(5, room // 2))
+        heights = (services, max(services + 3, min(services + workers, room)))
+        if heights != self._heights:
+            # Other heights make Textual lay the whole screen out anew.
+            self._heights = heights
+            self.query_one("#services").styles.height, self.query_one("#tables").styles.height = heights
+            self.query_one("#overview").styles.grid_rows = f"{heights[1]} 1fr"
 
     def show(self, model: NodeModel) -> None:
         """Show services, workers, graphs, events."""
@@ -95,7 +101,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         workers.show(rows.worker_rows(model))
         self.query_one("#events", LiveTable).show(rows.event_rows(model))
         self.query_one(Graphs).show(model.total)
-        self._size_services(self.size.height)
+        self._size_tables()
         services.set_title(self._services_title(model))
         workers.set_title(self._workers_title(model))
         self.query_one("#events", LiveTable).set_title("events")

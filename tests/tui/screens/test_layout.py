@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ async def test_a_graph_has_its_own_axes_and_its_names_above(recording: Path, siz
     async with showing(replay(recording), size) as screen:
         await screen.sees("requests/s", "p99, ms · ━ work · ━ wait", "queued, busy · ━ queued · ━ busy")
         graphs = list(screen.app.screen.query(Graph))
-        for one, next_one in zip(graphs, graphs[1:], strict=False):
+        for one, next_one in pairwise(graphs):
             beside = one.region.y == next_one.region.y
             assert next_one.region.x > one.region.right if beside else next_one.region.y >= one.region.bottom
         lines = screen.text().split("\n")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import dagbox
 from dagbox.errors import requires_extra
@@ -19,6 +20,8 @@ with requires_extra("serving metrics to Prometheus", "metrics"):
 
 ASK_S = 3.0
 """Timeout of a scrape, in seconds."""
+CONNECTION_S = 10.0
+"""Seconds that a connection may keep silent before it is dropped."""
 STATES = ("live", "late", "draining", "dead")
 
 _SERVICE_GAUGES = {
@@ -203,8 +206,21 @@ def _store_metrics(store: dict[str, Any]) -> Iterator[Metric]:
 
 
 class _Quiet(WSGIRequestHandler):
+    timeout = CONNECTION_S
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Do not log scrapes."""
+
+    def handle(self) -> None:
+        """Serve one request; a connection that says nothing, or goes away, is dropped without a word."""
+        with suppress(OSError):
+            super().handle()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Serves each connection on a thread of its own, so that none holds up the others."""
+
+    daemon_threads = True
 
 
 @contextmanager
@@ -225,7 +241,7 @@ def serving_metrics(target: str | None, port: int) -> Iterator[str]:
     registry = CollectorRegistry()
     registry.register(collector)
     try:
-        server = make_server("127.0.0.1", port, make_wsgi_app(registry), handler_class=_Quiet)
+        server = make_server("127.0.0.1", port, make_wsgi_app(registry), _Server, _Quiet)
     except OSError as error:
         collector.close()
         raise dagbox.InvalidArgument(f"cannot serve metrics on port {port}: {error.strerror}") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from socket import create_connection
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -11,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import dagbox
 from dagbox.broker.machine import Broker
-from dagbox.prometheus import metrics_of, serving_metrics
+from dagbox.prometheus import _Quiet, metrics_of, serving_metrics
 from tests.tui import sample
 from tests.tui.conftest import Served
 
@@ -41,6 +43,19 @@ def test_the_figures_of_a_node(served: Served) -> None:
         with dagbox.connect(served.address) as db:
             db.get("user", "ada")
         assert of(scrape(url), "dagbox_service_done_total", service="reader") == before + 1
+
+
+def test_connections_that_say_nothing_hold_up_nobody(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_Quiet, "timeout", 0.2)
+    with serving_metrics(served.address, 0) as url, ExitStack() as stack:
+        port = int(url.rpartition(":")[2].partition("/")[0])
+        silent = [stack.enter_context(create_connection(("127.0.0.1", port), timeout=10)) for _ in range(20)]
+        silent[0].sendall(b"GET /metrics HTTP/1.1\r\nHost: ")
+        assert of(scrape(url), "dagbox_up") == 1
+        assert [each.recv(1) for each in silent] == [b""] * len(silent)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def mute(broker: Broker, now: float) -> list[Any]:

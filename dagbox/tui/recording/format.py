@@ -19,7 +19,9 @@ HEAD = struct.Struct(">dI")
 TRACE_PARTS = ("traces", "slowest")
 KEY_S = 60.0
 """A poll has all its parts at least this often."""
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 16 * 1024 * 1024
 """The size of a payload, compressed or not; more is no poll."""
+MOST_READ_BYTES = 2 * MOST_BYTES
+"""The size of the polls that are read for one moment; of more the latest are taken."""
 RECORDED = PollRequest(frozenset(PARTS))
 """A recording keeps every part, whatever screen was looked at."""

@@ -64,7 +64,11 @@ class Recording:
         self.close()
 
     def poll(self, number: int) -> Map:
-        """One poll.
+        """One poll, as `sized_poll`."""
+        return self.sized_poll(number)[0]
+
+    def sized_poll(self, number: int) -> tuple[Map, int]:
+        """One poll, and its size in bytes.
 
         Raises:
             dagbox.InvalidArgument: its bytes are damaged.
@@ -81,7 +85,7 @@ class Recording:
             raise dagbox.InvalidArgument(f"{self.path}: poll {number + 1} is damaged: {error}") from None
         if not isinstance(value, dict):
             raise dagbox.InvalidArgument(f"{self.path}: poll {number + 1} is no map")
-        return value
+        return value, len(data)
 
     def number_at(self, at: float) -> int:
         """The number of the last poll at or before a time; the first if there is none."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import dagbox
 from dagbox.tui.polling.request import Map, PollRequest
-from dagbox.tui.recording.format import KEY_S, TRACE_PARTS
+from dagbox.tui.recording.format import KEY_S, MOST_READ_BYTES, TRACE_PARTS
 from dagbox.tui.recording.reader import Recording
 
 REFILL_S = 300.0
@@ -115,21 +116,27 @@ class ReplaySource:
         return self._read(range(first, last + 1))
 
     def _read(self, numbers: range) -> list[Map]:
-        """Return the polls that can be read.
+        """Return the polls that can be read, the latest if they are more than memory is to hold.
 
         Raises:
             dagbox.InvalidArgument: there are some, and none can be read.
         """
-        polls: list[Map] = []
+        polls: deque[tuple[Map, int]] = deque()
+        total = 0
         damaged: dagbox.InvalidArgument | None = None
         for number in numbers:
             try:
-                polls.append(self._with_traces(self.recording.poll(number)))
+                poll, size = self.recording.sized_poll(number)
             except dagbox.InvalidArgument as error:
                 damaged = error
+                continue
+            polls.append((self._with_traces(poll), size))
+            total += size
+            while total > MOST_READ_BYTES:
+                total -= polls.popleft()[1]
         if damaged is not None and not polls:
             raise damaged
-        return polls
+        return [poll for poll, _ in polls]
 
     def _with_traces(self, poll: Map) -> Map:
         """Return a poll with the traces that it names; those that were lost with a damaged poll are left out."""

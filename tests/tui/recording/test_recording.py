@@ -102,6 +102,20 @@ def test_a_trace_is_written_once_a_minute_and_shown_with_its_age_at_every_poll(t
         source.close()
 
 
+def test_a_moment_takes_no_more_memory_than_it_may_however_small_the_file_is(tmp_path: Path) -> None:
+    path, size = tmp_path / "bomb", MOST_BYTES - 1000
+    polls: list[dict[str, Any]] = [{"at": sample.BEGIN + n, "x": bytes(size)} for n in range(20)]
+    path.write_bytes(MAGIC + b"".join(frame(each["at"], zlib.compress(msgpack.packb(each))) for each in polls))
+    source = ReplaySource(Recording(path))
+    try:
+        source.seek(source.end)
+        reset, *read = source.polls(RECORDED)
+        assert reset == {"reset": True}
+        assert [each["at"] for each in read] == [sample.BEGIN + 18, sample.BEGIN + 19]
+    finally:
+        source.close()
+
+
 def frame(at: float, payload: bytes, length: int | None = None) -> bytes:
     return HEAD.pack(at, len(payload) if length is None else length) + payload
 

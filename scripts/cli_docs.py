@@ -36,7 +36,8 @@ traceback. Colours are for terminals that understand them, and are off with `NO_
 written with one more `$`.
 
 Settings come from defaults, then `dagbox.toml` in the current directory (or the file that
-`DAGBOX_CONFIG` names), then the environment, then flags:
+`DAGBOX_CONFIG` names), then the environment, then flags. The `at` of a file that was found, not named, may
+not lead to another machine, and where it leads out of the current directory, that is told:
 
 | setting | variable | default |
 |---|---|---|

@@ -12,7 +12,14 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from dagbox.commands.options import directory_of, format_option, open_database, settings, target_option, timeout_option
+from dagbox.commands.options import (
+    default_target,
+    directory_of,
+    format_option,
+    open_database,
+    target_option,
+    timeout_option,
+)
 from dagbox.commands.output import print_json, report
 from dagbox.config.target import holds_store, is_address, node_runs
 from dagbox.errors import BadLine, CannotConnect, StoreUnavailable, UnreadableRecord
@@ -191,7 +198,7 @@ def _exported(
     """Yield the lines to export, and about how many there are."""
     from dagbox.transfer import export_database, export_logic, export_logic_of_snapshot, export_snapshot
 
-    directory = target or settings().at
+    directory = target or default_target()
     with ExitStack() as stack:
         if is_address(directory) or not holds_store(directory):
             db = stack.enter_context(open_database(target, timeout=timeout))

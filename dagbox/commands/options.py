@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dagbox.commands.output import note
 from dagbox.config.settings import FORMATS, Settings, load_settings
 from dagbox.errors import DagBoxError, StoreUnavailable
 from dagbox.protocol.values import Ref, check_bucket, check_key
 from dagbox.text.files import path_of
+from dagbox.text.terminal import printable
 
 if TYPE_CHECKING:
     from dagbox import Database
@@ -26,6 +28,7 @@ else:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _SETTINGS = "dagbox.settings"
+_TOLD = "dagbox.told"
 
 
 def settings() -> Settings:
@@ -37,6 +40,15 @@ def settings() -> Settings:
     return found
 
 
+def default_target() -> str:
+    """Return the configured target, for a command that was given none; where a file that was found leads is told."""
+    configured, meta = settings(), click.get_current_context().find_root().meta
+    if configured.at_found_in and not meta.get(_TOLD):
+        meta[_TOLD] = True
+        note(printable(f"dagbox: {configured.at_found_in} leads to {configured.at}"))
+    return configured.at
+
+
 def directory_of(target: str | None) -> str:
     """Return the directory that a command works on: as given, or as configured.
 
@@ -45,7 +57,7 @@ def directory_of(target: str | None) -> str:
     """
     from dagbox.config.target import is_address
 
-    directory = target or settings().at
+    directory = target or default_target()
     if is_address(directory):
         raise StoreUnavailable(directory, "this command works on a directory: name one")
     return directory
@@ -57,7 +69,7 @@ def open_database(target: str | None, *, timeout: float | None = None, create: b
 
     configured = settings()
     return open_target(
-        target or configured.at,
+        target or default_target(),
         timeout=configured.timeout if timeout is None else timeout,
         durability=configured.durability,
         create=create,

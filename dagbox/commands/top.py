@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from dagbox.commands.dashboard import can_show_dashboard
-from dagbox.commands.options import settings, target_argument
+from dagbox.commands.options import default_target, target_argument
 
 
 @click.command("top")
@@ -63,7 +63,7 @@ def top_command(
         raise click.UsageError("--headless goes with --record or --metrics-port alone")
     if web and (record or metrics_port is not None):
         raise click.UsageError("--web goes with no --record or --metrics-port: give these to a second, --headless run")
-    node = None if replay else target or settings().at
+    node = None if replay else target or default_target()
     from dagbox.tui.display.environment import Environment
 
     try:

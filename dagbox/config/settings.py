@@ -8,7 +8,8 @@
     listen = []              # further addresses to listen on, such as "tcp://127.0.0.1:7000"       DAGBOX_LISTEN
     durability = "full"      # or "process"                                                         DAGBOX_DURABILITY
 
-The file is `dagbox.toml` in the current directory, or the one that DAGBOX_CONFIG names.
+The file is `dagbox.toml` in the current directory, or the one that DAGBOX_CONFIG names. One that nobody named may be
+anybody's: its `at` may not lead to another machine, and where it leads out of its directory, that is told.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class Settings:
     logic: int = 1
     listen: tuple[str, ...] = ()
     durability: Durability = "full"
+    at_found_in: str = field(default="", compare=False)
+    """The file in the current directory whose `at` leads out of it; empty if there is none."""
 
 
 def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
@@ -56,7 +59,10 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         BadSetting: a value that cannot be, or a file that cannot be read.
     """
     environment = os.environ if environment is None else environment
-    values = _from_file(environment.get("DAGBOX_CONFIG"), directory)
+    named = environment.get("DAGBOX_CONFIG")
+    values = _from_file(named, directory)
+    if "at" in values and not named and not environment.get(VARIABLES["at"]):
+        values["at_found_in"] = _check_found(values["at"], str((directory or Path()) / FILE_NAME))
     for name, variable in VARIABLES.items():
         text = environment.get(variable)
         if text:
@@ -81,9 +87,24 @@ def _from_file(named: str | None, directory: Path | None) -> dict[str, Any]:
     return {name: _checked(name, value, str(path)) for name, value in found.items()}
 
 
+def _check_found(at: str, source: str) -> str:
+    """Return the file that `at` was found in if it leads out of the file's directory; else nothing.
+
+    Raises:
+        BadSetting: it leads to another machine.
+    """
+    from dagbox.transport.address import is_url, leaves_machine
+
+    if leaves_machine(at):
+        reason = "a file that was found, not named, leads to no other machine: set DAGBOX_URL or DAGBOX_CONFIG"
+        raise BadSetting("at", at, reason, source)
+    out = is_url(at) or os.path.isabs(at) or os.path.normpath(at).split(os.sep)[0] == os.pardir
+    return source if out else ""
+
+
 def _from_text(name: str, text: str, source: str) -> Any:
     """Convert the text of an environment variable to the type that its setting has in the file."""
-    kind = {field.name: field.type for field in fields(Settings)}[name]
+    kind = {each.name: each.type for each in fields(Settings)}[name]
     try:
         if kind == "int":
             return int(text)

@@ -15,15 +15,21 @@ import dagbox
 from dagbox.shell.settings import Configuration, Environment
 
 
-def default_target() -> str:
+def default_target(say: Callable[[str], None]) -> str:
     """The node or directory for which none was named: as for all commands, `DAGBOX_URL`, `dagbox.toml`, or `data`.
+
+    Args:
+        say: told where a file that nobody named leads.
 
     Raises:
         UnknownSetting, BadSetting: `dagbox.toml` or the environment says something that cannot be.
     """
     from dagbox.config.settings import load_settings
 
-    return load_settings().at
+    found = load_settings()
+    if found.at_found_in:
+        say(f"{found.at_found_in} leads to {found.at}")
+    return found.at
 
 
 def is_url(target: str) -> bool:

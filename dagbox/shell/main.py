@@ -69,7 +69,7 @@ def run_shell(
     except CommandFailed as error:
         output.say(f"error: {error}", "missing")
         return WRONG_USAGE
-    place = target or default_target()
+    place = target or default_target(output.say)
     may_make = partial(_may_make, place, commands, read_stdin, yes)
     connection = _connect(place, configuration, read_only, output, may_make)
     if connection is None:

@@ -81,6 +81,19 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
         raise
 
 
+@contextmanager
+def owner_only() -> Iterator[None]:
+    """Have files that libraries make in the block open to their owner only.
+
+    The umask is of the whole process: keep the block short. Files that other threads make meanwhile are private too.
+    """
+    mask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+
+
 def _umask() -> int:
     """Return the process's umask, which can be read only by setting it."""
     mask = os.umask(0o077)

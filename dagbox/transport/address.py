@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import tempfile
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,30 @@ def is_url(target: str) -> bool:
     return target.partition("://")[0] in SCHEMES and "://" in target
 
 
+def leaves_machine(address: str) -> bool:
+    """Return True if an address may be of another machine; also if it only begins like one of this machine."""
+    scheme, _, rest = address.partition("://")
+    if scheme != "tcp":
+        return False
+    host = rest.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
+
+
 def check_url(target: str) -> str:
     """The address if it is one that can be used.
 
     Raises:
-        InvalidArgument: an unknown scheme, or nothing after it.
+        InvalidArgument: an unknown scheme, nothing after it, or an abstract socket.
     """
     scheme, separator, rest = target.partition("://")
     if not separator or scheme not in SCHEMES or not rest:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise InvalidArgument(f"not an address: {target!r}: it begins with one of {known}")
+    if scheme == "ipc" and rest.startswith("@"):
+        raise InvalidArgument(f"not an address: {target!r}: every user may open an abstract socket, use a path")
     if scheme == "tcp" and not rest.rpartition(":")[2].isdigit():
         raise InvalidArgument(f"not an address: {target!r}: a port is missing, as in tcp://HOST:PORT")
     return target
@@ -117,7 +132,8 @@ def node_address(directory: str | os.PathLike[str]) -> str:
     """The address of the node that serves a directory; whether it lives is seen by connecting.
 
     Raises:
-        CannotConnect: no node has been started there, or its file is damaged or of a later version.
+        CannotConnect: no node has been started there, its file is damaged or of a later version, or leads to another
+            machine, as no node writes it.
     """
     shown = os.fspath(directory)
     if not Path(directory).is_dir():
@@ -127,7 +143,15 @@ def node_address(directory: str | os.PathLike[str]) -> str:
         raise CannotConnect(str(shown), f"no node is running there: start one with: dagbox up {shown}")
     if found.get("format") != NODE_FORMAT:
         raise CannotConnect(str(shown), f"its node is of another version of DagBox (format {found.get('format')!r})")
-    return str(found["address"])
+    address = str(found["address"])
+    try:
+        check_url(address)
+    except InvalidArgument as error:
+        raise CannotConnect(str(shown), f"its {NODE_FILE} has no usable address: {error.message}") from None
+    if leaves_machine(address):
+        reason = f"its {NODE_FILE} leads to another machine: if you mean that, connect to {address}"
+        raise CannotConnect(str(shown), reason)
+    return address
 
 
 def resolve(target: str | os.PathLike[str] | None) -> str:

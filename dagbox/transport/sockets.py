@@ -14,8 +14,10 @@ from pathlib import Path
 import zmq
 from zmq.backend import Socket as Backend
 
-from dagbox.errors import CannotConnect, InvalidArgument, Refused
+from dagbox.errors import CannotConnect, Refused
 from dagbox.protocol import frames
+from dagbox.text.files import owner_only
+from dagbox.transport.address import check_url, leaves_machine
 
 NOBLOCK = int(zmq.NOBLOCK)
 SNDMORE = int(zmq.SNDMORE)
@@ -108,11 +110,14 @@ def _common(socket: zmq.Socket[bytes]) -> None:
 def bind(socket: zmq.Socket[bytes], address: str) -> str:
     """Bind to an address; the address that was bound (a port 0 or `*` is resolved).
 
+    The file of a Unix socket is for its owner only, whatever the umask is: who can open it can do everything.
+
     Raises:
         CannotConnect: the address is taken or cannot be used.
     """
     try:
-        socket.bind(os.fsencode(address))  # type: ignore[arg-type]
+        with owner_only():
+            socket.bind(os.fsencode(address))  # type: ignore[arg-type]
     except zmq.ZMQError as error:
         raise CannotConnect(address, f"cannot listen there: {error.strerror or error}") from None
     bound = socket.getsockopt(zmq.LAST_ENDPOINT)
@@ -126,14 +131,11 @@ def check_listen(address: str, *, secure: bool, insecure: bool) -> None:
         InvalidArgument: not an address.
         Refused: plain TCP beyond loopback.
     """
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme not in ("ipc", "tcp", "inproc") or not rest:
-        raise InvalidArgument(f"not an address: {address!r}: use ipc://PATH or tcp://HOST:PORT")
-    if scheme != "tcp" or secure or insecure:
-        return
-    host = rest.rpartition(":")[0].strip("[]")
-    if not (host == "localhost" or host == "::1" or host.startswith("127.")):
-        raise Refused(f"plain TCP on {host} would let anybody in: use loopback, keys, or --insecure")
+    scheme, _, rest = address.partition("://")
+    if not (scheme == "tcp" and rest.endswith(":*")):
+        check_url(address)
+    if leaves_machine(address) and not (secure or insecure):
+        raise Refused(f"plain TCP on {rest} would let anybody in: use loopback, keys, or --insecure")
 
 
 def is_missing(address: str) -> bool:

@@ -27,3 +27,15 @@ def test_a_wrong_setting_is_wrong_usage(run: Run) -> None:
     ended = run("status")
     assert ended.status == 2
     assert ended.err == "dagbox: error: no setting 'reader' (dagbox.toml): did you mean readers?\n"
+
+
+@pytest.mark.parametrize("command", [["put", "a/b", "1"], ["shell", "-c", "put a/b 1"]])
+def test_where_a_file_that_nobody_named_leads_is_told_once_and_printable(run: Run, command: list[str]) -> None:
+    Path("inner").mkdir()
+    Path("dagbox.toml").write_text('at = "../outer\\u001b]0;x"\n')
+    ended = run(*command)
+    assert ended.status == 0
+    assert ended.err.count("dagbox.toml leads to ../outer\\x1b]0;x") == 1
+    assert "\x1b" not in ended.err
+    Path("dagbox.toml").write_text('at = "inner/data"\n')
+    assert "dagbox.toml" not in run(*command).err

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import dagbox
+from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.store.maintenance import compact, restore
 from tests.runtime.nodes import node_on
 
@@ -49,6 +50,18 @@ def test_a_node(tmp_path: Path) -> None:
         use(db)
         assert list((tmp_path / "data").iterdir())
         assert open_to_others(tmp_path / "data") == []
+
+
+def test_a_socket_that_is_listened_on_elsewhere(tmp_path: Path) -> None:
+    """In a directory that everybody may enter, the mode of the socket alone keeps others out."""
+    path = tmp_path / "open.sock"
+    loop = BrokerLoop([f"ipc://{path}"])
+    try:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+        assert os.umask(0) == 0
+    finally:
+        loop.stop()
+        loop.run()
 
 
 def test_who_was_let_in_stays_so(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ _OWN_FILES = frozenset(
         "broker.lock",
         "locks",
         "locks.authority",
+        "locks.marks",
+        "locks.waiting",
         "run",
         "dagbox.toml",
         "keys",

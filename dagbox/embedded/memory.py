@@ -9,12 +9,14 @@ Rules:
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from dagbox.embedded.clock import SYSTEM_CLOCK, Clock
-from dagbox.embedded.locks import LocalLocks
+from dagbox.embedded.locks import LocalLocks, OpenedJournal
 from dagbox.embedded.node import EmbeddedNode
-from dagbox.errors import InvalidArgument, shown_value
+from dagbox.errors import InUse, InvalidArgument, shown_value
+from dagbox.services.lock.journal import LockJournal, boot_id
 from dagbox.store.memory import MemoryStore
 
 MEMORY = ":memory:"
@@ -22,13 +24,49 @@ MEMORY = ":memory:"
 
 
 class _OwnAuthority:
-    """The right to run the lock table of this database, which no other process can reach."""
+    """The right to change the lock table of this database, which no other process can reach."""
 
     held = True
 
+    def try_turn(self) -> bool:
+        """It is kept."""
+        return True
+
+    def end_turn(self) -> None:
+        """It is kept."""
+
+    def kept_elsewhere(self) -> bool:
+        """Nobody else can have it."""
+        return False
+
+    def keep(self) -> bool:
+        """It is kept."""
+        return True
+
+    def keep_no_more(self) -> None:
+        """It is kept."""
+
+    def in_use(self) -> InUse:
+        """Nobody waits for it."""
+        return InUse("a lock authority", MEMORY, os.getpid())
+
     def release(self) -> None:
-        """Release the authority."""
-        self.held = False
+        """It goes with the database."""
+
+
+class _OnlyProcess:
+    """The only process that writes the journal."""
+
+    def mine(self) -> int:
+        """Return its number."""
+        return 1
+
+    def lives(self, process: int) -> bool:
+        """There is no other."""
+        return process == 1
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 class MemoryNode(EmbeddedNode):
@@ -45,8 +83,11 @@ class MemoryNode(EmbeddedNode):
         super().__init__(MEMORY, store=self._records)
         self.path = MEMORY
 
-    def _open_lock_calls(self) -> LocalLocks:
-        return LocalLocks(_OwnAuthority(), self._leases, None, self._remember_fences, clock=self._clock)
+    def _open_locks(self) -> LocalLocks:
+        return LocalLocks(_OwnAuthority(), self._open_journal, self._remember_fences, clock=self._clock)
+
+    def _open_journal(self) -> OpenedJournal:
+        return OpenedJournal(LockJournal(self._leases, boot_id()), self._leases, _OnlyProcess())
 
     def after_fork(self) -> None:
         """In a forked child: go on with a copy of the records and of the leases."""

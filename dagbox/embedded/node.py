@@ -4,11 +4,11 @@ Rules:
 
 1. Reads take no lock; each thread has its own snapshot of the store.
 2. Writes of several threads share commits (`GroupCommit`). What has expired is swept after a commit, when due.
-3. Lock calls run one at a time under `_lock_gate`; a call that must wait for its turn waits on that
-   condition, and whichever waiting thread wakes drives the table's time.
-4. The lock table is loaded by the first lock call, which also takes the directory's lock authority.
-   If a node has the authority, lock calls go to that node.
-5. After a fork the child has locks and ids of its own, and no lock authority; the store looks after itself.
+3. The lock table is read by the first lock call; processes share it by turns (`LocalLocks`). If a node keeps it, lock
+   calls go to that node (`DirectoryLocks`).
+4. What belongs to a process (ids, mutexes, what the lock table is opened with) a forked child makes anew; the store
+   looks after itself.
+5. A program that serves keeps the lock table as long as it does.
 6. Queries run in the thread that asks, on a snapshot of its own (`EmbeddedLogic`). What is derived from records whose
    time is over is removed first: nothing else may have written since.
 7. The databases of one process on one directory share a node (`open_node`); the last one's `close` closes it.
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dagbox.embedded.group_commit import GroupCommit
 from dagbox.embedded.logic import EmbeddedLogic
 from dagbox.embedded.turn import Turn
-from dagbox.errors import DagBoxError, DeadlineExceeded, InUse, InvalidArgument, NoService, StoreError, TooManyHops
+from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, NoService, StoreError, TooManyHops
 from dagbox.protocol import frames
 from dagbox.protocol.operations.base import ServiceOperations
 from dagbox.protocol.operations.logic import LOGIC
@@ -46,7 +46,8 @@ from dagbox.store.base import Snapshot, Store
 from dagbox.transport.base import Packed, packed
 
 if TYPE_CHECKING:
-    from dagbox.embedded.locks import LocalLocks, NodeLocks
+    from dagbox.embedded.directory_locks import DirectoryLocks
+    from dagbox.embedded.locks import LocalLocks
 
 Observer = Callable[[str, Any, float, float, DagBoxError | None, bool], None]
 """Told of each call: service, body, began, ended (monotonic seconds), error or None, whether it waited its turn."""
@@ -153,7 +154,7 @@ class EmbeddedNode:
         self.logic = EmbeddedLogic(self.store, self._read, self._expire)
         self._reader = Reader(self.store, resolver=self._resolve)
         self._writer = Writer(self.store)
-        self._locks: LocalLocks | NodeLocks | None = None
+        self._locks: LocalLocks | DirectoryLocks | None = None
         self.closed = False
         self.users = 1
         """Number of databases of this process that share the node."""
@@ -206,17 +207,9 @@ class EmbeddedNode:
                 stack.callback(callback)
 
     def local_locks(self) -> LocalLocks:
-        """The lock table of the directory, in this process.
-
-        Raises:
-            InUse: another process has it.
-        """
-        from dagbox.embedded.locks import LocalLocks
-
+        """The lock table of the directory, in this process."""
         locks = self._lock_calls()
-        if not isinstance(locks, LocalLocks):
-            raise InUse("a lock authority", self.path, 0)
-        return locks
+        return locks.local
 
     def more_services(self) -> list[Service]:
         """The services that were added with `add_service`."""
@@ -363,19 +356,17 @@ class EmbeddedNode:
 
     # --- locks
 
-    def _lock_calls(self) -> LocalLocks | NodeLocks:
-        locks = self._locks
-        if locks is None or not locks.current:
+    def _lock_calls(self) -> LocalLocks | DirectoryLocks:
+        if self._locks is None:
             with self._lock_gate:
-                if self._locks is None or not self._locks.current:
-                    self._locks = self._open_lock_calls()
-                locks = self._locks
-        return locks
+                if self._locks is None:
+                    self._locks = self._open_locks()
+        return self._locks
 
-    def _open_lock_calls(self) -> LocalLocks | NodeLocks:
-        from dagbox.embedded.locks import open_lock_calls
+    def _open_locks(self) -> LocalLocks | DirectoryLocks:
+        from dagbox.embedded.directory_locks import DirectoryLocks
 
-        return open_lock_calls(self.path, self._locks, self._remember_fences)
+        return DirectoryLocks(self.path, self._remember_fences)
 
     # --- what there is to see
 

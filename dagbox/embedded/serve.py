@@ -158,10 +158,12 @@ class Served:
             raise
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._node = node
+        self._locks = node.local_locks()
         self._loops: list[WorkerLoop] = []
         self._threads: list[threading.Thread] = []
         self._calls = OwnCalls(node.direct_services())
         try:
+            self._locks.keep()
             inner = f"inproc://dagbox-{os.urandom(6).hex()}"
             self._broker = BrokerLoop([socket_address(node.path), inner], context=self._context, expected=OWN_SERVICES)
             self._broker.broker.bypass = self._calls
@@ -181,8 +183,7 @@ class Served:
 
     def _services(self) -> list[Service]:
         store = self._node.store
-        locks = self._node.local_locks()
-        served = ServedLocks(locks)
+        served = ServedLocks(self._locks)
         reader = Reader(store, resolver=self._node.logic.resolve)
         logic = LogicService(self._node.logic.operations())
         return [reader, Writer(store), served, logic, *self._node.more_services()]
@@ -208,6 +209,7 @@ class Served:
             remove_node_file(self._node.path, self._broker.addresses[0])
         self._threads.clear()
         self._loops.clear()
+        self._locks.keep_no_more()
         if not self._context.closed:
             self._context.term()
         self._broker_role.release()

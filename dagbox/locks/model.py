@@ -113,15 +113,46 @@ class HighWaterMoved(NamedTuple):
     durable: bool
 
 
-LockEvent = LockGranted | LockRefused | Renewed | Ended | HighWaterMoved
+class Place(NamedTuple):
+    """A request's place in line. Times are monotonic seconds, `ttl` is a span.
+
+    Args:
+        number: places stand in line by rising numbers.
+        until: when it stops waiting.
+    """
+
+    number: int
+    request: bytes
+    owner: str
+    keys: tuple[str, ...]
+    shared: bool
+    ttl: float
+    since: float
+    until: float
+
+
+class Queued(NamedTuple):
+    """A request took its place in line."""
+
+    place: Place
+
+
+class Left(NamedTuple):
+    """A request left its place in line, granted or not."""
+
+    number: int
+
+
+LockEvent = LockGranted | LockRefused | Renewed | Ended | HighWaterMoved | Queued | Left
 
 
 class TableState(NamedTuple):
-    """The state of a table that outlives its process: leases by token, ended leases by number."""
+    """The state of a table that outlives its process: leases by token, ended leases by number, the highest token."""
 
     high_water: HighWater = HighWater()
     leases: tuple[Lease, ...] = ()
     ended: tuple[Ended, ...] = ()
+    token: int = 0
 
 
 class Waiting(NamedTuple):
@@ -144,7 +175,7 @@ def after_machine_restart(state: TableState, now: float) -> TableState:
     """Return the state to continue with after a restart of the machine.
 
     The clock has started again and the last writes may be lost, so no lease can be continued: all of them end, and no
-    key is granted until the longest lease that could be held has expired.
+    key is granted until the longest lease that could be held has expired. All tokens that were reserved may be issued.
     """
     number = state.ended[-1].number if state.ended else 0
     ended = list(state.ended)
@@ -152,7 +183,7 @@ def after_machine_restart(state: TableState, now: float) -> TableState:
         number += 1
         ended.append(Ended(lease, "restarted", b"", number))
     high_water = state.high_water._replace(grace_until=now + state.high_water.max_ttl)
-    return TableState(high_water, (), tuple(ended[-ENDED_KEPT:]))
+    return TableState(high_water, (), tuple(ended[-ENDED_KEPT:]), high_water.tokens)
 
 
 DEFAULT_LIMITS = LockLimits()

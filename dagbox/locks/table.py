@@ -10,7 +10,8 @@ Rules:
    it would conflict with, even if the key is free because its next holder still waits for another key. So a
    request for many keys does not starve: whatever could delay it was there before it.
 4. Every grant has a fencing token of its own, one for all its keys, higher than every token before it, also
-   across restarts: tokens are reserved in blocks, and a block is made durable before its first one is used.
+   across restarts: tokens are reserved in blocks, and a block is made durable before its first one is used. A
+   restart of the machine skips what is left of the block, as the last grants may be lost.
 5. A lease ends at `expires_at` sharp, and a wait at `until` sharp. When both have passed by the time the driver
    calls, refusals come first: a request that stopped waiting is never granted anything.
 6. A request key gets one grant, ever. A repeat finds the lease, or the same place in the queue, or learns that
@@ -36,11 +37,10 @@ from dagbox.errors import (
     Busy,
     Cancelled,
     DagBoxError,
-    InvalidArgument,
     LeaseLost,
-    LimitExceeded,
     Locked,
 )
+from dagbox.locks.checks import check_acquire, check_ttl, to_ms
 from dagbox.locks.model import (
     BEFORE_RESTART,
     CANCELLED_KEPT,
@@ -53,16 +53,18 @@ from dagbox.locks.model import (
     HighWaterMoved,
     KeyInfo,
     Lease,
+    Left,
     LockEvent,
     LockGranted,
     LockLimits,
     LockRefused,
+    Place,
+    Queued,
     Renewed,
     TableState,
     Waiting,
 )
 from dagbox.locks.wait_queue import KeyState, Waiter
-from dagbox.protocol.values import check_key
 
 COUNTED = ("granted", "waited", "refused", "renewed", "released", "expired", "forced", "cancelled")
 """The counters of `stats`, since the table was made."""
@@ -95,32 +97,49 @@ class LockTable:
         self.limits = limits
         self.counts: Counter[str] = Counter()
         self._now = now
-        self._high_water = state.high_water
         self._token_block = token_block
-        # The rest of the last block is skipped: the record of which of its tokens were issued may be lost.
-        self._token = state.high_water.tokens
         self._ttl_since = now
         self._ttl_seen = 0.0
         self._freed: set[str] = set()
-        self._in_grace = state.high_water.grace_until > now
         self.events: list[LockEvent] = []
         """Events since the last `take_events`."""
-        self._keys: dict[str, KeyState] = {}
-        self._leases: dict[int, Lease] = {}
-        self._by_request: dict[bytes, Lease | Waiter] = {}
         self._waiter_number = 0
-        self._waiting = 0
-        self._lease_times: list[tuple[float, int]] = []
-        self._waiter_times: list[tuple[float, int, Waiter]] = []
         self._cancelled: OrderedDict[bytes, None] = OrderedDict()
         self._ended: OrderedDict[int, Ended] = OrderedDict()
         self._ended_requests: dict[bytes, int] = {}
         self._ended_by: dict[bytes, list[int]] = {}
-        self._ended_number = 0
+        self.ended_number = 0
+        """The number of the last lease that ended."""
+        self.resume(state, (), now)
+
+    def resume(self, state: TableState, places: Sequence[Place], now: float) -> None:
+        """Go on from what others made of the table.
+
+        Args:
+            state: as of now; of the ended leases those from `ended_number` on will do.
+            places: those in line, by number.
+            now: monotonic seconds.
+        """
+        self._now = max(self._now, now)
+        self._high_water = state.high_water
+        self._in_grace = state.high_water.grace_until > self._now
+        self._token = state.token
+        self._keys: dict[str, KeyState] = {}
+        self._leases: dict[int, Lease] = {}
+        self._by_request: dict[bytes, Lease | Waiter] = {}
+        self._waiting = 0
+        self._lease_times: list[tuple[float, int]] = []
+        self._waiter_times: list[tuple[float, int, Waiter]] = []
         for ended in state.ended:
-            self._remember(ended)
+            if ended.number > self.ended_number:
+                self._remember(ended)
+                self._saw_ttl(ended.lease.ttl)
         for lease in state.leases:
             self._hold(lease)
+            self._saw_ttl(lease.ttl)
+        for place in places:
+            self._join(Waiter.at(place))
+        self._settle(list(self._keys))
 
     # Operations
 
@@ -155,7 +174,7 @@ class LockTable:
         if self._answer_repeat(request):
             return
         try:
-            names = self._check(owner, keys, ttl, wait)
+            names = check_acquire(self.limits, owner, keys, ttl, wait)
             blocked = self._first_blocked(names, shared)
             if blocked is not None and wait <= 0:
                 raise self._locked(blocked, self._now)
@@ -182,7 +201,7 @@ class LockTable:
         lease = self._held(token)
         if ttl is None:
             ttl = lease.ttl
-        self._check_ttl(ttl)
+        check_ttl(self.limits, ttl)
         self._mark_ttl(ttl)
         renewed = lease._replace(ttl=ttl, expires_at=self._now + ttl)
         self._leases[token] = renewed
@@ -279,7 +298,7 @@ class LockTable:
 
     def state(self) -> TableState:
         """Return what outlives the process. Waiting requests do not: they are sent again."""
-        return TableState(self._high_water, tuple(self._leases.values()), tuple(self._ended.values()))
+        return TableState(self._high_water, tuple(self._leases.values()), tuple(self._ended.values()), self._token)
 
     def listing(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[KeyInfo]:
         """Return the keys that are held or waited for, sorted: those that start with `prefix` and follow `after`."""
@@ -290,6 +309,11 @@ class LockTable:
     def knows(self, request: bytes) -> bool:
         """Return True if this request holds a lease or waits for one."""
         return request in self._by_request
+
+    def lease_of(self, request: bytes) -> Lease | None:
+        """Return the lease that a request was granted, if it is held, else None."""
+        found = self._by_request.get(request)
+        return found if isinstance(found, Lease) else None
 
     def lease(self, token: int) -> Lease | None:
         """Return the lease of a token if it is held, else None."""
@@ -313,29 +337,6 @@ class LockTable:
 
     # Checks
 
-    def _check(self, owner: str, keys: Sequence[str], ttl: float, wait: float) -> tuple[str, ...]:
-        if not keys:
-            raise InvalidArgument("a lock needs at least one key")
-        if len(keys) > self.limits.keys:
-            raise LimitExceeded("keys of one lock", len(keys), self.limits.keys)
-        names = tuple(dict.fromkeys(check_key(name) for name in keys))
-        try:
-            size = len(owner.encode())
-        except UnicodeEncodeError:
-            raise InvalidArgument("the owner of a lock is valid Unicode") from None
-        if size > self.limits.owner_bytes:
-            raise LimitExceeded("bytes of a lock's owner", size, self.limits.owner_bytes)
-        self._check_ttl(ttl)
-        if not wait <= self.limits.max_wait:
-            raise LimitExceeded("wait_ms of a lock", _ms(wait), _ms(self.limits.max_wait))
-        return names
-
-    def _check_ttl(self, ttl: float) -> None:
-        if not ttl <= self.limits.max_ttl:
-            raise LimitExceeded("ttl_ms of a lock", _ms(ttl), _ms(self.limits.max_ttl))
-        if ttl < self.limits.min_ttl:
-            raise InvalidArgument(f"ttl_ms of a lock is {_ms(ttl)}, the least allowed is {_ms(self.limits.min_ttl)}")
-
     def _check_room(self, names: tuple[str, ...]) -> None:
         if self._waiting >= self.limits.waiting:
             raise self._busy()
@@ -347,7 +348,7 @@ class LockTable:
     def _busy(self) -> Busy:
         deadline = self.next_deadline()
         pause = 1.0 if deadline is None else min(1.0, max(0.05, deadline - self._now))
-        return Busy("lock", _ms(pause))
+        return Busy("lock", to_ms(pause))
 
     def _held(self, token: int) -> Lease:
         lease = self._leases.get(token)
@@ -389,11 +390,11 @@ class LockTable:
         state = self._keys.get(name)
         if state and state.holders:
             lease = self._leases[next(reversed(state.holders))]
-            return Locked(name, lease.owner, _ms(lease.left(now)))
+            return Locked(name, lease.owner, to_ms(lease.left(now)))
         if self._in_grace and name not in self._freed:
-            return Locked(name, BEFORE_RESTART, _ms(self._high_water.grace_until - now))
+            return Locked(name, BEFORE_RESTART, to_ms(self._high_water.grace_until - now))
         ahead = self._ahead(state) if state else None
-        return Locked(name, ahead.owner, _ms(max(0.0, ahead.until - now))) if ahead else Locked(name, "", 0)
+        return Locked(name, ahead.owner, to_ms(max(0.0, ahead.until - now))) if ahead else Locked(name, "", 0)
 
     @staticmethod
     def _ahead(state: KeyState) -> Waiter | None:
@@ -402,8 +403,15 @@ class LockTable:
     # Waiting
 
     def _wait(self, waiter: Waiter) -> None:
-        self._waiter_number += 1
-        waiter.number = self._waiter_number
+        waiter.number = self._waiter_number + 1
+        self.events.append(Queued(waiter.place))
+        self._join(waiter)
+        self._settle(waiter.keys)
+        self.counts["waited"] += 1
+
+    def _join(self, waiter: Waiter) -> None:
+        """Put a waiter in line at all of its keys; the caller settles them."""
+        self._waiter_number = max(self._waiter_number, waiter.number)
         self._by_request[waiter.request] = waiter
         self._waiting += 1
         heapq.heappush(self._waiter_times, (waiter.until, waiter.number, waiter))
@@ -412,8 +420,6 @@ class LockTable:
             heapq.heapify(self._waiter_times)
         for name in waiter.keys:
             self._keys.setdefault(name, KeyState()).queue[waiter.number] = waiter
-        self._settle(waiter.keys)
-        self.counts["waited"] += 1
 
     def _still_waits(self, waiter: Waiter) -> bool:
         return self._by_request.get(waiter.request) is waiter
@@ -422,6 +428,7 @@ class LockTable:
         """Remove a waiter from all queues; the caller settles its keys."""
         del self._by_request[waiter.request]
         self._waiting -= 1
+        self.events.append(Left(waiter.number))
         for name in waiter.keys:
             state = self._keys[name]
             if state.admitted.pop(waiter.number, None) is None:
@@ -513,7 +520,7 @@ class LockTable:
             del self._by_request[lease.request]
             for name in lease.keys:
                 del self._keys[name].holders[lease.token]
-            ended = Ended(lease, how, by, self._ended_number + 1)
+            ended = Ended(lease, how, by, self.ended_number + 1)
             self._remember(ended)
             self.events.append(ended)
             self.counts[how] += 1
@@ -542,7 +549,7 @@ class LockTable:
             heapq.heappop(self._lease_times)
 
     def _remember(self, ended: Ended) -> None:
-        self._ended_number = ended.number
+        self.ended_number = ended.number
         self._ended[ended.lease.token] = ended
         self._ended_requests[ended.lease.request] = ended.lease.token
         if ended.by:
@@ -561,11 +568,15 @@ class LockTable:
 
     def _mark_ttl(self, ttl: float) -> None:
         """Raise the mark before a lease of this length is granted; in steps, since each one costs a sync."""
+        rounded = self._saw_ttl(ttl)
+        if rounded > self._high_water.max_ttl:
+            self._mark(self._high_water._replace(max_ttl=rounded), durable=True)
+
+    def _saw_ttl(self, ttl: float) -> float:
         step = 1.0 if ttl <= 60.0 else 60.0
         rounded = math.ceil(ttl / step) * step
         self._ttl_seen = max(self._ttl_seen, rounded)
-        if rounded > self._high_water.max_ttl:
-            self._mark(self._high_water._replace(max_ttl=rounded), durable=True)
+        return rounded
 
     def _lower_max_ttl(self, now: float) -> None:
         """Lower the mark: all leases were granted within the last `max_ttl`, for `_ttl_seen` at most."""
@@ -582,8 +593,3 @@ class LockTable:
             [self._leases[token] for token in state.holders],
             [Waiting(waiter.owner, self._now - waiter.since, waiter.shared) for waiter in waiters],
         )
-
-
-def _ms(seconds: float) -> int:
-    """Return whole milliseconds, rounded up, so that remaining time is never shown as none."""
-    return math.ceil(seconds * 1000 - 1e-6) if math.isfinite(seconds) else 2**63 - 1

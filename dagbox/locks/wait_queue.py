@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from dagbox.locks.model import Place
+
 
 class Waiter:
     """A waiting request: queued at each of its keys, until it is admitted by all of them (`missing` counts down)."""
@@ -22,6 +24,18 @@ class Waiter:
         self.until = until
         self.number = 0
         self.missing = len(keys)
+
+    @classmethod
+    def at(cls, place: Place) -> Waiter:
+        """Return the waiter at a place in line."""
+        waiter = cls(place.request, place.owner, place.keys, place.ttl, place.shared, place.since, place.until)
+        waiter.number = place.number
+        return waiter
+
+    @property
+    def place(self) -> Place:
+        """Its place in line."""
+        return Place(self.number, self.request, self.owner, self.keys, self.shared, self.ttl, self.since, self.until)
 
 
 class KeyState:

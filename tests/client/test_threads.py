@@ -129,11 +129,17 @@ def test_a_forked_child_leaves_the_lease_to_its_parent(database: Any, bucket: st
         lease.renew()
 
 
-def test_a_forked_child_of_an_embedded_database_has_no_locks(tmp_path: Path) -> None:
-    with dagbox.open(tmp_path / "data") as db, db.lock("k"):
-        assert in_child(lambda: db.lock("other").acquire()).startswith(f"InUse: {tmp_path}")
+def test_a_forked_child_of_an_embedded_database_shares_its_locks(tmp_path: Path) -> None:
+    with dagbox.open(tmp_path / "data") as db, db.lock("k") as lease:
+        assert in_child(lambda: db.lock("k").acquire()).startswith("Locked: k is locked by ")
+
+        def child() -> Any:
+            with db.lock("other") as own:
+                return own.token > lease.token
+
+        assert in_child(child) == repr(True)
         with db.lock("other"):
-            pass
+            lease.renew()
 
 
 def test_lock_calls_go_to_the_node_of_the_directory_while_there_is_one(tmp_path: Path) -> None:

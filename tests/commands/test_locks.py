@@ -60,9 +60,9 @@ def test_a_lock_that_is_not_granted_in_time_runs_nothing(run: Run, spawn: Spawn)
     holder = spawn("lock", "a", "--format", "json", "--owner", "me", "--at", "data", start_new_session=True)
     assert holder.stdout is not None
     assert '"owner": "me"' in holder.stdout.readline()
-    refused = run("lock", "b", "--wait", "0", "--", "touch", "ran")
+    refused = run("lock", "a", "--wait", "0", "--", "touch", "ran")
     assert refused.status == 1
-    assert "already has" in refused.err
+    assert "a is locked by me" in refused.err
     assert not Path("ran").exists()
     holder.send_signal(signal.SIGINT)
     assert holder.wait(10) == 0

@@ -210,20 +210,31 @@ class AsyncLocking:
         Raises:
             Locked: not all could be had within `wait`.
         """
-        claim = operations.new_claim()
-        try:
-            return await self._acquire(claim)
-        except _REFUSED:
-            raise
-        except BaseException:
-            lasting = self._wait + self._ttl
-            self._database._keepalive.add(AsyncWithdrawal(self._database, claim, lasting), 0.0)
-            raise
+        until = time.monotonic() + self._wait
+        left = self._wait
+        while True:
+            claim = operations.new_claim()
+            try:
+                return await self._acquire(claim, left)
+            except _REFUSED:
+                raise
+            except LeaseLost:
+                # It was granted, and ran out before the answer came: the node was away.
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise
+            except BaseException:
+                lasting = self._wait + self._ttl
+                self._database._keepalive.add(AsyncWithdrawal(self._database, claim, lasting), 0.0)
+                raise
 
-    async def _acquire(self, claim: bytes) -> AsyncLease:
-        database, operation = self._database, replace(self._operation, claim=claim)
+    async def _acquire(self, claim: bytes, wait: float) -> AsyncLease:
+        database, operation = (
+            self._database,
+            replace(self._operation, claim=claim, wait_ms=operations.span_ms("wait", wait)),
+        )
         asked = time.monotonic()
-        answer = await database._transport.call(Call("lock", operation, self._wait + database.timeout))
+        answer = await database._transport.call(Call("lock", operation, wait + database.timeout))
         token = answer.get("token") if isinstance(answer, dict) else None
         if not isinstance(token, int):
             raise operations.unexpected("acquire", answer)

@@ -211,20 +211,31 @@ class Locking:
         Raises:
             Locked: not all could be had within `wait`.
         """
-        claim = operations.new_claim()
-        try:
-            return self._acquire(claim)
-        except _REFUSED:
-            raise
-        except BaseException:
-            lasting = self._wait + self._ttl
-            self._database._keepalive.add(Withdrawal(self._database, claim, lasting), 0.0)
-            raise
+        until = time.monotonic() + self._wait
+        left = self._wait
+        while True:
+            claim = operations.new_claim()
+            try:
+                return self._acquire(claim, left)
+            except _REFUSED:
+                raise
+            except LeaseLost:
+                # It was granted, and ran out before the answer came: the node was away.
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise
+            except BaseException:
+                lasting = self._wait + self._ttl
+                self._database._keepalive.add(Withdrawal(self._database, claim, lasting), 0.0)
+                raise
 
-    def _acquire(self, claim: bytes) -> Lease:
-        database, operation = self._database, replace(self._operation, claim=claim)
+    def _acquire(self, claim: bytes, wait: float) -> Lease:
+        database, operation = (
+            self._database,
+            replace(self._operation, claim=claim, wait_ms=operations.span_ms("wait", wait)),
+        )
         asked = time.monotonic()
-        answer = database._transport.call(Call("lock", operation, self._wait + database.timeout))
+        answer = database._transport.call(Call("lock", operation, wait + database.timeout))
         token = answer.get("token") if isinstance(answer, dict) else None
         if not isinstance(token, int):
             raise operations.unexpected("acquire", answer)

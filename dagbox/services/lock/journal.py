@@ -9,18 +9,21 @@ Rules:
    to live.
 3. A state written under another boot id is never continued: its clock is gone, and so may be its last writes. See
    `after_machine_restart`.
+4. Several processes may write a journal by turns (`peers`), one at a time: each reads what the others changed before it
+   changes anything. Those in line are then in the journal too, as long as their process lives.
 
-Bucket `~locks`: `marks` is `{"format", "boot", "tokens", "max_ttl", "grace_until"}`; `lease/TOKEN` (16 hex
-digits) is a lease as an array in the order of its fields; `ended/SLOT` (a ring of `ENDED_KEPT`) is the array
-`[lease, how, by, number]`. Times are monotonic seconds of the boot.
+Bucket `~locks`: `marks` is `{"format", "boot", "tokens", "max_ttl", "grace_until"}`; `turn`, written by every commit,
+is `[highest token, number of the last lease that ended]`; `lease/TOKEN` (16 hex digits) is a lease as an array in the
+order of its fields; `ended/SLOT` (a ring of `ENDED_KEPT`) is the array `[lease, how, by, number]`; `wait/NUMBER` is the
+array of the process and the fields of a `Place`. Times are monotonic seconds of the boot.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import InvalidArgument, StoreCorrupt
 from dagbox.locks import (
@@ -30,21 +33,26 @@ from dagbox.locks import (
     HighWater,
     HighWaterMoved,
     Lease,
+    Left,
     LockEvent,
     LockGranted,
     LockLimits,
     LockTable,
+    Place,
+    Queued,
     Renewed,
     TableState,
     after_machine_restart,
 )
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.lock.high_water import HighWaterFile, KeptHighWater
-from dagbox.store.base import Applied, Batch, Delete, Operation, Put, Store
+from dagbox.store.base import Applied, Batch, Delete, Operation, Put, Snapshot, Store
 
 BUCKET = "~locks"
 FORMAT = 1
 
+_TURN = "turn"
+_UNREAD = -1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -61,45 +69,147 @@ def boot_id() -> str:
     return text or f"unknown-{os.urandom(16).hex()}"
 
 
+class Peers(Protocol):
+    """The processes that write a journal by turns."""
+
+    def mine(self) -> int:
+        """Return the number of this process."""
+
+    def lives(self, process: int) -> bool:
+        """Return True if a process with this number is there."""
+
+    def close(self) -> None:
+        """This process writes no more. Idempotent."""
+
+
+class Journaled(NamedTuple):
+    """The content of a journal.
+
+    Args:
+        boot: id of the boot that it was written under; None: nothing was written yet.
+        state: of the ended leases, those that were asked for.
+        places: process and place of those in line.
+        version: changes with every commit.
+    """
+
+    boot: str | None
+    state: TableState
+    places: list[tuple[int, Place]]
+    version: int
+
+
 class LockJournal:
     """Keep the state of one lock table in a store; see the rules above.
 
     Args:
-        store: only this journal writes its bucket `~locks`. The caller closes it.
+        store: only journals write its bucket `~locks`. The caller closes it.
         boot: id of this start of the machine, see `boot_id`.
         high_water_file: makes the mark durable; None: the store does, if no power loss can damage it.
+
+    Attributes:
+        peers: the processes that write it by turns; None: this one has it for itself, and those in line are not kept.
+        alone: True while no other process takes turns: their requests are not in line then.
+        waited_for: True if, when it was read last, requests of other processes were in line.
     """
 
     def __init__(self, store: Store, boot: str, high_water_file: HighWaterFile | None = None) -> None:
         self._store = store
         self._boot = boot
         self._high_water_file = high_water_file
+        self.peers: Peers | None = None
+        self.alone = False
+        self.waited_for = False
         self.commits = 0
         self.syncs = 0
+        self._version = _UNREAD
+        self._durable: HighWater | None = None
+        """The mark that surely survives a power loss; None: not known."""
+        self._token = 0
+        self._ended = 0
+        self._left: list[Operation] = []
+        """Removes places of processes that are gone, with the next commit."""
 
-    def load(self, now: float, limits: LockLimits = DEFAULT_LIMITS) -> LockTable:
+    def load(
+        self, now: float, limits: LockLimits = DEFAULT_LIMITS, waiting: Container[bytes] = frozenset()
+    ) -> LockTable:
         """Return the table as it was when the last events were written; in grace after a restart of the machine.
+
+        Args:
+            now: monotonic seconds.
+            limits: of the table.
+            waiting: the requests of this process that wait still.
 
         Raises:
             StoreError: the store cannot be read or written, or has other content.
         """
-        boot, state = read_state(self._store)
-        kept = self._high_water_file.read() if self._high_water_file else None
+        table = LockTable(limits, now=now)
+        self._durable = None
+        self.refresh(table, now, waiting)
+        return table
+
+    def changed(self) -> bool:
+        """Return True if another process has written since this one last read or wrote.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        found = self._store.get(BUCKET, _TURN)
+        return (found.version if found is not None else 0) != self._version
+
+    def refresh(self, table: LockTable, now: float, waiting: Container[bytes]) -> None:
+        """Bring a table to the state that the last events left; what comes of that is among its events.
+
+        Raises:
+            StoreError: as `load`; the table is as it was.
+        """
+        found = read_journal(self._store, table.ended_number)
+        self._version = found.version
+        state = self._continued(found, now)
+        places = sorted(self._living(found.places, waiting))
+        self._token, self._ended = state.token, max(table.ended_number, *(each.number for each in state.ended), 0)
+        table.resume(state, places, now)
+
+    def _living(self, found: Sequence[tuple[int, Place]], waiting: Container[bytes]) -> list[Place]:
+        """Return the places of requests that wait still; the others are removed with the next commit."""
+        peers, mine = self.peers, self.peers.mine() if self.peers is not None and found else 0
+        lives = dict.fromkeys((process for process, _ in found), False)
+        if peers is not None and not self.alone:
+            lives = {process: peers.lives(process) for process in lives}
+        self.waited_for = any(alive and process != mine for process, alive in lives.items())
+        living: list[Place] = []
+        self._left = []
+        for process, place in found:
+            if place.request in waiting if process == mine else lives[process]:
+                living.append(place)
+            else:
+                self._left.append(Delete(BUCKET, _place_name(place.number)))
+        return living
+
+    def _continued(self, found: Journaled, now: float) -> TableState:
+        boot, state = found.boot, found.state
+        unread = self._durable is None or boot is None
+        kept = self._high_water_file.read() if self._high_water_file and unread else None
         if kept is not None:
             # The mark in the store may be higher, if it was once written without the file.
             state = state._replace(high_water=_higher(state.high_water, kept.high_water))
             boot = kept.boot if boot in (None, self._boot) else boot
+            if found.boot is None:
+                state = state._replace(token=state.high_water.tokens)
         if boot is not None and boot != self._boot:
             gone = state.leases
             state = after_machine_restart(state, now)
             operations: list[Operation] = [Delete(BUCKET, _lease_name(lease.token)) for lease in gone]
             if gone:
                 operations += [_put_ended(ended) for ended in state.ended[-len(gone) :]]
+            operations += [Delete(BUCKET, _place_name(place.number)) for _, place in found.places]
+            found.places.clear()
+            self._token, self._ended = state.token, max((each.number for each in state.ended), default=0)
             self._apply([*operations, self._put_high_water(state.high_water)])
-        if boot is not None:
+        mark = state.high_water
+        if boot is not None and (self._durable is None or _higher(self._durable, mark) != self._durable):
             # The mark may come from a write whose sync failed: make it durable before building on it.
-            self._make_durable(state.high_water)
-        return LockTable(limits, state, now)
+            self._make_durable(mark)
+        return state
 
     def write(self, events: Sequence[LockEvent]) -> None:
         """Write what events changed, in one commit; before it the high-water mark, durably, if they need it.
@@ -115,25 +225,39 @@ class LockJournal:
             self._apply(puts)
             self._make_durable(moved[-1].high_water)
             puts = []
-        operations: list[Operation] = [*puts]
+        operations: list[Operation] = [*puts, *self._left]
         for event in events:
-            if isinstance(event, LockGranted):
-                if not event.repeat:
-                    operations.append(_put_lease(event.lease))
-            elif isinstance(event, Renewed):
-                operations.append(_put_lease(event.lease))
-            elif isinstance(event, Ended):
-                operations += [Delete(BUCKET, _lease_name(event.lease.token)), _put_ended(event)]
+            operations += self._operations_of(event)
         if operations:
             self._apply(operations)
+            self._left = []
+
+    def _operations_of(self, event: LockEvent) -> list[Operation]:
+        if isinstance(event, LockGranted):
+            if event.repeat:
+                return []
+            self._token = event.lease.token
+            return [_put_lease(event.lease)]
+        if isinstance(event, Renewed):
+            return [_put_lease(event.lease)]
+        if isinstance(event, Ended):
+            self._ended = event.number
+            return [Delete(BUCKET, _lease_name(event.lease.token)), _put_ended(event)]
+        if self.peers is not None and isinstance(event, Queued):
+            return [Put(BUCKET, _place_name(event.place.number), pack((self.peers.mine(), *event.place)))]
+        if self.peers is not None and isinstance(event, Left):
+            return [Delete(BUCKET, _place_name(event.number))]
+        return []
 
     def _put_high_water(self, high_water: HighWater) -> Put:
         return Put(BUCKET, "marks", pack({"format": FORMAT, "boot": self._boot, **high_water._asdict()}))
 
     def _apply(self, operations: Sequence[Operation]) -> None:
-        (result,) = self._store.apply([Batch(operations)])
+        turn = Put(BUCKET, _TURN, pack((self._token, self._ended)))
+        (result,) = self._store.apply([Batch([*operations, turn])])
         if not isinstance(result, Applied):
             raise result
+        self._version = result.version
         self.commits += 1
 
     def _make_durable(self, high_water: HighWater) -> None:
@@ -142,6 +266,7 @@ class LockJournal:
             self._high_water_file.write(KeptHighWater(self._boot, high_water))
         else:
             self._store.sync()
+        self._durable = high_water
         self.syncs += 1
 
 
@@ -157,12 +282,52 @@ def _lease_name(token: int) -> str:
     return f"lease/{token:016x}"
 
 
+def _place_name(number: int) -> str:
+    return f"wait/{number:016x}"
+
+
 def _put_lease(lease: Lease) -> Put:
     return Put(BUCKET, _lease_name(lease.token), pack(lease))
 
 
 def _put_ended(ended: Ended) -> Put:
-    return Put(BUCKET, f"ended/{ended.number % ENDED_KEPT:05x}", pack(ended))
+    return Put(BUCKET, _ended_name(ended.number), pack(ended))
+
+
+def _ended_name(number: int) -> str:
+    return f"ended/{number % ENDED_KEPT:05x}"
+
+
+def read_journal(store: Store, ended_after: int = 0) -> Journaled:
+    """Return what the journal in a store has, with the leases that ended after the one of this number.
+
+    Raises:
+        StoreError: the store cannot be read, or has other content.
+    """
+    with store.snapshot() as view:
+        mark = view.get(BUCKET, "marks")
+        if mark is None:
+            return Journaled(None, TableState(), [], 0)
+        try:
+            boot, high_water = _parse_high_water(unpack(mark.data))
+            turn = view.get(BUCKET, _TURN)
+            token, last = unpack(turn.data) if turn is not None else (high_water.tokens, None)
+            leases = [_parse_lease(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="lease/")]
+            places = [_parse_place(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="wait/")]
+            ended = [_parse_ended(unpack(data)) for data in _ended_data(view, ended_after, last)]
+        except (InvalidArgument, KeyError, TypeError, ValueError) as error:
+            raise StoreCorrupt(BUCKET, f"not a lock journal: {error!r}") from error
+    ended.sort(key=lambda one: one.number)
+    state = TableState(high_water, tuple(leases), tuple(ended), int(token))
+    return Journaled(boot, state, places, turn.version if turn is not None else 0)
+
+
+def _ended_data(view: Snapshot, after: int, last: int | None) -> list[bytes]:
+    """Return the leases that ended, packed: those after a number, if the ring has them still, otherwise all."""
+    if last is not None and last - after < ENDED_KEPT // 2:
+        names = [(BUCKET, _ended_name(number)) for number in range(after + 1, last + 1)]
+        return [stored.data for stored in view.get_many(names) if stored is not None]
+    return [entry.stored.data for entry in view.scan(BUCKET, prefix="ended/")]
 
 
 def read_state(store: Store) -> tuple[str | None, TableState]:
@@ -171,18 +336,8 @@ def read_state(store: Store) -> tuple[str | None, TableState]:
     Raises:
         StoreError: the store cannot be read, or has other content.
     """
-    with store.snapshot() as view:
-        mark = view.get(BUCKET, "marks")
-        if mark is None:
-            return None, TableState()
-        try:
-            boot, high_water = _parse_high_water(unpack(mark.data))
-            leases = [_parse_lease(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="lease/")]
-            ended = [_parse_ended(unpack(entry.stored.data)) for entry in view.scan(BUCKET, prefix="ended/")]
-        except (InvalidArgument, KeyError, TypeError, ValueError) as error:
-            raise StoreCorrupt(BUCKET, f"not a lock journal: {error!r}") from error
-    ended.sort(key=lambda one: one.number)
-    return boot, TableState(high_water, tuple(leases), tuple(ended))
+    found = read_journal(store)
+    return found.boot, found.state
 
 
 def _parse_high_water(value: Any) -> tuple[str, HighWater]:
@@ -199,3 +354,11 @@ def _parse_lease(value: Any) -> Lease:
 def _parse_ended(value: Any) -> Ended:
     lease, how, by, number = value
     return Ended(_parse_lease(lease), str(how), bytes(by), int(number))
+
+
+def _parse_place(value: Any) -> tuple[int, Place]:
+    process, number, request, owner, keys, shared, ttl, since, until = value
+    place = Place(
+        int(number), bytes(request), str(owner), tuple(keys), bool(shared), float(ttl), float(since), float(until)
+    )
+    return int(process), place

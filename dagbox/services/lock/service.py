@@ -17,6 +17,7 @@ array of their results (a failed one is an error in its place).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -48,12 +49,14 @@ RELOAD_PAUSE_S = 0.5
 
 
 class Waits(Enum):
-    """The result of an operation that waits; `take_finished` returns its answer later."""
+    """The result of an operation that waits; `take_finished` returns its answer later. `GONE`: it has to ask again."""
 
     WAITS = "waits"
+    GONE = "gone"
 
 
 WAITS: Final = Waits.WAITS
+GONE: Final = Waits.GONE
 
 
 class LockCall(NamedTuple):
@@ -87,6 +90,7 @@ class LockOperations:
         self._reload_at = 0.0
         self._changes: list[LockEvent] = []
         self._answers: dict[bytes, Any] = {}
+        self._counts = Counter[str]() if self._table is None else self._table.counts
         self._queued: dict[bytes, bytes] = {}
         """Name of what waits in the table -> the call that is told of its end."""
         self._names: dict[bytes, bytes] = {}
@@ -102,23 +106,31 @@ class LockOperations:
         table = self._loaded(now)
         if table is None:
             return [self._failure for _ in calls]
-        results = [self._one(table, call, now) for call in calls]
-        if not self._commit(now):
-            return [self._failure for _ in calls]
-        for call, result in zip(calls, results, strict=True):
-            if result is WAITS:
-                self._wait_for(_name_of(call), call.request)
-        self._finish()
+        try:
+            results = [self._one(table, call, now) for call in calls]
+            if not self._commit(now):
+                return [self._failure for _ in calls]
+            for call, result in zip(calls, results, strict=True):
+                if result is WAITS:
+                    self._wait_for(_name_of(call), call.request)
+            self._finish()
+        except BaseException:
+            self._give_up()
+            raise
         return results
 
     def cancel(self, request: bytes, now: float) -> None:
         """Withdraw a call: remove it from the queue, or end the lease it was granted."""
         table = self._loaded(now)
         if table is not None:
-            table.cancel(self._names.get(request, request), now)
-            self._gather(table, now)
-            if self._commit(now):
-                self._finish()
+            try:
+                table.cancel(self._names.get(request, request), now)
+                self._gather(table, now)
+                if self._commit(now):
+                    self._finish()
+            except BaseException:
+                self._give_up()
+                raise
 
     def knows(self, request: bytes) -> bool:
         """Return True if this call holds a lease or waits for one."""
@@ -128,10 +140,56 @@ class LockOperations:
         """Advance the clock."""
         table = self._loaded(now)
         if table is not None:
-            table.tick(now)
-            self._gather(table, now)
-            if self._commit(now):
-                self._finish()
+            try:
+                table.tick(now)
+                self._gather(table, now)
+                if self._commit(now):
+                    self._finish()
+            except BaseException:
+                self._give_up()
+                raise
+
+    def changed(self) -> bool:
+        """Return True if another process has changed the table.
+
+        Raises:
+            StoreError: the journal cannot be read.
+        """
+        return self._table is not None and self._journal.changed()
+
+    def refresh(self, now: float, *, anyway: bool = False) -> None:
+        """Take in what other processes have done since; what comes of that is written by the next operation or tick.
+
+        Args:
+            anyway: look for requests of processes that are gone, also if nothing was changed.
+        """
+        table = self._loaded(now)
+        if table is None:
+            return
+        try:
+            if anyway or self._journal.waited_for or self._journal.changed():
+                self._journal.refresh(table, now, self._queued)
+                self._reconcile(table, now)
+        except StoreError as error:
+            self._table = None
+            self._fail(error, now)
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _reconcile(self, table: LockTable, now: float) -> None:
+        """Have those who wait told of what became of them by others."""
+        self._gather(table, now)
+        for name, request in list(self._queued.items()):
+            if name in self._answers:
+                continue  # its lease is not in the journal yet
+            lease = table.lease_of(name)
+            if lease is not None:
+                self._forget(name)
+                self._finished.append((request, lease_map(lease, now) | {"waited_ms": 0}))
+            elif not table.knows(name):
+                self._forget(name)
+                self._finished.append((request, GONE))
 
     def next_deadline(self) -> float | None:
         """Return when `tick` is due, in monotonic seconds; None if nothing is pending."""
@@ -154,11 +212,23 @@ class LockOperations:
     def _loaded(self, now: float) -> LockTable | None:
         if self._table is None and self.broken is None and now >= self._reload_at:
             try:
-                self._table = self._journal.load(now, self._limits)
+                self._table = self._journal.load(now, self._limits, self._queued)
+                self._table.counts = self._counts
                 self._failure = None
+                self._reconcile(self._table, now)
             except StoreError as error:
                 self._fail(error, now)
         return self._table
+
+    def _give_up(self) -> None:
+        """An exception of a signal handler came between table and journal: what the journal has counts.
+
+        A table whose waiting requests are not in the journal goes on as it is.
+        """
+        if self._journal.peers is not None:
+            self._table = None
+            self._reload_at = float("-inf")
+            self._changes, self._answers = [], {}
 
     def _one(self, table: LockTable, call: LockCall, now: float) -> Any:
         try:
@@ -390,6 +460,13 @@ class LockService:
     def report(self) -> dict[str, Any]:
         """Return `{"locks": figures}`, see the operation `stats`; as of the last `handle` or `tick`."""
         return {"locks": self._operations.stats(self._now)}
+
+    def withdraw_kept(self, now: float) -> None:
+        """Take the requests of others that wait out of the line: nobody carries their answers any more."""
+        for name in list(self._kept):
+            self._operations.cancel(name, now)
+        self._route()
+        self._ready.clear()
 
     def close(self) -> None:
         """Release the table. Leases stay in the journal; waiting requests are not answered. Idempotent."""

@@ -14,6 +14,7 @@ import os
 from dagbox.client import Durability
 from dagbox.client._async.database import DEFAULT_TIMEOUT_S, AsyncDatabase
 from dagbox.client._async.locks import AsyncLease
+from dagbox.protocol.validate import flag
 
 __all__ = ["AsyncDatabase", "AsyncLease", "connect", "open"]
 
@@ -40,12 +41,20 @@ def open(
     )
 
 
-def connect(target: str | os.PathLike[str] | None = None, *, timeout: float = DEFAULT_TIMEOUT_S) -> AsyncDatabase:
+def connect(
+    target: str | os.PathLike[str] | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, direct: bool = True
+) -> AsyncDatabase:
     """Connect to a running node; an async context manager. See `dagbox.connect`.
 
     Contact is made when the block begins, or by the first call.
     """
-    from dagbox.transport.address import resolve
-    from dagbox.transport.remote_async import AsyncRemoteTransport
+    from dagbox.transport.address import direct_directory, resolve
 
-    return AsyncDatabase(AsyncRemoteTransport(resolve(target)), timeout=timeout)
+    directory = direct_directory(target) if flag(direct, "direct") else None
+    if directory is None:
+        from dagbox.transport.remote_async import AsyncRemoteTransport
+
+        return AsyncDatabase(AsyncRemoteTransport(resolve(target)), timeout=timeout)
+    from dagbox.client.direct_async import AsyncDirectDatabase
+
+    return AsyncDirectDatabase(resolve(target), directory, timeout=timeout)

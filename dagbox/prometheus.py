@@ -111,7 +111,7 @@ class NodeCollector(Collector):
         with self._mutex:
             try:
                 if self._db is None:
-                    self._db = dagbox.connect(self._target, timeout=ASK_S)
+                    self._db = dagbox.connect(self._target, timeout=ASK_S, direct=False)
                 answer = self._db.call("status", {"course": False}, timeout=ASK_S, repeatable=True)
             except dagbox.DagBoxError:
                 self._drop()

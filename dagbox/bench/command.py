@@ -13,6 +13,7 @@ from dagbox.bench.report import Figure
 
 SUITES = {
     "embedded": ("dagbox.bench.core", "embedded_get"),
+    "direct": ("dagbox.bench.direct", "direct_reads"),
     "nested": ("dagbox.bench.nested", "nested_reads"),
     "broker": ("dagbox.bench.core", "broker_reads"),
     "puts": ("dagbox.bench.core", "durable_puts"),

@@ -93,13 +93,17 @@ def _sqlite(path: Path, keys: list[str], packed: bytes) -> sqlite3.Connection:
 
 
 @contextmanager
-def node_processes(readers: int = 1) -> Iterator[tuple[str, str]]:
-    """Run a broker, readers and a writer as processes; yield the directory and the broker's address."""
+def node_processes(readers: int = 1, *, data_socket: bool = False) -> Iterator[tuple[str, str]]:
+    """Run a broker, readers and a writer as processes; yield the directory and the broker's address.
+
+    Args:
+        data_socket: True to have the broker listen in the directory too, where clients find it.
+    """
     with tempfile.TemporaryDirectory() as directory:
         address = f"ipc://{directory}/broker.sock"
         data = str(Path(directory) / "data")
         component = [sys.executable, "-m", "dagbox.runtime.process"]
-        commands = [[*component, "broker", "--listen", address]]
+        commands = [[*component, "broker", "--listen", address, *(["--data", data] if data_socket else [])]]
         commands += [
             [*component, "worker", service, "--data", data, "--connect", address, "--name", f"{service}-{number}"]
             for service, count in (("writer", 1), ("reader", readers))

@@ -72,6 +72,10 @@ class Breakpoints:
             return each
         return None
 
+    def may_hold(self, service: str) -> bool:
+        """Return True if one of them may hold a request for a service."""
+        return any(each.service in ("", service) for each in self.active)
+
     def expire(self, now: float) -> None:
         """Remove the breakpoints whose time is over."""
         self.active = [each for each in self.active if each.until > now]

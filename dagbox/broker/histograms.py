@@ -6,6 +6,8 @@ import itertools
 from collections import deque
 from typing import Any
 
+from dagbox.protocol.reports import DirectReport
+
 _STEPS = 8
 """Buckets per doubling: a percentile is right within a sixteenth."""
 _LINEAR = 16
@@ -126,3 +128,35 @@ class RateSeries:
     def levels(self) -> list[int]:
         """Return the level at each sample, oldest first."""
         return [level for _, _, level in self.samples]
+
+
+class DirectFigures:
+    """Sums of what clients did themselves of the work of a service, as they report it."""
+
+    __slots__ = ("busy_s", "done", "errors", "rates", "sampled", "slowest_s")
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.errors = 0
+        self.sampled = 0
+        self.busy_s = 0.0
+        self.slowest_s = 0.0
+        self.rates = RateSeries()
+
+    def add(self, report: DirectReport) -> None:
+        """Count what one report tells."""
+        self.done += report.done
+        self.errors += report.errors
+        self.sampled += report.sampled
+        self.busy_s += report.busy_s
+        self.slowest_s = max(self.slowest_s, report.slowest_s)
+
+    def summary(self) -> dict[str, Any]:
+        """Return `{"done", "errors", "rate", "mean_ms"` (of the timed ones)`, "max_ms"}`."""
+        return {
+            "done": self.done,
+            "errors": self.errors,
+            "rate": self.rates.rate,
+            "mean_ms": self.busy_s / self.sampled * 1e3 if self.sampled else 0.0,
+            "max_ms": self.slowest_s * 1e3,
+        }

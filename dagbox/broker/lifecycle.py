@@ -497,6 +497,8 @@ class Lifecycle:
         self._breakpoints.expire(now)
         for service in self.services.values():
             service.rates.sample(now, service.done, service.queue.waiting)
+            if service.direct is not None:
+                service.direct.rates.sample(now, service.direct.done, 0)
             service.wait.rotate(now)
             service.work.rotate(now)
             for request in [each for each in service.held.values() if each.held_until <= now]:

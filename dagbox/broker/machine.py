@@ -21,7 +21,7 @@ from dagbox.broker.breakpoints import Breakpoints
 from dagbox.broker.controls import Controls
 from dagbox.broker.directory import Directory, no_room
 from dagbox.broker.lifecycle import Lifecycle
-from dagbox.broker.model import BrokerLimits, WorkerEntry, WorkerState
+from dagbox.broker.model import BrokerLimits, ClientEntry, WorkerEntry, WorkerState
 from dagbox.broker.outbox import NO_KEY, Outbox, Send
 from dagbox.broker.views import Views
 from dagbox.broker.workers import Registration, WorkerRegistry
@@ -29,14 +29,19 @@ from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, NameTaken
 from dagbox.protocol import frames
 from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
 from dagbox.protocol.names import shown_peer
+from dagbox.protocol.reports import DirectReport
 from dagbox.protocol.values import pack, pack_array, unpack_plain
 
 MAX_MAPS = 100
 """Questions in one request for one of the broker's own services."""
 MAX_QUESTION_BYTES = 64 * 1024
 """Bytes of the body of such a request, looked at before it is unpacked."""
+MAX_PING_BYTES = 4 * 1024
+"""Bytes of the body of a client's ping, looked at before it is unpacked."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Bytes of the answers to the questions of one request, after which the others are refused."""
+
+_CONTROL = b"control"
 
 FromPeer = Callable[[bytes, Header, bytes, bytes | None, float], None]
 FromWorker = Callable[[WorkerEntry, Header, bytes, bytes | None, float], None]
@@ -67,6 +72,8 @@ class Broker:
     Attributes:
         bypass: the calls that bypass this broker, if there are any.
         caught_up_at: set by the driver: when no message was left to receive.
+        direct: True while clients may do themselves what services with that trait do for them: none of these is
+            paused, and no breakpoint waits for one of their requests.
     """
 
     def __init__(
@@ -83,8 +90,9 @@ class Broker:
         self.about = about or {}
         self.bypass: BypassedCalls | None = None
         self.caught_up_at = now
+        self.direct = False
         self._out = Outbox()
-        breakpoints = Breakpoints()
+        self._breakpoints = breakpoints = Breakpoints()
         self.directory = Directory(self.limits, expected)
         self.lifecycle = requests = Lifecycle(self.limits, self.directory, breakpoints, self._out)
         self.workers = workers = WorkerRegistry(self.limits, epoch, requests.events, self._out)
@@ -99,7 +107,7 @@ class Broker:
             b"workers": views.workers,
             b"events": views.events,
             b"traces": views.traces,
-            b"control": Controls(requests, workers, breakpoints, views).control,
+            _CONTROL: Controls(requests, workers, breakpoints, views).control,
         }
         self._from_clients: dict[int, FromPeer] = {Kind.REQUEST: requests.accept, Kind.CANCEL: requests.cancel}
         self._from_workers: dict[int, FromWorker] = {
@@ -163,6 +171,7 @@ class Broker:
             self.lifecycle.apply(changes, now)
             self.lifecycle.sample(now)
             self._feed(now)
+            self._look_at_direct()
             self._next_check = now + self.limits.heartbeat_s / 2
         self._last_tick = now
         return self._take()
@@ -230,12 +239,19 @@ class Broker:
         except NameTaken as error:
             self.lifecycle.events.add(now, "refused", error.name, str(error), at_most_every_s=60.0)
             self._out.send_error(peer, head[KEY_SLICE], header.service, error)
+        self._look_at_direct()
+
+    def _look_at_direct(self) -> None:
+        direct = [service for service in self.directory.services.values() if service.direct is not None]
+        held_up = any(each.queue.paused or self._breakpoints.may_hold(each.name) for each in direct)
+        self.direct = bool(direct) and not held_up
 
     def _on_ping(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         if not header.service:
             client = self.directory.clients.get(peer) or self.directory.new_client(peer, now)
             if client is not None:
                 client.last_at = now
+                self._count_direct(client, frames.body_of(header, head, tail))
             body = pack({"epoch": self.epoch, "version": frames.VERSION})
             self._out.send(peer, Kind.PONG, head[KEY_SLICE], body=body)
             return
@@ -251,6 +267,19 @@ class Broker:
             self.lifecycle.apply(changes, now)
             if worker.state is WorkerState.DRAINING:
                 self.workers.let_go_if_done(worker, now)
+
+    def _count_direct(self, client: ClientEntry, body: bytes) -> None:
+        """Take in what a client tells of its direct calls, unless it was told already."""
+        if not body:
+            return
+        told = unpack_plain(body, "bytes of a ping", MAX_PING_BYTES)
+        report = DirectReport.from_wire(told)
+        if report is None or report.number <= client.last_report:
+            return
+        client.last_report = report.number
+        service = self.directory.services.get(report.service.encode())
+        if service is not None and service.direct is not None:
+            service.direct.add(report)
 
     def _on_leave(self, peer: bytes, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         worker = self._connected.get(peer)
@@ -284,6 +313,8 @@ class Broker:
             kind, reply = Kind.REPLY, self._answer(self._own[header.service], value, now)
         except DagBoxError as error:
             kind, reply = Kind.ERROR, frames.pack_error(error)
+        if header.service == _CONTROL:
+            self._look_at_direct()
         message = frames.build(kind, header.client, header.request, header.service, reply)
         self._out.messages.append((peer, message.head, message.tail))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from dagbox.broker.histograms import Histogram, RateSeries
+from dagbox.broker.histograms import DirectFigures, Histogram, RateSeries
 from dagbox.broker.queues import DispatchQueue
 from dagbox.protocol.names import shown_request
 from dagbox.protocol.traits import Traits
@@ -203,6 +203,7 @@ class ServiceEntry:
     """A service: its queue, its workers, its figures."""
 
     __slots__ = (
+        "direct",
         "done",
         "errors",
         "ever_served",
@@ -238,12 +239,14 @@ class ServiceEntry:
         self.line = Histogram()
         """Times that workers kept requests until their turn came."""
         self.rates = RateSeries()
+        self.direct: DirectFigures | None = None
+        """What clients did themselves; None if they may not."""
 
 
 class ClientEntry:
     """A client as the broker knows it."""
 
-    __slots__ = ("done", "first_at", "in_flight", "last_at", "peer")
+    __slots__ = ("done", "first_at", "in_flight", "last_at", "last_report", "peer")
 
     def __init__(self, peer: bytes, now: float) -> None:
         self.peer = peer
@@ -251,6 +254,8 @@ class ClientEntry:
         self.last_at = now
         self.in_flight = 0
         self.done = 0
+        self.last_report = 0
+        """Number of the last report of its direct calls."""
 
 
 @dataclass(slots=True)

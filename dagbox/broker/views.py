@@ -141,6 +141,7 @@ class Views:
             "wait": service.wait.known or service.wait.summary(),
             "work": service.work.known or service.work.summary(),
             "line": service.line.known or service.line.summary(),
+            "direct": {} if service.direct is None else service.direct.summary(),
         }
 
     def workers(self, body: Body, now: float) -> list[Body]:

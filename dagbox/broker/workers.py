@@ -17,6 +17,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, NamedTuple
 
+from dagbox.broker.histograms import DirectFigures
 from dagbox.broker.model import (
     Available,
     BrokerLimits,
@@ -123,6 +124,8 @@ class WorkerRegistry:
         self.connected[peer] = worker
         service.workers[peer] = worker
         service.ever_served = True
+        if about.traits.direct and service.direct is None:
+            service.direct = DirectFigures()
         service.queue.set_credit(worker, worker.credit)
         text = f"serves {service.name}, credit {worker.credit}"
         self._events.add(now, "back" if came_back else "joined", name, text)

@@ -83,6 +83,17 @@ class Durations(FieldMap):
     max_ms: float
 
 
+class DirectCalls(FieldMap):
+    """Calls that clients on the node's machine made without it; empty if they may not."""
+
+    done: int
+    errors: int
+    rate: float
+    mean_ms: float
+    """Of the calls that were timed, some a second of each client."""
+    max_ms: float
+
+
 class ServiceStatus(FieldMap):
     """A service: its queue, its workers by state, and what became of its requests."""
 
@@ -113,8 +124,9 @@ class ServiceStatus(FieldMap):
     """From a worker to its answer, where it only kept the request until its turn came: in line for a lock."""
     course: Fields
     """The last minute by the second: `rate` and `waiting`, oldest first."""
+    direct: DirectCalls
 
-    _nested = {"wait": Durations, "work": Durations, "line": Durations}
+    _nested = {"wait": Durations, "work": Durations, "line": Durations, "direct": DirectCalls}
 
 
 class WorkerStatus(FieldMap):

@@ -87,10 +87,10 @@ def open_target(
         StoreUnavailable: the directory cannot be opened; or it is to be created and holds other files.
     """
     if is_address(target):
-        return dagbox.connect(target, timeout=timeout)
+        return dagbox.connect(target, timeout=timeout, direct=False)
     if node_runs(target):
         try:
-            return dagbox.connect(target, timeout=timeout)
+            return dagbox.connect(target, timeout=timeout, direct=False)
         except CannotConnect:
             if not holds_store(target):
                 raise

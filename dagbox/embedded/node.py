@@ -11,7 +11,8 @@ Rules:
 5. A program that serves keeps the lock table as long as it does.
 6. Queries run in the thread that asks, on a snapshot of its own (`EmbeddedLogic`). What is derived from records whose
    time is over is removed first: nothing else may have written since.
-7. The databases of one process on one directory share a node (`open_node`); the last one's `close` closes it.
+7. The databases of one process on one directory share a node (`open_node`); the last one's `close` closes it. Clients
+   of a node of the same directory that read its files are guests (`visit_node`): they do not keep it open.
 """
 
 from __future__ import annotations
@@ -106,16 +107,57 @@ def open_node(path: str | os.PathLike[str], **settings: Any) -> EmbeddedNode:
     """
     real = os.path.realpath(os.fspath(path))
     with _opening:
-        identity = store_identity(real) if _open_nodes else None
-        node = next((node for node in _open_nodes if identity is not None and node.store.identity == identity), None)
+        node = _open_at(real)
+        if node is not None and not node.users:
+            node.shut()  # its guests find it closed, and visit the new one
+            node = None
         if node is None:
-            node = EmbeddedNode(real, **settings)
-            _open_nodes.append(node)
+            node = _open_new(real, settings)
         elif node.settings != settings:
             raise InvalidArgument(f"{real} is open in this process with other settings: {node.settings}")
         else:
             node.users += 1
         return node
+
+
+def visit_node(path: str | os.PathLike[str]) -> EmbeddedNode:
+    """Return the node of a directory to read from: the one that this process has open, or one for guests only.
+
+    Who has it open may close it while there are guests: then its store raises `StoreError`. `leave` ends the visit.
+
+    Raises:
+        StoreError: the directory cannot be opened.
+    """
+    real = os.path.realpath(os.fspath(path))
+    with _opening:
+        node = _open_at(real)
+        if node is None:
+            node = _open_new(real, {"readonly": True})
+            node.users = 0
+        node.guests += 1
+        return node
+
+
+def _open_new(real: str, settings: dict[str, Any]) -> EmbeddedNode:
+    made: list[EmbeddedNode] = []
+    try:
+        made.append(EmbeddedNode(real, **settings))
+        _open_nodes.append(made[0])
+    except BaseException:
+        for node in made:
+            node.shut()
+        raise
+    return made[0]
+
+
+def _open_at(real: str) -> EmbeddedNode | None:
+    """Return the node of this process for the store that is in a directory now."""
+    identity = store_identity(real) if _open_nodes else None
+    if identity is not None:
+        for node in _open_nodes:
+            if node.store.identity == identity:
+                return node
+    return None
 
 
 class EmbeddedNode:
@@ -145,7 +187,19 @@ class EmbeddedNode:
         """While the node serves: asks its broker, which knows the calls of all clients, and others' services."""
         self.settings = settings
         self._readers: weakref.WeakSet[Reading] = weakref.WeakSet()
-        self.store = open_store(self.path, **settings) if store is None else store
+        opened: list[Store] = []
+        try:
+            if store is None:
+                opened.append(open_store(self.path, **settings))
+            self.store = opened[0] if store is None else store
+            self._begin()
+        except BaseException:
+            for each in opened:
+                each.close()
+            raise
+
+    def _begin(self) -> None:
+        """Make what stands on the store."""
         self._started = time.monotonic()
         self._requests = count(1)
         self._callbacks: list[Callable[[], None]] = []
@@ -158,6 +212,8 @@ class EmbeddedNode:
         self.closed = False
         self.users = 1
         """Number of databases of this process that share the node."""
+        self.guests = 0
+        """Number of clients of a node elsewhere that read from the store."""
         self._renew()
         _nodes.add(self)
 
@@ -192,9 +248,27 @@ class EmbeddedNode:
             self.users -= 1
             if self.users > 0 or self.closed:
                 return
-            self.closed = True
-            if self in _open_nodes:
-                _open_nodes.remove(self)
+            self._forget()
+        self._give_back()
+
+    def leave(self) -> None:
+        """One guest less; the last one's leave gives everything back if there was nobody else."""
+        with _opening:
+            self.guests -= 1
+            if not self.users and not self.guests and not self.closed:
+                self.shut()
+
+    def shut(self) -> None:
+        """Give everything back while nobody opens a node: guests find the store closed."""
+        self._forget()
+        self._give_back()
+
+    def _forget(self) -> None:
+        self.closed = True
+        if self in _open_nodes:
+            _open_nodes.remove(self)
+
+    def _give_back(self) -> None:
         with ExitStack() as stack:
             stack.callback(self.store.close)
             for service in self._more.values():

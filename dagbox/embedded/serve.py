@@ -31,6 +31,7 @@ from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.transport.address import remove_node_file, socket_address, write_node_file
 from dagbox.transport.ask import ask
+from dagbox.transport.direct_switch import DirectSwitch
 
 if TYPE_CHECKING:
     from dagbox.embedded.locks import LocalLocks
@@ -165,7 +166,12 @@ class Served:
         try:
             self._locks.keep()
             inner = f"inproc://dagbox-{os.urandom(6).hex()}"
-            self._broker = BrokerLoop([socket_address(node.path), inner], context=self._context, expected=OWN_SERVICES)
+            self._broker = BrokerLoop(
+                [socket_address(node.path), inner],
+                context=self._context,
+                expected=OWN_SERVICES,
+                switch=DirectSwitch(node.path),
+            )
             self._broker.broker.bypass = self._calls
             self._calls.hurry = lambda: self._broker.call(self._calls.feed_soon)
             self._start(self._broker.run, "broker")

@@ -29,14 +29,17 @@ class Traits(NamedTuple):
     Args:
         patient: True if it keeps requests on purpose until their turn comes: a long time is not slow.
         reports: section of the status -> how its workers' reports of that name are combined.
+        direct: True if clients on the same machine may do its work themselves while nothing is to hold them up.
     """
 
     patient: bool = False
     reports: dict[str, Combine] = {}
+    direct: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         """Return the map that a registration carries."""
-        return {"patient": self.patient, "reports": {name: how.value for name, how in self.reports.items()}}
+        reports = {name: how.value for name, how in self.reports.items()}
+        return {"patient": self.patient, "reports": reports, "direct": self.direct}
 
     @classmethod
     def from_wire(cls, value: object) -> Traits:
@@ -47,10 +50,12 @@ class Traits(NamedTuple):
         """
         if value is None:
             return cls()
-        patient = value.get("patient", False) if isinstance(value, dict) else None
-        reports = value.get("reports", {}) if isinstance(value, dict) else None
-        if not isinstance(patient, bool) or not isinstance(reports, dict) or len(reports) > MAX_SECTIONS:
-            raise InvalidArgument(f"traits: patient is a bool, reports a map of at most {MAX_SECTIONS} sections")
+        told = value if isinstance(value, dict) else {"patient": None}
+        patient, reports, direct = told.get("patient", False), told.get("reports", {}), told.get("direct", False)
+        if not isinstance(patient, bool) or not isinstance(direct, bool):
+            raise InvalidArgument("traits: patient and direct are bools")
+        if not isinstance(reports, dict) or len(reports) > MAX_SECTIONS:
+            raise InvalidArgument(f"traits: reports is a map of at most {MAX_SECTIONS} sections")
         checked: dict[str, Combine] = {}
         for section, how in reports.items():
             if not isinstance(section, str) or not 0 < len(section) <= MAX_SECTION_CHARACTERS:
@@ -58,4 +63,4 @@ class Traits(NamedTuple):
             if not isinstance(how, str) or how not in set(Combine):
                 raise InvalidArgument(f"traits: {section} is combined by {', '.join(Combine)}, not {shown_value(how)}")
             checked[section] = Combine(how)
-        return cls(patient, checked)
+        return cls(patient, checked, direct)

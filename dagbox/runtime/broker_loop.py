@@ -16,6 +16,7 @@ from dagbox.broker import Broker, BrokerLimits
 from dagbox.broker.outbox import Send
 from dagbox.errors import CannotConnect
 from dagbox.transport import sockets
+from dagbox.transport.direct_switch import DirectSwitch
 from dagbox.transport.wake import Wake
 
 log = logging.getLogger("dagbox.broker")
@@ -37,6 +38,7 @@ class BrokerLoop:
         limits: see `BrokerLimits`.
         prepare: an option setter that is called with the socket before it is bound (security).
         parent: a descriptor that becomes readable (end of file) when the parent process has died.
+        switch: tells the clients on this machine whether they may read the store themselves; closed at the end.
     """
 
     def __init__(
@@ -48,8 +50,11 @@ class BrokerLoop:
         limits: BrokerLimits | None = None,
         prepare: Callable[[zmq.Socket[bytes]], None] | None = None,
         parent: int | None = None,
+        switch: DirectSwitch | None = None,
     ) -> None:
         self._parent = parent
+        self._switch = switch
+        self._direct = False
         self._own_context = context is None
         self.context = context if context is not None else zmq.Context()
         self._socket = sockets.router(self.context)
@@ -103,6 +108,8 @@ class BrokerLoop:
                     out += broker.receive(peer, head, tail, monotonic())
                 if emptied:
                     broker.caught_up_at = monotonic()
+                if broker.direct is not self._direct:
+                    self._turn_switch()  # before the answer to whoever asked for it leaves
                 failed = send(socket, out)
                 if failed:
                     self._on_undeliverable(failed)
@@ -117,6 +124,11 @@ class BrokerLoop:
             self._send(broker.shut_down(monotonic()))
         finally:
             self._close()
+
+    def _turn_switch(self) -> None:
+        self._direct = self.broker.direct
+        if self._switch is not None:
+            self._switch.set(self._direct)
 
     def _bind_again(self) -> None:
         """Listen anew where the socket file is gone. Who is connected stays so.
@@ -161,6 +173,8 @@ class BrokerLoop:
             failed = sockets.send_batch(self._socket, messages)
 
     def _close(self) -> None:
+        if self._switch is not None:
+            self._switch.close()
         # What was sent last (answers to what was open) gets a moment to leave.
         self._socket.close(linger=200)
         self._wake.close()

@@ -110,6 +110,7 @@ def run_broker(
     from dagbox.runtime.broker_loop import BrokerLoop
     from dagbox.runtime.filelock import RoleLock
     from dagbox.transport.address import remove_node_file, socket_address, write_node_file
+    from dagbox.transport.direct_switch import DirectSwitch
     from dagbox.transport.sockets import check_listen
 
     if not listen and data is None:
@@ -127,7 +128,8 @@ def run_broker(
     try:
         limits = BrokerLimits(clients=client_limit(raise_descriptor_limit()))
         parent = sys.stdin.fileno() if supervised else None
-        loop = BrokerLoop(listen, expected=expected, limits=limits, parent=parent)
+        switch = DirectSwitch(data) if data is not None else None
+        loop = BrokerLoop(listen, expected=expected, limits=limits, parent=parent, switch=switch)
         on_stop_signals(loop.stop, supervised=supervised)
         if data is not None and not supervised:
             write_node_file(data, loop.addresses[0])

@@ -66,7 +66,7 @@ class Reader:
     repeatable = True
     gather = 32
     wake: Callable[[], None]
-    traits = Traits()
+    traits = Traits(direct=True)
 
     def __init__(
         self,

@@ -82,13 +82,13 @@ class Connection:
         """Another connection to the same place, for completion; the same database where it is embedded."""
         if self.embedded:
             return self.db
-        return dagbox.connect(self.target)
+        return dagbox.connect(self.target, direct=False)
 
     def follow(self) -> bool:
         """Connect again if the node has another address now; whether it has."""
         if self.embedded:
             return False
-        fresh = dagbox.connect(self.target, timeout=self.db.timeout)
+        fresh = dagbox.connect(self.target, timeout=self.db.timeout, direct=False)
         if fresh.address == self.db.address:
             fresh.close()
             return False
@@ -148,7 +148,7 @@ def open_connection(
     configuration = configuration or Configuration()
     names = names_of(target)
     try:
-        db = dagbox.connect(target, timeout=timeout_s)
+        db = dagbox.connect(target, timeout=timeout_s, direct=False)
         if configuration.environments:
             names += _told_names(db)
         return Connection(target, db, environment=_environment(configuration, names, read_only))

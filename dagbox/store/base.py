@@ -168,7 +168,11 @@ class Store(Protocol):
         """One record as it is now, or None."""
 
     def get_data(self, bucket: str, key: str) -> bytes | None:
-        """The data of one record as it is now, or None: the shortest way to a record."""
+        """The data of one record of a user's bucket as it is now, or None: the shortest way to a record.
+
+        Raises:
+            BadBucket: a name that users may not use.
+        """
 
     def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
         """As `Snapshot.get_many`, in a snapshot of its own."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dagbox.errors import DagBoxError, StoreError
+from dagbox.protocol.values import check_bucket
 from dagbox.store.base import Applied, Batch, Entry, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes
@@ -207,7 +208,7 @@ class MemoryStore:
         return get_record(_Tables(self._committed()), bucket, key, self._now_ms())
 
     def get_data(self, bucket: str, key: str) -> bytes | None:
-        stored = self.get(bucket, key)
+        stored = self.get(check_bucket(bucket), key)
         return None if stored is None else stored.data
 
     def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:

@@ -154,6 +154,15 @@ def node_address(directory: str | os.PathLike[str]) -> str:
     return address
 
 
+def direct_directory(target: str | os.PathLike[str] | None) -> str | None:
+    """Return the directory that a target names, None if it is an address: a node elsewhere has no files here."""
+    named = os.environ.get("DAGBOX_URL") if target is None else target
+    if not isinstance(named, str | os.PathLike) or (isinstance(named, str) and "://" in named):
+        return None
+    path = os.fspath(named)
+    return path if isinstance(path, str) and path else None
+
+
 def resolve(target: str | os.PathLike[str] | None) -> str:
     """The address to connect to.
 

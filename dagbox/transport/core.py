@@ -133,10 +133,14 @@ class ClientCore:
         self._start(request, message, service, now, timeout_ms, bool(flags & frames.Flag.REPEATABLE))
         return request, message
 
-    def ping(self, now: float, timeout_s: float) -> tuple[bytes, frames.Message]:
-        """Ask the broker for a sign of life: `Completed` with an empty body when it comes."""
+    def ping(self, now: float, timeout_s: float, report: bytes = b"") -> tuple[bytes, frames.Message]:
+        """Ask the broker for a sign of life: `Completed` when it comes.
+
+        Args:
+            report: what the broker is told on this occasion, packed.
+        """
         request = next(self._ids).to_bytes(8, "big")
-        message = frames.build(frames.Kind.PING, self.client, request)
+        message = frames.build(frames.Kind.PING, self.client, request, body=report)
         self._start(request, message, "", now, max(1, int(timeout_s * 1000)), True)
         return request, message
 

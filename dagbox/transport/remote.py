@@ -40,6 +40,8 @@ from dagbox.transport.wake import Wake
 
 CONNECT_TIMEOUT_S = 2.0
 """Seconds that the broker may take to answer the first ping."""
+TELL_S = 1.0
+"""Seconds in which the broker hears what it is told, or does not."""
 _FULL_HINT_MS = 100
 _DRAIN_AT_ONCE = 4096
 MAX_DRAINED_BYTES = 1 << 62
@@ -145,11 +147,11 @@ class _Link:
 
     # --- calls
 
-    def ping(self, timeout_s: float) -> None:
+    def ping(self, timeout_s: float, report: bytes = b"") -> None:
         """Wait for a sign of life; raises CannotConnect if there is none."""
         waiter = _Waiter(1)
         waiter.until = time.monotonic() + timeout_s + PATIENCE_S
-        self._do(waiter, lambda: self._begin(waiter, 0, "", *self.core.ping(time.monotonic(), timeout_s)))
+        self._do(waiter, lambda: self._begin(waiter, 0, "", *self.core.ping(time.monotonic(), timeout_s, report)))
         if not isinstance(waiter.events[0], Completed):
             raise no_answer(self.address, timeout_s)
 
@@ -454,6 +456,17 @@ class RemoteTransport:
     def call_all(self, calls: Sequence[Call]) -> list[Any]:
         """Make all requests at once and wait for all; an answer or error for each."""
         return (self._link or self._open()).run(calls)
+
+    def tell(self, report: bytes) -> None:
+        """Tell the broker something that nobody waits for; without an answer it counts as not heard.
+
+        Args:
+            report: packed, as `dagbox.protocol.reports` has it.
+        """
+        try:
+            (self._link or self._open()).ping(TELL_S, report)
+        except CannotConnect:
+            return  # the next request finds out what is the matter, and says so to somebody who asked
 
     def close(self) -> None:
         """Release all resources. Whoever still waits gets an error."""

@@ -26,7 +26,7 @@ from dagbox.transport import sockets
 from dagbox.transport.base import Call, packed, value_of
 from dagbox.transport.core import ClientCore, Completed, Event, Failed, Partial
 from dagbox.transport.gather import Gather
-from dagbox.transport.remote import CONNECT_TIMEOUT_S, Prepare, answer_of, flags_of, no_answer
+from dagbox.transport.remote import CONNECT_TIMEOUT_S, TELL_S, Prepare, answer_of, flags_of, no_answer
 
 GATHERED = ("reader", "writer")
 """The services whose operations share requests: each of their operations takes about as long as the others."""
@@ -82,6 +82,11 @@ class AsyncRemoteTransport:
             if not isinstance(event, Completed):
                 await self.close()
                 raise no_answer(self.address, self._connect_timeout_s)
+
+    async def tell(self, report: bytes) -> None:
+        """As `RemoteTransport.tell`."""
+        if self._socket is not None and not self._closed:
+            await self._ended(*self._core.ping(time.monotonic(), TELL_S, report), "")
 
     async def call(self, call: Call) -> Any:
         """Make one request; calls made in one turn of the event loop to the same service share a message."""

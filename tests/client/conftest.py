@@ -17,8 +17,20 @@ from dagbox.client.embedded_async import AsyncEmbeddedDatabase
 from dagbox.embedded.memory import MemoryNode
 from tests.client.driven import Driven
 from tests.client.nodes import serving
+from tests.runtime.nodes import node_on
 
-KINDS = ("embedded", "embedded-async", "memory", "memory-async", "served", "attached", "remote", "remote-async")
+KINDS = (
+    "embedded",
+    "embedded-async",
+    "memory",
+    "memory-async",
+    "served",
+    "attached",
+    "remote",
+    "remote-async",
+    "direct",
+    "direct-async",
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +38,14 @@ def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a node that the tests of remote databases share."""
     with serving(tmp_path_factory.mktemp("node") / "data") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of a node in processes of its own, which the tests of direct reads share."""
+    directory = tmp_path_factory.mktemp("direct") / "data"
+    with node_on(directory):
+        yield directory
 
 
 @pytest.fixture
@@ -43,7 +63,8 @@ def open_another(
 ) -> Iterator[Callable[[], Any]]:
     """Opens a database of each kind; several calls give databases on the same data."""
     kind = request.param
-    address = request.getfixturevalue("shared_node") if kind.startswith("remote") else None
+    fixture = {"remote": "shared_node", "direct": "shared_directory"}.get(kind.removesuffix("-async"))
+    target = request.getfixturevalue(fixture) if fixture else None
     serving_it: list[Any] = []
     memory: list[MemoryNode] = []
     with ExitStack() as stack:
@@ -72,12 +93,12 @@ def open_another(
             if kind == "attached":
                 served()
                 return stack.enter_context(dagbox.connect(tmp_path / "data"))
-            if kind == "remote":
-                return stack.enter_context(dagbox.connect(address))
+            if kind in ("remote", "direct"):
+                return stack.enter_context(dagbox.connect(target))
             if kind == "embedded-async":
                 inner: Any = dagbox.aio.open(tmp_path / "data", durability="process")
             else:
-                inner = dagbox.aio.connect(address)
+                inner = dagbox.aio.connect(target)
             return stack.enter_context(Driven(inner, loop))
 
         yield make

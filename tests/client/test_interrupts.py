@@ -30,7 +30,7 @@ def served(tmp_path: Path) -> Iterator[Path]:
 
 @on_a_thread
 def test_a_call_that_is_interrupted_at_any_line_leaves_no_role_behind(served: Path) -> None:
-    with dagbox.connect(served, timeout=5) as db:
+    with dagbox.connect(served, timeout=5, direct=False) as db:
         number = 0
         while interrupted_at(number, lambda: db.get("user", "ada")):
             assert db.get("user", "ada") == 1, number
@@ -42,7 +42,7 @@ def test_a_call_that_is_interrupted_at_any_line_leaves_no_role_behind(served: Pa
 
 @on_a_thread
 def test_threads_that_follow_get_their_answers_when_the_leader_is_interrupted(served: Path) -> None:
-    with dagbox.connect(served, timeout=5) as db:
+    with dagbox.connect(served, timeout=5, direct=False) as db:
         ended: list[object] = []
         stop = threading.Event()
 
@@ -72,7 +72,7 @@ def test_threads_that_follow_get_their_answers_when_the_leader_is_interrupted(se
 @pytest.mark.parametrize("number", range(0, 90, 6))
 @on_a_thread
 def test_a_client_that_is_interrupted_can_be_closed(served: Path, number: int) -> None:
-    db = dagbox.connect(served, timeout=5)
+    db = dagbox.connect(served, timeout=5, direct=False)
     interrupted_at(number, lambda: db.get("user", "ada"))
     db.close()
     with pytest.raises(dagbox.DagBoxError, match="closed"):

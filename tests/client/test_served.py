@@ -20,7 +20,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_others_see_the_calls_of_the_program(tmp_path: Path) -> None:
-    with dagbox.open(tmp_path, serve=True, durability="process") as db, dagbox.connect(tmp_path) as other:
+    with dagbox.open(tmp_path, serve=True, durability="process") as db, dagbox.connect(tmp_path, direct=False) as other:
         ref = db.put("user", {"name": "Ada"})
         for _ in range(300):
             db.get(ref)

@@ -144,9 +144,13 @@ def count_up(db: Any, recorder: Recorder) -> None:
 
 
 def main(directory: str, name: str, seed: str, seconds: str, file: str) -> None:
-    """Make calls until the time is over."""
+    """Make calls until the time is over; every other client reads through the broker."""
     end = time.monotonic() + float(seconds)
-    with open(file, "w", encoding="utf-8") as written, dagbox.connect(directory, timeout=TIMEOUT_S) as db:
+    direct = int(seed) % 2 == 0
+    with (
+        open(file, "w", encoding="utf-8") as written,
+        dagbox.connect(directory, timeout=TIMEOUT_S, direct=direct) as db,
+    ):
         recorder = Recorder(name, int(seed), written)
         while time.monotonic() < end:
             key = f"r{recorder.chance.randrange(REGISTERS)}"

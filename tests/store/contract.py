@@ -84,6 +84,15 @@ class StoreContract:
             assert store.get_data(bucket, key) is None
         assert store.get_many([("user", "bob"), ("user", "ada"), ("nobody", "x")])[::2] == [None, None]
 
+    def test_the_short_way_leads_to_buckets_of_users_only(self, store: Store) -> None:
+        do(store, Put("~own", "k", b"secret"), Put("user", "k", b"x"))
+        with store.snapshot() as snapshot:
+            internal = [name for name in snapshot.tables.tables() if name.startswith("~")]
+        for bucket in [*internal, "~own", "~never", "", "a/b"]:
+            with pytest.raises(BadBucket):
+                store.get_data(bucket, "k")
+        assert store.get("~own", "k") is not None
+
     def test_get_many_keeps_the_order(self, store: Store) -> None:
         do(store, *[Put(f"b{i % 3}", f"k{i}", b"%d" % i) for i in range(30)])
         wanted = [(f"b{i % 3}", f"k{i}") for i in (7, 3, 7, 29, 0)]

@@ -46,6 +46,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
         closed: True while nobody may be inside: who has announced itself and finds this must `wait_inside`.
         leave: undo one `announce` or `enter`.
         handles: table name -> handle, empty while the barrier is closed; never changed in place.
+        buckets: the same, without the tables of DagBox's own: what names that users give are looked up in.
         known: the same, also while the barrier is closed.
         snapshots: id of an open snapshot -> (its thread's id, monotonic seconds at which it was opened).
     """
@@ -55,6 +56,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
         "_mutex",
         "announce",
         "begin",
+        "buckets",
         "closed",
         "draining",
         "generation",
@@ -76,6 +78,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
         self.announce: Callable[[None], None] = self._inside.append
         self.leave: Callable[[], None] = self._inside.pop
         self.handles: dict[str, Handle] = {}
+        self.buckets: dict[str, Handle] = {}
         self.snapshots: dict[int, tuple[int, float]] = {}
         self.known: dict[str, Handle] = {}
         self._mutex = threading.Lock()
@@ -87,7 +90,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
         with self._mutex:
             self.known = {**self.known, **handles}
             if not self.closed:
-                self.handles = self.known
+                self._show(self.known)
 
     def enter(self) -> None:
         """Wait until the barrier is open, and count the caller as inside until it calls `leave`."""
@@ -147,7 +150,11 @@ class ResizeBarrier(Generic[Handle, Txn]):
     def _set_closed(self, closed: bool) -> None:
         with self._mutex:
             self.closed = closed
-            self.handles = {} if closed else self.known
+            self._show({} if closed else self.known)
+
+    def _show(self, handles: dict[str, Handle]) -> None:
+        self.handles = handles
+        self.buckets = {name: handle for name, handle in handles.items() if not name.startswith("~")}
 
     def _others_read(self, me: int) -> bool:
         return any(thread != me for thread, _ in list(self.snapshots.values()))
@@ -156,7 +163,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
         """Forget all handles for good: the store is being closed."""
         with self._mutex:
             self.known = {}
-            self.handles = {}
+            self._show({})
 
     def _holds_snapshot(self, thread: int) -> bool:
         return any(holder == thread for holder, _ in list(self.snapshots.values()))

@@ -22,7 +22,7 @@ import lmdb
 
 from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable, shown_value
 from dagbox.protocol.validate import flag, whole
-from dagbox.protocol.values import Durability
+from dagbox.protocol.values import Durability, check_bucket
 from dagbox.store.base import Applied, Batch, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes, number_to_bytes
@@ -159,7 +159,7 @@ class LmdbStore:
         announce, leave = barrier.announce, barrier.leave
         try:
             announce(None)
-            value = barrier.begin(barrier.handles[bucket]).get(key.encode())
+            value = barrier.begin(barrier.buckets[bucket]).get(key.encode())
             if value is None:
                 if len(key) <= SURELY_SHORT:
                     return None
@@ -169,7 +169,7 @@ class LmdbStore:
             pass
         finally:
             leave()
-        stored = self._get_slowly(bucket, key)
+        stored = self._get_slowly(check_bucket(bucket), key)
         return None if stored is None else stored.data
 
     def get(self, bucket: str, key: str) -> Stored | None:
@@ -177,7 +177,7 @@ class LmdbStore:
         announce, leave = barrier.announce, barrier.leave
         try:
             announce(None)
-            value = barrier.begin(barrier.handles[bucket]).get(key.encode())
+            value = barrier.begin(barrier.buckets[bucket]).get(key.encode())
             if value is None:
                 if len(key) <= SURELY_SHORT:
                     return None

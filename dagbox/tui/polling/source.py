@@ -83,7 +83,7 @@ class LiveSource:
         """
         with self._gate:
             if self._db is None:
-                db = dagbox.connect(self._target, timeout=ASK_S)
+                db = dagbox.connect(self._target, timeout=ASK_S, direct=False)
                 try:
                     db.__enter__()
                 except BaseException:

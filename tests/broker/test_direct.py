@@ -1,0 +1,121 @@
+"""Work that clients do themselves: whether they may, and what they tell of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Kind
+from dagbox.protocol.reports import DirectReport
+from dagbox.protocol.values import pack
+from tests.broker.table import Table, number, peer
+
+DIRECT: dict[str, Any] = {"traits": {"direct": True}}
+
+
+def tell(table: Table, client: str, body: object) -> list[Any]:
+    return table.say(client, frames.build(Kind.PING, peer(client), number(1), b"", pack(body)))
+
+
+def figures(table: Table) -> dict[str, Any]:
+    found = next(service for service in table.inspect("services") if service["name"] == "reader")
+    return {name: found["direct"][name] for name in ("done", "errors", "mean_ms", "max_ms")}
+
+
+def test_it_is_allowed_once_a_service_has_the_trait(table: Table) -> None:
+    assert table.broker.direct is False
+    table.register("w0", "writer")
+    assert table.broker.direct is False
+    table.register("w1", **DIRECT)
+    assert table.broker.direct is True
+
+
+def test_a_pause_forbids_it(table: Table) -> None:
+    table.register("w1", **DIRECT)
+    table.register("w2", "writer")
+    table.control("pause", service="writer")
+    assert table.broker.direct is True
+    table.control("pause", service="reader")
+    assert table.broker.direct is False
+    table.control("resume", service="reader")
+    assert table.broker.direct is True
+
+
+@pytest.mark.parametrize("which", [{"service": "reader"}, {"bucket": "user"}, {"key": "k"}], ids=str)
+def test_a_breakpoint_forbids_it_until_it_is_gone(table: Table, which: dict[str, str]) -> None:
+    table.register("w1", **DIRECT)
+    made = table.control("break", **which)
+    assert table.broker.direct is False
+    table.control("unbreak", number=made)
+    assert table.broker.direct is True
+    table.control("break", **which, ttl_ms=2_000)
+    table.run(3.0, ("w1:reader",))
+    assert table.broker.direct is True
+    table.control("break", **which)
+    table.ask("ann", 1, body=pack({"bucket": "user", "key": "k"}))
+    table.run(1.0, ("w1:reader",))
+    assert table.broker.direct is True
+
+
+def test_a_breakpoint_on_another_service_does_not(table: Table) -> None:
+    table.register("w1", **DIRECT)
+    table.control("break", service="writer")
+    assert table.broker.direct is True
+
+
+def test_reports_add_up_and_one_that_comes_twice_counts_once(table: Table) -> None:
+    table.register("w1", **DIRECT)
+    assert figures(table)["done"] == 0
+    first = DirectReport(1, "reader", 10, 1, 2, 0.004, 0.003).to_wire()
+    for _ in range(2):
+        assert [sent[1] for sent in tell(table, "ann", first)] == ["pong"]
+    tell(table, "bob", DirectReport(1, "reader", 5, 0, 2, 0.004, 0.002).to_wire())
+    assert figures(table) == {"done": 15, "errors": 1, "mean_ms": 2.0, "max_ms": 3.0}
+    tell(table, "ann", DirectReport(2, "reader", 1, 0, 0, 0.0, 0.0).to_wire())
+    assert figures(table)["done"] == 16
+
+
+def test_a_report_on_a_service_without_the_trait_counts_nothing(table: Table) -> None:
+    table.register("w1")
+    tell(table, "ann", DirectReport(1, "reader", 10, 0, 0, 0.0, 0.0).to_wire())
+    tell(table, "ann", DirectReport(2, "nobody", 10, 0, 0, 0.0, 0.0).to_wire())
+    assert table.inspect("services")[0]["direct"] == {}
+    assert len(table.inspect("services")) == 1
+
+
+GOOD = DirectReport(1, "reader", 10, 1, 2, 0.004, 0.003).to_wire()["direct"]
+BAD = [
+    7,
+    [],
+    {},
+    GOOD | {"more": 1},
+    *[GOOD | {field: value} for field in GOOD for value in (None, -1, "x", [1], float("nan"), 2**63)],
+    GOOD | {"errors": 11},
+    GOOD | {"sampled": 11},
+    GOOD | {"slowest_s": 1.0},
+    GOOD | {"service": "x" * 300},
+    GOOD | {"service": True},
+]
+
+
+@pytest.mark.parametrize("report", BAD, ids=range(len(BAD)))
+def test_a_report_of_another_form_is_refused_and_counts_nothing(table: Table, report: object) -> None:
+    table.register("w1", **DIRECT)
+    sent = tell(table, "ann", {"direct": report})
+    unknown = isinstance(report, dict) and report.get("service") == "x"
+    assert [each[1] for each in sent] == (["pong"] if unknown else ["error"])
+    assert figures(table) == {"done": 0, "errors": 0, "mean_ms": 0.0, "max_ms": 0.0}
+
+
+def test_a_ping_with_another_body_is_answered(table: Table) -> None:
+    bodies: list[Any] = [{}, [], None, {"name": "ann"}]
+    for body in bodies:
+        assert [sent[1] for sent in tell(table, "ann", body)] == ["pong"]
+    message = frames.build(Kind.PING, peer("ann"), number(1), b"", b"\xc1")
+    assert [sent[1] for sent in table.say("ann", message)] == ["error"]
+    big = pack({"x": bytes(10_000)})
+    assert [sent[1] for sent in table.say("ann", frames.build(Kind.PING, peer("ann"), number(1), b"", big))] == [
+        "error"
+    ]

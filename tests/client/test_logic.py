@@ -15,6 +15,7 @@ from dagbox.errors import (
     ArityMismatch,
     Cancelled,
     DagBoxError,
+    DeadlineExceeded,
     LogicError,
     NotStratified,
     QueryDeadline,
@@ -289,14 +290,16 @@ def runaway(db: Any, n: str) -> str:
 
 def test_a_query_without_end_is_stopped_by_its_time(db: Any, n: str) -> None:
     goal = runaway(db, n)
-    # A busy machine may not come to the first fact in the shortest time.
+    derived = 0
+    # A busy machine may not come to the first fact in the shortest time, nor to the answer that says so.
     for timeout in (0.3, 1.0, 5.0):
-        with pytest.raises(QueryDeadline) as caught:
+        with pytest.raises((QueryDeadline, DeadlineExceeded)) as caught:
             db.query(goal, timeout=timeout)
         assert caught.value.timeout_ms <= timeout * 1000
-        if caught.value.derived > 0:
+        if isinstance(caught.value, QueryDeadline) and caught.value.derived > 0:
+            derived = caught.value.derived
             break
-    assert caught.value.derived > 0
+    assert derived > 0
 
 
 def test_running_queries_are_listed_and_stopped(db: Any, open_another: Callable[[], Any], n: str) -> None:

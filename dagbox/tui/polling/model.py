@@ -46,7 +46,20 @@ _WORKER_FIELDS = frozenset(
 )
 _EVENT_FIELDS = frozenset(("seq", "age_ms", "kind", "subject", "text"))
 _TRACE_FIELDS = frozenset(
-    ("id", "client", "age_ms", "took_ms", "hops", "attempts", "error", "bytes", "timeline", "request", "reply")
+    (
+        "id",
+        "client",
+        "age_ms",
+        "took_ms",
+        "aside_ms",
+        "hops",
+        "attempts",
+        "error",
+        "bytes",
+        "timeline",
+        "request",
+        "reply",
+    )
 )
 _TIME_FIELDS = frozenset(("count", "mean_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms"))
 _STORE_FIELDS = (

@@ -208,10 +208,11 @@ class LiveTable(ScrollView, can_focus=True):
                 return
         if self._cursor < len(self._rows) and self._rows[self._cursor].key == key:
             return
+        in_sight = 0 <= self._cursor - self.scroll_offset.y < max(1, self.size.height - 1)
         for place, row in enumerate(self._rows):
             if row.key == key:
                 self._cursor = place
-                if self._pinned:
+                if self._pinned or in_sight:
                     self._show_cursor()
                 return
         self._cursor = max(0, min(self._cursor, len(self._rows) - 1))

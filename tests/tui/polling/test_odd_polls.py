@@ -20,6 +20,7 @@ from dagbox.tui.screens.locks import rows as locks
 from dagbox.tui.screens.logic import rows as logic
 from dagbox.tui.screens.overview import rows as overview
 from dagbox.tui.screens.overview.service import service_text
+from dagbox.tui.screens.overview.trouble import queue_reason
 from dagbox.tui.screens.overview.worker import worker_text
 from dagbox.tui.screens.store import rows as store
 from dagbox.tui.screens.store.screen import store_text
@@ -55,7 +56,7 @@ def show_all(model: NodeModel) -> None:
         for column in columns:
             ordered(found, column, True)
     for service in model.list_of("services"):
-        assert service_text(service).plain
+        assert service_text(service, queue_reason(service, model.list_of("workers"))).plain
     for worker in model.list_of("workers"):
         assert worker_text(worker, "live").plain
     assert store_text(model, 80).plain

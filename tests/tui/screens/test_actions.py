@@ -78,7 +78,7 @@ async def test_a_service_is_paused_and_resumed(served: Served) -> None:
     async with watching(served) as screen:
         await choose(screen, "services", "echo")
         await confirmed(screen, "p")
-        await screen.sees("❚❚")
+        await screen.sees("paused")
         call = Calls(served.address, "echo", "hello")
         await screen.until(
             lambda: (screen.app.session.model.service("echo") or {})["waiting"] == 1, "the request waits"

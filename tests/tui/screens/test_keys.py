@@ -50,7 +50,7 @@ async def test_a_goal_typed_in_one_burst_goes_into_the_query_line(served: Served
 
 
 async def test_a_question_is_not_answered_by_keys_that_were_typed_before_it_was_there() -> None:
-    poll = sample.poll(100) | sample.parts(100)
+    poll = sample.poll(50) | sample.parts(100)
     app = Dashboard(Session(Polls(poll, "data"), first=[poll]), Options(refresh_s=60))
     done: list[str] = []
     async with showing(app) as screen:

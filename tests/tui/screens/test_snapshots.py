@@ -12,8 +12,8 @@ from tests.tui.conftest import replay
 SIZES = [(80, 24), (120, 40), (200, 60)]
 SCREENS = {
     "overview": [],
-    "service": ["down", "down", "enter"],
-    "worker": ["tab", "down", "down", "down", "down", "enter"],
+    "service": ["end", "enter"],
+    "worker": ["tab", "enter"],
     "letters": ["l"],
     "traces": ["2"],
     "open": ["2", "w", "w"],

@@ -11,25 +11,27 @@ from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
 from dagbox.tui.display.roles import event_role, slow_role, state_role, state_text
 from dagbox.tui.display.text import Spans
 from dagbox.tui.polling.model import Event, NodeModel
+from dagbox.tui.screens.overview.trouble import queue_reason, service_order, worker_order
 
 
 def service_rows(model: NodeModel) -> list[Row]:
-    """A row for each service."""
-    services = model.list_of("services")
+    """A row for each service, those in trouble first."""
+    services = sorted(model.list_of("services"), key=service_order)
+    workers = model.list_of("workers")
     deepest = max([*(each["waiting"] for each in services), 10])
     rows = []
     for each in services:
         course = model.services.get(each["name"])
         more = {"deepest": deepest, "depths": course.of("waiting")[-40:] if course else [], "lost": bool(model.lost)}
+        more["why"] = [] if model.lost else queue_reason(each, workers)
         rows.append(Row(each["name"], {**each, **more}))
     return rows
 
 
 def _queue(data: Data) -> Spans:
-    waiting, held = data["waiting"], data.get("held", 0)
+    waiting = data["waiting"]
     role = "bad" if waiting > 1000 else "warn" if waiting > 100 else "bar"
-    depth = format_count(waiting) + (f"+{held}h" if held else "")
-    return [*text.bar(waiting / data["deepest"], 5, role), (depth.rjust(6), "accent" if held else "")]
+    return [*text.bar(waiting / data["deepest"], 4, role), (format_count(waiting).rjust(6), "")]
 
 
 def _members(data: Data) -> Spans:
@@ -39,10 +41,6 @@ def _members(data: Data) -> Spans:
     spans: Spans = [(str(live), "good" if live else "bad"), ("/", "dim"), (str(late), "warn" if late else "dim")]
     spans += [("/", "dim"), (str(dead), "bad" if dead else "dim")]
     return [*spans, (f" {data['draining']}d", "second")] if data.get("draining") else spans
-
-
-def _service_name(data: Data) -> Spans:
-    return [(data["name"], "bold"), *([(" ❚❚", "warn")] if data.get("paused") else [])]
 
 
 def _time(group: str, figure: str) -> Any:
@@ -64,8 +62,9 @@ def _time_value(group: str, figure: str) -> Any:
 
 
 SERVICES = [
-    Column("service", "service", 10, _service_name, field("name"), grows=True, most=30),
-    Column("queue", "queue", 11, _queue, field("waiting")),
+    Column("service", "service", 10, plain("name", "bold"), field("name"), grows=True, most=30),
+    Column("queue", "queue", 10, _queue, field("waiting")),
+    Column("why", "why", 9, lambda d: d["why"], rank=0, grows=True, most=18),
     Column("course", "course", 8, lambda d: [(text.course(d["depths"], 8, d["deepest"]), "bar")], None, rank=2),
     Column("flight", "busy", 4, number("in_flight"), field("in_flight"), right=True, rank=1),
     Column("workers", "workers", 8, _members, field("live"), rank=0),
@@ -84,13 +83,13 @@ SERVICES = [
 
 
 def worker_rows(model: NodeModel, service: str = "") -> list[Row]:
-    """A row for each worker, of one service or of all."""
+    """A row for each worker, of one service or of all; the dead and the late ones first."""
     rows = []
     for each in model.list_of("workers"):
         if not service or each["service"] == service:
             more = {"state": model.state_of(each), "beating": each["name"] in model.beating and not model.lost}
             rows.append(Row(f"{each['name']} {each['id']}", {**each, **more}))
-    return rows
+    return sorted(rows, key=lambda row: worker_order(row.data["state"]))
 
 
 def _pulse(data: Data) -> Spans:

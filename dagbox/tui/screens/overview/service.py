@@ -10,11 +10,12 @@ from textual.widgets import Static
 from dagbox.text.amounts import format_count, format_size
 from dagbox.text.durations import format_ms
 from dagbox.tui.display.palette import rendered
-from dagbox.tui.display.text import Styled
+from dagbox.tui.display.text import Spans, Styled
 from dagbox.tui.polling.model import NodeModel, TimeSeries
 from dagbox.tui.polling.request import Map, PollRequest
 from dagbox.tui.screens.overview import rows
 from dagbox.tui.screens.overview.graphs import TALL, Graphs
+from dagbox.tui.screens.overview.trouble import queue_reason
 from dagbox.tui.screens.overview.worker import WorkerScreen
 from dagbox.tui.screens.overview.worker_actions import WorkerActions
 from dagbox.tui.screens.traces import rows as requests
@@ -66,7 +67,7 @@ the service keeps them until their turn comes (a lock); its workers, and its las
         """Show the service."""
         service = model.service(self.service)
         self.query_one("#figures", Static).update(
-            rendered(self, service_text(service) if service else Styled("the service is gone"))
+            rendered(self, service_text(service, self._reason(service)) if service else Styled("the service is gone"))
         )
         workers, traces = self.query_one("#workers", LiveTable), self.query_one("#traces", LiveTable)
         workers.show(rows.worker_rows(model, self.service))
@@ -76,6 +77,9 @@ the service keeps them until their turn comes (a lock); its workers, and its las
         traces.set_title("last requests")
         self.query_one(Graphs).show(model.services.get(self.service, TimeSeries()))
 
+    def _reason(self, service: Map) -> Spans:
+        return [] if self.model.lost else queue_reason(service, self.model.list_of("workers"))
+
     def row_chosen(self, event: LiveTable.Chosen) -> None:
         """Enter goes into a worker or a trace."""
         if event.table.id == "workers":
@@ -84,11 +88,12 @@ the service keeps them until their turn comes (a lock); its workers, and its las
             self.app.push_screen(TraceScreen(event.row.data))
 
 
-def service_text(service: Map) -> Styled:
-    """A service's figures as three lines."""
+def service_text(service: Map, reason: Spans) -> Styled:
+    """A service's figures as three lines, and why its requests wait."""
     result = Styled()
     result.append(service["name"], "bold")
-    result.append("  PAUSED" if service["paused"] else "", "warn")
+    if reason:
+        result.append("  ").extend(reason)
     result.append(
         f"  {format_count(service['rate'])} req/s · {format_count(service['waiting'])} queued "
         f"({format_size(service['waiting_bytes'])}) · {service['in_flight']} busy · {service['held']} held\n"

@@ -59,7 +59,7 @@ def path_of(trace: Map) -> str:
 
 def _work_ms(data: Data) -> float:
     """Return how long a request took without the time that it was kept on purpose."""
-    return max(0.0, float(data["took_ms"] - data.get("aside_ms", 0.0)))
+    return max(0.0, float(data["took_ms"] - data["aside_ms"]))
 
 
 def _took(data: Data) -> Spans:
@@ -69,7 +69,7 @@ def _took(data: Data) -> Spans:
 
 
 def _kept(data: Data) -> Spans:
-    return [(format_ms(data["aside_ms"]), "second")] if data.get("aside_ms") else [("–", "dim")]
+    return [(format_ms(data["aside_ms"]), "second")] if data["aside_ms"] else [("–", "dim")]
 
 
 def _outcome(data: Data) -> Spans:

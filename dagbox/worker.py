@@ -31,6 +31,8 @@ knowing. The span doubles up to `REGISTER_AGAIN_S`."""
 
 MOST_NAMED = 1_000
 """A heartbeat names the requests that the worker has in hand, unless there are more than this."""
+NAMES_S = 0.5
+"""... or unless it is longer ago that all messages were taken: what waits in the socket is not in hand yet."""
 
 
 class WorkerPhase(StrEnum):
@@ -73,6 +75,7 @@ class WorkerCore:
 
     Attributes:
         due_at: when `tick` is due, in monotonic seconds; infinite if never.
+        idle: set by the driver while it waits for messages and has none.
     """
 
     def __init__(self, service: str, peer: bytes, about: dict[str, Any]) -> None:
@@ -83,6 +86,9 @@ class WorkerCore:
         self._name = service.encode()
         self._about = about
         self._in_hand: set[bytes] = set()
+        self._answered = 0
+        self._emptied_at = -inf
+        self.idle = False
         self.due_at = inf
         self._name_again_s = NAME_AGAIN_S
 
@@ -90,11 +96,18 @@ class WorkerCore:
         """Register."""
         self.phase = WorkerPhase.REGISTERING
         self.due_at = now + REGISTER_AGAIN_S
-        return [frames.build(Kind.REGISTER, self.peer, bytes(8), self._name, pack(self._about))]
+        about = self._about | {"answered": self._answered} if self._answered else self._about
+        return [frames.build(Kind.REGISTER, self.peer, bytes(8), self._name, pack(about))]
 
-    def receive(self, received: Iterable[tuple[bytes, bytes | None]], now: float) -> Received:
-        """Take messages of the broker; return what to do, and what to send. Malformed ones are counted."""
+    def receive(self, received: Iterable[tuple[bytes, bytes | None]], now: float, *, emptied: bool = True) -> Received:
+        """Take messages of the broker; return what to do, and what to send. Malformed ones are counted.
+
+        Args:
+            emptied: there were no more.
+        """
         result = Received()
+        if emptied:
+            self._emptied_at = now
         for head, tail in received:
             try:
                 header = frames.parse(head)
@@ -164,7 +177,7 @@ class WorkerCore:
         """Return the message that carries an outcome. A body that cannot be sent becomes the error that says so."""
         request = outcome.request
         if not isinstance(outcome, Partial):
-            self._in_hand.discard(request.key)
+            self._on_answered(request)
         if isinstance(outcome, Forward):
             return self._encode_forward(outcome)
         flags = 0 if isinstance(outcome, Partial) or not outcome.waited else Flag.WAITED
@@ -173,7 +186,8 @@ class WorkerCore:
         else:
             kind, body = (Kind.REPLY if isinstance(outcome, Reply) else Kind.PARTIAL), outcome.body
         if len(body) > frames.MAX_BODY_BYTES:
-            self._in_hand.discard(request.key)
+            if isinstance(outcome, Partial):
+                self._on_answered(request)
             return self._too_large(request, len(body))
         return frames.build(kind, request.client, request.id, self._name, body, flags=flags)
 
@@ -193,12 +207,19 @@ class WorkerCore:
         error = LimitExceeded("bytes of an answer", size, frames.MAX_BODY_BYTES)
         return frames.build(Kind.ERROR, request.client, request.id, self._name, frames.pack_error(error))
 
-    def ping(self, report: dict[str, Any]) -> Message:
-        """Return the heartbeat; `report` is shown in the broker's status. It names what is in hand, so that the
-        broker finds out what a broken connection swallowed. May be called from another thread."""
-        in_hand = list(self._in_hand)
-        if len(in_hand) <= MOST_NAMED:
-            report = {**report, "in_hand": in_hand}
+    def _on_answered(self, request: Request) -> None:
+        self._in_hand.discard(request.key)
+        self._answered += 1
+
+    def ping(self, report: dict[str, Any], now: float) -> Message:
+        """Return the heartbeat; `report` is shown in the broker's status. May be called from another thread.
+
+        It names what is in hand, and says how many answers went out before it, so that the broker finds out what a
+        broken connection swallowed, and takes nothing for swallowed that is only on its way.
+        """
+        answered, in_hand = self._answered, list(self._in_hand)
+        if len(in_hand) <= MOST_NAMED and (self.idle or now - self._emptied_at <= NAMES_S):
+            report = {**report, "in_hand": in_hand, "answered": answered}
         return frames.build(Kind.PING, self.peer, bytes(8), self._name, pack(report))
 
     def leave(self) -> list[Message]:

@@ -138,15 +138,10 @@ class Broker:
             from_worker = self._from_workers.get(kind)
             if from_worker is not None:
                 worker = self._connected.get(peer)
-                if worker is None:
+                if worker is not None:
+                    self._on_answer(from_worker, worker, header, head, tail, now)
+                else:
                     self._on_stray(peer)
-                    return self._take()
-                worker.heard_at = now
-                if worker.state is WorkerState.LATE:
-                    self.lifecycle.apply(self.workers.touch(worker, now), now)
-                from_worker(worker, header, head, tail, now)
-                if worker.state is WorkerState.DRAINING:
-                    self.workers.let_go_if_done(worker, now)
                 return self._take()
             from_peer = self._from_clients.get(kind)
             if from_peer is not None:
@@ -212,6 +207,19 @@ class Broker:
 
     # ------------------------------------------------------------------ messages
 
+    def _on_answer(
+        self, handle: FromWorker, worker: WorkerEntry, header: Header, head: bytes, tail: bytes | None, now: float
+    ) -> None:
+        """A worker answers a request, in part or whole, or passes it on."""
+        worker.heard_at = now
+        if header.kind != Kind.PARTIAL:
+            worker.answers += 1
+        if worker.state is WorkerState.LATE:
+            self.lifecycle.apply(self.workers.touch(worker, now), now)
+        handle(worker, header, head, tail, now)
+        if worker.state is WorkerState.DRAINING:
+            self.workers.let_go_if_done(worker, now)
+
     def _on_stray(self, peer: bytes) -> None:
         """An answer of a worker that is not known."""
         self.counters.late_replies += 1
@@ -228,6 +236,7 @@ class Broker:
         known = self._connected.get(peer)
         if known is not None:
             self.lifecycle.apply(self.workers.touch(known, now), now)
+            known.answers = about.answered
             self.workers.greet(peer)
             return
         self.workers.check_room()

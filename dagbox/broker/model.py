@@ -152,6 +152,7 @@ class WorkerEntry:
 
     __slots__ = (
         "absent",
+        "answers",
         "busy",
         "credit",
         "dead_at",
@@ -189,6 +190,8 @@ class WorkerEntry:
         self.done = 0
         self.errors = 0
         self.listed_free = 0
+        self.answers = 0
+        """How many answers of it came, counted from its first start on."""
         self.busy: dict[bytes, TrackedRequest] = {}
         """The requests it works on, by request key; also what was answered already but not yet given back."""
         self.absent: dict[bytes, float] = {}

@@ -37,6 +37,7 @@ from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack_plain
 
 _MAX_NAME = 200
+_ON_THEIR_WAY = 4
 _MAX_REGISTER_BYTES = 64 * 1024
 _MAX_PING_BYTES = 1024 * 1024
 """Bytes of a heartbeat: the keys of the requests in hand, and the figures of a store with many buckets."""
@@ -51,6 +52,7 @@ class Registration(NamedTuple):
     pid: int
     host: str
     traits: Traits
+    answered: int
 
     @classmethod
     def from_wire(cls, body: bytes, most_credit: int) -> Registration:
@@ -69,7 +71,8 @@ class Registration(NamedTuple):
             raise InvalidArgument(f"register: the name of a worker is text of at most {_MAX_NAME} characters")
         pid, host = about.get("pid"), str(about.get("host", ""))[:_MAX_NAME]
         pid = pid if isinstance(pid, int) and not isinstance(pid, bool) else 0
-        return cls(credit, name, about.get("repeatable") is True, pid, host, Traits.from_wire(about.get("traits")))
+        traits, answered = Traits.from_wire(about.get("traits")), _count(about.get("answered"))
+        return cls(credit, name, about.get("repeatable") is True, pid, host, traits, answered)
 
 
 class WorkerRegistry:
@@ -121,6 +124,7 @@ class WorkerRegistry:
             about.host,
             about.traits,
         )
+        worker.answers = about.answered
         self.connected[peer] = worker
         service.workers[peer] = worker
         service.ever_served = True
@@ -145,10 +149,10 @@ class WorkerRegistry:
         """
         worker.pings += 1
         report = _checked_report(unpack_plain(body, "bytes of a heartbeat", _MAX_PING_BYTES) if body else {})
-        in_hand = report.pop("in_hand", None)
+        in_hand, answered = report.pop("in_hand", None), _count(report.pop("answered", None))
         worker.report = report
         if isinstance(in_hand, list) and worker.busy:
-            return self._reconcile(worker, in_hand, now, caught_up_at)
+            return self._reconcile(worker, in_hand, answered, now, caught_up_at)
         return []
 
     def touch(self, worker: WorkerEntry, now: float) -> list[WorkerChange]:
@@ -162,13 +166,16 @@ class WorkerRegistry:
         return [Available(worker)]
 
     def _reconcile(
-        self, worker: WorkerEntry, in_hand: list[Any], now: float, caught_up_at: float
+        self, worker: WorkerEntry, in_hand: list[Any], answered: int, now: float, caught_up_at: float
     ) -> list[WorkerChange]:
         """Compare the requests that the worker holds with those that it was given: a broken connection may have
         swallowed a request, or an answer. One that its pings do not name over a heartbeat is not there any more. The
         span goes by this broker's clock: pings that waited in the socket while it stood still come all at once,
         before the answers that wait beside them. For the same reason a request counts as swallowed only once the
-        socket was empty since the first of these pings: under a flood, answers wait behind others' requests."""
+        socket was empty since the first of these pings: under a flood, answers wait behind others' requests.
+
+        Pings have a connection of their own and may overtake answers: while fewer came than the worker sent before
+        its ping, they are on their way, for `_ON_THEIR_WAY` heartbeats at most; after that they are lost."""
         settled = now - 2 * self.limits.heartbeat_s
         named = {key for key in in_hand if isinstance(key, bytes)}
         worker.absent = {
@@ -176,7 +183,7 @@ class WorkerRegistry:
             for key, request in worker.busy.items()
             if key not in named and request.given_at < settled
         }
-        span_s = self.limits.heartbeat_s * 0.9
+        span_s = self.limits.heartbeat_s * (_ON_THEIR_WAY if worker.answers < answered else 0.9)
         gone = [key for key, since in worker.absent.items() if now - since >= span_s and caught_up_at >= since]
         for key in gone:
             del worker.absent[key]
@@ -244,6 +251,10 @@ class WorkerRegistry:
         for peer in gone:
             del self.dead[peer]
         return len(gone)
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _checked_report(report: Any) -> dict[str, Any]:

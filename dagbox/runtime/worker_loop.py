@@ -11,6 +11,7 @@ import os
 import platform
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from math import inf
 from typing import Any
@@ -19,7 +20,7 @@ import psutil
 import zmq
 
 from dagbox.broker.model import HEARTBEAT_S
-from dagbox.errors import DagBoxError, StoreBroken
+from dagbox.errors import Cancelled, DagBoxError, StoreBroken
 from dagbox.protocol.frames import Message
 from dagbox.services.base import Failed, Outcome, Request, Service, failure_of
 from dagbox.transport import sockets
@@ -28,6 +29,9 @@ from dagbox.worker import Received, WorkerCore, WorkerPhase
 
 log = logging.getLogger("dagbox.worker")
 
+_MOST_TAKEN = 1_000
+"""Messages that are taken in one turn, before the service works: it is given a handful at a time, but what waits in the
+socket could be neither named as in hand nor withdrawn."""
 _DRAIN_S = 3.0
 """Seconds that a worker that is told to stop works on what it has in hand."""
 _GOODBYE_S = 0.5
@@ -70,6 +74,7 @@ class WorkerLoop:
         self._parent = parent
         self._wake = Wake()
         self._woken = True
+        self._inbox: deque[Request] = deque()
         self._stopping = False
         self._stop_by = inf
         self._tick_at = inf
@@ -135,7 +140,10 @@ class WorkerLoop:
         due: float | None = 0.0
         while due is not None:
             wait_s = due - time.monotonic()
-            for source, _ in poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0):
+            self.core.idle = wait_s > 0
+            ready = poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0)
+            self.core.idle = False
+            for source, _ in ready:
                 if source is self._socket:
                     continue
                 if source == self._parent:
@@ -146,10 +154,12 @@ class WorkerLoop:
             due = self._turn()
 
     def _turn(self) -> float | None:
-        """Take a handful of messages, have the service work on them, send the outcomes; return when the next turn is
+        """Take the messages that came, have the service work on them, send the outcomes; return when the next turn is
         due at the latest, in monotonic seconds, or None if the worker is to end."""
         service, core = self.service, self.core
-        received = core.receive(sockets.receive_messages(self._socket, service.gather), time.monotonic())
+        taken, emptied = sockets.receive_all(self._socket, _MOST_TAKEN)
+        received = core.receive(taken, time.monotonic(), emptied=emptied)
+        self._inbox.extend(received.requests)
         outcomes = self._handle(received)
         due = service.next_deadline()
         self._tick_at = inf if due is None else due
@@ -165,12 +175,27 @@ class WorkerLoop:
             log.error("%s: the broker does not take answers; some are dropped, clients will ask again", self.name)
         if self._stopping or self.failed or received.refused or received.deregistered or received.rejections:
             return self._on_rare(received, now)
-        return min(self._tick_at, core.due_at, self._report_at)
+        return 0.0 if self._inbox or not emptied else min(self._tick_at, core.due_at, self._report_at)
+
+    def _next_requests(self) -> list[Request]:
+        """Take out of the inbox what the service is to work on next."""
+        inbox = self._inbox
+        return [inbox.popleft() for _ in range(min(len(inbox), self.service.gather))]
+
+    def _withdraw(self, cancelled: Sequence[bytes]) -> list[Outcome]:
+        """Answer the requests in the inbox that are not wanted any more: the service never sees them."""
+        keys = {*cancelled} & {request.key for request in self._inbox} if cancelled and self._inbox else ()
+        if not keys:
+            return []
+        gone = [request for request in self._inbox if request.key in keys]
+        self._inbox = deque(request for request in self._inbox if request.key not in keys)
+        return [Failed(request, Cancelled(self.service.name)) for request in gone]
 
     def _handle(self, received: Received) -> Sequence[Outcome]:
         """Have the service work: requests, what is not wanted any more, time that passed."""
-        service, requests = self.service, received.requests
-        outcomes: list[Outcome] = []
+        service = self.service
+        outcomes: list[Outcome] = self._withdraw(received.cancelled)
+        requests = self._next_requests()
         try:
             if requests:
                 outcomes += service.handle(requests, time.monotonic())
@@ -211,7 +236,7 @@ class WorkerLoop:
             self._report = self.service.report()
         except Exception:
             log.exception("%s: the report failed", self.name)
-        return [self.core.ping(self._report)] if first else []
+        return [self.core.ping(self._report, now)] if first else []
 
     def _on_rare(self, received: Received, now: float) -> float | None:
         """Look at what may end the worker; return when to look again, or None to end."""
@@ -233,7 +258,9 @@ class WorkerLoop:
         if self._stop_by == inf:
             self._stop_by = now + (_DRAIN_S if self.core.in_hand else _GOODBYE_S)
         over = now >= self._stop_by or self.core.phase is WorkerPhase.LEFT
-        return None if over else min(self._stop_by, self._tick_at, self._report_at)
+        if over:
+            return None
+        return now if self._inbox else min(self._stop_by, self._tick_at, self._report_at)
 
     def _beat(self, ended: threading.Event) -> None:
         """Send heartbeats until `ended`."""
@@ -243,7 +270,7 @@ class WorkerLoop:
         try:
             while not ended.wait(self._heartbeat_s):
                 report = {**self._report, "cpu": process.cpu_percent(), "rss": process.memory_info().rss}
-                sockets.send_messages(socket, (self.core.ping(report),))
+                sockets.send_messages(socket, (self.core.ping(report, time.monotonic()),))
                 sockets.receive_messages(socket, 100)
         finally:
             socket.close(linger=0)

@@ -195,7 +195,15 @@ def receive_batch(socket: zmq.Socket[bytes], most: int) -> tuple[list[Frames], b
 def receive_messages(
     socket: zmq.Socket[bytes], most: int, most_bytes: int = BATCH_BYTES
 ) -> list[tuple[bytes, bytes | None]]:
-    """Return the messages of a DEALER that are there, at most so many, and no more once they have so many bytes.
+    """Return the messages of a DEALER that are there, as `receive_all` does."""
+    return receive_all(socket, most, most_bytes)[0]
+
+
+def receive_all(
+    socket: zmq.Socket[bytes], most: int, most_bytes: int = BATCH_BYTES
+) -> tuple[list[tuple[bytes, bytes | None]], bool]:
+    """Receive the messages of a DEALER, at most so many, and no more once they have so many bytes; return True with
+    them if these were all.
 
     Without waiting. Those that are not DagBox's come as messages that do not parse.
     """
@@ -211,8 +219,8 @@ def receive_messages(
             size += len(head)
             found.append((head, tail))
     except zmq.Again:
-        pass
-    return found
+        return found, True
+    return found, False
 
 
 def send_dealer(socket: zmq.Socket[bytes], head: bytes, tail: bytes | None) -> None:

@@ -15,6 +15,7 @@ from dagbox.services.base import Failed, Forward, Partial, Reply, Request
 from dagbox.worker import (
     MOST_NAMED,
     NAME_AGAIN_S,
+    NAMES_S,
     REGISTER_AGAIN_S,
     Received,
     WorkerCore,
@@ -234,12 +235,37 @@ def test_an_error_while_it_registers_is_final() -> None:
 def test_a_sign_of_life_names_what_is_in_hand_unless_it_is_much() -> None:
     worker = core()
     asked = take(worker)
-    message = worker.ping({"cpu": 1.0})
-    assert unpack(message.head[frames.parse(message.head).body_at :]) == {"cpu": 1.0, "in_hand": [asked.key]}
+    assert said(worker.ping({"cpu": 1.0}, 1.0)) == {"cpu": 1.0, "in_hand": [asked.key], "answered": 0}
     for number in range(2, MOST_NAMED + 2):
         take(worker, number)
-    message = worker.ping({})
-    assert "in_hand" not in unpack(frames.body_of(frames.parse(message.head), message.head, message.tail))
+    assert "in_hand" not in said(worker.ping({}, 1.0))
+
+
+def said(message: frames.Message) -> Any:
+    return unpack(frames.body_of(frames.parse(message.head), message.head, message.tail))
+
+
+def test_a_sign_of_life_names_nothing_while_messages_may_wait_in_the_socket() -> None:
+    worker = core()
+    asked = take(worker)
+    assert "in_hand" in said(worker.ping({}, 1.0 + NAMES_S))
+    assert "in_hand" not in said(worker.ping({}, 1.01 + NAMES_S))
+    worker.receive([], 5.0, emptied=False)
+    assert "in_hand" not in said(worker.ping({}, 5.0))
+    worker.receive([], 6.0)
+    assert said(worker.ping({}, 6.0))["in_hand"] == [asked.key]
+    worker.idle = True
+    assert said(worker.ping({}, 60.0))["in_hand"] == [asked.key]
+
+
+def test_a_sign_of_life_counts_the_answers_before_it_over_registrations() -> None:
+    worker = core()
+    for number in (1, 2, 3):
+        worker.encode(Reply(take(worker, number), b"\xc0"))
+    worker.encode(Partial(take(worker, 4), b"\xc0"))
+    assert said(worker.ping({}, 1.0))["answered"] == 3
+    [register] = told(worker, Kind.RECONNECT).messages
+    assert said(register)["answered"] == 3
 
 
 def test_what_does_not_parse_is_counted() -> None:

@@ -286,6 +286,37 @@ def test_pings_that_overtake_answers_in_a_flood_do_not_lose_what_was_answered(ta
     assert table.ping("w1", "reader", []) == [("ann", "error", 2, "worker_lost")]
 
 
+def test_pings_that_overtake_answers_lose_nothing_while_these_may_be_on_their_way(table: Table) -> None:
+    """The ping says how many answers went out before it: fewer have come."""
+    table.register("w1", credit=2, repeatable=False, answered=10)
+    table.ask("ann", 1)
+    table.ask("ann", 2)
+    table.run(1.0, ("w1:reader",))
+    for _ in range(3):
+        table.run(0.5)
+        assert table.ping("w1", "reader", [], answered=12) == []
+    assert table.answer("w1", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
+    assert table.answer("w1", "ann", 2) == [("ann", "reply", 2, b"\xc0")]
+
+
+def test_answers_that_do_not_come_are_lost_in_the_end(table: Table) -> None:
+    table.register("w1", credit=2, repeatable=False)
+    table.ask("ann", 1)
+    table.run(1.0, ("w1:reader",))
+    sent = []
+    for _ in range(8):
+        table.run(0.5)
+        sent += table.ping("w1", "reader", [], answered=1)
+    assert sent == [("ann", "error", 1, "worker_lost")]
+
+
+@pytest.mark.parametrize("answered", [-1, "x", None, [1], 1.5, True])
+def test_a_count_of_answers_that_is_none_is_ignored(table: Table, answered: Any) -> None:
+    table.register("w1", answered=answered)
+    assert table.ping("w1", "reader", [], answered=answered) == []
+    assert table.state("w1") == "live"
+
+
 def test_pings_that_waited_while_the_broker_stood_still_do_not_lose_what_was_answered(table: Table) -> None:
     """The answers wait in the socket beside the pings; none of them is overtaken into `worker_lost`."""
     table.register("w1", credit=8, repeatable=False)

@@ -195,7 +195,7 @@ class SimWorker:
         if self.stopped_until <= now:
             self._send_all(core, core.tick(now))
             self._answer(self.service.tick(now))
-            self._send_all(core, [core.ping({})])
+            self._send_all(core, [core.ping({}, now)])
         self.world.after(HEARTBEAT_S / 2, lambda: self._beat(core))
 
     def _send_all(self, core: WorkerCore, messages: Any) -> None:

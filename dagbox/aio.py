@@ -22,6 +22,7 @@ __all__ = ["AsyncDatabase", "AsyncLease", "connect", "open"]
 def open(
     path: str | os.PathLike[str],
     *,
+    serve: bool = False,
     durability: Durability = "full",
     timeout: float = DEFAULT_TIMEOUT_S,
     map_size: int | None = None,
@@ -33,6 +34,7 @@ def open(
 
     return open_embedded_async(
         path,
+        serve=serve,
         timeout=timeout,
         durability=durability,
         map_size=map_size,

@@ -38,6 +38,9 @@ class EmbeddedTransport:
         """Do one request; raises what it failed with."""
         if self._closed:
             raise closed_database(self.address)
+        broker = self.node.broker_for(call.service)
+        if broker is not None:
+            return broker.call(call)
         return value_of(self.node.call(call.service, call.body, call.timeout_s))
 
     def call_all(self, calls: Sequence[Call]) -> list[Any]:
@@ -137,28 +140,23 @@ def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, 
     Args:
         settings: of the store; those that are None have their defaults.
     """
-    if serve is not False and flag(serve, "serve") and path == ":memory:":
-        raise InvalidArgument("serve needs a directory, which others find the program by: leave it out for :memory:")
-    node = open_checked(path, timeout, settings)
-    try:
-        database = EmbeddedDatabase(node, timeout=timeout)
-        if serve:
-            from dagbox.embedded.serve import serve_embedded
-
-            node.on_close(serve_embedded(node))
-            database.observe()
-    except BaseException:
-        node.close()
-        raise
+    node = open_checked(path, serve, timeout, settings)
+    database = EmbeddedDatabase(node, timeout=timeout)
+    if serve:
+        database.observe()
     return database
 
 
-def open_checked(path: object, timeout: object, settings: dict[str, Any]) -> EmbeddedNode:
+def open_checked(path: object, serve: object, timeout: object, settings: dict[str, Any]) -> EmbeddedNode:
     """Open the node of a directory, once every argument was checked: nothing is made for a wrong one.
 
     Args:
+        serve: whether it is to answer on the directory's address.
         settings: of the store; of those that may be None it is the default.
     """
+    serves = serve is not False and flag(serve, "serve")
+    if serves and path == ":memory:":
+        raise InvalidArgument("serve needs a directory, which others find the program by: leave it out for :memory:")
     given = {name: value for name, value in settings.items() if value is not None or name == "durability"}
     directory = "" if path == ":memory:" else check_directory(path)
     operations.span_ms("timeout", timeout, least_s=0.001)
@@ -166,7 +164,16 @@ def open_checked(path: object, timeout: object, settings: dict[str, Any]) -> Emb
         from dagbox.embedded.memory import open_memory
 
         return open_memory(given)
-    return open_node(directory, **given)
+    node = open_node(directory, **given)
+    if serves:
+        from dagbox.embedded.serve import serve_embedded
+
+        try:
+            node.on_close(serve_embedded(node))
+        except BaseException:
+            node.close()
+            raise
+    return node
 
 
 def check_directory(path: Any) -> str | os.PathLike[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from dagbox.protocol.operations.base import Operation
 from dagbox.protocol.operations.locks import Acquire
 from dagbox.transport.base import Call, value_of
 from dagbox.transport.gather import Gather
+from dagbox.transport.remote_async import AsyncRemoteTransport
 
 
 class AsyncEmbeddedTransport:
@@ -44,6 +45,7 @@ class AsyncEmbeddedTransport:
         self._others = ThreadPoolExecutor(self._THREADS, thread_name_prefix="dagbox call")
         self._locks = ThreadPoolExecutor(2, thread_name_prefix="dagbox lock")
         self._waits = ThreadPoolExecutor(self._MOST_WAITING, thread_name_prefix="dagbox wait")
+        self._remote: AsyncRemoteTransport | None = None
         self._gather = Gather(self._on_thread)
         self._closed = False
 
@@ -55,9 +57,18 @@ class AsyncEmbeddedTransport:
         self.check_open()
         if call.service == "writer" and isinstance(call.body, Operation):
             return await self._gather.call(call)
+        if self.node.broker_for(call.service) is not None:
+            return await self._broker_client().call(call)
         if call.service == "reader":
             return value_of(self.node.call(call.service, call.body, call.timeout_s))
         return value_of(await self._on_thread(call))
+
+    def _broker_client(self) -> AsyncRemoteTransport:
+        """The client for what other processes serve; it belongs to the event loop, as this transport does."""
+        if self._remote is None:
+            assert self.node.broker is not None
+            self._remote = AsyncRemoteTransport(self.node.broker.address)
+        return self._remote
 
     async def _on_thread(self, call: Call) -> Any:
         pool = self._pool_of(call)
@@ -96,7 +107,12 @@ class AsyncEmbeddedTransport:
         for pool in (self._others, self._locks, self._waits):
             pool.shutdown(wait=False, cancel_futures=True)
         await loop.run_in_executor(None, partial(self._writes.shutdown, wait=True))
-        self.node.close()
+        if self._remote is not None:
+            await self._remote.close()
+        if self.node.broker is None:
+            self.node.close()
+        else:
+            await loop.run_in_executor(None, self.node.close)  # which waits for threads
 
 
 class AsyncEmbeddedDatabase(AsyncDatabase, ShortReads):
@@ -109,16 +125,26 @@ class AsyncEmbeddedDatabase(AsyncDatabase, ShortReads):
         self._check_open = transport.check_open
         self.reads = 0
         node.count_reads_of(self)
+        self._get_data: Callable[[str, str], bytes | None] = node.store.get_data
+
+    def observe(self) -> None:
+        """Have the short way tell the node's observer of each read."""
+        self._get_data = self._node.get_data
 
     async def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """As `AsyncDatabase.get`."""
         bucket, key = operations.split_target(target, key)
         self._check_open()
         self.reads += 1
-        data = self._node.store.get_data(bucket, key)
+        data = self._get_data(bucket, key)
         return self._not_found(bucket, key, default) if data is None else operations.decode(bucket, key, data)
 
 
-def open_embedded_async(path: str | os.PathLike[str], *, timeout: float, **settings: Any) -> AsyncEmbeddedDatabase:
+def open_embedded_async(
+    path: str | os.PathLike[str], *, serve: bool, timeout: float, **settings: Any
+) -> AsyncEmbeddedDatabase:
     """Open a directory in this process, for an event loop; see `open_embedded`."""
-    return AsyncEmbeddedDatabase(open_checked(path, timeout, settings), timeout=timeout)
+    database = AsyncEmbeddedDatabase(open_checked(path, serve, timeout, settings), timeout=timeout)
+    if serve:
+        database.observe()
+    return database

@@ -44,7 +44,7 @@ from dagbox.services.reader import Reader
 from dagbox.services.writer import SWEEP_RECORDS, Writer
 from dagbox.store import open_store, store_identity
 from dagbox.store.base import Snapshot, Store
-from dagbox.transport.base import Packed, packed
+from dagbox.transport.base import Packed, Transport, packed
 
 if TYPE_CHECKING:
     from dagbox.embedded.directory_locks import DirectoryLocks
@@ -183,8 +183,8 @@ class EmbeddedNode:
     ) -> None:
         self.path = os.path.realpath(os.fspath(path))
         self.observer = observer
-        self.ask_broker: Callable[[str, Any, float], Any] | None = None
-        """While the node serves: asks its broker, which knows the calls of all clients, and others' services."""
+        self.broker: Transport | None = None
+        """While the node serves: a client of its broker, which knows the calls of all clients, and others' services."""
         self.settings = settings
         self._readers: weakref.WeakSet[Reading] = weakref.WeakSet()
         opened: list[Store] = []
@@ -229,7 +229,7 @@ class EmbeddedNode:
     def after_fork(self) -> None:
         """In a forked child: leave what belongs to the parent alone. Its broker is the parent's, as are those to be
         told when the node closes."""
-        self.observer = self.ask_broker = None
+        self.observer = self.broker = None
         self._callbacks.clear()
         locks, self._locks = self._locks, None
         if locks is not None:
@@ -343,11 +343,13 @@ class EmbeddedNode:
             return self.logic.call(body, timeout_s)
         if service == "reader":
             return self._read(body, shape)
-        if self.ask_broker is not None:
-            return self.ask_broker(service, body, timeout_s)
         if service in frames.STATUS_SERVICES:
             return self._about(service, body)
         raise NoService(service, self.service_names())
+
+    def broker_for(self, service: str) -> Transport | None:
+        """Return the client to ask a service through; None if it is in this process, or the node does not serve."""
+        return None if service in self._figures else self.broker
 
     def direct_services(self) -> list[str]:
         """The services that run in this process."""

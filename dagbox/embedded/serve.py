@@ -19,7 +19,6 @@ from dagbox.broker.lifecycle import Lifecycle
 from dagbox.broker.outbox import Send
 from dagbox.embedded.node import OWN_SERVICES
 from dagbox.errors import DagBoxError
-from dagbox.protocol.frames import STATUS_SERVICES
 from dagbox.protocol.operations.base import to_wire
 from dagbox.protocol.values import pack
 from dagbox.runtime.broker_loop import BrokerLoop
@@ -30,8 +29,8 @@ from dagbox.services.logic.service import LogicService
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.transport.address import remove_node_file, socket_address, write_node_file
-from dagbox.transport.ask import ask
 from dagbox.transport.direct_switch import DirectSwitch
+from dagbox.transport.remote import RemoteTransport
 
 if TYPE_CHECKING:
     from dagbox.embedded.locks import LocalLocks
@@ -162,6 +161,7 @@ class Served:
         self._locks = node.local_locks()
         self._loops: list[WorkerLoop] = []
         self._threads: list[threading.Thread] = []
+        self._client: RemoteTransport | None = None
         self._calls = OwnCalls(node.direct_services())
         try:
             self._locks.keep()
@@ -181,7 +181,7 @@ class Served:
                 self._start(loop.run, service.name)
             node.observer = self._calls.note
             self.address = self._broker.addresses[0]
-            node.ask_broker = self._ask
+            node.broker = self._client = RemoteTransport(self.address)
             write_node_file(node.path, self.address, embedded=True)
         except BaseException:
             self.close()
@@ -194,9 +194,6 @@ class Served:
         logic = LogicService(self._node.logic.operations())
         return [reader, Writer(store), served, logic, *self._node.more_services()]
 
-    def _ask(self, service: str, body: Any, timeout_s: float) -> Any:
-        return ask(self.address, service, body, timeout_s, repeatable=service in STATUS_SERVICES)
-
     def _start(self, run: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=run, name=f"dagbox {name}", daemon=True)
         self._threads.append(thread)
@@ -204,7 +201,9 @@ class Served:
 
     def close(self) -> None:
         """Stop serving. Idempotent."""
-        self._node.observer = self._node.ask_broker = None
+        self._node.observer = self._node.broker = None
+        if self._client is not None:
+            self._client.close()
         for loop in self._loops:
             loop.stop()
         for thread in self._threads[1:]:

@@ -25,6 +25,7 @@ KINDS = (
     "memory",
     "memory-async",
     "served",
+    "served-async",
     "attached",
     "remote",
     "remote-async",
@@ -72,6 +73,9 @@ def open_another(
         def served() -> Any:
             serve = not serving_it
             serving_it.append(None)
+            if kind == "served-async":
+                inner = dagbox.aio.open(tmp_path / "data", durability="process", serve=serve)
+                return stack.enter_context(Driven(inner, loop))
             return stack.enter_context(dagbox.open(tmp_path / "data", durability="process", serve=serve))
 
         def in_memory() -> Any:
@@ -83,23 +87,24 @@ def open_another(
                 return stack.enter_context(EmbeddedDatabase(memory[0]))
             return stack.enter_context(Driven(AsyncEmbeddedDatabase(memory[0]), loop))
 
+        opened: dict[str, Callable[[], Any]] = {
+            "embedded": lambda: dagbox.open(tmp_path / "data", durability="process"),
+            "embedded-async": lambda: Driven(dagbox.aio.open(tmp_path / "data", durability="process"), loop),
+            "remote": lambda: dagbox.connect(target),
+            "remote-async": lambda: Driven(dagbox.aio.connect(target), loop),
+            "direct": lambda: dagbox.connect(target),
+            "direct-async": lambda: Driven(dagbox.aio.connect(target), loop),
+        }
+
         def make() -> Any:
-            if kind == "embedded":
-                return stack.enter_context(dagbox.open(tmp_path / "data", durability="process"))
             if kind.startswith("memory"):
                 return in_memory()
-            if kind == "served":
+            if kind.startswith("served"):
                 return served()
             if kind == "attached":
                 served()
                 return stack.enter_context(dagbox.connect(tmp_path / "data"))
-            if kind in ("remote", "direct"):
-                return stack.enter_context(dagbox.connect(target))
-            if kind == "embedded-async":
-                inner: Any = dagbox.aio.open(tmp_path / "data", durability="process")
-            else:
-                inner = dagbox.aio.connect(target)
-            return stack.enter_context(Driven(inner, loop))
+            return stack.enter_context(opened[kind]())
 
         yield make
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dagbox
+from dagbox.services.function import ServiceRequest
+from tests.client.driven import Driven
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -76,3 +81,93 @@ def test_two_databases_of_a_process_share_a_directory(tmp_path: Path) -> None:
             dagbox.open(tmp_path, durability="process")
     with dagbox.open(tmp_path, durability="process") as again:
         assert again.get(ref) == 1
+
+
+@pytest.fixture(params=["served", "served-async", "attached"])
+def caller(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """A client of a program that serves: the program itself, blocking and async, and one that attached to it."""
+    loop = asyncio.new_event_loop()
+    with ExitStack() as stack:
+        stack.callback(loop.close)
+        if request.param == "served-async":
+            yield stack.enter_context(Driven(dagbox.aio.open(tmp_path, serve=True, durability="process"), loop))
+            return
+        db = stack.enter_context(dagbox.open(tmp_path, serve=True, durability="process"))
+        yield db if request.param == "served" else stack.enter_context(dagbox.connect(tmp_path))
+
+
+class Services:
+    """Services of another program, which stays until told."""
+
+    def __init__(self) -> None:
+        self.ends = threading.Event()
+        self.clients: set[bytes] = set()
+
+    def functions(self) -> list[Any]:
+        @dagbox.service("parts")
+        def parts(payload: Any, request: ServiceRequest) -> Any:
+            self.clients.add(request._request.client)
+            for number in range(payload):
+                request.partial(number)
+            return "end"
+
+        @dagbox.service("held")
+        def held(payload: Any, request: ServiceRequest) -> Any:
+            self.ends.wait(30)
+
+        return [parts, held]
+
+
+@pytest.fixture
+def services(caller: Any, tmp_path: Path) -> Iterator[Services]:
+    made, stop = Services(), threading.Event()
+    serving = threading.Thread(target=dagbox.serve, args=made.functions(), kwargs={"connect": tmp_path, "stop": stop})
+    serving.start()
+    wait_until(lambda: {"parts", "held"} <= {service.name for service in caller.services() if service.live})
+    yield made
+    made.ends.set()
+    stop.set()
+    serving.join()
+
+
+def test_calls_of_others_services_give_parts_and_share_a_connection(caller: Any, services: Services) -> None:
+    for _ in range(3):
+        got: list[Any] = []
+        assert caller.call("parts", 5, on_part=got.append) == "end"
+        assert got == [0, 1, 2, 3, 4]
+    assert len(services.clients) == 1
+
+
+def test_calls_of_others_services_end_at_their_deadline(caller: Any, services: Services) -> None:
+    with pytest.raises(dagbox.DeadlineExceeded) as late:
+        caller.call("held", timeout=0.1)
+    assert (late.value.service, late.value.timeout_ms) == ("held", 100)
+    with pytest.raises(dagbox.NoService):
+        caller.call("nobody", timeout=3)
+
+
+async def test_many_calls_of_others_services_wait_at_once(tmp_path: Path) -> None:
+    """More than there are threads: those that wait keep no other from being answered."""
+    started, ends = threading.Semaphore(0), threading.Event()
+
+    @dagbox.service("held", credit=20)
+    def held(payload: Any, request: ServiceRequest) -> Any:
+        started.release()
+        ends.wait(30)
+        return payload
+
+    @dagbox.service("echo")
+    def echo(payload: Any, request: ServiceRequest) -> Any:
+        return payload
+
+    stop = threading.Event()
+    async with dagbox.aio.open(tmp_path, serve=True, durability="process") as db:
+        serving = asyncio.to_thread(dagbox.serve, held, echo, connect=tmp_path, stop=stop)
+        running = asyncio.create_task(serving)
+        waiting = [asyncio.create_task(db.call("held", number, timeout=30)) for number in range(20)]
+        await asyncio.to_thread(lambda: [started.acquire(timeout=30) for _ in range(20)])
+        assert await db.call("echo", "here", timeout=5) == "here"
+        ends.set()
+        assert await asyncio.gather(*waiting) == list(range(20))
+        stop.set()
+        await running

@@ -89,7 +89,7 @@ def test_the_public_names() -> None:
     store = "map_size=None, max_buckets=None, readonly=False"
     assert shape(dagbox.open) == f"(path, *, serve=False, durability='full', timeout=30.0, {store})"
     assert shape(dagbox.connect) == "(target=None, *, timeout=30.0, direct=True)"
-    assert shape(dagbox.aio.open) == f"(path, *, durability='full', timeout=30.0, {store})"
+    assert shape(dagbox.aio.open) == f"(path, *, serve=False, durability='full', timeout=30.0, {store})"
     assert shape(dagbox.aio.connect) == "(target=None, *, timeout=30.0, direct=True)"
     for name in dagbox.__all__:
         assert getattr(dagbox, name) is not None

@@ -34,7 +34,7 @@ from dagbox.errors import (
     UnknownBucket,
     UnreadableRecord,
 )
-from dagbox.protocol.values import MAX_KEY_BYTES, Record, check_bucket, check_key, pack_data
+from dagbox.protocol.values import check_bucket, check_key, pack_data
 
 if TYPE_CHECKING:
     from dagbox.client import Database
@@ -130,42 +130,13 @@ def export_database(
     Args, Raises: as `export_snapshot`.
     """
     for bucket in _chosen(db.buckets(), buckets):
-        for record in scan_readable(db, bucket, skip=skip):
+        for record in db.scan(bucket, skip=skip):
             try:
                 line = exported_line(bucket, record.key, record.data, version=record.version if versions else None)
             except UnreadableRecord as error:
                 skip(error)
             else:
                 yield line
-
-
-def scan_readable(
-    db: Database,
-    bucket: str,
-    *,
-    prefix: str = "",
-    start: str | None = None,
-    limit: int | None = None,
-    skip: Callable[[UnreadableRecord], None],
-) -> Iterator[Record]:
-    """Yield the records of a bucket, as `Database.scan`, without those that cannot be read.
-
-    Args:
-        skip: called with the error of each of these; they count towards the limit.
-    """
-    left = limit
-    while True:
-        try:
-            for record in db.scan(bucket, prefix=prefix, start=start, limit=left):
-                yield record
-                left = None if left is None else left - 1
-            return
-        except UnreadableRecord as error:
-            skip(error)
-            left = None if left is None else left - 1
-            if len(error.key.encode()) >= MAX_KEY_BYTES:
-                raise  # no key that one can name comes next
-            start = error.key + "\0"
 
 
 def export_logic(db: Database) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode, open_node
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, StoreError, UnknownBucket
 from dagbox.protocol.validate import flag
-from dagbox.protocol.values import Record, Ref, unpack_trusted
+from dagbox.protocol.values import Record, Ref, unpack_trusted_data
 from dagbox.transport.base import Call, value_of
 
 
@@ -95,7 +95,7 @@ class EmbeddedDatabase(Database, ShortReads):
             data = self._get_data(target, key)
             if data is not None:
                 try:
-                    return unpack_trusted(data)
+                    return unpack_trusted_data(data)
                 except operations.NOT_PLAIN:
                     return operations.decode(str(target), key, data)
             return self._not_found(target, key, default)
@@ -125,13 +125,15 @@ class EmbeddedDatabase(Database, ShortReads):
             return self._not_found(bucket, key, default)
         return Record(bucket, key, stored[0], operations.decode(bucket, key, stored[1]))
 
-    def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
+    def get_many(
+        self, targets: Iterable[Ref | tuple[str, str]], *, skip: operations.Skip | None = None
+    ) -> list[Record | None]:
         """As `Database.get_many`; always of one moment."""
         pairs = operations.get_many_pairs(targets)
         if self._get_data == self._closed:
             raise closed_database(self.address)
         self.reads += 1
-        return operations.records_of(pairs, self._node.store.get_many(pairs))
+        return operations.records_of(pairs, self._node.store.get_many(pairs), skip)
 
 
 def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, **settings: Any) -> EmbeddedDatabase:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -42,8 +42,8 @@ from dagbox.protocol.values import (
     Record,
     Ref,
     pack_data,
-    unpack,
-    unpack_trusted,
+    unpack_data,
+    unpack_trusted_data,
 )
 
 
@@ -57,6 +57,8 @@ class Missing:
 MISSING = Missing()
 F = TypeVar("F", bound=FieldMap)
 _new = tuple.__new__  # makes a Record in half the time of its constructor, for answers of many
+Skip = Callable[[UnreadableRecord], None]
+"""Gets the error of a record that cannot be read, which is left out."""
 Target = Ref | Record | Node | tuple[str, str] | str
 """Identifies a record: a ref, record or node, a pair, or a bucket followed by a key."""
 
@@ -222,13 +224,13 @@ def backup_operation(path: Any) -> Backup:
 # --- reads
 
 NOT_PLAIN = (TypeError, ValueError, OverflowError, RecursionError)
-"""Errors of `unpack_trusted` for maps with lists as keys, and for data packed wrongly: `decode` takes over."""
+"""Errors of `unpack_trusted_data` for maps with lists as keys, and for data packed wrongly: `decode` takes over."""
 
 
 def decode(bucket: str, key: str, data: bytes) -> Any:
     """Return the data of a record. Raises UnreadableRecord if they are not a value."""
     try:
-        return unpack(data)
+        return unpack_data(data)
     except InvalidArgument as error:
         raise UnreadableRecord(bucket, key, error.message) from None
 
@@ -263,20 +265,34 @@ def get_many_pairs(targets: Any) -> list[tuple[str, str]]:
     return listed if are_plain_pairs(listed) else [split_target(target, None) for target in listed]
 
 
-def records_of(pairs: Sequence[tuple[str, str]], answer: Any) -> list[Record | None]:
-    """Convert the answer of a get_many to records, in order."""
+def records_of(pairs: Sequence[tuple[str, str]], answer: Any, skip: Skip | None = None) -> list[Record | None]:
+    """Convert the answer of a get_many to records, in order.
+
+    Args:
+        skip: called with the error of each that cannot be read, in whose place is None; by default it is raised.
+    """
     if not isinstance(answer, list) or len(answer) != len(pairs):
         raise unexpected("get_many", answer)
     try:
         return [
-            None if found is None else _new(Record, (bucket, key, found[0], unpack_trusted(found[1])))
+            None if found is None else _new(Record, (bucket, key, found[0], unpack_trusted_data(found[1])))
             for (bucket, key), found in zip(pairs, answer, strict=True)
         ]
     except NOT_PLAIN:
         return [
-            None if found is None else Record(bucket, key, found[0], decode(bucket, key, found[1]))
+            None if found is None else _record_or_skip(bucket, key, found[0], found[1], skip)
             for (bucket, key), found in zip(pairs, answer, strict=True)
         ]
+
+
+def _record_or_skip(bucket: str, key: str, version: int, data: bytes, skip: Skip | None) -> Record | None:
+    try:
+        return Record(bucket, key, version, decode(bucket, key, data))
+    except UnreadableRecord as error:
+        if skip is None:
+            raise
+        skip(error)
+        return None
 
 
 def fetch_operation(target: Any, key: Any = None, relations: Any = None) -> Read:
@@ -365,23 +381,19 @@ def limit_of(limit: Any) -> int | None:
     return None if limit is None else whole(limit, "limit")
 
 
-def page_of(bucket: str, answer: Any) -> tuple[list[Record], bool, UnreadableRecord | None]:
-    """Convert the answer of a scan to records.
-
-    Returns:
-        The records up to the first that cannot be read; True if there are more; the error of that one.
-    """
+def page_of(bucket: str, answer: Any) -> tuple[list[Record | UnreadableRecord], bool]:
+    """Convert the answer of a scan to records, or the error of each that cannot be read; True if there are more."""
     if not isinstance(answer, dict) or not isinstance(answer.get("entries"), list):
         raise unexpected("scan", answer)
     entries = answer["entries"]
     more = bool(answer.get("more"))
-    records: list[Record] = []
-    try:
-        for key, version, data in entries:
-            records.append(Record(bucket, key, version, None if data is None else decode(bucket, key, data)))
-    except UnreadableRecord as error:
-        return records, more, error
-    return records, more, None
+    found: list[Record | UnreadableRecord] = []
+    for key, version, data in entries:
+        try:
+            found.append(Record(bucket, key, version, None if data is None else decode(bucket, key, data)))
+        except UnreadableRecord as error:
+            found.append(error)
+    return found, more
 
 
 # --- locks

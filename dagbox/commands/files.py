@@ -274,11 +274,11 @@ def verify(directory: str | None, output: str) -> int:
 
     Exit status 1 if anything is wrong; each problem is one line.
     """
-    from dagbox.protocol.values import unpack
+    from dagbox.protocol.values import unpack_data
     from dagbox.store.maintenance import verify as verify_store
 
     path = _existing(directory)
-    found = verify_store(path, decode=unpack)
+    found = verify_store(path, decode=unpack_data)
     records = sum(found.entries.values())
     if output == "json":
         print_json(

@@ -17,10 +17,14 @@ from typing import Any
 
 import click
 
+from dagbox.errors import UnreadableRecord
 from dagbox.notation.json import dump
 from dagbox.protocol.values import Node, Ref
 from dagbox.text.tables import GAP, Cell, TextTable
 from dagbox.text.terminal import align, printable, supports_colour
+
+MOST_REPORTED = 20
+"""Errors of one kind that are reported one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,24 @@ def note(text: str) -> None:
 def report(text: str) -> None:
     """Print one error of several; the command goes on."""
     note(f"dagbox: error: {text}")
+
+
+class Unreadable:
+    """Reports records that cannot be read, as they come: the `skip` of a read."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: UnreadableRecord) -> None:
+        self.count += 1
+        if self.count <= MOST_REPORTED:
+            report(error.message)
+
+    def status(self) -> int:
+        """Report how many more there were; return the exit status, 1 if there was any."""
+        if self.count > MOST_REPORTED:
+            report(f"and {self.count - MOST_REPORTED:,} more")
+        return 1 if self.count else 0
 
 
 def print_json(value: Any) -> int:

@@ -19,7 +19,8 @@ from dagbox.commands.options import (
     target_option,
     timeout_option,
 )
-from dagbox.commands.output import Column, print_json, print_node, print_rows, report
+from dagbox.commands.output import Column, Unreadable, print_json, print_node, print_rows, report
+from dagbox.errors import UnreadableRecord
 from dagbox.protocol.values import Node, Ref
 
 if TYPE_CHECKING:
@@ -65,14 +66,17 @@ def get(
     BUCKET/KEY, ... names records, NAME: where GOAL in BUCKET asks logic; each may have relations of its own in
     braces. The JSON of the wire form is accepted too.
 
-    Exit status 1 if one of the records does not exist.
+    Exit status 1 if one of the records does not exist or cannot be read; the others are shown all the same.
     """
     wanted = None if relations is None else relations_of(relations)
     with open_database(target, timeout=timeout) as db:
-        missing = 0
+        failed = 0
         for node in _fetched(db, records, wanted):
-            if not node.found:
-                missing += 1
+            if isinstance(node, UnreadableRecord):
+                failed += 1
+                report(node.message)
+            elif not node.found:
+                failed += 1
                 report(f"no record {node.bucket}/{node.key}")
             elif only_data:
                 print_json(node.data)
@@ -80,16 +84,20 @@ def get(
                 print_json(node_map(node))
             else:
                 print_node(node)
-    return 1 if missing else 0
+    return 1 if failed else 0
 
 
-def _fetched(db: dagbox.Database, records: Sequence[Ref], relations: dict[str, Any] | None) -> list[dagbox.Node]:
-    """Read records with the records they refer to, in one request."""
-    if len(records) == 1:
-        return [db.fetch(records[0], relations=relations)]
+def _fetched(
+    db: dagbox.Database, records: Sequence[Ref], relations: dict[str, Any] | None
+) -> list[Node | UnreadableRecord]:
+    """Read records with the records they refer to, in one request; or the error of what cannot be read."""
     with db.pipeline() as pipeline:
         answers = [pipeline.fetch(record, relations=relations) for record in records]
-    return [answer.result() for answer in answers]
+    errors = [answer.exception() for answer in answers]
+    return [
+        error if isinstance(error, UnreadableRecord) else answer.result()
+        for answer, error in zip(answers, errors, strict=True)
+    ]
 
 
 def relations_of(text: str) -> dict[str, Any]:
@@ -226,21 +234,23 @@ def scan(
     target: str | None,
     timeout: float,
     output: str,
-) -> None:
+) -> int:
     """Show the records of a bucket in the order of their keys.
 
     Records are read page by page, so that a bucket of any size can be shown; a record that is written meanwhile
-    may be shown or not.
+    may be shown or not. A record whose data cannot be read is left out and named, and the exit status is 1.
     """
     bucket, begins = prefix
+    unreadable = Unreadable()
     with open_database(target, timeout=timeout) as db:
-        found = db.scan(bucket, prefix=begins, start=start, stop=stop, limit=limit, reverse=reverse)
+        found = db.scan(bucket, prefix=begins, start=start, stop=stop, limit=limit, reverse=reverse, skip=unreadable)
         if only_data:
             for record in found:
                 print_json(record.data)
-            return
-        columns = [Column("key", "key"), Column("version", "version"), Column("data", "data")]
-        print_rows(output, (record._asdict() for record in found), columns, empty="no records")
+        else:
+            columns = [Column("key", "key"), Column("version", "version"), Column("data", "data")]
+            print_rows(output, (record._asdict() for record in found), columns, empty="no records")
+    return unreadable.status()
 
 
 @click.command("buckets", short_help="list buckets with their number of records")

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgpack
 
@@ -37,6 +37,8 @@ from dagbox.protocol.values import Ref, as_map_key
 MAX_DEPTH = 200
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
+"""A fraction of a second finer than a microsecond, which `fromisoformat` would cut."""
 _NAN = struct.pack(">d", math.nan)
 _NAN_BITS = re.compile(r"nan:([0-9a-f]{16})")
 _LITERAL = re.compile(r"\w+")
@@ -90,6 +92,11 @@ def _plain_leaf(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         return {name: to_plain(item) for name, item in value._asdict().items()}
     return repr(value)
+
+
+def is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """Return True for a list or tuple of values; an extension of MessagePack, which is a tuple to Python, is none."""
+    return isinstance(value, list | tuple) and not isinstance(value, msgpack.ExtType)
 
 
 def _has_text_keys(value: Mapping[Any, Any]) -> bool:
@@ -152,6 +159,8 @@ def _bytes_form(item: Any) -> bytes:
 
 
 def _time_form(item: Any) -> datetime:
+    if isinstance(item, str) and _FINER.search(item):
+        raise ValueError('{"$time": ...} has microseconds at most')
     try:
         time = datetime.fromisoformat(item)
     except (TypeError, ValueError):
@@ -217,7 +226,7 @@ def write(value: Any) -> str:
     """Return the value as it is typed in the shell: JSON, with refs as `@bucket/key`."""
     if isinstance(value, Ref) and not names_file(str(value)):
         return f"@{quote(str(value))}"
-    if isinstance(value, list | tuple):
+    if is_list(value):
         items = []
         for item in value:
             items.append(write(item))

@@ -7,6 +7,7 @@ MessagePack's own timestamp (aware `datetime` values).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -100,10 +101,14 @@ class Node:
         return Ref(self.bucket, self.key, self.version)
 
 
+NO_RECORD = b"\xc1 no record"
+"""The data of a record whose bytes in the store are not a record: no MessagePack value begins with C1."""
 _CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
 """The bytes that an array or a map begins with."""
 _FEW_BYTES = 4_096
 """Up to here bytes that may begin arrays and maps are counted first, which is faster than to look at the structure."""
+_NANOSECONDS = re.compile(rb"\xd7\xff(.{4})|\xc7\x0c\xff(.{4})", re.DOTALL)
+"""The nanoseconds of timestamps, those of 8 bytes with the first two bits of the seconds behind them."""
 _CANNOT_PACK = (TypeError, ValueError, OverflowError, RecursionError)
 
 
@@ -169,32 +174,46 @@ def _unpack_ext(code: int, payload: bytes) -> object:
             parts = _unpackb(payload)
         except ValueError:
             parts = None
-        if type(parts) is list and len(parts) == 2 and type(parts[0]) is str and type(parts[1]) is str:
-            ref = object.__new__(Ref)
-            _set_bucket(ref, parts[0])
-            _set_key(ref, parts[1])
-            _set_version(ref, 0)
-            return ref
-        if isinstance(parts, list) and 2 <= len(parts) <= 3 and isinstance(parts[0], str) and isinstance(parts[1], str):
-            version = parts[2] if len(parts) == 3 and isinstance(parts[2], int) else 0
-            return Ref(parts[0], parts[1], version)
-    elif code == _EXT_ERROR:
+        if type(parts) is list and 2 <= len(parts) <= 3:
+            bucket, key, version = parts if len(parts) == 3 else (*parts, 0)
+            # What is no ref that `put` takes stays what it is, so that it can be written again.
+            if (
+                type(bucket) is str
+                and type(key) is str
+                and bucket
+                and key
+                and "/" not in bucket
+                and type(version) is int
+                and version >= 0
+            ):
+                ref = object.__new__(Ref)
+                _set_bucket(ref, bucket)
+                _set_key(ref, key)
+                _set_version(ref, version)
+                return ref
+    return msgpack.ExtType(code, payload)
+
+
+def _unpack_ext_of_message(code: int, payload: bytes) -> object:
+    if code == _EXT_ERROR:
         try:
             return error_from_wire(msgpack.unpackb(payload, strict_map_key=False))
         except ValueError:
             return error_from_wire(None)
-    return msgpack.ExtType(code, payload)
+    return _unpack_ext(code, payload)
 
 
 _packb = partial(msgpack.packb, default=_pack_other, datetime=True)
 _packb_data = partial(msgpack.packb, default=_pack_part_of_data, datetime=True)
-unpack_trusted = partial(msgpack.unpackb, ext_hook=_unpack_ext, strict_map_key=False, timestamp=3)
+unpack_trusted = partial(msgpack.unpackb, ext_hook=_unpack_ext_of_message, strict_map_key=False, timestamp=3)
 """Faster `unpack` that raises msgpack's own errors, and TypeError for a list as a map key."""
+unpack_trusted_data = partial(msgpack.unpackb, ext_hook=_unpack_ext, strict_map_key=False, timestamp=3)
+"""Faster `unpack_data`, as `unpack_trusted`."""
 
 
 _unpack_plain = partial(
     msgpack.unpackb,
-    ext_hook=_unpack_ext,
+    ext_hook=_unpack_ext_of_message,
     strict_map_key=True,
     timestamp=3,
     max_array_len=MAX_PLAIN_ITEMS,
@@ -222,12 +241,14 @@ def pack_data(value: object) -> bytes:
     """Encode the data of a record: as `pack`, without errors in it, and within `MAX_NESTING`.
 
     Raises:
-        InvalidArgument: as `pack`; an error; nesting beyond `MAX_NESTING`.
+        InvalidArgument: as `pack`; an error; nesting beyond `MAX_NESTING`; a time finer than a microsecond.
     """
     try:
         packed: bytes = _packb_data(value)
         if _LONG_TIMESTAMP in packed:
             _check_times(packed)
+        if b"\xff" in packed and _may_have_fine_times(packed):
+            _check_precision(packed)
         if len(packed) > MAX_NESTING:
             _check_nesting(packed)
         return packed
@@ -275,6 +296,25 @@ def _check_times(packed: bytes) -> None:
         raise ValueError("a time before the year 1 or after 9999 in UTC cannot be stored") from None
 
 
+def _may_have_fine_times(packed: bytes) -> bool:
+    """Return True if bytes that look like a timestamp have a part of a microsecond."""
+    return any(
+        (int.from_bytes(short, "big") >> 2) % 1000 or int.from_bytes(long, "big") % 1000
+        for short, long in _NANOSECONDS.findall(packed)
+    )
+
+
+def _check_precision(packed: bytes) -> None:
+    """Refuse times that would be read as others: a datetime has microseconds, `msgpack.Timestamp` nanoseconds."""
+    waiting = [msgpack.unpackb(packed, strict_map_key=False, timestamp=0, object_pairs_hook=list)]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list | tuple):
+            waiting.extend(item)
+        elif isinstance(item, msgpack.Timestamp) and item.nanoseconds % 1000:
+            raise ValueError("a time finer than a microsecond cannot be stored: round it to microseconds")
+
+
 def new_packer() -> Callable[[object], bytes]:
     """Return a faster `pack` for one thread: it reuses its buffer, and raises msgpack's own errors."""
     packer: Callable[[object], bytes] = msgpack.Packer(default=_pack_other, datetime=True).pack
@@ -287,14 +327,25 @@ def unpack(data: bytes | memoryview) -> Any:
     Raises:
         InvalidArgument: the bytes are not one MessagePack value, or a map is a key of a map.
     """
+    return _unpacked(data, unpack_trusted)
+
+
+def unpack_data(data: bytes | memoryview) -> Any:
+    """Decode the data of a record: as `unpack`, but there are no errors in them: their extension is one as others."""
+    return _unpacked(data, unpack_trusted_data)
+
+
+def _unpacked(data: bytes | memoryview, unpack_fast: Callable[..., Any]) -> Any:
     try:
-        return unpack_trusted(data)
+        return unpack_fast(data)
     except TypeError:
         pass  # a key that Python's maps cannot have
     except (ValueError, OverflowError, RecursionError, UnicodeDecodeError) as error:
+        if data == NO_RECORD:
+            raise InvalidArgument("what is stored there is not a record") from None
         raise _not_one(error) from None
     try:
-        return unpack_trusted(data, object_pairs_hook=_map_of)
+        return unpack_fast(data, object_pairs_hook=_map_of)
     except (ValueError, TypeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
         raise _not_one(error) from None
 

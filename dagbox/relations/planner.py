@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, UnreadableRecord, shown_value
 from dagbox.protocol.validate import kind_of, record_name
 from dagbox.protocol.values import Ref
 from dagbox.relations.limits import ReadBudget
@@ -265,7 +265,7 @@ class Planner:
         try:
             data = self._shape.data_of(item)
         except InvalidArgument as error:
-            raise where.error(f"its data is {error.message}") from None
+            raise UnreadableRecord(*where.ref, error.message) from None
         return _ends(data, relation, where)
 
     def _attach(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from dagbox.errors import InvalidArgument, UnreadableRecord
-from dagbox.protocol.values import Node, unpack, unpack_trusted
+from dagbox.protocol.values import Node, unpack_data, unpack_trusted_data
 
 Name = tuple[str, str]
 """Bucket and key of a record."""
@@ -81,7 +81,7 @@ class Maps:
         try:
             return self._unpacked[name]
         except KeyError:
-            data = self._unpacked[name] = unpack(item["data"])
+            data = self._unpacked[name] = unpack_data(item["data"])
             return data
 
 
@@ -96,7 +96,7 @@ class Nodes:
             return [
                 Node(name[0], name[1], False, 0, None, below or {}, {})
                 if record is None
-                else Node(name[0], name[1], True, record.version, unpack_trusted(record.data), below or {}, {})
+                else Node(name[0], name[1], True, record.version, unpack_trusted_data(record.data), below or {}, {})
                 for name, record, below in zip(names, records, belows, strict=True)
             ]
         except (ValueError, TypeError, OverflowError, RecursionError):
@@ -114,6 +114,6 @@ def _node(name: Name, record: FoundRecord | None, below: Below | None) -> Node:
     if record is None:
         return Node(*name, False, 0, None, below or {})
     try:
-        return Node(*name, True, record.version, unpack(record.data), below or {})
+        return Node(*name, True, record.version, unpack_data(record.data), below or {})
     except InvalidArgument as error:
         raise UnreadableRecord(*name, error.message) from None

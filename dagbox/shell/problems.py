@@ -8,6 +8,14 @@ Exception
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import dagbox
+from dagbox.text.amounts import plural
+
+NAMED = 5
+"""The most records that an error names."""
+
 
 class CommandFailed(Exception):
     """The command was understood and could not be carried out.
@@ -35,3 +43,12 @@ class LeaveShell(Exception):
     def __init__(self, status: int | None = None) -> None:
         super().__init__(status)
         self.status = status
+
+
+def told_of(unreadable: Sequence[dagbox.UnreadableRecord]) -> str:
+    """Return one line about records that cannot be read, with their names."""
+    if len(unreadable) == 1:
+        return unreadable[0].message
+    names = ", ".join(f"{error.bucket}/{error.key}" for error in unreadable[:NAMED])
+    more = ", ..." if len(unreadable) > NAMED else ""
+    return f"{plural(len(unreadable), 'record')} cannot be read: {names}{more}"

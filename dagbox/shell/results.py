@@ -29,12 +29,14 @@ class Nodes:
         items: nodes or records, in order.
         table: whether a table is what people expect.
         fields: the fields of the data to show as columns; empty: the whole data in one column.
+        unreadable: the errors of records that were left out, when all is shown; the command then fails.
     """
 
     items: Iterable[dagbox.Node | dagbox.Record]
     table: bool = False
     fields: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    unreadable: list[dagbox.UnreadableRecord] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -77,11 +79,16 @@ class Detail:
 
 @dataclass(slots=True)
 class Outcome:
-    """A deed that was done: a sentence for people, a document for programs."""
+    """A deed that was done: a sentence for people, a document for programs.
+
+    Args:
+        unreadable: as those of `Nodes`.
+    """
 
     text: str
     document: Mapping[str, Any]
     notes: list[str] = field(default_factory=list)
+    unreadable: list[dagbox.UnreadableRecord] = field(default_factory=list)
 
 
 @dataclass(slots=True)

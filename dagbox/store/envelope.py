@@ -16,6 +16,7 @@ from struct import Struct
 from zlib import crc32
 
 from dagbox.errors import StoreCorrupt
+from dagbox.protocol.values import NO_RECORD
 from dagbox.store.base import Stored
 
 EXPIRES = 1
@@ -63,9 +64,28 @@ def checksum_fits(value: bytes, stored: Stored) -> bool:
     return int.from_bytes(value[9:PLAIN_BYTES], "big") == crc32(stored.data, stored.version & _HALF)
 
 
+def is_intact(value: bytes) -> bool:
+    """Return True if the bytes are a record as it was written."""
+    try:
+        return checksum_fits(value, open_sealed(value))
+    except StoreCorrupt:
+        return False
+
+
+def open_damaged(value: bytes) -> Stored:
+    """The record of its bytes; of bytes that are not those of a record, one of version 0 whose data are no value.
+
+    So one damaged record is one error of who decodes it, and the records beside it can be read.
+    """
+    try:
+        return open_sealed(value)
+    except StoreCorrupt:
+        return Stored(0, NO_RECORD, 0)
+
+
 def open_live(value: bytes | None, now_ms: int) -> Stored | None:
-    """The record of its bytes, or None if there are none or its time is over."""
+    """The record of its bytes, as `open_damaged`; None if there are none or its time is over."""
     if value is None:
         return None
-    stored = open_sealed(value)
+    stored = open_damaged(value)
     return None if 0 < stored.expires_ms <= now_ms else stored

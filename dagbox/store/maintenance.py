@@ -142,7 +142,11 @@ class _Inspection:
         return count
 
     def _check_record(self, table: str, key: bytes, value: bytes) -> None:
-        where = f"{table}/{key.decode(errors='replace')}"
+        where = f"{table}/{key.decode(errors='backslashreplace')}"
+        try:
+            key.decode()
+        except UnicodeDecodeError:
+            self._report.add(f"{where}: its key is not text")
         try:
             stored = open_sealed(value)
         except StoreCorrupt as error:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from dagbox.errors import BadBucket, Conflict, Fenced, InvalidArgument
+from dagbox.errors import BadBucket, Conflict, Fenced, InvalidArgument, UnreadableRecord
 from dagbox.protocol.values import MAX_BUCKET_BYTES, MAX_KEY_BYTES, check_key
 from dagbox.store.base import Check, Delete, Fence, Grant, Put, Stored
 from dagbox.store.envelope import (
-    EXPIRES,
     NUMBER_MAX,
     number_from_bytes,
     number_to_bytes,
+    open_damaged,
     open_live,
-    open_sealed,
     seal,
 )
 from dagbox.store.facts.transaction import follow_record
 from dagbox.store.tables import EXPIRY, FENCES, OWN_TABLES
 from dagbox.store.transaction import Transaction
+
+_PLAIN = b"\0"
+"""The flags of a record that never ends."""
 
 
 def put(tx: Transaction, operation: Put) -> list[str | int]:
@@ -40,8 +42,8 @@ def put(tx: Transaction, operation: Put) -> list[str | int]:
             raise InvalidArgument(f"a time to live of {ttl_ms} ms is too long: leave it out for ever")
         value = seal(tx.version, data, expires_ms)
     tx.set(bucket, place, value, old)
-    if old is not None and old[0] == EXPIRES:
-        _drop_from_index(tx, bucket, place, open_sealed(old))
+    if old is not None and old[:1] != _PLAIN:
+        _drop_from_index(tx, bucket, place, open_damaged(old))
     if tx.derivations and (declared := tx.derivations.get(bucket)):
         follow_record(tx, declared, place, old, data)
     if ttl_ms is not None:
@@ -61,11 +63,11 @@ def delete(tx: Transaction, operation: Delete) -> bool:
     tx.set(bucket, place, None, old)
     if tx.derivations and (declared := tx.derivations.get(bucket)):
         follow_record(tx, declared, place, old, None)
-    if old[0] != EXPIRES:
+    if old[:1] == _PLAIN:
         return True
-    stored = open_sealed(old)
+    stored = open_damaged(old)
     _drop_from_index(tx, bucket, place, stored)
-    return stored.expires_ms > tx.now_ms
+    return not 0 < stored.expires_ms <= tx.now_ms
 
 
 def check(tx: Transaction, operation: Check) -> None:
@@ -102,12 +104,20 @@ def index_key(bucket: str, place: bytes, version: int, expires_ms: int) -> bytes
 
 
 def _drop_from_index(tx: Transaction, bucket: str, place: bytes, stored: Stored) -> None:
-    tx.delete(EXPIRY, index_key(bucket, place, stored.version, stored.expires_ms))
+    if stored.version:
+        tx.delete(EXPIRY, index_key(bucket, place, stored.version, stored.expires_ms))
+        return
+    # What was there is damaged, its time with it: its entry would take away what is written in its place.
+    name = bucket.encode() + b"\0" + place
+    for entry in [entry for entry, indexed in tx.scan(EXPIRY) if indexed == name]:
+        tx.delete(EXPIRY, entry)
 
 
 def _demand(tx: Transaction, bucket: str, key: str, value: bytes | None, version: int) -> None:
     _number("version", version, 0)
     stored = open_live(value, tx.now_ms)
+    if stored is not None and not stored.version:
+        raise UnreadableRecord(bucket, key, "what is stored there is not a record")
     current = stored.version if stored is not None else 0
     if current != version:
         raise Conflict(bucket, key, version, current)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from dagbox.errors import BadBucket, DagBoxError, InvalidArgument
+from dagbox.errors import BadBucket, DagBoxError, InvalidArgument, StoreCorrupt
 from dagbox.protocol.values import MAX_KEY_BYTES, check_key
 from dagbox.store.base import Entry, Stored
 from dagbox.store.envelope import number_to_bytes, open_live
@@ -68,7 +68,14 @@ def _live_entries(
     for key, value in tables.scan(bucket, low, high, reverse):
         stored = open_live(value, now_ms)
         if stored is not None:
-            yield Entry(key.decode(), stored)
+            yield Entry(_text_of(bucket, key), stored)
+
+
+def _text_of(bucket: str, key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise StoreCorrupt(bucket, f"the key {key!r} is not text, another program wrote it") from None
 
 
 def due_records(tables: TableReader, now_ms: int) -> Iterator[tuple[bytes, str, bytes]]:

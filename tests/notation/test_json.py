@@ -8,6 +8,7 @@ import struct
 from datetime import timedelta, timezone
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ LEAVES = (
     | st.binary()
     | REFS
     | TIMES
+    | st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=4))
 )
 FIELDS = st.text() | st.sampled_from(["$ref", "$$ref", "$bytes", "$time", "$map", "$float", "$"])
 VALUES = st.recursive(

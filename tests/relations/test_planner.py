@@ -309,8 +309,8 @@ def test_data_is_unpacked_only_for_path_relations() -> None:
     listed = {"x": [["u", "b"]]}
     assert Raw({}).one({"bucket": "u", "key": "a", "relations": listed})["relations"]["x"][0]["found"]
     result = Raw({}).one({"bucket": "u", "key": "a", "relations": {"x": {"path": "b"}}})
-    assert isinstance(result, InvalidArgument)
-    assert "relation 'x' by path 'b' at 'u/a': its data is not one MessagePack value" in result.message
+    assert isinstance(result, UnreadableRecord)
+    assert "the data of u/a cannot be read (not one MessagePack value" in result.message
 
 
 @pytest.mark.parametrize(

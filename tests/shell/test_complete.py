@@ -254,7 +254,7 @@ class Stalled:
         assert self.go.acquire(timeout=10)
         return [dagbox.Record(bucket, f"{prefix}{number:02}", 1, None) for number in range(limit)]
 
-    def get_many(self, refs: list[tuple[str, str]]) -> list[None]:
+    def get_many(self, refs: list[tuple[str, str]], *, skip: object) -> list[None]:
         return [None] * len(refs)
 
 
@@ -284,7 +284,7 @@ def test_an_answer_is_kept_and_serves_longer_prefixes(live_of: Callable[..., Liv
             keys = [key for key in ("ada", "adam", "bob") if key.startswith(prefix)]
             return [dagbox.Record(bucket, key, 1, None) for key in keys[:limit]]
 
-        def get_many(self, refs: list[tuple[str, str]]) -> list[dagbox.Record]:
+        def get_many(self, refs: list[tuple[str, str]], *, skip: object) -> list[dagbox.Record]:
             return [dagbox.Record(bucket, key, 1, {"name": key.title()}) for bucket, key in refs]
 
     now = [100.0]
@@ -315,7 +315,7 @@ def test_large_records_are_not_read_to_complete_their_keys(
             assert keys_only
             return [dagbox.Record(bucket, f"k{number}", 1, None) for number in range(limit)]
 
-        def get_many(self, refs: list[tuple[str, str]]) -> list[dagbox.Record]:
+        def get_many(self, refs: list[tuple[str, str]], *, skip: object) -> list[dagbox.Record]:
             now[0] += 0.1
             read_of.extend(key for _, key in refs)
             return [dagbox.Record(bucket, key, 1, {"name": "large"}) for bucket, key in refs]

@@ -8,6 +8,8 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
+import msgpack
+
 import dagbox
 from dagbox.shell.render.grid import Grid
 from dagbox.shell.render.show import View, show
@@ -185,3 +187,10 @@ def test_an_outcome_is_a_sentence_or_a_document() -> None:
     outcome = Outcome("deleted user/ada", {"deleted": True})
     assert drawn(outcome) == ["deleted user/ada"]
     assert drawn(outcome, people=False) == ['{"deleted": true}']
+
+
+def test_an_extension_is_shown_as_json_writes_it() -> None:
+    value = msgpack.ExtType(5, b"hi")
+    for data in (value, [value], {"a": value}, {"a": [value] * 30}):
+        (line, *lines) = drawn(Nodes([dagbox.Record("b", "k", 1, data)]))
+        assert '{"$ext": [5, "aGk="]}' in " ".join([line, *lines])

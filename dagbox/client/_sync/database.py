@@ -13,7 +13,7 @@ from dagbox.client._sync.blocks import Batch, Pipeline
 from dagbox.client._sync.locks import Lease, Locking
 from dagbox.client.background import KeepAlive
 from dagbox.client.fields import Event, Fields, Proof, RunningQuery, ServiceStatus, Status, Trace, WorkerStatus
-from dagbox.client.operations import MISSING, FenceArgument, Target
+from dagbox.client.operations import MISSING, FenceArgument, Skip, Target
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import InvalidArgument
 from dagbox.protocol.operations.locks import Force, ListLocks
@@ -148,16 +148,24 @@ class Database:
         answer = self._transport.call(Call("reader", Read(bucket, key), self.timeout))
         return operations.record_of(bucket, key, default, answer)
 
-    def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
+    def get_many(self, targets: Iterable[Ref | tuple[str, str]], *, skip: Skip | None = None) -> list[Record | None]:
         """The records of refs or (bucket, key) pairs, in order; None for each that is not there.
 
         Up to `GET_MANY_CHUNK` of them are of one moment; more are read in as many requests as it takes.
+
+        Args:
+            skip: called with the error of each record that cannot be read, in whose place is None.
+
+        Raises:
+            UnreadableRecord: the data of one are not a value, and there is no `skip`.
         """
         pairs = operations.get_many_pairs(targets)
         records: list[Record | None] = []
         for at in range(0, len(pairs), GET_MANY_CHUNK):
             chunk = pairs[at : at + GET_MANY_CHUNK]
-            records += operations.records_of(chunk, self._transport.call(Call("reader", GetMany(chunk), self.timeout)))
+            records += operations.records_of(
+                chunk, self._transport.call(Call("reader", GetMany(chunk), self.timeout)), skip
+            )
         return records
 
     def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> Node:
@@ -210,6 +218,7 @@ class Database:
         limit: int | None = None,
         reverse: bool = False,
         keys_only: bool = False,
+        skip: Skip | None = None,
     ) -> Iterator[Record]:
         """The records of a bucket, in the order of their keys, read page by page.
 
@@ -222,27 +231,32 @@ class Database:
             limit: how many at most; None: all.
             reverse: from high to low.
             keys_only: leave the data out: it is None in every record.
+            skip: called with the error of each record that cannot be read, and is left out; it counts for the limit.
 
         Raises:
             UnknownBucket: nothing was ever put into the bucket (when the first record is asked for).
-            UnreadableRecord: at a record whose data are not a value; a scan that starts after its key goes on.
+            UnreadableRecord: at a record whose data are not a value, if there is no `skip`.
         """
         operation = operations.scan_operation(bucket, prefix, start, stop, reverse, keys_only)
-        return self._pages(bucket, operation, operations.limit_of(limit))
+        return self._pages(bucket, operation, operations.limit_of(limit), skip)
 
-    def _pages(self, bucket: str, operation: Scan, limit: int | None) -> Iterator[Record]:
+    def _pages(self, bucket: str, operation: Scan, limit: int | None, skip: Skip | None) -> Iterator[Record]:
         left, more, after = limit, True, None
         while more and (left is None or left > 0):
             size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
-            records, more, unreadable = operations.page_of(
+            found, more = operations.page_of(
                 bucket, self._transport.call(Call("reader", operation.page(size, after), self.timeout))
             )
-            yield from records
-            if records:
-                left = None if left is None else left - len(records)
-                after = records[-1].key
-            if unreadable is not None and left != 0:
-                raise unreadable
+            for each in found:
+                if isinstance(each, Record):
+                    yield each
+                elif skip is None:
+                    raise each
+                else:
+                    skip(each)
+            if found:
+                left = None if left is None else left - len(found)
+                after = found[-1].key
 
     def buckets(self) -> dict[str, int]:
         """Name -> number of records, for every bucket."""

@@ -249,7 +249,7 @@ def _look_at(db: Any, bucket: str, keys: list[str]) -> Iterator[Any]:
     """The records of the first keys, one and then more at a time, until `LOOK_S` is over: records may be large."""
     begun, at, count = time.monotonic(), 0, 1
     while at < len(keys) and time.monotonic() - begun < LOOK_S:
-        records = db.get_many([(bucket, key) for key in keys[at : at + count]])
+        records = db.get_many([(bucket, key) for key in keys[at : at + count]], skip=lambda error: None)
         yield from (record for record in records if record is not None)
         at, count = at + count, count * 4
 
@@ -279,10 +279,10 @@ def _sample(db: Any, source: Source) -> Iterator[Any]:
     if not source:
         return
     if source[0] == "record":
-        record = db.get_record(source[1], source[2], default=None)
-        if record is not None:
-            yield record.data
-            return
+        for record in db.get_many([source[1:3]], skip=lambda error: None):
+            if record is not None:
+                yield record.data
+                return
         yield from _sample(db, ("bucket", source[1]))
     elif source[0] == "bucket":
         keys = [record.key for record in db.scan(source[1], limit=SAMPLE, keys_only=True)]

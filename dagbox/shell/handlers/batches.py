@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import dagbox
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome, Rows
 from dagbox.shell.session import Pending, Shell
@@ -59,10 +60,13 @@ def danger_of_commit(shell: Shell) -> str | None:
 def _overwritten(shell: Shell, batch: list[Pending]) -> list[str]:
     """Return the puts over records there are, each with the version that is lost."""
     refs = list(dict.fromkeys(pending.replaces for pending in batch if pending.replaces is not None))
-    records = [
-        record for start in range(0, len(refs), _ASKED) for record in shell.db.get_many(refs[start : start + _ASKED])
-    ]
-    return [f"put {record.ref} over version {record.version}" for record in records if record is not None]
+    told: list[str] = []
+    for start in range(0, len(refs), _ASKED):
+        unreadable: list[dagbox.UnreadableRecord] = []
+        records = shell.db.get_many(refs[start : start + _ASKED], skip=unreadable.append)
+        told += [f"put {record.ref} over version {record.version}" for record in records if record is not None]
+        told += [f"put {error.bucket}/{error.key} over what cannot be read" for error in unreadable]
+    return told
 
 
 def abort(shell: Shell) -> Outcome:

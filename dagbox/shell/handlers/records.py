@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 
 import dagbox
-from dagbox.notation.json import load, write
+from dagbox.notation.json import is_list, load, write
 from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import quote
 from dagbox.shell.grammar.parsed import FileValue, Prefix, ReadRequest, RecordTarget
@@ -30,20 +30,35 @@ def get(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: Mapping[s
     if len(refs) == 1 and not relations and isinstance(refs[0], dagbox.Ref):
         result = Nodes([shell.db.get_record(refs[0])])
     else:
-        result = Nodes(_found(_read(shell, refs, dict(relations or {}))))
+        result = Nodes([])
+        result.items = _found(_read(shell, refs, dict(relations or {}), result.unreadable))
     if shell.batch:
         result.notes.append(f"without the {plural(len(shell.batch), 'write')} of the open batch: commit does them")
     return result
 
 
-def _read(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: dict[str, Any]) -> Iterator[dagbox.Node]:
+def _read(
+    shell: Shell,
+    refs: list[dagbox.Ref | ReadRequest],
+    relations: dict[str, Any],
+    unreadable: list[dagbox.UnreadableRecord],
+) -> Iterator[dagbox.Node]:
     if relations or any(isinstance(ref, ReadRequest) for ref in refs):
         for ref in refs:
             target, own = (ref.ref, ref.relations) if isinstance(ref, ReadRequest) else (ref, {})
-            yield shell.db.fetch(target, relations={**own, **relations})
+            try:
+                node = shell.db.fetch(target, relations={**own, **relations})
+            except dagbox.UnreadableRecord as error:
+                unreadable.append(error)
+            else:
+                yield node
         return
     targets = [ref for ref in refs if isinstance(ref, dagbox.Ref)]
-    for ref, record in zip(targets, shell.db.get_many(targets), strict=True):
+    records = shell.db.get_many(targets, skip=unreadable.append)
+    left_out = {(error.bucket, error.key) for error in unreadable}
+    for ref, record in zip(targets, records, strict=True):
+        if (ref.bucket, ref.key) in left_out:
+            continue
         if record is None:
             yield dagbox.Node(ref.bucket, ref.key, False, 0, None)
         else:
@@ -161,13 +176,15 @@ def danger_of_delete(
     if shell.batch is not None:
         return None
     targets = _plain_refs(refs)
-    records = shell.db.get_many(targets[:1000])
-    there = [record for record in records if record is not None]
+    unreadable: list[dagbox.UnreadableRecord] = []
+    records = shell.db.get_many(targets[:1000], skip=unreadable.append)
+    there = [(str(record.ref), f"version {record.version}") for record in records if record is not None]
+    there += [(f"{error.bucket}/{error.key}", "which cannot be read") for error in unreadable]
     if not there and len(targets) <= 1000:
         return None
     if len(targets) == 1:
-        return f"delete {targets[0]}, version {there[0].version}"
-    names = ", ".join(str(record.ref) for record in there[:5]) + (", ..." if len(there) > 5 else "")
+        return f"delete {', '.join(there[0])}"
+    names = ", ".join(name for name, _ in there[:5]) + (", ..." if len(there) > 5 else "")
     return f"delete {plural(len(there) if len(targets) <= 1000 else len(targets), 'record')}: {names}"
 
 
@@ -220,14 +237,29 @@ def scan(
     result = Nodes([], table=True, fields=tuple(fields or ()))
     records = shell.db.scan(
         prefix.bucket,
+        skip=result.unreadable.append,
         prefix=prefix.prefix,
         start=start,
         stop=stop,
         limit=None if limit is None else limit + 1,
         reverse=reverse,
     )
-    result.items = at_most(records, limit, result.notes)
+    result.items = _within(records, limit, result)
     return result
+
+
+def _within(records: Iterable[dagbox.Record], limit: int | None, result: Nodes) -> Iterator[dagbox.Record]:
+    """Yield the records of a scan of one more than the limit; those that cannot be read count too, as they come."""
+    last = -1
+    for last, record in enumerate(records):
+        if last + len(result.unreadable) == limit:
+            break
+        yield record
+    else:
+        if limit is None or last + 1 + len(result.unreadable) <= limit:
+            return
+        result.unreadable.pop()
+    result.notes.append(f"there are more: these are the first {limit:,}")
 
 
 def list_keys(shell: Shell, prefix: Prefix | None, limit: int | None) -> Rows:
@@ -325,5 +357,5 @@ def refs_in(value: Any) -> Iterator[dagbox.Ref]:
             yield item
         elif isinstance(item, Mapping):
             waiting.extend(item.values())
-        elif isinstance(item, list | tuple):
+        elif is_list(item):
             waiting.extend(item)

@@ -46,11 +46,8 @@ def export(shell: Shell, path: str, buckets: list[str]) -> Outcome:
         for line in records if buckets else chain(records, export_logic(shell.db)):
             file.write(line + "\n")
             progress.add()
-    outcome = Outcome(
-        f"{plural(progress.count, 'line')} written to {target}", {"path": str(target), "lines": progress.count}
-    )
-    outcome.notes += [f"left out: {error.message}" for error in skipped]
-    return outcome
+    document = {"path": str(target), "lines": progress.count, "unreadable": len(skipped)}
+    return Outcome(f"{plural(progress.count, 'line')} written to {target}", document, unreadable=skipped)
 
 
 def import_file(shell: Shell, path: str) -> Outcome:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagbox
-from dagbox.notation.json import dump
+from dagbox.notation.json import dump, is_list
 from dagbox.shell.render.text import Line, scalar
 from dagbox.text.amounts import plural
 from dagbox.text.terminal import printable
@@ -53,7 +53,7 @@ def branches_of(value: Any) -> list[Branch]:
             _member([("field", printable(key if isinstance(key, str) else dump(key)))], item)
             for key, item in value.items()
         ]
-    if isinstance(value, list | tuple):
+    if is_list(value):
         return [_element(place, item) for place, item in enumerate(value)]
     return [Branch([scalar(value)])]
 
@@ -70,13 +70,13 @@ def _member(label: Line, item: Any) -> Branch:
     if isinstance(item, dagbox.Node | dagbox.Record):
         branch = _node_branch(item)
         return Branch([*label, ("frame", ": "), *branch.label], branch.children)
-    if isinstance(item, Mapping | list | tuple) and not _fits(item):
+    if (isinstance(item, Mapping) or is_list(item)) and not _fits(item):
         return Branch(label, lambda: branches_of(item))
     return Branch([*label, ("frame", ": "), *_inline(item)])
 
 
 def _fits(value: Any) -> bool:
-    if isinstance(value, list | tuple) and all(item is None or isinstance(item, bool | int | float) for item in value):
+    if is_list(value) and all(item is None or isinstance(item, bool | int | float) for item in value):
         return True
     return not value or (_size(value, INLINE) <= INLINE and len(dump(value)) <= INLINE)
 
@@ -85,7 +85,7 @@ def _size(value: Any, most: int) -> int:
     """About how long the value's JSON is; counts no further than a little past `most`."""
     if isinstance(value, str | bytes):
         return len(value) + 2
-    if not isinstance(value, Mapping | list | tuple):
+    if not isinstance(value, Mapping) and not is_list(value):
         return 4
     total = 2
     parts = [part for pair in value.items() for part in pair] if isinstance(value, Mapping) else value
@@ -105,7 +105,7 @@ def _inline(value: Any) -> Line:
             parts += [("frame", ", ")] if place else []
             parts += [("field", printable(str(key))), ("frame", ": "), *_inline(item)]
         return [*parts, ("frame", "}")]
-    if isinstance(value, list | tuple):
+    if is_list(value):
         parts = [("frame", "[")]
         for place, item in enumerate(value):
             parts += [("frame", ", ")] if place else []

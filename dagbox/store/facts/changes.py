@@ -27,7 +27,9 @@ from dagbox.store.facts.layout import (
     fact_value,
     pack_value,
     read_spaces,
+    rest_positions,
 )
+from dagbox.store.facts.lookup import scan_chunks
 from dagbox.store.facts.postings import Writing, change_posting, chunk_for
 from dagbox.store.facts.schema import SchemaWriter, Signature, read_signature
 from dagbox.store.tables import PREDICATES
@@ -168,6 +170,20 @@ class FactChanges:
                 opened.added.add(row)
         if len(opened.added) + len(opened.removed) >= _FLUSH_ROWS:
             self.flush_space(opened)
+
+    def rows_given_by(self, derived: Derived, key: str) -> set[Row]:
+        """The rows that a record gave, found among all: for a record that is damaged, which cannot say it any more."""
+        opened = self.opened(derived.predicate, derived.source)
+        assert opened is not None
+        self.flush_space(opened)
+        space, place = opened.space, -1 if derived.hidden else derived.paths.index(("key",))
+        single = len(rest_positions(space, 0)) == 1
+        return {
+            row
+            for _, value, rests in scan_chunks(self._tx, space, 0)
+            for row in ((value, rest) if single else (value, *rest) for rest in rests)
+            if row[place] == key
+        }
 
     # --- spaces
 

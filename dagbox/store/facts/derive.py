@@ -16,7 +16,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from dagbox.errors import BadFact, DagBoxError, LimitExceeded
-from dagbox.protocol.values import Ref, unpack
+from dagbox.protocol.values import Ref, unpack_data
 from dagbox.store.facts.layout import Row, Value, fact_value, unpack_value
 from dagbox.store.facts.schema import DERIVATIONS
 from dagbox.store.tables import META
@@ -60,7 +60,7 @@ def _parsed(data: bytes) -> Mapping[str, tuple[Derived, ...]]:
 def unpacked(data: bytes) -> Any:
     """The data of a record; of one that is not MessagePack nothing, which gives no facts."""
     try:
-        return unpack(data)
+        return unpack_data(data)
     except DagBoxError:
         return None
 

@@ -19,6 +19,7 @@ from dagbox.store.facts.layout import (
     unpack_value,
     value_of_key,
 )
+from dagbox.store.facts.postings import Reading
 from dagbox.store.tables import FACTS, TableReader, after_prefix
 
 NO_RESTS: frozenset[Any] = frozenset()
@@ -26,7 +27,7 @@ _THERE: frozenset[Any] = frozenset({()})
 
 
 def scan_chunks(
-    tables: TableReader, space: Space, position: int, start: bytes = b""
+    tables: Reading, space: Space, position: int, start: bytes = b""
 ) -> Iterator[tuple[bytes, Value, tuple[Any, ...]]]:
     """Every chunk of an index, from a key on: its key, the value of its posting, its rests."""
     prefix = posting_prefix(space.id, position)
@@ -41,7 +42,7 @@ def scan_chunks(
         yield key, value, found if type(found) is tuple else found[0]
 
 
-def _value_before(tables: TableReader, key: bytes) -> Value | None:
+def _value_before(tables: Reading, key: bytes) -> Value | None:
     """The value of the posting that a chunk in the middle belongs to."""
     first = tables.get(FACTS, key[: posting_end(key)])
     return value_of_key(key) if first is None else Chunk.read(first).value or value_of_key(key)

@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dagbox.errors import TypeMismatch
-from dagbox.store.envelope import open_sealed
+from dagbox.store.envelope import open_damaged
 from dagbox.store.facts.changes import FactChanges
 from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, unpacked
 from dagbox.store.facts.layout import pack_value, unpack_value
@@ -174,7 +174,7 @@ class RuleChanges:
             self._facts.create(derived.predicate, derived.source, len(derived.paths), derived.hidden)
         for key, value in self._tx.scan(bucket):
             # Records whose time is over too: their facts go with them when they are swept.
-            data = unpacked(open_sealed(value).data)
+            data = unpacked(open_damaged(value).data)
             for derived in declared:
                 rows = self._facts.fitting(derived, derived_rows(derived, key.decode(), data))
                 self._facts.change_derived(derived, set(), rows)

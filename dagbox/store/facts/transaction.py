@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dagbox.errors import InvalidArgument
 from dagbox.store.base import AddRule, AssertFact, DropRule, RetractFact
-from dagbox.store.envelope import open_sealed
+from dagbox.store.envelope import is_intact, open_damaged
 from dagbox.store.facts.changes import FactChanges
 from dagbox.store.facts.derive import Derived, derived_rows, unpacked
 from dagbox.store.facts.layout import Row, space_prefix
@@ -68,11 +68,15 @@ def follow_record(
         new: its data as it is; None: it is gone.
     """
     key = place.decode()
-    before = None if old is None else unpacked(open_sealed(old).data)
+    damaged = old is not None and not is_intact(old)
+    before = None if old is None or damaged else unpacked(open_damaged(old).data)
     after = None if new is None else unpacked(new)
     facts = tx.logic().facts
     for derived in declared:
-        gone: set[Row] = set() if old is None else facts.fitting(derived, derived_rows(derived, key, before))
+        if damaged:
+            gone = facts.rows_given_by(derived, key)
+        else:
+            gone = set() if old is None else facts.fitting(derived, derived_rows(derived, key, before))
         come: set[Row] = set() if new is None else facts.fitting(derived, derived_rows(derived, key, after))
         if gone != come:
             facts.change_derived(derived, gone, come)

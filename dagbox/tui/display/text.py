@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from dagbox.notation.json import is_list
 from dagbox.text.durations import format_duration
 from dagbox.text.terminal import printable, truncate
 
@@ -120,7 +121,7 @@ def _jsonable(value: Any, depth: int) -> Any:
         if depth == MOST_DEPTH:
             return f"… {len(value)} fields"
         return {_key(key): _jsonable(each, depth + 1) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if is_list(value):
         return f"… {len(value)} items" if depth == MOST_DEPTH else [_jsonable(each, depth + 1) for each in value]
     if isinstance(value, bytes):
         return f"<{len(value)} bytes {value[:24].hex()}{'…' if len(value) > 24 else ''}>"

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import dagbox
-from dagbox.transfer import scan_readable
 from dagbox.tui.polling.request import Map, PollRequest
 
 ASK_S = 3.0
@@ -181,7 +180,7 @@ class LiveSource:
             found.append(dagbox.Record(bucket, error.key, 0, f"cannot be read: {error.reason}"))
 
         with self._asking() as db:
-            for record in scan_readable(db, bucket, prefix=prefix, start=start, limit=limit, skip=skip):
+            for record in db.scan(bucket, prefix=prefix, start=start, limit=limit, skip=skip):
                 found.append(record)
         return found
 
@@ -196,10 +195,13 @@ class LiveSource:
         with self._asking() as db:
             places = [(bucket, key) for bucket in db.buckets() for key in keys]
             found: dict[str, dagbox.Ref] = {}
+            unreadable: list[dagbox.UnreadableRecord] = []
             for first in range(0, len(places), _PLACES_AT_ONCE):
-                for record in db.get_many(places[first : first + _PLACES_AT_ONCE]):
+                for record in db.get_many(places[first : first + _PLACES_AT_ONCE], skip=unreadable.append):
                     if record is not None:
                         found.setdefault(record.key, dagbox.Ref(record.bucket, record.key))
+            for error in unreadable:
+                found.setdefault(error.key, dagbox.Ref(error.bucket, error.key))
             return found
 
     def query(self, goal: str, limit: int, timeout_s: float) -> list[dict[str, Any]]:

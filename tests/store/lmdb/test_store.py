@@ -18,6 +18,7 @@ from dagbox.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from dagbox.protocol.values import NO_RECORD, unpack
 from dagbox.store import open_store
 from dagbox.store.base import Applied, Batch, Delete, Put
 from dagbox.store.lmdb.store import FORMAT, LmdbStore
@@ -260,19 +261,18 @@ def test_verify_finds_a_flipped_byte(tmp_path: Path) -> None:
     assert verify(tmp_path).problems == ["b/k: its data is not what was written (checksum)"]
 
 
-def test_a_damaged_record_is_an_error_when_read(tmp_path: Path) -> None:
+def test_the_data_of_a_damaged_record_are_no_value(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path)
     put(store, "b", "k", b"x")
     put(store, "b", "l", b"x")
     store.close()
     change(tmp_path, b"b", b"k", b"\x09garbage")
     store = LmdbStore(tmp_path)
-    with pytest.raises(StoreCorrupt):
-        store.get_data("b", "k")
-    with pytest.raises(StoreCorrupt):
-        store.get("b", "k")
-    with pytest.raises(StoreCorrupt):
-        store.get_many([("b", "k")])
+    assert store.get_data("b", "k") == NO_RECORD
+    assert store.get("b", "k") == (0, NO_RECORD, 0)
+    assert store.get_many([("b", "k"), ("b", "l")]) == [(0, NO_RECORD, 0), store.get("b", "l")]
+    with pytest.raises(InvalidArgument, match="what is stored there is not a record"):
+        unpack(NO_RECORD)
     assert store.get_data("b", "l") == b"x"
     store.close()
 

@@ -31,7 +31,7 @@ from dagbox.embedded.node import EmbeddedNode, visit_node
 from dagbox.errors import DagBoxError, StoreError, UnreadableRecord
 from dagbox.protocol.operations.reads import READER, Buckets, GetMany, Read, Scan
 from dagbox.protocol.reports import DirectReport
-from dagbox.protocol.values import Record, Ref, pack, unpack_trusted
+from dagbox.protocol.values import Record, Ref, pack, unpack_trusted_data
 from dagbox.relations.planner import KeyQuery
 from dagbox.relations.shapes import Nodes
 from dagbox.services.reader import Reader
@@ -207,7 +207,9 @@ class DirectReads:
         self.count(began)
         return answer
 
-    def read_many(self, pairs: Sequence[tuple[str, str]]) -> list[Record | None] | None:
+    def read_many(
+        self, pairs: Sequence[tuple[str, str]], skip: operations.Skip | None = None
+    ) -> list[Record | None] | None:
         """Return the records of checked pairs, in order; None if the broker has to be asked."""
         if not self.usable():
             return None
@@ -217,7 +219,7 @@ class DirectReads:
         except StoreError:
             self.doubt()
             return None
-        records = operations.records_of(pairs, found)
+        records = operations.records_of(pairs, found, skip)
         self.count(began)
         return records
 
@@ -367,7 +369,7 @@ class DirectDatabase(Database):
             return super().get(target, key, default)
         direct.reads += 1
         try:
-            return unpack_trusted(data)
+            return unpack_trusted_data(data)
         except operations.NOT_PLAIN:
             return operations.decode(str(target), key, data)
 
@@ -380,11 +382,13 @@ class DirectDatabase(Database):
         self._direct.count(began)
         return value
 
-    def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
+    def get_many(
+        self, targets: Iterable[Ref | tuple[str, str]], *, skip: operations.Skip | None = None
+    ) -> list[Record | None]:
         """As `Database.get_many`; always of one moment while the files may be read."""
         pairs = operations.get_many_pairs(targets)
-        found = self._direct.read_many(pairs)
-        return super().get_many(pairs) if found is None else found
+        found = self._direct.read_many(pairs, skip)
+        return super().get_many(pairs, skip=skip) if found is None else found
 
     def close(self) -> None:
         """Release all resources. Idempotent."""

@@ -85,11 +85,13 @@ class AsyncDirectDatabase(AsyncDatabase):
                     return operations.decode(bucket, key, data)
         return await super().get(bucket, key, default)
 
-    async def get_many(self, targets: Iterable[Ref | tuple[str, str]]) -> list[Record | None]:
+    async def get_many(
+        self, targets: Iterable[Ref | tuple[str, str]], *, skip: operations.Skip | None = None
+    ) -> list[Record | None]:
         """As `AsyncDatabase.get_many`; always of one moment while the files may be read."""
         pairs = operations.get_many_pairs(targets)
-        found = self._direct.read_many(pairs)
-        return await super().get_many(pairs) if found is None else found
+        found = self._direct.read_many(pairs, skip)
+        return await super().get_many(pairs, skip=skip) if found is None else found
 
     async def close(self) -> None:
         """Release all resources. Idempotent."""

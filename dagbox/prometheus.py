@@ -156,6 +156,9 @@ def _service_metrics(services: list[dict[str, Any]]) -> Iterator[Metric]:
     for name, about in _SERVICE_COUNTERS.items():
         rows = [([each["name"]], each[name]) for each in services]
         yield _counter(f"dagbox_service_{name}", about, ["service"], rows)
+    for name, about in (("done", "Calls that clients made themselves."), ("errors", "Those of them that failed.")):
+        rows = [([each["name"]], (each.get("direct") or {}).get(name, 0)) for each in services]
+        yield _counter(f"dagbox_service_direct_{name}", about, ["service"], rows)
     paused = [([each["name"]], float(each["paused"])) for each in services]
     yield _gauge("dagbox_service_paused", "1 if the service is paused.", ["service"], paused)
     states = [([each["name"], state], each[state]) for each in services for state in STATES]

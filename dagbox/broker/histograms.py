@@ -130,6 +130,10 @@ class RateSeries:
         return [level for _, _, level in self.samples]
 
 
+NO_DIRECT_CALLS = {"done": 0, "errors": 0, "rate": 0.0, "mean_ms": 0.0, "max_ms": 0.0}
+"""The summary of a service whose work clients may not do."""
+
+
 class DirectFigures:
     """Sums of what clients did themselves of the work of a service, as they report it."""
 

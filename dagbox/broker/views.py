@@ -23,6 +23,7 @@ from typing import Any
 
 from dagbox.broker.bodies import body_at, body_start, body_value, names_record
 from dagbox.broker.breakpoints import Breakpoints
+from dagbox.broker.histograms import NO_DIRECT_CALLS
 from dagbox.broker.lifecycle import Lifecycle
 from dagbox.broker.model import ServiceEntry, TrackedRequest, WorkerEntry, WorkerState
 from dagbox.broker.records import SHOWN_BYTES
@@ -141,7 +142,7 @@ class Views:
             "wait": service.wait.known or service.wait.summary(),
             "work": service.work.known or service.work.summary(),
             "line": service.line.known or service.line.summary(),
-            "direct": {} if service.direct is None else service.direct.summary(),
+            "direct": NO_DIRECT_CALLS if service.direct is None else service.direct.summary(),
         }
 
     def workers(self, body: Body, now: float) -> list[Body]:

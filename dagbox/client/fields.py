@@ -84,7 +84,7 @@ class Durations(FieldMap):
 
 
 class DirectCalls(FieldMap):
-    """Calls that clients on the node's machine made without it; empty if they may not."""
+    """Calls that clients on the node's machine made without it."""
 
     done: int
     errors: int

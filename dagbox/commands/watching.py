@@ -38,6 +38,7 @@ SERVICE_COLUMNS = (
     Column("done", "done"),
     Column("errors", _if_any("errors")),
     Column("rate", "rate", format_rate),
+    Column("direct", lambda row: (row.get("direct") or {}).get("rate") or None, format_rate),
     Column("wait p50", _part("wait", "p50_ms"), format_ms),
     Column("wait p99", _part("wait", "p99_ms"), format_ms),
     Column("work p50", _part("work", "p50_ms"), format_ms),

@@ -51,7 +51,14 @@ def service(name: str, second: int, weight: float, **more: Any) -> dict[str, Any
         "wait": times(0.4 * wave),
         "work": times(2.5 * weight),
         "line": times(0.0) | {"count": 0},
+        "direct": direct_reads(name, second),
     } | more
+
+
+def direct_reads(service: str, second: int) -> dict[str, Any]:
+    """What clients read themselves: readers only."""
+    rate = 12_500.0 if service == "reader" else 0.0
+    return {"done": int(rate * second), "errors": 0, "rate": rate, "mean_ms": 0.002, "max_ms": 0.1}
 
 
 def worker(name: str, of: str, second: int, **more: Any) -> dict[str, Any]:

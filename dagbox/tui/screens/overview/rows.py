@@ -61,6 +61,11 @@ def _time_value(group: str, figure: str) -> Any:
     return lambda data: (data.get(group) or {}).get(figure, 0.0)
 
 
+def _direct(data: Data) -> Spans:
+    direct = data.get("direct") or {}
+    return [(format_count(direct["rate"]), "")] if direct.get("done") else [("–", "dim")]
+
+
 SERVICES = [
     Column("service", "service", 10, plain("name", "bold"), field("name"), grows=True, most=30),
     Column("queue", "queue", 10, _queue, field("waiting")),
@@ -69,6 +74,7 @@ SERVICES = [
     Column("flight", "busy", 4, number("in_flight"), field("in_flight"), right=True, rank=1),
     Column("workers", "workers", 8, _members, field("live"), rank=0),
     Column("rate", "req/s", 6, number("rate"), field("rate"), right=True),
+    Column("direct", "direct/s", 8, _direct, _time_value("direct", "rate"), right=True, rank=4),
     Column("wait50", "wait p50", 8, _time("wait", "p50_ms"), _time_value("wait", "p50_ms"), right=True, rank=5),
     Column("wait99", "wait p99", 8, _time("wait", "p99_ms"), _time_value("wait", "p99_ms"), right=True, rank=1),
     Column("work50", "work p50", 8, _time("work", "p50_ms"), _time_value("work", "p50_ms"), right=True, rank=5),

@@ -4,7 +4,8 @@ Rules:
 
 1. Each lease that was added is beaten until its beat says stop, it is removed, or the keeper is closed. What
    `finishes` (a claim that is to be withdrawn) then gets a last beat, all of them together `_LAST_BEATS_S`.
-2. The thread runs only while there are leases, is a daemon, and never holds the keeper's lock during a beat.
+2. A lease that its program dropped is beaten no more, and runs out: only what `finishes` is kept from being collected.
+3. The thread runs only while there are leases, is a daemon, and never holds the keeper's lock during a beat.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Protocol
+import weakref
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
 
 
 _LAST_BEATS_S = 1.0
+_NEVER = float("inf")
 
 
 class Beating(Protocol):
@@ -41,6 +44,33 @@ class AsyncBeating(Protocol):
         """Renew; seconds until the next beat, None when there is none."""
 
 
+Beaten = TypeVar("Beaten", Beating, AsyncBeating)
+Value = TypeVar("Value")
+
+
+class _Kept(Generic[Beaten, Value]):
+    """Values by what is beaten: leases as long as their programs have them, the rest until it is removed."""
+
+    def __init__(self) -> None:
+        self._leases: weakref.WeakKeyDictionary[Beaten, Value] = weakref.WeakKeyDictionary()
+        self._finishing: dict[Beaten, Value] = {}
+
+    def of(self, lease: Beaten) -> MutableMapping[Beaten, Value]:
+        """Return the map that has, or would have, the value of this one."""
+        return self._finishing if lease.finishes else self._leases
+
+    def all(self) -> list[tuple[Beaten, Value]]:
+        """Return all of them with their values."""
+        found = list(self._finishing.items())
+        found += self._leases.items()
+        return found
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._finishing.clear()
+        self._leases.clear()
+
+
 class KeepAlive:
     """Beats the leases of one blocking client from one daemon thread."""
 
@@ -53,7 +83,7 @@ class KeepAlive:
     def _begin(self) -> None:
         self._process = os.getpid()
         self._wake = threading.Condition()
-        self._due: dict[Beating, float] = {}
+        self._due: _Kept[Beating, float] = _Kept()
         self._thread: threading.Thread | None = None
         self._next_wake = 0.0
 
@@ -63,7 +93,7 @@ class KeepAlive:
             self._begin()  # a forked child: the parent's leases and thread are the parent's
         due = time.monotonic() + after_s
         with self._wake:
-            self._due[lease] = due
+            self._due.of(lease)[lease] = due
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="dagbox keep-alive", daemon=True)
                 self._thread.start()
@@ -75,7 +105,7 @@ class KeepAlive:
         if self._process != os.getpid():
             return
         with self._wake:
-            self._due.pop(lease, None)
+            self._due.of(lease).pop(lease, None)
 
     def close(self) -> None:
         """Stop the thread."""
@@ -83,7 +113,7 @@ class KeepAlive:
             return
         with self._wake:
             self._closed = True
-            last = [lease for lease in self._due if lease.finishes]
+            last = [lease for lease, _ in self._due.all() if lease.finishes]
             self._due.clear()
             thread, self._thread = self._thread, None
             self._wake.notify_all()
@@ -95,14 +125,23 @@ class KeepAlive:
                 lease.beat()
 
     def _run(self) -> None:
-        while (lease := self._wait()) is not None:
-            after_s = lease.beat()
-            with self._wake:
-                if lease in self._due:
-                    if after_s is None:
-                        del self._due[lease]
-                    else:
-                        self._due[lease] = time.monotonic() + after_s
+        while self._beat_next():
+            pass
+
+    def _beat_next(self) -> bool:
+        """Wait for a beat that is due; False when the thread is to end. No variable keeps a lease between beats."""
+        lease = self._wait()
+        if lease is None:
+            return False
+        after_s = lease.beat()
+        with self._wake:
+            due = self._due.of(lease)
+            if lease in due:
+                if after_s is None:
+                    del due[lease]
+                else:
+                    due[lease] = time.monotonic() + after_s
+        return True
 
     def _wait(self) -> Beating | None:
         """The next lease that is due; None when the thread is to end."""
@@ -110,16 +149,25 @@ class KeepAlive:
         with self._wake:
             while not self._closed:
                 now = time.monotonic()
-                due = min(self._due.values(), default=idle_until)
+                due, lease = self._next_due()
+                if lease is not None and due <= now:
+                    return lease
+                due = idle_until if lease is None else due
+                del lease
                 if due <= now:
-                    for lease, when in self._due.items():
-                        if when <= now:
-                            return lease
                     break
                 self._next_wake = due
                 self._wake.wait(due - now)
             self._thread = None
             return None
+
+    def _next_due(self) -> tuple[float, Beating | None]:
+        """Return what is due first, and when; `_NEVER` if there is nothing."""
+        first, due = None, _NEVER
+        for lease, when in self._due.all():
+            if when < due:
+                first, due = lease, when
+        return due, first
 
 
 class AsyncKeepAlive:
@@ -127,7 +175,8 @@ class AsyncKeepAlive:
 
     def __init__(self) -> None:
         self._closed = False
-        self._tasks: dict[AsyncBeating, asyncio.Task[None]] = {}
+        self._tasks: _Kept[AsyncBeating, asyncio.Task[None]] = _Kept()
+        self._running: set[asyncio.Task[None]] = set()
 
     def add(self, lease: AsyncBeating, after_s: float) -> None:
         """Beat this lease from `after_s` seconds on."""
@@ -135,34 +184,43 @@ class AsyncKeepAlive:
 
         if self._closed:
             return
-        self._tasks[lease] = asyncio.get_running_loop().create_task(self._run(lease, after_s))
+        reference = (lambda: lease) if lease.finishes else weakref.ref(lease)
+        task = asyncio.get_running_loop().create_task(self._run(reference, after_s))
+        self._tasks.of(lease)[lease] = task
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     def remove(self, lease: AsyncBeating) -> None:
         """Beat this lease no more."""
         import asyncio
 
-        task = self._tasks.pop(lease, None)
+        task = self._tasks.of(lease).pop(lease, None)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
     async def close(self) -> None:
         """Stop all tasks."""
         self._closed = True
-        last = [task for lease, task in self._tasks.items() if lease.finishes]
-        for lease in list(self._tasks):
-            if not lease.finishes:
-                self.remove(lease)
+        last = [task for lease, task in self._tasks.all() if lease.finishes]
+        for task in self._running.difference(last):
+            task.cancel()
         if last:
             import asyncio
 
             await asyncio.wait(last, timeout=_LAST_BEATS_S)
-        for lease in list(self._tasks):
-            self.remove(lease)
+        for task in list(self._running):
+            task.cancel()
+        self._tasks.clear()
 
-    async def _run(self, lease: AsyncBeating, after_s: float | None) -> None:
+    async def _run(self, reference: Callable[[], AsyncBeating | None], after_s: float | None) -> None:
         import asyncio
 
         while after_s is not None:
             await asyncio.sleep(after_s)
+            lease = reference()
+            if lease is None:
+                return
             after_s = await lease.beat()
-        self._tasks.pop(lease, None)
+            if after_s is None:
+                self._tasks.of(lease).pop(lease, None)
+            del lease

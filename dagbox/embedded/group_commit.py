@@ -5,7 +5,8 @@ Rules:
 1. `_pending` is only touched with `_state` held; a commit runs with `_commit` held, never with `_state` held.
 2. A thread that waits is either in `_pending`, or in the commit under way, or has its results.
 3. Whoever holds `_commit` does everything that is pending at that moment, so each write waits for at most the
-   commit under way and its own.
+   commit under way and its own; one of the main thread, also for its.
+4. The main thread does only its own: signal handlers run in it, and what they raise ends nobody else's write.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class GroupCommit:
         try:
             with self._commit:
                 while mine.results is None and mine.error is None:
-                    self._lead()
+                    self._lead(mine)
         except BaseException:
             self._withdraw(mine)
             raise
@@ -58,14 +59,14 @@ class GroupCommit:
         assert mine.results is not None
         return mine.results
 
-    def _lead(self) -> None:
+    def _lead(self, mine: _Waiting) -> None:
         with self._state:
-            group = self._take()
+            group = self._take(mine)
         together = group[0].operations if len(group) == 1 else [op for each in group for op in each.operations]
         try:
             results = self._apply(together)
         except BaseException as error:
-            # An interrupt belongs to this thread alone; the others only know that the commit was not finished.
+            # Raised in this thread by another one: the others only know that the commit was not finished.
             told = error if isinstance(error, DagBoxError) else WorkerLost("writer", 1)
             for each in group:
                 each.error = told
@@ -81,7 +82,10 @@ class GroupCommit:
             if mine in self._pending:
                 self._pending.remove(mine)
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self, mine: _Waiting) -> list[_Waiting]:
+        if threading.current_thread() is threading.main_thread():
+            self._pending.remove(mine)
+            return [mine]
         size = taken = 0
         for each in self._pending:
             size += len(each.operations)

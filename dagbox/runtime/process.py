@@ -47,7 +47,7 @@ def log_level() -> int:
 
 
 def start_logging(verbose: bool = False) -> None:
-    """Log to standard error: time, component, message.
+    """Log to standard error: date and time, level, message.
 
     Raises:
         BadSetting: DAGBOX_LOG names no level.
@@ -56,8 +56,8 @@ def start_logging(verbose: bool = False) -> None:
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if verbose else level,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
     )
 
 

@@ -21,6 +21,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dagbox.errors import Conflict, DagBoxError, Fenced, InvalidArgument, LeaseLost, StoreBroken
@@ -324,6 +325,8 @@ def _backup(store: Store, operation: Backup) -> None:
     path = operation.path
     if os.path.lexists(path):
         raise InvalidArgument(f"{path} exists: a backup makes its directory, name one that does not exist")
+    if store.path is not None and Path(path).resolve().is_relative_to(Path(store.path).resolve()):
+        raise InvalidArgument(f"{path} is inside the directory that it would be a copy of: name one outside")
     store.backup(path)
     if store.path is not None:
         copy_high_water(store.path, path)

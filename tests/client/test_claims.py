@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -207,3 +208,23 @@ def test_a_claim_finds_its_lease_again_and_nobody_elses(tmp_path: Path) -> None:
             with pytest.raises(dagbox.InvalidArgument, match="16 random bytes"):
                 db.call("lock", acquire(claim=wrong))
         assert db.locks() == []
+
+
+def test_a_lease_that_was_dropped_is_renewed_no_more(place: tuple[str, Path]) -> None:
+    with opened(place) as db:
+        kept = db.lock("kept", ttl=0.3).acquire()
+        db.lock("dropped", ttl=0.3).acquire()
+        gc.collect()
+        with db.lock("dropped", wait=10):
+            assert [info.key for info in db.locks()] == ["dropped", "kept"]
+        kept.release()
+
+
+async def test_a_lease_that_a_task_dropped_is_renewed_no_more(place: tuple[str, Path]) -> None:
+    async with opened_async(place) as db:
+        kept = await db.lock("kept", ttl=0.3).acquire()
+        await db.lock("dropped", ttl=0.3).acquire()
+        gc.collect()
+        async with db.lock("dropped", wait=10):
+            assert [info.key for info in await db.locks()] == ["dropped", "kept"]
+        await kept.release()

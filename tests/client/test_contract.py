@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -396,6 +397,17 @@ def test_status_tells_of_the_services(db: Any, bucket: str) -> None:
     assert isinstance(db.workers(), list)
     assert isinstance(db.events(), list)
     assert isinstance(db.traces(limit=5), list)
+
+
+def test_a_backup_lies_outside_of_what_it_copies(db: Any, bucket: str, tmp_path: Any) -> None:
+    db.put(bucket, 1)
+    directory = os.path.realpath(tmp_path / "data")
+    if not os.path.exists(directory):
+        pytest.skip("its data is not in the directory of the test")
+    for inside in (f"{directory}/copy", f"{directory}/../data/a/copy"):
+        with pytest.raises(InvalidArgument, match="is inside the directory that it would be a copy of"):
+            db.backup(inside)
+    assert not os.path.exists(f"{directory}/a")
 
 
 def test_backup_can_be_opened(db: Any, bucket: str, tmp_path: Any) -> None:

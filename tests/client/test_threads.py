@@ -15,7 +15,7 @@ import pytest
 
 import dagbox
 import dagbox.aio
-from dagbox.embedded.group_commit import GroupCommit
+from dagbox.embedded.group_commit import GroupCommit, _Waiting
 from dagbox.transport.ask import ask
 from dagbox.transport.base import Call
 from dagbox.transport.remote import RemoteTransport
@@ -176,6 +176,25 @@ def test_writes_of_threads_share_commits() -> None:
         assert first.result() == [0]
         assert [other.result() for other in others] == [[n * 10, -n * 10] for n in range(1, 11)]
     assert [len(group) for group in groups] == [1, 8, 8, 4]
+
+
+def test_an_interrupt_in_the_main_thread_ends_no_other_threads_write() -> None:
+    """Signal handlers run in the main thread: what one raises there says nothing of what others write."""
+
+    def apply(operations: Any) -> list[int]:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return [each * 10 for each in operations]
+
+    commit = GroupCommit(apply)
+    others = [_Waiting([number]) for number in range(1, 4)]
+    commit._pending += others
+    with pytest.raises(KeyboardInterrupt):
+        commit.run([0])
+    assert [other.error for other in others] == [None] * 3
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(commit.run, [4]).result() == [40]
+    assert [other.results for other in others] == [[10], [20], [30]]
 
 
 def test_an_error_of_the_commit_is_everybodys() -> None:

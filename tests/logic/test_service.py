@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from dagbox.datalog.engine.budget import QueryProgress
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, QueryDeadline, QueryLimit, UnknownPredicate
 from dagbox.protocol.names import shown_request
-from dagbox.protocol.operations.logic import Query
+from dagbox.protocol.operations.logic import Explain, LogicOperation, Query, Why
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
 from dagbox.services.logic.jobs import Job, QueryLimits
@@ -139,6 +139,24 @@ def test_the_requests_deadline_ends_a_query_and_tells_how_far_it_came(logic: Dri
     error = logic.ask(FOR_EVER | {"timeout_ms": 100}, deadline_s=30)
     assert isinstance(error, QueryDeadline)
     assert error.timeout_ms == 100
+
+
+@pytest.mark.parametrize("make", [Query, Why, Explain])
+@pytest.mark.parametrize(
+    "goal",
+    ["edge(a, X)", "reach(a, X)", ", ".join(f"edge(X{n}, Y{n})" for n in range(500))],
+    ids=["stored", "rules", "long"],
+)
+def test_a_job_that_is_over_does_nothing_more(
+    data: MemoryStore, goal: str, make: Callable[[str], LogicOperation]
+) -> None:
+    """Not even parse and plan."""
+    over, stopped = Job("over", ends=time.monotonic() - 1), Job("stopped")
+    stopped.stop()
+    with pytest.raises(QueryDeadline):
+        LogicOperations(data).run(make(goal), over)
+    with pytest.raises(Cancelled):
+        LogicOperations(data).run(make(goal), stopped)
 
 
 @pytest.mark.parametrize(

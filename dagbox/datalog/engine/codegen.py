@@ -8,15 +8,20 @@ are asked of the rule's node; each continuation gets `(key, lives, rests)` tripl
 other table, the values that the rule carries across, and the rows found. A function ends by putting what it
 carries into the buffer of the next link, or rows into its own table.
 
+A value that only the head still needs is carried in a block with others, which no function but the last one opens: so
+the code of a rule grows with its conditions, and not with their square. Each function is compiled by itself.
+
 Loops whose rows go to the table as they are become set operations, which is where most of the speed is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from dagbox.datalog.engine.core import Core
 from dagbox.datalog.engine.facts import free_positions
 from dagbox.datalog.engine.plan import AbsentStep, AssignStep, CallPattern, FilterStep, ReadStep, RulePlan, stored_name
 from dagbox.datalog.engine.values import OPERATIONS, less, less_equal
@@ -26,6 +31,8 @@ MAX_LOOPS = 8
 """The most loops that one function nests; Python allows 20."""
 TICK = 4096
 """After how many rows a function reports to the budget."""
+BLOCK = 32
+"""The number of values that are carried in one block."""
 
 _HELPERS: dict[str, Any] = {"lt": less, "le": less_equal}
 _OP_NAMES = {op: f"op{number}" for number, op in enumerate(OPERATIONS)}
@@ -77,6 +84,17 @@ class _Writer:
 
     lines: list[str] = field(default_factory=list)
     depth: int = 1
+    functions: list[tuple[list[str], list[str]]] = field(default_factory=list)
+
+    def begin(self, signature: str) -> None:
+        """Begin a function."""
+        self.lines, self.depth = [], 1
+        self.functions.append((self.lines, []))
+        self.open(f"def {signature}:")
+
+    def set_up(self, line: str) -> None:
+        """Have a line stand before the function."""
+        self.functions[-1][1].append("    " + line)
 
     def put(self, line: str) -> None:
         self.lines.append("    " * self.depth + line)
@@ -86,18 +104,24 @@ class _Writer:
         self.depth += 1
 
 
-def compile_rule(plan: RulePlan, node: CallPattern, arity: int, recursive: bool, trace: bool) -> RuleCode:
+def compile_rule(
+    plan: RulePlan, node: CallPattern, arity: int, recursive: bool, trace: bool, check: Callable[[], None]
+) -> RuleCode:
     """Compile a rule of a node.
 
     Args:
         recursive: whether a table of the node's own layer reads it, so that new rows must be kept apart.
         trace: whether each new row is recorded with the variables that gave it.
+        check: called for each condition; what it raises ends the work.
     """
-    return _Compiler(plan, node, arity, recursive, trace).compile()
+    return _Compiler(plan, node, arity, recursive, trace, check).compile()
 
 
 class _Compiler:
-    def __init__(self, plan: RulePlan, node: CallPattern, arity: int, recursive: bool, trace: bool) -> None:
+    def __init__(
+        self, plan: RulePlan, node: CallPattern, arity: int, recursive: bool, trace: bool, check: Callable[[], None]
+    ) -> None:
+        self.check = check
         self.core = plan.core
         self.steps = plan.steps
         self.node = node
@@ -114,29 +138,45 @@ class _Compiler:
         self.made = 0
         self.key_names: list[str] = []
         self.final: list[tuple[str, Expr]] = []
+        self.last_step, self.last_use = _last_uses(self.core, self.steps)
+        self.blocks: dict[str, dict[str, str]] = {}
 
     def compile(self) -> RuleCode:
         self.enter()
         for number, step in enumerate(self.steps):
+            self.check()
             if self.loops >= MAX_LOOPS:
                 self.link(None, (), number)
             self.step(step, number)
         self.emit()
         self.close()
-        names = ", ".join(["enter", *(f"cont{i}" for i in range(len(self.links)))])
-        self.out.put(f"return ({names},)")
-        head = ["def make(K, H, table, links, access, count, record):"]
-        setup = ["ans, pend = table.ans, table.pend"]
-        setup += [f"{name} = H['{name}']" for name in _HELPERS]
-        setup += [f"k{i} = K[{i}]" for i in range(len(self.constants))]
-        setup += [f"get{i} = access[{i}]" for i in range(len(self.access))]
-        setup += [f"sup{i}, buf{i} = links[{i}].sup, links[{i}].buf" for i in range(len(self.links))]
-        source = "\n".join([*head, *("    " + line for line in setup), *self.out.lines, ""])
+        traced = tuple(name for name in self.names if name[:2] != "~k") if self.trace else ()
+        source: list[str] = []
+        makers = [self.maker(lines, setup, source) for lines, setup in self.out.functions]
+        constants = self.constants
+
+        def make(*args: Any) -> tuple[Callable[[Any], None], ...]:
+            return tuple([maker(constants, _HELPERS, *args) for maker in makers])
+
+        return RuleCode(make, self.links, self.access, "\n".join(source), traced)
+
+    def maker(self, lines: list[str], setup: list[str], source: list[str]) -> Callable[..., Callable[[Any], None]]:
+        """Compile a function; what makes it for a run."""
+        self.check()
+        name = lines[0].strip()[4:].partition("(")[0]
+        head = ["def make(K, H, table, links, access, count, record):", "    ans, pend = table.ans, table.pend"]
+        head += [f"    {name} = H['{name}']" for name in _HELPERS]
+        text = "\n".join([*head, *setup, *lines, f"    return {name}", ""])
+        source.append(text)
         space: dict[str, Any] = {"__builtins__": {"len": len, "set": set}}
-        exec(compile(source, f"<rule of {self.node}>", "exec"), space)
-        made, constants = space["make"], self.constants
-        traced = tuple(name for name in self.names if not name.startswith("~k")) if self.trace else ()
-        return RuleCode(lambda *args: made(constants, _HELPERS, *args), self.links, self.access, source, traced)
+        exec(compile(text, f"<rule of {self.node}>", "exec"), space)
+        made: Callable[..., Callable[[Any], None]] = space["make"]
+        return made
+
+    @cached_property
+    def rule_text(self) -> str:
+        """The rule as errors of arithmetic name it."""
+        return str(self.core.source)
 
     # -- the frame of each function
 
@@ -165,8 +205,7 @@ class _Compiler:
             self.out.put(line)
 
     def begin(self, signature: str) -> None:
-        self.out.depth = 1
-        self.out.open(f"def {signature}:")
+        self.out.begin(signature)
         self.out.put("n = d = 0")
         self.loops = 0
         self.last = None
@@ -240,10 +279,12 @@ class _Compiler:
 
     def fetch(self, node: CallPattern, atom: Atom) -> str:
         """A name that holds the rests of a key of stored facts."""
+        index = len(self.access)
         self.access.append((stored_name(node.predicate), node.bound))
+        self.out.set_up(f"get{index} = access[{index}]")
         rows = self.fresh("s")
         key = self.tuple([self.term(atom.args[i]) for i in node.bound])
-        self.put(f"{rows} = get{len(self.access) - 1}({key})")
+        self.put(f"{rows} = get{index}({key})")
         return rows
 
     def unpack_rows(self, atom: Atom, outs: tuple[int, ...], rows: str) -> None:
@@ -277,7 +318,8 @@ class _Compiler:
         index = len(self.links)
         self.links.append(LinkCode(node))
         in_key = {arg.name for arg in key if isinstance(arg, Var)}
-        carried = [name for name in self.names if name not in in_key and name in self.needed(number)]
+        carried = self.packed([name for name in self.names if name not in in_key and self.needed(name, number)], number)
+        self.out.set_up(f"sup{index}, buf{index} = links[{index}].sup, links[{index}].buf")
         live = self.tuple([self.names[name] for name in carried])
         self.put(f"key = {self.tuple([self.term(arg) for arg in key])}")
         self.put(f"live = {live}")
@@ -289,7 +331,7 @@ class _Compiler:
         self.put("    d += 1")
         self.close()
         old = self.names
-        self.names = {name: old[name] for name in old if name in in_key or name in carried}
+        self.names = {name: old[name] for name in old if name in in_key} | {name: old[name] for name in carried}
         self.begin(f"cont{index}(batch)")
         self.out.open("for key, lives, rests in batch:")
         if key:
@@ -300,24 +342,35 @@ class _Compiler:
         if carried:
             self.put(f"{live} = live")
 
-    def needed(self, number: int) -> set[str]:
-        """The variables that this step, a later one, or the head uses (all, when tracing)."""
-        if self.trace:
-            return set(self.names)
-        needed = {v.name for arg in self.core.args for v in variables(arg)}
-        needed |= {name for name in self.names if name.startswith("~k")}
-        for step in self.steps[number:]:
-            needed |= _used(step)
-        return needed
+    def needed(self, name: str, number: int) -> bool:
+        """Return True if a step from this one on, or the head, uses a variable (each counts, when tracing)."""
+        return self.trace or name[:2] in ("~k", "~b") or self.last_use.get(name, -1) >= number
+
+    def packed(self, carried: list[str], number: int) -> list[str]:
+        """Put values that no step from this one on uses into blocks; the names that are left."""
+        idle = [name for name in carried if self.last_step.get(name, -1) < number]
+        if len(idle) <= BLOCK:
+            return carried
+        left = [name for name in carried if self.last_step.get(name, -1) >= number]
+        while len(idle) > BLOCK:
+            inside, idle = idle[:BLOCK], idle[BLOCK:]
+            block = f"~b{len(self.blocks)}"
+            self.blocks[block] = {name: self.names[name] for name in inside}
+            self.put(f"{self.name(block)} = {self.tuple(list(self.blocks[block].values()))}")
+            idle.append(block)
+        return left + idle
+
+    def open_blocks(self) -> None:
+        """Give the variables in blocks their values again."""
+        for block, inside in reversed(self.blocks.items()):
+            self.put(f"{self.tuple(list(inside.values()))} = {self.names.pop(block)}")
+            self.names.update(inside)
 
     def wanted(self, atom: Atom, outs: tuple[int, ...], number: int) -> bool:
         """Return True if a row's values matter, and not only that there is one."""
-        later = {v.name for arg in self.core.args for v in variables(arg)}
-        for step in self.steps[number + 1 :]:
-            later |= _used(step)
         names = [arg.name for i in outs if isinstance(arg := atom.args[i], Var)]
         repeated = len(set(names)) < len(outs)
-        return self.trace or repeated or any(name in later or name in self.names for name in names)
+        return self.trace or repeated or any(self.last_use[name] > number or name in self.names for name in names)
 
     def known(self, atom: Atom, outs: tuple[int, ...]) -> bool:
         return any(self.is_known(atom.args[i]) for i in outs)
@@ -332,6 +385,7 @@ class _Compiler:
 
     def emit(self) -> None:
         """Put the row of the head into the table."""
+        self.open_blocks()
         for hidden, term in self.final:
             self.filter(f"{hidden} == {self.term(term)}")
         key = self.tuple(self.key_names)
@@ -383,11 +437,13 @@ class _Compiler:
         if isinstance(term, Const):
             return self.constant(term.value)
         left, right = self.term(term.left), self.term(term.right)
-        return f"{_OP_NAMES[term.op]}({left}, {right}, {self.constant(str(self.core.source))})"
+        return f"{_OP_NAMES[term.op]}({left}, {right}, {self.constant(self.rule_text)})"
 
     def constant(self, value: Any) -> str:
+        index = len(self.constants)
         self.constants.append(value)
-        return f"k{len(self.constants) - 1}"
+        self.out.set_up(f"k{index} = K[{index}]")
+        return f"k{index}"
 
     def comparison(self, compare: Compare) -> str:
         left, right, op = self.term(compare.left), self.term(compare.right), compare.op
@@ -411,6 +467,13 @@ class _Compiler:
         if len(parts) == 1 and not always:
             return parts[0]
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+
+def _last_uses(core: Core, steps: Sequence[Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """Variable -> the last step that uses it; and the same, with the head as one more step."""
+    last = {name: number for number, step in enumerate(steps) for name in _used(step)}
+    whole = last | {variable.name: len(steps) for arg in core.args for variable in variables(arg)}
+    return last, whole
 
 
 def _used(step: Any) -> set[str]:

@@ -101,7 +101,7 @@ def _domain_rule(rule: Core, predicate: str, position: int, name: str) -> Core |
     term = rule.args[position]
     if any(call.args[position] == term for call in calls):
         return True
-    others = [one for one in rule.body if one not in calls]
+    others = [one for one in rule.body if not (isinstance(one, Atom) and one.predicate == predicate)]
     bound = bound_variables(others)
     body = tuple(one for one in others if isinstance(one, Atom) or names_in((one,)) <= bound)
     if not {v.name for v in variables(term) if v.name != "_"} <= bound_variables(body):

@@ -7,7 +7,9 @@ before one above it goes on, so negation and aggregates always see complete tabl
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from dagbox.datalog.engine.core import Core, CoreProgram, Grouping
@@ -152,16 +154,19 @@ class Plan:
     arities: dict[str, int] = field(default_factory=dict)
 
 
-def make_plan(core: CoreProgram, facts: FactSource, goal: CallPattern, walks: bool = True) -> Plan:
+def make_plan(
+    core: CoreProgram, facts: FactSource, goal: CallPattern, check: Callable[[], None], walks: bool = True
+) -> Plan:
     """The plan for a goal.
 
     Args:
+        check: called for each condition; what it raises ends the planning.
         walks: whether linear recursion may be walked (not when proofs are wanted: a walk does not know them).
 
     Raises:
         LimitExceeded: more than `MAX_LAYERS` layers stand on each other.
     """
-    return _Planner(core, facts, walks).plan(goal)
+    return _Planner(core, facts, walks, check).plan(goal)
 
 
 def stored_name(predicate: str) -> str:
@@ -170,10 +175,13 @@ def stored_name(predicate: str) -> str:
 
 
 class _Planner:
-    def __init__(self, core: CoreProgram, facts: FactSource, walks: bool) -> None:
+    def __init__(self, core: CoreProgram, facts: FactSource, walks: bool, check: Callable[[], None]) -> None:
         self.core = core
         self.facts = facts
         self.walks = walks
+        self.check = check
+        self.estimates: dict[CallPattern, float] = {}
+        self.asked: dict[CallPattern, CallPattern] = {}
         self.linear: dict[tuple[str, tuple[int, ...]], Linear | None] = {}
         self.sizes: dict[str, int] = {}
         self.whole: set[str] = set()
@@ -215,6 +223,12 @@ class _Planner:
 
     def walkable(self, node: CallPattern) -> CallPattern:
         """The node to ask for it: with fewer bound positions if that makes it a walk."""
+        found = self.asked.get(node)
+        if found is None:
+            found = self.asked[node] = self.find_walkable(node)
+        return found
+
+    def find_walkable(self, node: CallPattern) -> CallPattern:
         arity = self.core.arities[node.predicate]
         if not self.walks or arity > MAX_SPLIT_ARITY or not node.bound:
             return node
@@ -293,21 +307,9 @@ class _Planner:
         return GroupPlan(grouping, CallPattern(grouping.solutions, known))
 
     def rule(self, core: Core, bound: tuple[int, ...]) -> RulePlan:
-        """Order the conditions: what is ready at once, then always the atom with the fewest rows to expect."""
+        """Return the rule with its conditions in order."""
         known = {arg.name for i in bound if isinstance(arg := core.args[i], Var)}
-        left = list(core.body)
-        steps: list[Step] = []
-        while left:
-            ready = next((one for one in left if self.ready(one, known)), None)
-            step = self.step(ready, known) if ready is not None else None
-            if step is None:
-                choices = [(self.read(one, known), one) for one in left if isinstance(one, Atom)]
-                step, ready = min(choices, key=lambda choice: choice[0].estimate)
-            assert ready is not None
-            left.remove(ready)
-            known |= {v.name for term in terms_of(ready) for v in variables(term)}
-            steps.append(step)
-        return RulePlan(core, tuple(steps))
+        return RulePlan(core, tuple(_Ordering(self, core.body, known).steps()))
 
     def ready(self, literal: Literal, known: set[str]) -> bool:
         """Return True if a negation or comparison can run now."""
@@ -337,7 +339,7 @@ class _Planner:
         bound = tuple(i for i, arg in enumerate(atom.args) if isinstance(arg, Const) or _bound(arg, known))
         node, stored = self.target(CallPattern(atom.predicate, bound))
         if stored:
-            estimate = self.facts.estimate(stored_name(atom.predicate), bound)
+            estimate = self.estimate(node)
             if known and not bound and atom.args:
                 estimate *= _UNJOINED
         elif len(bound) == len(atom.args):
@@ -345,6 +347,12 @@ class _Planner:
         else:
             estimate = _RULES_BOUND if bound else _RULES_FREE
         return ReadStep(atom, node, stored, estimate)
+
+    def estimate(self, stored: CallPattern) -> float:
+        found = self.estimates.get(stored)
+        if found is None:
+            found = self.estimates[stored] = self.facts.estimate(*stored)
+        return found
 
     def target(self, node: CallPattern, exact: bool = False) -> tuple[CallPattern, bool]:
         """The node that answers, and whether it is stored facts."""
@@ -358,6 +366,70 @@ class _Planner:
         if name not in self.sizes:
             self.sizes[name] = 0 if "~" in name else self.facts.count(name)
         return self.sizes[name]
+
+
+class _Ordering:
+    """The order of the conditions of one rule: what is ready at once, then always the atom with the fewest rows.
+
+    A condition is looked at again only when one of its variables has become known.
+
+    Args:
+        known: variables that have values before the first condition.
+    """
+
+    def __init__(self, planner: _Planner, body: tuple[Literal, ...], known: set[str]) -> None:
+        self.planner = planner
+        self.body = body
+        self.known = known
+        self.left = set(range(len(body)))
+        self.ready: list[int] = []
+        self.is_ready: set[int] = set()
+        self.reads: dict[int, ReadStep] = {}
+        self.choices: list[tuple[float, int]] = []
+        self.names = [{v.name for term in terms_of(one) for v in variables(term)} for one in body]
+        self.uses: dict[str, list[int]] = {}
+        for number, names in enumerate(self.names):
+            for name in names:
+                self.uses.setdefault(name, []).append(number)
+
+    def steps(self) -> Iterator[Step]:
+        self.look(range(len(self.body)))
+        while self.left:
+            self.planner.check()
+            number = self.pick()
+            literal = self.body[number]
+            yield self.reads[number] if isinstance(literal, Atom) else self.planner.step(literal, self.known)
+            self.left.discard(number)
+            self.learn(self.names[number] - self.known)
+
+    def pick(self) -> int:
+        """The condition to run next."""
+        if self.ready:
+            return heappop(self.ready)
+        while True:
+            estimate, number = heappop(self.choices)
+            if number in self.left and self.reads[number].estimate == estimate:
+                return number
+
+    def learn(self, new: set[str]) -> None:
+        first = not self.known
+        self.known |= new
+        if first and new:
+            self.look(self.left)  # what shares nothing with the known ones costs more from now on
+        else:
+            self.look({number for name in new for number in self.uses[name] if number in self.left})
+
+    def look(self, numbers: Iterable[int]) -> None:
+        """See what has become of conditions."""
+        for number in numbers:
+            literal = self.body[number]
+            if isinstance(literal, Atom):
+                self.planner.check()
+                read = self.reads[number] = self.planner.read(literal, self.known)
+                heappush(self.choices, (read.estimate, number))
+            elif number not in self.is_ready and self.planner.ready(literal, self.known):
+                self.is_ready.add(number)
+                heappush(self.ready, number)
 
 
 def _bound(term: Arg, known: set[str]) -> bool:

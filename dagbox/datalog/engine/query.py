@@ -138,12 +138,12 @@ class Engine:
             others: as `query`.
         """
         layered = self.layered(facts)
-        prepared = self.prepare(goal, layered)
+        meter = Meter(budget or Budget())
+        meter.check()
+        prepared = self.prepare(goal, layered, meter)
         keys = [goal_key(prepared, given) for given in params]
         _check_limit(limit)
         by = _order(prepared, order)
-        meter = Meter(budget or Budget())
-        meter.check()
         results = self._solve(prepared, layered, keys, meter)
         made = []
         for rows in results:
@@ -156,25 +156,28 @@ class Engine:
         """The facts as the program sees them: with those of its own text."""
         return LayeredFacts(self._own, facts) if self.program.facts else facts
 
-    def prepare(self, goal: Goal, facts: FactSource) -> Prepared:
-        """Check a goal. Raises LogicError."""
+    def prepare(self, goal: Goal, facts: FactSource, meter: Meter) -> Prepared:
+        """Parse and check a goal. Raises LogicError, and what the meter's check raises."""
         key = goal if isinstance(goal, str) else tuple(goal)
         prepared = self._prepared.get(key)
         if prepared is None:
-            literals = parse_goal(goal) if isinstance(goal, str) else tuple(goal)
+            literals = parse_goal(goal, meter.check) if isinstance(goal, str) else tuple(goal)
+            meter.check()
             self.program.check_goal(literals, facts)
+            meter.check()
             prepared = _prepare(literals)
             if len(self._prepared) >= _MOST_GOALS:
                 self._prepared.clear()
             self._prepared[key] = prepared
         return prepared
 
-    def compiled(self, prepared: Prepared, facts: FactSource) -> Compiled:
+    def compiled(self, prepared: Prepared, facts: FactSource, meter: Meter) -> Compiled:
         """The plan and code for a goal; made anew when the facts have grown or shrunk much since."""
         key = (prepared.shape, prepared.node)
         compiled = self._compiled.get(key)
         if compiled is None or _outgrown(compiled, facts):
-            compiled = compile_plan(make_plan(self.core_for(prepared), facts, prepared.node))
+            plan = make_plan(self.core_for(prepared), facts, prepared.node, meter.check)
+            compiled = compile_plan(plan, meter.check)
             if len(self._compiled) >= _MOST_GOALS:
                 self._compiled.clear()
             self._compiled[key] = compiled
@@ -194,7 +197,7 @@ class Engine:
         return core
 
     def _solve(self, prepared: Prepared, facts: FactSource, keys: list[Any], meter: Meter) -> list[Any]:
-        compiled = self.compiled(prepared, facts)
+        compiled = self.compiled(prepared, facts, meter)
         plan = compiled.plan
         _check_arities(plan, facts, prepared.text)
         if plan.goal not in plan.nodes:

@@ -29,10 +29,11 @@ class Compiled:
     recursive: frozenset[CallPattern]
 
 
-def compile_plan(plan: Plan, trace: bool = False) -> Compiled:
+def compile_plan(plan: Plan, check: Callable[[], None], trace: bool = False) -> Compiled:
     """Compile the rules of a plan.
 
     Args:
+        check: called for each condition; what it raises ends the work.
         trace: whether the rows are recorded with what gave them.
     """
     layer_of = {node: number for number, layer in enumerate(plan.layers) for node in layer}
@@ -40,7 +41,7 @@ def compile_plan(plan: Plan, trace: bool = False) -> Compiled:
         need for node, made in plan.nodes.items() for need in made.needs() if layer_of[need] == layer_of[node]
     )
     code = {
-        node: [compile_rule(rule, node, made.arity, node in recursive, trace) for rule in made.rules]
+        node: [compile_rule(rule, node, made.arity, node in recursive, trace, check) for rule in made.rules]
         for node, made in plan.nodes.items()
     }
     return Compiled(plan, code, layer_of, recursive)

@@ -37,6 +37,8 @@ from dagbox.errors import BadFact, InvalidArgument, RuleSyntax
 
 MAX_TEXT = 1_000_000
 """The longest program text, in characters."""
+_CHECK_EVERY = 500
+"""Tokens that are parsed between two checks."""
 MAX_DEPTH = 100
 """The deepest nesting of brackets and operators in an expression."""
 
@@ -108,6 +110,13 @@ _ESCAPE = re.compile(r"\\(u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|.)", re.S)
 _SIMPLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", "0": "\0"}
 
 
+Check = Callable[[], None]
+
+
+def _no_check() -> None:
+    """Let a parse take the time it takes."""
+
+
 def parse_program(text: str) -> list[Statement]:
     """The rules, facts and declarations of a text, in order.
 
@@ -125,10 +134,26 @@ def parse_rule(text: str) -> Statement:
     return statements[0]
 
 
-@functools.lru_cache(maxsize=4096)
-def parse_goal(text: str) -> tuple[Literal, ...]:
-    """The conditions of a query. The final dot may be left out. Raises RuleSyntax."""
-    return _Build(text).body(_parse(text, "goal").children[0])
+_goals: dict[str, tuple[Literal, ...]] = {}
+_MOST_GOALS = 4096
+
+
+def parse_goal(text: str, check: Check = _no_check) -> tuple[Literal, ...]:
+    """The conditions of a query. The final dot may be left out.
+
+    Args:
+        check: called now and then in a long text; what it raises ends the parsing.
+
+    Raises:
+        RuleSyntax: with line, column and a snippet with a caret.
+    """
+    found = _goals.get(text) if isinstance(text, str) else None
+    if found is None:
+        found = _Build(text, check).body(_parse(text, "goal", check).children[0])
+        if len(_goals) >= _MOST_GOALS:
+            _goals.clear()
+        _goals[text] = found
+    return found
 
 
 def parse_constant(text: str) -> Value:
@@ -140,7 +165,7 @@ def parse_constant(text: str) -> Value:
     return term.value
 
 
-def _parse(text: object, start: str) -> Any:
+def _parse(text: object, start: str, check: Check = _no_check) -> Any:
     """The tree of a text. Raises RuleSyntax."""
     if not isinstance(text, str):
         raise InvalidArgument(f"rules and queries are text, not {type(text).__name__}")
@@ -149,9 +174,15 @@ def _parse(text: object, start: str) -> Any:
     from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
     _check_nesting(text)
+    parsing = _parser().parse_interactive(text, start=start)
+    token = None
     try:
-        return _parser().parse(text, start=start)
+        for number, token in enumerate(parsing.iter_parse(), 1):  # noqa: B007 (used at the end of the text)
+            if number % _CHECK_EVERY == 0:
+                check()
+        return parsing.feed_eof(token)
     except UnexpectedToken as error:
+        error.interactive_parser = parsing
         raise _unexpected(text, start, error) from None
     except UnexpectedCharacters as error:
         at = Position(error.line, error.column)
@@ -233,8 +264,9 @@ def _fail(text: str, at: Position, reason: str) -> RuleSyntax:
 class _Build:
     """Turns the parser's tree into values."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, check: Check = _no_check) -> None:
         self.text = text
+        self.check = check
         self.depth = 0
 
     def program(self, tree: Any) -> list[Statement]:
@@ -254,6 +286,7 @@ class _Build:
         return tuple(self.literal(child) for child in tree.children)
 
     def literal(self, tree: Any) -> Literal:
+        self.check()
         if tree.data == "atom":
             return self.atom(tree)
         if tree.data == "negation":

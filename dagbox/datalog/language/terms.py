@@ -344,20 +344,25 @@ def bound_variables(body: Iterable[Literal], given: Iterable[str] = ()) -> set[s
         arg.name for atom in body if isinstance(atom, Atom) for arg in atom.args if isinstance(arg, Var)
     }
     bound.discard("_")
-    equalities = [literal for literal in body if isinstance(literal, Compare) and literal.op == "="]
-    grown = True
-    while grown:
-        grown = False
-        for literal in equalities:
+    left: list[tuple[str, set[str]]] = []
+    waiting: dict[str, list[tuple[str, set[str]]]] = {}
+    for literal in body:
+        if isinstance(literal, Compare) and literal.op == "=":
             for one, other in ((literal.left, literal.right), (literal.right, literal.left)):
-                if isinstance(one, Var) and one.name not in bound and one.name != "_" and _known(other, bound):
-                    bound.add(one.name)
-                    grown = True
+                if isinstance(one, Var) and one.name != "_" and one.name not in bound:
+                    # The variable has a value once these have one.
+                    equality = (one.name, {variable.name for variable in variables(other)} - bound)
+                    left.append(equality)
+                    for name in equality[1]:
+                        waiting.setdefault(name, []).append(equality)
+    while left:
+        name, needs = left.pop()
+        if not needs and name not in bound:
+            bound.add(name)
+            for equality in waiting.pop(name, ()):
+                equality[1].discard(name)
+                left.append(equality)
     return bound
-
-
-def _known(term: Expr, bound: set[str]) -> bool:
-    return all(variable.name in bound for variable in variables(term))
 
 
 def sort_key(value: Value) -> tuple[int, Value]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dagbox.datalog.engine.budget import Budget, Meter
 from dagbox.datalog.engine.facts import FactSource
 from dagbox.datalog.engine.plan import (
     AbsentStep,
@@ -56,15 +57,16 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(engine: Engine, goal: Goal, facts: FactSource) -> Explanation:
+def explain(engine: Engine, goal: Goal, facts: FactSource, budget: Budget | None = None) -> Explanation:
     """The plan of a goal, without running it.
 
     Raises:
         LogicError: the goal is wrong.
     """
-    facts = engine.layered(facts)
-    prepared = engine.prepare(goal, facts)
-    plan = engine.compiled(prepared, facts).plan
+    facts, meter = engine.layered(facts), Meter(budget or Budget())
+    meter.check()
+    prepared = engine.prepare(goal, facts, meter)
+    plan = engine.compiled(prepared, facts, meter).plan
     layers = tuple(tuple(_table(plan, plan.nodes[node]) for node in layer) for layer in plan.layers)
     asks = str(plan.goal) if plan.goal in plan.nodes else f"{plan.goal}, stored facts"
     return Explanation(prepared.text, asks, layers, plan.sizes)

@@ -6,8 +6,9 @@ conditions were there before it, so no proof leans on itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 from dagbox.datalog.engine.budget import Budget, Meter
@@ -19,7 +20,6 @@ from dagbox.datalog.engine.running import Running, compile_plan
 from dagbox.datalog.engine.values import aggregate
 from dagbox.datalog.language.terms import (
     Aggregate,
-    Arg,
     Arith,
     Atom,
     Compare,
@@ -30,7 +30,6 @@ from dagbox.datalog.language.terms import (
     Rule,
     Value,
     Var,
-    bound_variables,
     constant,
     sort_key,
     terms_of,
@@ -39,6 +38,8 @@ from dagbox.datalog.language.terms import (
 
 MAX_PROOF_DEPTH = 100
 MAX_PROOF_NODES = 2000
+_ONE_BY_ONE = 8
+"""So many conditions of a goal that fails are tried one more at a time; of more, twice as many, and then halves."""
 MAX_CONTRIBUTIONS = 50
 """The most solutions of an aggregate that a proof shows."""
 
@@ -126,19 +127,19 @@ def why(
         LogicError: the goal is wrong.
         QueryLimit: a budget was used up.
     """
-    facts = engine.layered(facts)
-    prepared = engine.prepare(goal, facts)
+    facts, meter = engine.layered(facts), Meter(budget or Budget())
+    meter.check()
+    prepared = engine.prepare(goal, facts, meter)
     key = goal_key(prepared, params or {})
-    meter = Meter(budget or Budget())
     core = engine.core_for(prepared)
-    plan = make_plan(core, facts, prepared.node, walks=False)
+    plan = make_plan(core, facts, prepared.node, meter.check, walks=False)
     derivations: dict[tuple[str, tuple[Value, ...]], _Derivation] = {}
 
     def record(rule: Core, names: tuple[str, ...], row: tuple[Value, ...], values: tuple[Value, ...]) -> None:
         derivations.setdefault((rule.head, row), _Derivation(rule, dict(zip(names, values, strict=True))))
 
     if plan.goal in plan.nodes:
-        table = Running(compile_plan(plan, trace=True), facts, meter, record).tables[plan.goal]
+        table = Running(compile_plan(plan, meter.check, trace=True), facts, meter, record).tables[plan.goal]
         table.solve([key])
         rests = table.ans[key]
     else:
@@ -149,7 +150,7 @@ def why(
     if not rows:
         return None
     first = min(rows, key=lambda row: tuple(map(sort_key, row)))
-    return _Prover(core, facts, derivations).prove_goal(prepared, first)
+    return _Prover(core, facts, derivations, meter.check).prove_goal(prepared, first)
 
 
 @dataclass(slots=True)
@@ -161,7 +162,14 @@ class _Derivation:
 class _Prover:
     """Makes the tree from recorded derivations."""
 
-    def __init__(self, core: CoreProgram, facts: FactSource, derivations: Mapping[Any, _Derivation]) -> None:
+    def __init__(
+        self,
+        core: CoreProgram,
+        facts: FactSource,
+        derivations: Mapping[Any, _Derivation],
+        check: Callable[[], None],
+    ) -> None:
+        self.check = check
         self.core = core
         self.facts = facts
         self.derivations = derivations
@@ -204,6 +212,7 @@ class _Prover:
         return tuple(self.condition(one, core, derivation.values, depth + 1) for one, core in written)
 
     def condition(self, written: Literal, core: Literal, values: Mapping[str, Value], depth: int) -> Proof:
+        self.check()
         if isinstance(core, Atom):
             return self.prove(core.predicate, tuple(_value(arg, values) for arg in core.args), depth)
         if isinstance(core, Not):
@@ -251,11 +260,12 @@ def _shown(values: Mapping[str, Value]) -> dict[str, Value]:
 def _pair(written: tuple[Literal, ...], core: tuple[Literal, ...]) -> list[tuple[Literal, Literal]]:
     """Each written condition with its core form; the equations that the core form adds have none."""
     pairs: list[tuple[Literal, Literal]] = []
-    left = list(core)
+    left = iter(core)
     for one in written:
-        while type(left[0]) is not type(one) or (isinstance(left[0], Compare) and _is_added(left[0])):
-            left.pop(0)
-        pairs.append((one, left.pop(0)))
+        other = next(left)
+        while type(other) is not type(one) or (isinstance(other, Compare) and _is_added(other)):
+            other = next(left)
+        pairs.append((one, other))
     return pairs
 
 
@@ -307,7 +317,8 @@ def why_not(
     """
     if len(engine.query(goal, facts, params=params, limit=1, order="any", budget=budget)):
         return None
-    prepared = engine.prepare(goal, engine.layered(facts))
+    meter = Meter(budget or Budget())
+    prepared = engine.prepare(goal, engine.layered(facts), meter)
     given = {**{f"${name}": constant(value) for name, value in (params or {}).items()}}
     given.update({f"${name}": value for name, value in prepared.constants.items()})
     filled = tuple(_fill_literal(one, given) for one in prepared.shape)
@@ -316,6 +327,7 @@ def why_not(
         return WhyNot(text, tuple(_reasons(engine, facts, text, filled, budget)))
     reasons: list[Reason] = []
     for rule in engine.program.by_head.get(filled[0].predicate, []):
+        meter.check()
         reasons += _rule_reasons(engine, facts, rule, filled[0], budget)
     return WhyNot(text, tuple(reasons))
 
@@ -344,33 +356,59 @@ def _reasons(
     engine: Engine, facts: FactSource, rule: str, body: tuple[Literal, ...], budget: Budget | None
 ) -> list[Reason]:
     """The first condition of a body that leaves no solution."""
-    values: dict[str, Value] = {}
     ordered = _runnable(body)
-    for count, condition in enumerate(ordered, 1):
-        rows = list(engine.query(ordered[:count], facts, limit=1, budget=budget))
-        if not rows:
-            return [Reason(rule, str(_fill_literal(condition, values)), values)]
-        values = rows[0]
-    return []
+    values: dict[str, Value] = {}
+    most, least = 0, len(ordered) + 1  # so many conditions have a solution, so many have none
+    while least - most > 1:
+        if most < _ONE_BY_ONE:
+            tried = most + 1
+        elif least > len(ordered):
+            tried = min(2 * most, len(ordered))
+        else:
+            tried = (most + least) // 2
+        rows = list(engine.query(ordered[:tried], facts, limit=1, budget=budget))
+        if rows:
+            most, values = tried, rows[0]
+        else:
+            least = tried
+    if least > len(ordered):
+        return []
+    return [Reason(rule, str(_fill_literal(ordered[most], values)), values)]
 
 
 def _runnable(body: tuple[Literal, ...]) -> list[Literal]:
     """The conditions in their order, but each negation and comparison not before its variables have values."""
     ordered: list[Literal] = []
-    left = list(body)
+    bound: set[str] = {"_"}
+    names = [{variable.name for term in terms_of(one) for variable in variables(term)} for one in body]
+    left, ready = dict.fromkeys(range(len(body))), list(range(len(body)))
+    waiting: dict[str, list[int]] = {}
     while left:
-        bound = bound_variables(ordered)
-        chosen = next((one for one in left if _runs(one, bound, ordered)), left[0])
-        left.remove(chosen)
-        ordered.append(chosen)
+        number = next(iter(left))
+        if ready:
+            number = heappop(ready)
+            missing = _missing(body[number], bound) if number in left else {"_"}
+            for name in missing:
+                waiting.setdefault(name, []).append(number)
+            if missing:
+                continue
+        del left[number]
+        ordered.append(body[number])
+        if not isinstance(body[number], Not):
+            for name in names[number] - bound:
+                bound.add(name)
+                for other in waiting.pop(name, ()):
+                    heappush(ready, other)
     return ordered
 
 
-def _runs(literal: Literal, bound: set[str], ordered: list[Literal]) -> bool:
+def _missing(literal: Literal, bound: set[str]) -> set[str]:
+    """The variables that must have values before a condition can run."""
     if isinstance(literal, Atom):
-        terms: tuple[Arg, ...] = tuple(arg for arg in literal.args if isinstance(arg, Arith))
-    else:
-        terms = terms_of(literal)
-        if isinstance(literal, Compare) and literal.op == "=":
-            bound = bound_variables([*ordered, literal])
-    return all(v.name in bound or v.name == "_" for term in terms for v in variables(term))
+        return {v.name for arg in literal.args if isinstance(arg, Arith) for v in variables(arg)} - bound
+    missing = {v.name for term in terms_of(literal) for v in variables(term)} - bound
+    if isinstance(literal, Compare) and literal.op == "=":
+        for one, other in ((literal.left, literal.right), (literal.right, literal.left)):
+            if isinstance(one, Var) and all(v.name in bound for v in variables(other)):
+                missing.discard(one.name)
+    return missing

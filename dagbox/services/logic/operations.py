@@ -186,7 +186,8 @@ class LogicOperations:
     def _explain(self, operation: Explain, snapshot: Snapshot, job: Job) -> Any:
         from dagbox.datalog.proofs.explain import explain
 
-        return explain(self._book.engine(snapshot), _goal(operation.goal, job), facts_of(snapshot)).to_data()
+        goal, budget = _goal(operation.goal, job), job.budget(self._limits, None)
+        return explain(self._book.engine(snapshot), goal, facts_of(snapshot, budget), budget).to_data()
 
     # --- what there is
 

@@ -58,10 +58,12 @@ class KeyResolver:
             return [error] * len(keys)
 
     def _found(self, relation: ByQuery, keys: list[str], snapshot: Snapshot) -> list[Any]:
+        from dagbox.datalog.engine.budget import Meter
+
         engine, goal = self._book.engine(snapshot), relation.query
         budget = Job(relation.name).budget(self._limits, None)
         facts = facts_of(snapshot, budget)
-        prepared = engine.prepare(goal, engine.layered(facts))
+        prepared = engine.prepare(goal, engine.layered(facts), Meter(budget))
         if relation.var not in prepared.columns:
             known = ", ".join(prepared.columns) or "none"
             raise InvalidArgument(f"its query has no variable {relation.var!r}: the variables are {known}")

@@ -29,7 +29,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ from dagbox.errors import LimitExceeded, StoreBroken, StoreCorrupt, StoreFull, S
 from dagbox.store.lmdb.errors import from_lmdb
 from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE, Identity, StoreFiles
 from dagbox.store.lmdb.fork import close_inherited
-from dagbox.store.lmdb.opening import follow_resizes, open_environment, opening_error
+from dagbox.store.lmdb.opening import can_map, follow_resizes, open_environment, opening_error, told_map_size
 from dagbox.store.lmdb.pages import is_cut_short
 from dagbox.store.lmdb.resize_barrier import ResizeBarrier, closed_error
 
@@ -371,9 +371,11 @@ class LmdbEnvironment:
             StoreBroken: the map was lost in the attempt.
         """
         before = self.map_size()
-        self._resize(0)
-        if self.map_size() > before:
-            return
+        told = told_map_size(self.path)
+        if not told or told > before:
+            self._resize(0)
+            if self.map_size() > before:
+                return
         if before * 2 > MAX_MAP_SIZE:
             raise StoreFull(self.path, f"the map has {before} bytes, the most there can be is {MAX_MAP_SIZE}")
         self._resize(before * 2)
@@ -382,13 +384,25 @@ class LmdbEnvironment:
         """Double the map if it is nearly full and no snapshot is open. The caller holds `write_lock`."""
         double = self.map_size() * 2
         if self.fill() > _FULL_ENOUGH and not self.barrier.snapshots and double <= MAX_MAP_SIZE:
-            self._resize(double)
+            with suppress(StoreFull):  # there may be room for this commit
+                self._resize(double)
 
     def _resize(self, size: int) -> None:
-        """Resize the map behind the barrier; 0: to the size that another process has given it."""
+        """Resize the map behind the barrier; 0: to the size that another process has given it.
+
+        Raises:
+            StoreFull, StoreUnavailable: the system would refuse that size; the map is as it was.
+            StoreBroken: the system refused it nevertheless, when the old map was gone.
+        """
         env = self._env
         if env is None:
             raise closed_error()
+        info = env.info()
+        # LMDB maps at least the pages that are in use, by whomever.
+        wanted = max(size or told_map_size(self.path), (int(info["last_pgno"]) + 1) * self._page_size)
+        if not can_map(wanted - int(info["map_size"])):
+            reason = f"the system lets this process have no map of {wanted} bytes (ulimit -v)"
+            raise StoreFull(self.path, reason) if size else StoreUnavailable(self.path, reason)
         with self._copy_lock:
             try:
                 self.barrier.close()

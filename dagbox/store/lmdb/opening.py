@@ -8,8 +8,10 @@ is shared, `LmdbEnvironment` resizes it behind its barrier.
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +25,10 @@ from dagbox.store.lmdb.files import DATA_FILE
 Result = TypeVar("Result")
 
 _PAGE = 4096
+_MAGIC = 0xBEEFC0DE
+_META_AT = 16
+_META = struct.Struct("=I12xQ")
+"""A meta page behind its header: LMDB's mark, its version and an address, the size of the map."""
 _LEAST_PAGES = 16
 
 
@@ -85,3 +91,30 @@ def opening_error(path: str, error: lmdb.Error) -> Exception:
 def whole_pages(size: int) -> int:
     """Return a size in bytes rounded up to pages that a map may have."""
     return -(-max(size, _LEAST_PAGES * _PAGE) // _PAGE) * _PAGE
+
+
+def can_map(more: int) -> bool:
+    """Return True if this process may map so many bytes more.
+
+    LMDB gives up its map before it asks for a larger one, and has none if it is refused; so somebody asks first. Pages
+    that are only to be read take no memory.
+    """
+    if more <= 0:
+        return True
+    try:
+        mmap.mmap(-1, more, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ).close()
+    except (OSError, OverflowError, MemoryError):
+        return False
+    return True
+
+
+def told_map_size(path: str) -> int:
+    """Return the size in bytes that the processes which write a store have given its map; 0 if it cannot be told."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    try:
+        with Path(path, DATA_FILE).open("rb") as file:
+            pages = [file.read(page), file.read(page)]
+    except OSError:
+        return 0
+    sizes = [_META.unpack_from(each, _META_AT) for each in pages if len(each) == page]
+    return max((size for magic, size in sizes if magic == _MAGIC), default=0)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from dagbox.errors import StoreFull
+from dagbox.errors import StoreFull, StoreUnavailable
 from dagbox.store.base import Applied, Batch, Check, Put
 from dagbox.store.lmdb.store import LmdbStore
 
@@ -108,6 +109,65 @@ def fill(directory: str, most: str) -> None:
     store.close()
 
 
+def narrow(directory: str) -> None:
+    """Write more than the map may hold while the address space is limited, then less, then more without the limit."""
+    store = LmdbStore(directory, map_size=64 << 20, durability="process")
+    (outcome,) = store.apply([Batch([Put("b", "small", b"1")])])
+    snapshot = store.snapshot()
+    large = [Batch([Put("b", "large", bytes(70 << 20))])]
+    with limited_address_space(100 << 20):
+        for _ in range(3):
+            try:
+                store.apply(large)
+            except StoreFull as error:
+                say("refused", str(error).partition("(")[2])
+            seen = snapshot.get("b", "small")
+            assert seen is not None
+            assert seen.data == b"1"
+            assert store.get("b", "large") is None
+            (outcome,) = store.apply([Batch([Put("b", "small", b"2")])])
+            assert isinstance(outcome, Applied), outcome
+        snapshot.close()
+        # Nearly full: the map would be doubled ahead, which is refused too, and there is room.
+        for number in range(50):
+            (outcome,) = store.apply([Batch([Put("c", str(number), bytes(1 << 20))])])
+            assert isinstance(outcome, Applied), outcome
+    (outcome,) = store.apply(large)
+    assert isinstance(outcome, Applied), outcome
+    say("done", store.stats()["entries"])
+    store.close()
+
+
+def follow(directory: str) -> None:
+    """Read a store that another process makes larger than this one may map; it can again when the limit is gone."""
+    store = LmdbStore(directory, map_size=1 << 20, durability="process")
+    say("open", store.get("b", "small") is not None)
+    sys.stdin.readline()
+    with limited_address_space(30 << 20):
+        for use in (lambda: store.get("b", "large"), lambda: store.apply([Batch([Put("b", "k", b"1")])])):
+            try:
+                use()
+            except StoreUnavailable as error:
+                say("refused", str(error).partition(": ")[2])
+    (outcome,) = store.apply([Batch([Put("b", "k", b"1")])])
+    assert isinstance(outcome, Applied), outcome
+    say("done", store.stats()["entries"])
+    store.close()
+
+
+@contextmanager
+def limited_address_space(more: int) -> Iterator[None]:
+    """Let this process map only so many bytes more than it has mapped."""
+    with open("/proc/self/statm") as file:
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 if __name__ == "__main__":
     what: dict[str, Callable[..., object]] = {
         "write": write,
@@ -116,5 +176,7 @@ if __name__ == "__main__":
         "reopen": reopen,
         "hold": hold,
         "fill": fill,
+        "narrow": narrow,
+        "follow": follow,
     }
     what[sys.argv[1]](*sys.argv[2:])

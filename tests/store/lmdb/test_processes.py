@@ -29,16 +29,19 @@ def child(*words: object) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, str(CHILD), *map(str, words)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
     )
     assert process.stdout is not None
+    assert process.stdin is not None
     try:
         yield process, process.stdout
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 
@@ -164,6 +167,29 @@ def test_readers_that_died_are_cleared(tmp_path: Path) -> None:
         stats = store.stats()
         assert stats["readers"] == before - 1
         assert stats["oldest_reader_lag"] == 0
+
+
+def test_a_map_that_the_system_refuses_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    with child("narrow", tmp_path) as (_, lines):
+        for _ in range(3):
+            assert next(lines).startswith("refused the system lets this process have no map of 134217728 bytes")
+        assert next(lines).split(maxsplit=1) == ["done", "{'b': 2, 'c': 50}\n"]
+    assert verify(tmp_path).problems == []
+
+
+def test_a_store_that_grew_beyond_what_a_process_may_map_is_an_error_there(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path, map_size=1 << 20, durability="process")
+    store.apply([Batch([Put("b", "small", b"1")])])
+    with child("follow", tmp_path) as (process, lines):
+        assert next(lines).split() == ["open", "True"]
+        store.apply([Batch([Put("b", "large", bytes(70 << 20))])])
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        for _ in range(2):
+            assert next(lines).startswith("refused the system lets this process have no map of ")
+        assert next(lines).split(maxsplit=1) == ["done", "{'b': 3}\n"]
+    store.close()
 
 
 def test_a_full_disk_is_an_error_and_reading_goes_on(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ class Dashboard(Host):
         Binding("plus", "faster(1)", "Double the speed", show=False, id="replay.faster"),
         Binding("q", "quit", "Quit", id="app.quit"),
         Binding("ctrl+q", "quit", "Quit", show=False, id="app.quit_at_once"),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
     ]
 
     class Delivered(Message):
@@ -224,6 +225,15 @@ class Dashboard(Host):
         except SuspendNotSupported:
             self.notify("there is no terminal to run a shell in here", severity="warning")
         self.session.poll_soon()
+
+    def action_suspend_process(self) -> None:
+        """Stop as programs in a terminal do; `fg` goes on. A node that this program runs must not stop with it."""
+        if self.options.owns_node:
+            self.notify("this dashboard runs the node: stopped, it would restart nothing that fails", title="refused")
+        elif self._driver is None or not self._driver.can_suspend:
+            self.notify("there is no terminal to go back to here", title="refused")
+        else:
+            super().action_suspend_process()
 
     def run_shell(self, words: list[str]) -> None:
         """Run a program in the terminal until it ends."""

@@ -93,6 +93,23 @@ def test_a_signal_gives_the_terminal_back(served: Served, number: signal.Signals
     assert child.exitstatus == 128 + number
 
 
+@pytest.mark.parametrize("keys", ["\x1a", "p\x1a", "5\x1a"], ids=["overview", "question", "goal line"])
+def test_control_z_gives_the_terminal_back_until_it_goes_on(served: Served, keys: str) -> None:
+    child = terminal(str(served.directory))
+    child.expect("services")
+    child.send(keys)
+    child.expect_exact("\x1b[?1049l")
+    assert child.pid is not None
+    assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
+    child.kill(signal.SIGCONT)
+    child.expect_exact("\x1b[?1049h")
+    child.expect("●")
+    child.kill(signal.SIGTERM)
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 128 + signal.SIGTERM
+
+
 def test_a_terminal_without_a_cursor_is_refused(served: Served) -> None:
     child = terminal(str(served.directory), term="dumb")
     child.expect("TERM is not dumb")

@@ -174,7 +174,9 @@ class Help(ModalScreen[None]):
             yield Label(rendered(self, Styled("escape: back")), classes="keys")
 
     def _text(self) -> Styled:
-        text = Styled(self._about.strip() + "\n")
+        # Lines are broken where the window ends, not where the source did.
+        paragraphs = (" ".join(paragraph.split()) for paragraph in self._about.strip().split("\n\n"))
+        text = Styled("\n\n".join(paragraphs) + "\n")
         for title, keys in self._groups:
             text.append(f"\n{title}\n", "bold")
             for key, what in keys:

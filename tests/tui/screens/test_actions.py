@@ -327,6 +327,8 @@ async def test_an_act_that_fails_is_a_notice_and_the_connection_is_made_anew(ser
 
 async def test_leaving_a_dashboard_that_has_a_node_asks_first(served: Served) -> None:
     async with watching(served, owns_node=True) as screen:
+        await screen.press("ctrl+z")
+        await screen.until(lambda: "runs the node" in screen.notices(), "the refusal")
         for key in ("q", "ctrl+q"):
             await screen.press(key)
             await screen.sees("stop the node?")

@@ -8,7 +8,8 @@ Rules:
    or ended. An ended request may still stand in its worker's `busy`, since its credit is not back yet.
 3. A repeat of a request that has not ended (same client id and request id) is attached to it: one answer.
 4. A worker's messages count only for requests that it has in hand. Others are late, counted and dropped.
-5. The bytes of a request are passed on as they came; only a request that waited long, was given out before, or
+5. A request flagged `UNTRACED` is treated like any other, but no trace, breakpoint or figure of a service has it.
+6. The bytes of a request are passed on as they came; only a request that waited long, was given out before, or
    was forwarded gets a new head (its deadline and attempt).
 
 All times are monotonic seconds. Messages to send go to the outbox, in order.
@@ -190,7 +191,7 @@ class Lifecycle:
         request.timeline.append((now, "queued", service.name))
         if not request.slot:
             request.slot = self.deadlines.add(request, self._due_at(request, now))
-        if self._breakpoints.active and self._hold(request, now):
+        if self._breakpoints.active and not request.flags & Flag.UNTRACED and self._hold(request, now):
             return
         request.waits = True
         match = service.queue.push(request)
@@ -237,7 +238,8 @@ class Lifecycle:
         service = request.service
         service.in_flight += 1
         worker.busy[request.key] = request
-        service.wait.add(now - request.queued_at)
+        if not request.flags & Flag.UNTRACED:
+            service.wait.add(now - request.queued_at)
         request.timeline.append((now, "given", worker.name))
         head = request.head
         span_ms, late_ms = request.deadline_ms, (now - request.accepted_at) * 1000
@@ -312,9 +314,10 @@ class Lifecycle:
             self._drop(request)
         if worker.state is WorkerState.LIVE:
             service.queue.release(worker)
-        if header is not None:
-            worker.done += 1
-        if header is not None and not waited:
+        if header is None or request.flags & Flag.UNTRACED:
+            return
+        worker.done += 1
+        if not waited:
             took_s = now - request.given_at
             service.work.add(took_s)
             if took_s >= self.limits.slow_s and not worker.traits.patient:
@@ -354,7 +357,8 @@ class Lifecycle:
             if service is None:
                 self.fail(request, NoService(name, self.directory.names()), now)
                 return
-        request.service.done += 1
+        if not request.flags & Flag.UNTRACED:
+            request.service.done += 1
         request.service = service
         request.hops = header.hops
         request.attempt = 0
@@ -439,18 +443,18 @@ class Lifecycle:
         if client is not None and not request.quiet:
             client.in_flight -= 1
             client.done += 1
-        service, counters = request.service, self.counters
-        service.done += 1
         if code:
-            service.errors += 1
-            counters.failed += 1
+            self.counters.failed += 1
         else:
-            counters.answered += 1
+            self.counters.answered += 1
         self.deadlines.remove(request)
         request.slot = 0
         if len(request.shown) > SHOWN_BYTES:
             request.shown = request.shown[:SHOWN_BYTES]
-        self.traces.add(request)
+        if not request.flags & Flag.UNTRACED:
+            request.service.done += 1
+            request.service.errors += bool(code)
+            self.traces.add(request)
 
     def _drop(self, request: TrackedRequest) -> None:
         """Take a request off the books that is over and in nobody's hands."""

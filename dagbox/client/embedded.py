@@ -41,7 +41,7 @@ class EmbeddedTransport:
         broker = self.node.broker_for(call.service)
         if broker is not None:
             return broker.call(call)
-        return value_of(self.node.call(call.service, call.body, call.timeout_s))
+        return value_of(self.node.call(call.service, call.body, call.timeout_s, untraced=call.untraced))
 
     def call_all(self, calls: Sequence[Call]) -> list[Any]:
         """Do all requests, in order; an answer or error for each."""

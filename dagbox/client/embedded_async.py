@@ -60,7 +60,7 @@ class AsyncEmbeddedTransport:
         if self.node.broker_for(call.service) is not None:
             return await self._broker_client().call(call)
         if call.service == "reader":
-            return value_of(self.node.call(call.service, call.body, call.timeout_s))
+            return value_of(self.node.call(call.service, call.body, call.timeout_s, untraced=call.untraced))
         return value_of(await self._on_thread(call))
 
     def _broker_client(self) -> AsyncRemoteTransport:
@@ -72,7 +72,7 @@ class AsyncEmbeddedTransport:
 
     async def _on_thread(self, call: Call) -> Any:
         pool = self._pool_of(call)
-        work = partial(self.node.call, call.service, call.body, call.timeout_s)
+        work = partial(self.node.call, call.service, call.body, call.timeout_s, untraced=call.untraced)
         return await asyncio.get_running_loop().run_in_executor(pool, work)
 
     def _pool_of(self, call: Call) -> ThreadPoolExecutor:

@@ -77,6 +77,8 @@ class Flag(IntEnum):
     """The request is served before others of its service (status, lock keep-alives)."""
     WAITED = 8
     """Of a worker's answer: it kept the request until its turn came. The time in its hands was a wait, no work."""
+    UNTRACED = 16
+    """A question of who watches the node: no trace, rate or figure has it, and no breakpoint holds it."""
 
 
 class Header(NamedTuple):

@@ -26,6 +26,7 @@ class Call(NamedTuple):
         timeout_s: how long to wait for the answer, in seconds.
         repeatable: whether it may be asked again, under the same request id, when no answer comes.
         urgent: whether it goes before the others of its service.
+        untraced: whether it is left out of traces and figures, as a question of who watches the node.
         on_part: called with each part of the answer that comes ahead of it.
     """
 
@@ -35,6 +36,7 @@ class Call(NamedTuple):
     repeatable: bool = True
     urgent: bool = False
     on_part: Callable[[Any], None] | None = None
+    untraced: bool = False
 
 
 class Transport(Protocol):

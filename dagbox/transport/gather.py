@@ -20,7 +20,7 @@ from dagbox.transport.base import Call
 MAX_GATHERED = 1_000
 """Number of operations that share one request; more make another."""
 
-_Key = tuple[str, float, bool, bool]
+_Key = tuple[str, float, bool, bool, bool]
 
 
 class _Group:
@@ -48,7 +48,7 @@ class Gather:
         loop = asyncio.get_running_loop()
         if not self._groups:
             loop.call_soon(self._flush)
-        key = (call.service, call.timeout_s, call.repeatable, call.urgent)
+        key = (call.service, call.timeout_s, call.repeatable, call.urgent, call.untraced)
         group = self._groups.get(key)
         if group is None or len(group.calls) >= MAX_GATHERED:
             if group is not None:

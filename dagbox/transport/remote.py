@@ -51,6 +51,7 @@ PATIENCE_S = 1.0
 """Seconds past its time-out that a thread waits for the thread that leads; then it leads itself."""
 _LOST = "its answer was lost when another thread of this program was interrupted: it may or may not have been done"
 _REPEATABLE, _URGENT = int(frames.Flag.REPEATABLE), int(frames.Flag.URGENT)
+_UNTRACED = int(frames.Flag.UNTRACED)
 
 Prepare = Callable[[zmq.Socket[bytes]], None]
 """Sets options on a socket before it connects, such as keys."""
@@ -58,7 +59,8 @@ Prepare = Callable[[zmq.Socket[bytes]], None]
 
 def flags_of(call: Call) -> int:
     """Return the flags of a call's request."""
-    return (_REPEATABLE if call.repeatable else 0) | (_URGENT if call.urgent else 0)
+    flags = (_REPEATABLE if call.repeatable else 0) | (_URGENT if call.urgent else 0)
+    return flags | _UNTRACED if call.untraced else flags
 
 
 def answer_of(event: Event) -> Any:

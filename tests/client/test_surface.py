@@ -19,7 +19,7 @@ SIGNATURES = {
     "backup": "(path)",
     "batch": "(*, fence=None)",
     "buckets": "()",
-    "call": "(service, payload=None, *, timeout=None, repeatable=False, on_part=None)",
+    "call": "(service, payload=None, *, timeout=None, repeatable=False, on_part=None, untraced=False)",
     "close": "()",
     "control": "(command, **arguments)",
     "delete": "(target, key=None, *, if_version=None, fence=None)",

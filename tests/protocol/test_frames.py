@@ -77,10 +77,11 @@ def test_bytes_on_the_wire_as_documented() -> None:
 
 
 def test_kinds_and_flags_have_the_documented_numbers() -> None:
-    names = "register ping pong request reply reconnect error partial cancel leave forward"
-    assert " ".join(kind.name.lower() for kind in Kind) == names
+    kinds = "register ping pong request reply reconnect error partial cancel leave forward"
+    assert " ".join(kind.name.lower() for kind in Kind) == kinds
     assert [kind.value for kind in Kind] == list(range(1, 12))
-    assert {flag.name: flag.value for flag in Flag} == {"TAIL": 1, "REPEATABLE": 2, "URGENT": 4, "WAITED": 8}
+    names = ("TAIL", "REPEATABLE", "URGENT", "WAITED", "UNTRACED")
+    assert {flag.name: flag.value for flag in Flag} == {name: 1 << bit for bit, name in enumerate(names)}
 
 
 @settings(max_examples=examples(500))

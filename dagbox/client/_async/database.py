@@ -450,6 +450,7 @@ class AsyncDatabase:
         timeout: float | None = None,
         repeatable: bool = False,
         on_part: Callable[[Any], None] | None = None,
+        untraced: bool = False,
     ) -> Any:
         """Call any service.
 
@@ -459,6 +460,7 @@ class AsyncDatabase:
             timeout: how long to wait for the answer, in seconds.
             repeatable: whether the request may be asked again when no answer comes.
             on_part: called with each part that the handler sends ahead of its answer.
+            untraced: whether traces, rates and breakpoints leave the request out, for programs that watch the node.
 
         Raises:
             NoService: nobody serves that name.
@@ -467,7 +469,7 @@ class AsyncDatabase:
         payload = Packed(pack(payload))
         if type(service) is not str or not service:
             operations.text("a service", service)
-        call = Call(service, payload, self._timeout_of(timeout), repeatable, on_part=on_part)
+        call = Call(service, payload, self._timeout_of(timeout), repeatable, on_part=on_part, untraced=untraced)
         return await self._transport.call(call)
 
     async def status(self) -> Status:

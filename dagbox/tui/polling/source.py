@@ -4,7 +4,7 @@ Rules:
 
 1. One thread polls; any thread may act. What is asked while nobody answers fails within `ASK_S`.
 2. A poll is one request to the broker (`status` with its parts), and one more to each service whose own figures the
-   screen shows; a service that nobody serves is not asked.
+   screen shows; a service that nobody serves is not asked. Polls are in no trace, rate or figure of the node.
 3. What a single part fails with is told beside the rest (`problems`), and the rest is shown.
 4. After a failure the next poll connects anew, by the name that was given: a node that came back elsewhere is found.
 """
@@ -133,7 +133,7 @@ class LiveSource:
                 problems[part] = f"no worker serves {service}"
                 continue
             try:
-                poll[part] = db.call(service, operation, repeatable=True)
+                poll[part] = db.call(service, operation, repeatable=True, untraced=True)
             except dagbox.DagBoxError as error:
                 problems[part] = str(error)
         if problems:

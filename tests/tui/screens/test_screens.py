@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,22 @@ async def test_a_record_unfolds_its_refs_when_asked(served: Served) -> None:
         tree.move_cursor(line)
         await screen.press("right")
         await screen.sees("name: Analysts")
+
+
+async def test_the_dashboard_does_not_show_its_own_polls(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", ("lock", "logic")) as node:
+        async with watching(node, refresh_s=0.05) as screen:
+            model = screen.app.session.model
+            for key, part in (("4", "locks"), ("5", "facts")):
+                await screen.press(key)
+                await screen.until(partial(model.has, part), part)
+                until = model.at + 0.2
+                while model.at < until:
+                    await screen.pilot.pause(0.02)
+            await screen.press("2")
+            await screen.until(partial(model.has, "traces"), "traces")
+            assert model.list_of("traces") == []
+            assert [each["done"] for each in model.list_of("services")] == [0, 0]
 
 
 async def test_locks_show_holders_and_who_waits(served: Served) -> None:

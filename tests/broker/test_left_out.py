@@ -1,4 +1,4 @@
-"""Time that a request is kept on purpose, in line at a worker or held by a break: told apart from work everywhere."""
+"""What figures and traces leave out: time that a request is kept on purpose, and requests of who watches."""
 
 from __future__ import annotations
 
@@ -125,3 +125,47 @@ def test_a_call_beside_the_broker_that_waited_is_no_work(node: Table) -> None:
     lock = next(each for each in node.inspect("services") if each["name"] == "lock")
     assert (lock["work"]["count"], lock["line"]["count"]) == (0, 2)
     assert node.inspect("traces")[0]["aside_ms"] == pytest.approx(9_000)
+
+
+# ------------------------------------------------------------------ requests of who watches the node
+
+
+@pytest.mark.parametrize("kind", [Kind.REPLY, Kind.ERROR])
+def test_an_untraced_request_is_answered_and_changes_no_figure(table: Table, kind: Kind) -> None:
+    table.register("w1")
+    before = (table.inspect("services"), table.inspect("workers"))
+    table.ask("ann", 1, flags=Flag.UNTRACED)
+    table.run(0.05)
+    assert [sent[:3] for sent in table.answer("w1", "ann", 1, kind=kind)] == [("ann", kind.name.lower(), 1)]
+    [service], [worker] = table.inspect("services"), table.inspect("workers")
+    names = ("done", "errors", "rate", "wait", "work", "line")
+    assert {name: service[name] for name in names} == {name: before[0][0][name] for name in names}
+    assert (worker["done"], worker["in_use"]) == (0, 0)
+    assert table.inspect("traces") == table.inspect("traces", {"slowest": True}) == []
+    assert table.broker.lifecycle.requests == {}
+
+
+def test_no_breakpoint_holds_it_and_it_uses_none_up(table: Table) -> None:
+    table.register("w1", credit=2)
+    table.control("break", service="reader")
+    assert [sent[0] for sent in table.ask("ann", 1, flags=Flag.UNTRACED)] == ["w1"]
+    assert table.ask("ann", 2) == []
+    assert [each["id"][-1] for each in table.inspect("status", {"parts": {"held": {}}})["held"]] == ["2"]
+
+
+def test_it_is_seen_while_it_is_under_way_and_ends_like_any_other(table: Table) -> None:
+    table.register("w1")
+    table.ask("ann", 1, flags=Flag.UNTRACED, span_ms=500)
+    assert len(table.inspect("status", {"parts": {"open": {}}})["open"]) == 1
+    assert ("ann", "error", 1, "deadline") in table.run(0.6, ("w1:reader",))
+    assert table.inspect("traces") == []
+
+
+def test_what_it_is_forwarded_to_does_not_count_it_either(table: Table) -> None:
+    table.register("w1")
+    table.register("w2", service="writer")
+    table.ask("ann", 1, flags=Flag.UNTRACED)
+    table.forward("w1", "ann", 1, "writer")
+    table.answer("w2", "ann", 1)
+    assert [service["done"] for service in table.inspect("services")] == [0, 0]
+    assert table.inspect("traces") == []

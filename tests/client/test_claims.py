@@ -22,6 +22,7 @@ from dagbox.errors import DeadlineExceeded
 from dagbox.services.lock import authority, journal
 from dagbox.services.lock import service as lock_service
 from dagbox.transport import core, remote, sockets
+from dagbox.transport.base import Call
 from tests.interrupts import interruption_after, on_a_thread
 from tests.runtime.nodes import node_on, processes, until
 
@@ -228,3 +229,23 @@ async def test_a_lease_that_a_task_dropped_is_renewed_no_more(place: tuple[str, 
         async with db.lock("dropped", wait=10):
             assert [info.key for info in await db.locks()] == ["dropped", "kept"]
         await kept.release()
+
+
+def test_a_repeat_that_crosses_a_refusal_leaves_no_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dagbox.open(tmp_path, serve=True, durability="process"), dagbox.connect(tmp_path) as db:
+        holder = db.lock("k", owner="holder").acquire()
+        call = db._transport.call
+
+        def call_with_repeat(made: Call) -> Any:
+            try:
+                return call(made)
+            except dagbox.Locked:
+                holder.release()
+                call(made)  # the repeat: it comes when the refusal is on its way, and asks anew
+                assert [info.owner for info in db.locks()] == ["late"]
+                raise
+
+        monkeypatch.setattr(db._transport, "call", call_with_repeat)
+        with pytest.raises(dagbox.Locked):
+            db.lock("k", owner="late", wait=0.6, ttl=60).acquire()
+        assert free(db)

@@ -18,6 +18,7 @@ from dagbox.client import operations
 from dagbox.errors import Busy, DagBoxError, InUse, InvalidArgument, LeaseLost, LimitExceeded, Locked, NoService
 from dagbox.protocol.operations.locks import Release, Renew, Withdraw
 from dagbox.transport.base import Call
+from dagbox.transport.core import FIRST_REPEAT_S
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 _REFUSED = (Busy, InUse, InvalidArgument, LimitExceeded, Locked, NoService)
-"""Errors after which there surely is no lease."""
+"""Errors after which there is no lease, unless the request was sent a second time."""
+_REPEATED_S = FIRST_REPEAT_S * 0.9
+"""The time after which a request may have been sent a second time, in seconds."""
 _WITHDRAWAL_S = 1.0
 """The time-out of one attempt to withdraw a claim, and the pause before the next one, in seconds."""
 
@@ -214,10 +217,13 @@ class Locking:
         until = time.monotonic() + self._wait
         left = self._wait
         while True:
-            claim = operations.new_claim()
+            claim, asked = operations.new_claim(), time.monotonic()
             try:
                 return self._acquire(claim, left)
             except _REFUSED:
+                # A repeat may have crossed the refusal: it asks anew, and would have what is free by then.
+                if time.monotonic() - asked >= _REPEATED_S:
+                    self._withdraw(claim)
                 raise
             except LeaseLost:
                 # It was granted, and ran out before the answer came: the node was away.
@@ -225,9 +231,12 @@ class Locking:
                 if left <= 0:
                     raise
             except BaseException:
-                lasting = self._wait + self._ttl
-                self._database._keepalive.add(Withdrawal(self._database, claim, lasting), 0.0)
+                self._withdraw(claim)
                 raise
+
+    def _withdraw(self, claim: bytes) -> None:
+        lasting = self._wait + self._ttl
+        self._database._keepalive.add(Withdrawal(self._database, claim, lasting), 0.0)
 
     def _acquire(self, claim: bytes, wait: float) -> Lease:
         database, operation = (

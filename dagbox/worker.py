@@ -32,7 +32,8 @@ knowing. The span doubles up to `REGISTER_AGAIN_S`."""
 MOST_NAMED = 1_000
 """A heartbeat names the requests that the worker has in hand, unless there are more than this."""
 NAMES_S = 0.5
-"""... or unless it is longer ago that all messages were taken: what waits in the socket is not in hand yet."""
+"""... or unless it is longer ago that all messages were taken: what waits in the socket is not in hand yet. One
+interval of heartbeats: the broker misses what it gave out two of them ago."""
 
 
 class WorkerPhase(StrEnum):
@@ -72,13 +73,14 @@ class WorkerCore:
         service: what it serves.
         peer: its routing id, 8 random bytes.
         about: `name` (unique among the workers of its service), `credit`, `repeatable`, `pid`, `host`, `traits`.
+        names_s: see `NAMES_S`.
 
     Attributes:
         due_at: when `tick` is due, in monotonic seconds; infinite if never.
         idle: set by the driver while it waits for messages and has none.
     """
 
-    def __init__(self, service: str, peer: bytes, about: dict[str, Any]) -> None:
+    def __init__(self, service: str, peer: bytes, about: dict[str, Any], names_s: float = NAMES_S) -> None:
         self.service = service
         self.peer = peer
         self.phase = WorkerPhase.REGISTERING
@@ -88,6 +90,7 @@ class WorkerCore:
         self._in_hand: set[bytes] = set()
         self._answered = 0
         self._emptied_at = -inf
+        self._names_s = names_s
         self.idle = False
         self.due_at = inf
         self._name_again_s = NAME_AGAIN_S
@@ -218,7 +221,7 @@ class WorkerCore:
         broken connection swallowed, and takes nothing for swallowed that is only on its way.
         """
         answered, in_hand = self._answered, list(self._in_hand)
-        if len(in_hand) <= MOST_NAMED and (self.idle or now - self._emptied_at <= NAMES_S):
+        if len(in_hand) <= MOST_NAMED and (self.idle or now - self._emptied_at <= self._names_s):
             report = {**report, "in_hand": in_hand, "answered": answered}
         return frames.build(Kind.PING, self.peer, bytes(8), self._name, pack(report))
 

@@ -377,6 +377,10 @@ class Lifecycle:
             request.slot = 0
         self._enqueue(request, now)
 
+    def waiting(self) -> int:
+        """Return how many requests wait for workers."""
+        return sum(service.queue.waiting for service in self.services.values())
+
     # ------------------------------------------------------------------ changes of workers
 
     def apply(self, changes: Iterable[WorkerChange], now: float) -> None:

@@ -71,7 +71,9 @@ class Broker:
 
     Attributes:
         bypass: the calls that bypass this broker, if there are any.
-        caught_up_at: set by the driver: when no message was left to receive.
+        caught_up_at: set by the driver: when no message was left to receive on the line of everybody.
+        workers_caught_up_at: the same of the workers' line.
+        at_workers_line: set by the driver while it hands over messages of the workers' line.
         direct: True while clients may do themselves what services with that trait do for them: none of these is
             paused, and no breakpoint waits for one of their requests.
     """
@@ -90,6 +92,8 @@ class Broker:
         self.about = about or {}
         self.bypass: BypassedCalls | None = None
         self.caught_up_at = now
+        self.workers_caught_up_at = now
+        self.at_workers_line = False
         self.direct = False
         self._out = Outbox()
         self._breakpoints = breakpoints = Breakpoints()
@@ -147,6 +151,8 @@ class Broker:
             if from_peer is not None:
                 if header.client != peer:
                     raise Refused("a request carries the id of the client that sends it, and is cancelled by it only")
+                if self.at_workers_line:
+                    raise Refused("this address is for workers: requests go to the one without .w")
                 if header.hops:
                     raise ProtocolError("a new request has no hops")
                 if header.service in self._own:
@@ -236,7 +242,7 @@ class Broker:
         known = self._connected.get(peer)
         if known is not None:
             self.lifecycle.apply(self.workers.touch(known, now), now)
-            known.answers = about.answered
+            known.answers, known.own_line = about.answered, self.at_workers_line
             self.workers.greet(peer)
             return
         self.workers.check_room()
@@ -244,7 +250,9 @@ class Broker:
         if service is None:
             raise LimitExceeded("services", len(self.directory.services) + 1, self.limits.services)
         try:
-            self.lifecycle.apply(self.workers.register(peer, service, about, now), now)
+            changes = self.workers.register(peer, service, about, now)
+            self._connected[peer].own_line = self.at_workers_line
+            self.lifecycle.apply(changes, now)
         except NameTaken as error:
             self.lifecycle.events.add(now, "refused", error.name, str(error), at_most_every_s=60.0)
             self._out.send_error(peer, head[KEY_SLICE], header.service, error)
@@ -271,7 +279,8 @@ class Broker:
         changes = self.workers.touch(worker, now)
         if changes:
             self.lifecycle.apply(changes, now)
-        changes = self.workers.ping(worker, frames.body_of(header, head, tail), now, self.caught_up_at)
+        caught_up_at = self.workers_caught_up_at if worker.own_line else self.caught_up_at
+        changes = self.workers.ping(worker, frames.body_of(header, head, tail), now, caught_up_at)
         if changes:
             self.lifecycle.apply(changes, now)
             if worker.state is WorkerState.DRAINING:

@@ -162,6 +162,7 @@ class WorkerEntry:
         "host",
         "listed_free",
         "name",
+        "own_line",
         "peer",
         "pid",
         "pings",
@@ -190,6 +191,8 @@ class WorkerEntry:
         self.done = 0
         self.errors = 0
         self.listed_free = 0
+        self.own_line = False
+        """It is heard on the line of the workers alone."""
         self.answers = 0
         """How many answers of it came, counted from its first start on."""
         self.busy: dict[bytes, TrackedRequest] = {}

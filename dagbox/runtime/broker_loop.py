@@ -1,4 +1,4 @@
-"""The broker on its socket: receives, asks the machine, sends; in a process of its own or on a thread."""
+"""The broker on its sockets: receives, asks the machine, sends; in a process of its own or on a thread."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 import zmq
 
 from dagbox.broker import Broker, BrokerLimits
+from dagbox.broker.intake import FLOOR_S, Intake
 from dagbox.broker.outbox import Send
-from dagbox.errors import CannotConnect
-from dagbox.transport import sockets
 from dagbox.transport.direct_switch import DirectSwitch
+from dagbox.transport.lines import Lines
 from dagbox.transport.wake import Wake
 
 log = logging.getLogger("dagbox.broker")
 
-_BATCH = 128
-"""Messages that are taken before their answers leave. Sent together they cost far less: a send wakes the I/O
-thread only if that sleeps, and frames that wait together leave in one system call."""
+_WORKERS_BATCH = 512
+"""Messages of workers that are taken before those of clients. Sent together, answers cost far less: a send wakes the
+I/O thread only if that sleeps, and frames that wait together leave in one system call."""
 _SOCKET_CHECK_S = 1.0
 """The interval of checks for the socket files; programs that clean up directories remove them."""
 
@@ -57,20 +57,19 @@ class BrokerLoop:
         self._direct = False
         self._own_context = context is None
         self.context = context if context is not None else zmq.Context()
-        self._socket = sockets.router(self.context)
         self._wake = Wake()
         self._calls: deque[Callable[[Broker, float], list[Send]]] = deque()
         self._stopping = False
-        self._lost: set[str] = set()
-        """Addresses that could not be bound again, which was told."""
         self._check_sockets_at = time.monotonic() + _SOCKET_CHECK_S
+        self._lines: Lines | None = None
         try:
-            if prepare is not None:
-                prepare(self._socket)
-            self.addresses = [sockets.bind(self._socket, address) for address in addresses]
+            self._lines = Lines(self.context, addresses, prepare)
         except BaseException:
             self._close()
             raise
+        self.addresses = self._lines.addresses
+        self._intake = Intake()
+        self._ended = 0
         # A path need not be text; what is told is.
         shown = [address.encode("utf-8", "backslashreplace").decode() for address in self.addresses]
         about = {"pid": os.getpid(), "host": platform.node(), "addresses": shown}
@@ -88,31 +87,21 @@ class BrokerLoop:
 
     def run(self) -> None:
         """Serve until `stop`; then answer what is open, and close."""
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake.fileno(), zmq.POLLIN)
-        if self._parent is not None:
-            poller.register(self._parent, zmq.POLLIN)
-        monotonic, broker, socket = time.monotonic, self.broker, self._socket
-        receive, send = sockets.receive_batch, sockets.send_batch
+        assert self._lines is not None
+        everything, few = self._pollers(self._lines)
+        monotonic, broker, intake = time.monotonic, self.broker, self._intake
         due = broker.next_deadline()
         try:
             while not self._stopping:
-                wait_s = due - monotonic()
-                ready = poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0)
-                if len(ready) > 1 or (ready and ready[0][0] is not socket):
-                    self._on_other(ready)
-                out: list[Send] = []
-                batch, emptied = receive(socket, _BATCH)
-                for peer, head, tail in batch:
-                    out += broker.receive(peer, head, tail, monotonic())
-                if emptied:
-                    broker.caught_up_at = monotonic()
+                now = monotonic()
+                wait_s, poller = due - now, everything
+                if not intake.allowance(now):
+                    wait_s, poller = min(wait_s, FLOOR_S), few
+                self._on_other(poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0))
+                out = self._take(self._lines)
                 if broker.direct is not self._direct:
                     self._turn_switch()  # before the answer to whoever asked for it leaves
-                failed = send(socket, out)
-                if failed:
-                    self._on_undeliverable(failed)
+                self._send(out)
                 due = broker.next_deadline()
                 now = monotonic()
                 if now >= due:
@@ -120,33 +109,63 @@ class BrokerLoop:
                     due = broker.next_deadline()
                     if now >= self._check_sockets_at:
                         self._check_sockets_at = now + _SOCKET_CHECK_S
-                        self._bind_again()
+                        self._look_after(self._lines)
             self._send(broker.shut_down(monotonic()))
         finally:
             self._close()
+
+    def _pollers(self, lines: Lines) -> tuple[zmq.Poller, zmq.Poller]:
+        """Return the pollers of all that may come, and of all but clients."""
+        everything, few = zmq.Poller(), zmq.Poller()
+        everything.register(lines.clients, zmq.POLLIN)
+        for poller in (everything, few):
+            poller.register(lines.workers, zmq.POLLIN)
+            poller.register(self._wake.fileno(), zmq.POLLIN)
+            if self._parent is not None:
+                poller.register(self._parent, zmq.POLLIN)
+        return everything, few
+
+    def _take(self, lines: Lines) -> list[Send]:
+        """Take messages of the workers first, then as many of clients as make sense; return what is to be sent."""
+        broker, intake, monotonic, receive = self.broker, self._intake, time.monotonic, self.broker.receive
+        out: list[Send] = []
+        batch, emptied = lines.receive_from_workers(_WORKERS_BATCH)
+        if batch:
+            broker.at_workers_line = True
+            for peer, head, tail in batch:
+                out += receive(peer, head, tail, monotonic())
+            broker.at_workers_line = False
+        if emptied:
+            broker.workers_caught_up_at = monotonic()
+        counters = broker.counters
+        ended = counters.answered + counters.failed
+        intake.note_answered(ended - self._ended)
+        self._ended = ended
+        allowance = intake.allowance(monotonic())
+        if not allowance:
+            return out
+        batch, emptied = lines.receive_from_clients(allowance)
+        for peer, head, tail in batch:
+            out += receive(peer, head, tail, monotonic())
+        now = monotonic()
+        if emptied:
+            broker.caught_up_at = now
+        intake.note_taken(len(batch), emptied, 0 if emptied else broker.lifecycle.waiting(), now)
+        return out
 
     def _turn_switch(self) -> None:
         self._direct = self.broker.direct
         if self._switch is not None:
             self._switch.set(self._direct)
 
-    def _bind_again(self) -> None:
-        """Listen anew where the socket file is gone. Who is connected stays so.
-
-        The old listener keeps its descriptor: ZeroMQ removes the file of the new one when it closes an old one.
-        """
-        for address in self.addresses:
-            if not sockets.is_missing(address):
-                continue
-            try:
-                sockets.bind(self._socket, address)
-            except CannotConnect as error:
-                if address not in self._lost:
-                    self._lost.add(address)
-                    log.error("broker: %s was removed: %s", address, error)
-            else:
-                self._lost.discard(address)
-                log.warning("broker: %s was removed, listening there again", address)
+    def _look_after(self, lines: Lines) -> None:
+        """Listen anew where the socket file is gone, and forget who is not needed."""
+        again, failures = lines.bind_again()
+        for error in failures:
+            log.error("broker: %s was removed: %s", error.address, error)
+        for address in again:
+            log.warning("broker: %s was removed, listening there again", address)
+        lines.forget_strangers(list(self.broker.workers.connected))
 
     def _on_other(self, ready: list[tuple[Any, int]]) -> None:
         """Something else than a message: a call from another thread, or the end of the parent."""
@@ -160,25 +179,20 @@ class BrokerLoop:
                 self._stopping = True
 
     def _send(self, messages: list[Send]) -> None:
-        failed = sockets.send_batch(self._socket, messages)
-        if failed:
-            self._on_undeliverable(failed)
-
-    def _on_undeliverable(self, failed: list[sockets.Failure]) -> None:
-        """Tell the machine what could not be sent, and send what it has to send for that."""
+        """Send; tell the machine what could not be sent, and send what it has to send for that."""
+        assert self._lines is not None
+        failed = self._lines.send(messages) if messages else []
         while failed:
-            messages: list[Send] = []
+            messages = []
             for peer, head, reason in failed:
                 messages += self.broker.undeliverable(peer, head, time.monotonic(), reason)
-            failed = sockets.send_batch(self._socket, messages)
+            failed = self._lines.send(messages)
 
     def _close(self) -> None:
         if self._switch is not None:
             self._switch.close()
-        # What was sent last (answers to what was open) gets a moment to leave.
-        self._socket.close(linger=200)
+        if self._lines is not None:
+            self._lines.close()
         self._wake.close()
-        for address in getattr(self, "addresses", ()):
-            sockets.unlink_ipc(address)
         if self._own_context:
             self.context.term()

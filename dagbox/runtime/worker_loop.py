@@ -24,6 +24,7 @@ from dagbox.errors import Cancelled, DagBoxError, StoreBroken
 from dagbox.protocol.frames import Message
 from dagbox.services.base import Failed, Outcome, Request, Service, failure_of
 from dagbox.transport import sockets
+from dagbox.transport.address import worker_line
 from dagbox.transport.wake import Wake
 from dagbox.worker import Received, WorkerCore, WorkerPhase
 
@@ -69,7 +70,7 @@ class WorkerLoop:
         self._own_context = context is None
         self.context = context if context is not None else zmq.Context()
         self._prepare = prepare
-        self._address = address
+        self._address = worker_line(address)
         self._heartbeat_s = heartbeat_s
         self._parent = parent
         self._wake = Wake()
@@ -88,7 +89,7 @@ class WorkerLoop:
             "pid": os.getpid(),
             "host": platform.node(),
         }
-        self.core = WorkerCore(service.name, os.urandom(8), about)
+        self.core = WorkerCore(service.name, os.urandom(8), about, heartbeat_s)
         try:
             self._socket = self._connect(self.core.peer)
         except BaseException:

@@ -18,12 +18,25 @@ NODE_FILE = "node.json"
 NODE_FORMAT = 1
 MAX_SOCKET_PATH_BYTES = 100
 """The longest path of a Unix socket that every system takes (Linux has 107, others 103)."""
+_MOST_PATH_BYTES = 103
 SCHEMES = ("ipc", "tcp", "inproc")
 
 
 def is_url(target: str) -> bool:
     """Return True if a text is an address (`ipc://`, `tcp://`, `inproc://`) and not a directory."""
     return target.partition("://")[0] in SCHEMES and "://" in target
+
+
+def worker_line(address: str) -> str:
+    """Return the address at which a broker that listens at this one has a line for its workers alone.
+
+    It is the same address over TCP, which has one port, and where a path would be too long for the system.
+    """
+    scheme, _, rest = address.partition("://")
+    line = f"{address}.w"
+    if scheme == "inproc" or (scheme == "ipc" and len(os.fsencode(rest)) + 2 <= _MOST_PATH_BYTES):
+        return line
+    return address
 
 
 def leaves_machine(address: str) -> bool:

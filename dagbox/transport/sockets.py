@@ -36,6 +36,9 @@ RECONNECT_MAX_MS = 500
 _LEAVE_LINGER_MS = 100
 """Longest time that a socket that is closed tries to get its LEAVE out."""
 
+GONE = "gone"
+"""The reason of a failure if no connection is under that peer's id."""
+
 Prepare = Callable[[zmq.Socket[bytes]], None]
 Frames = tuple[bytes, bytes, bytes | None]
 Failure = tuple[bytes, bytes, str]
@@ -266,5 +269,5 @@ def send_batch(socket: zmq.Socket[bytes], messages: Iterable[Frames]) -> list[Fa
         except zmq.ZMQError as error:
             if error.errno != errno.EHOSTUNREACH:
                 raise
-            failed.append((peer, head, "gone"))
+            failed.append((peer, head, GONE))
     return failed

@@ -44,6 +44,7 @@ from dagbox.errors import (
     NoService,
     TooManyHops,
     WorkerLost,
+    is_fault,
 )
 from dagbox.protocol import frames
 from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
@@ -260,8 +261,8 @@ class Lifecycle:
         self._take_back(request, worker, now, header)
         code = ""
         if header.kind == Kind.ERROR:
-            worker.errors += 1
             code = frames.error_code(frames.body_of(header, head, tail))
+            worker.errors += is_fault(code)
         if not request.answered:
             at = header.body_at
             request.reply = head[at : at + SHOWN_BYTES] if tail is None else tail[:SHOWN_BYTES]
@@ -447,7 +448,7 @@ class Lifecycle:
         if client is not None and not request.quiet:
             client.in_flight -= 1
             client.done += 1
-        if code:
+        if is_fault(code):
             self.counters.failed += 1
         else:
             self.counters.answered += 1
@@ -457,7 +458,7 @@ class Lifecycle:
             request.shown = request.shown[:SHOWN_BYTES]
         if not request.flags & Flag.UNTRACED:
             request.service.done += 1
-            request.service.errors += bool(code)
+            request.service.errors += is_fault(code)
             self.traces.add(request)
 
     def _drop(self, request: TrackedRequest) -> None:
@@ -534,11 +535,11 @@ class Lifecycle:
         if target is not None:
             target.ever_served = True
             target.done += 1
-            target.errors += bool(code)
+            target.errors += is_fault(code)
             (target.line if waited else target.work).add(took_s)
             self.counters.accepted += 1
-            self.counters.failed += bool(code)
-            self.counters.answered += not code
+            self.counters.failed += is_fault(code)
+            self.counters.answered += not is_fault(code)
 
     def trace_bypass(
         self,

@@ -201,7 +201,7 @@ class DirectReads:
             if isinstance(error, StoreError) and not isinstance(error, UnreadableRecord):
                 self.doubt()
                 return SERVED
-            self.errors += 1
+            self.errors += not error.ordinary
             self.count(began)
             raise
         self.count(began)

@@ -330,7 +330,7 @@ class EmbeddedNode:
             ended = time.monotonic()
             figures = self._figures.get(service)
             if figures is not None:
-                figures.add(ended - began, error is not None, turn.waited)
+                figures.add(ended - began, error is not None and not error.ordinary, turn.waited)
             if self.observer is not None:
                 self.observer(service, body, began, ended, error, turn.waited)
 

@@ -57,7 +57,7 @@ this version does not know becomes a plain `DagBoxError` that keeps the code.
 from __future__ import annotations
 
 from dagbox.errors.arguments import BadBucket, BadKey, BadLine, BadSetting, InvalidArgument, UnknownSetting
-from dagbox.errors.base import DagBoxError, error_from_wire, shown_value
+from dagbox.errors.base import DagBoxError, error_from_wire, is_fault, shown_value
 from dagbox.errors.extras import MissingExtra, requires_extra
 from dagbox.errors.logic import (
     ArityMismatch,
@@ -154,6 +154,7 @@ __all__ = [
     "UnsafeVariable",
     "WorkerLost",
     "error_from_wire",
+    "is_fault",
     "requires_extra",
     "shown_value",
 ]

@@ -22,6 +22,8 @@ class DagBoxError(Exception):
     """
 
     code: str = "error"
+    ordinary: bool = False
+    """True if it is an answer like any other (a conflict, an absence): figures of errors leave it out."""
 
     def __init__(self, message: str, **fields: Any) -> None:
         if isinstance(message, str):
@@ -47,6 +49,11 @@ class DagBoxError(Exception):
     def to_wire(self) -> dict[str, Any]:
         """The error as a map of plain values: `{"code", "message", "fields"}`."""
         return {"code": self.code, "message": self.message, "fields": self.fields}
+
+
+def is_fault(code: str) -> bool:
+    """Return True if an answer with this code counts as an error; no code is no error."""
+    return bool(code) and not _BY_CODE.get(code, DagBoxError).ordinary
 
 
 def error_from_wire(value: object) -> DagBoxError:

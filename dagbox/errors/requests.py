@@ -9,6 +9,7 @@ class NotFound(DagBoxError, LookupError):
     """There is no such record. A LookupError too. Fields: bucket, key."""
 
     code = "not_found"
+    ordinary = True
     bucket: str
     key: str
 
@@ -34,6 +35,7 @@ class Conflict(DagBoxError):
     """
 
     code = "conflict"
+    ordinary = True
     bucket: str
     key: str
     expected: int
@@ -55,6 +57,7 @@ class Locked(DagBoxError):
     """A lock was not granted within the wait. Fields: key, owner, left_ms (of the holder's lease)."""
 
     code = "locked"
+    ordinary = True
     key: str
     owner: str
     left_ms: int

@@ -9,8 +9,10 @@ Rules of its state:
    attaches a repeat to the request in progress, and the writer remembers results, so nothing is done twice.
 4. A `busy` answer means that the request was not accepted: it is asked again after the hint, whether
    repeatable or not, if the deadline leaves room for that; otherwise the busy error is the outcome.
-5. The broker ends a request at its deadline; the client waits `GRACE_S` longer for that answer, then gives up.
-6. `_due` holds one live entry for each request in `_waiting`; entries of ended requests are skipped, and
+5. A `stopping` answer means that the broker was shut down: a repeatable request is asked again, of its successor. If
+   none comes, the stopping error is the outcome.
+6. The broker ends a request at its deadline; the client waits `GRACE_S` longer for that answer, then gives up.
+7. `_due` holds one live entry for each request in `_waiting`; entries of ended requests are skipped, and
    cleared out when they outnumber the live ones.
 """
 
@@ -22,7 +24,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
-from dagbox.errors import Busy, CannotConnect, DagBoxError, DeadlineExceeded, ProtocolError
+from dagbox.errors import Busy, CannotConnect, DagBoxError, DeadlineExceeded, ProtocolError, Stopping
 from dagbox.protocol import frames
 
 GRACE_S = 0.25
@@ -71,6 +73,8 @@ class _Waiting:
     repeatable: bool
     due: float
     span: float = FIRST_REPEAT_S
+    stopping: DagBoxError | None = None
+    """The broker's last word, if it was shut down since."""
 
 
 class ClientCore:
@@ -204,6 +208,12 @@ class ClientCore:
                 waiting.due = again
                 self._push(again, request)
                 return []
+        if isinstance(error, Stopping) and waiting is not None and waiting.repeatable:
+            waiting.stopping = error
+            if now + FIRST_REPEAT_S < waiting.deadline - GRACE_S:
+                waiting.span, waiting.due = FIRST_REPEAT_S, now + FIRST_REPEAT_S
+                self._push(waiting.due, request)
+                return []
         return [Failed(request, error)] if self._end(request) else []
 
     def _end(self, request: bytes) -> bool:
@@ -267,6 +277,8 @@ class ClientCore:
         return messages, failed
 
     def _given_up(self, waiting: _Waiting) -> DagBoxError:
+        if waiting.stopping is not None:
+            return waiting.stopping
         if waiting.service:
             return DeadlineExceeded(waiting.service, waiting.timeout_ms)
         return CannotConnect("the broker", f"no answer within {waiting.timeout_ms / 1000:g} s")

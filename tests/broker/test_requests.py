@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dagbox.errors import ServiceFailed
+from dagbox.errors import Conflict, Locked, NotFound, ServiceFailed, UnknownBucket
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Flag, Kind
 from dagbox.protocol.values import unpack
@@ -171,6 +171,19 @@ def test_the_error_of_a_worker_is_passed_on(table: Table) -> None:
     assert table.answer("w1", "ann", 1, body, Kind.ERROR) == [("ann", "error", 1, "service_failed")]
     assert table.broker.counters.failed == 1
     assert table.inspect("services")[0]["errors"] == 1
+
+
+def test_ordinary_answers_are_no_errors(table: Table) -> None:
+    table.register("w1")
+    answers = [Conflict("u", "k", 1, 2), NotFound("u", "k"), UnknownBucket("u", []), Locked("k", "me", 5)]
+    for place, error in enumerate(answers):
+        table.ask("ann", place)
+        told = table.answer("w1", "ann", place, frames.pack_error(error), Kind.ERROR)
+        assert told == [("ann", "error", place, error.code)]
+    assert table.broker.counters.failed == 0
+    [service] = table.inspect("services")
+    assert (service["done"], service["errors"]) == (4, 0)
+    assert table.inspect("workers")[0]["errors"] == 0
 
 
 def test_partial_answers_stream(table: Table) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagbox.errors import Busy, Cancelled, CannotConnect, DeadlineExceeded, NoService
+from dagbox.errors import Busy, Cancelled, CannotConnect, DeadlineExceeded, NoService, Stopping
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Flag, Kind
 from dagbox.transport.core import FIRST_REPEAT_S, GRACE_S, ClientCore, Completed, Failed, Partial
@@ -99,6 +99,32 @@ def test_busy_without_room_before_the_deadline_is_the_outcome() -> None:
     assert isinstance(event, Failed)
     assert isinstance(event.error, Busy)
     assert core.in_flight == 0
+
+
+def test_what_may_be_repeated_outlives_a_restart_of_the_broker() -> None:
+    core = ClientCore(CLIENT)
+    request, _ = core.request("writer", b"\xc0", 0.0, 10.0, Flag.REPEATABLE)
+    assert core.receive(*failure(request, Stopping("writer")), 1.0) == []
+    [again], events = core.tick(1.5)
+    assert (frames.parse(again.head).request, events) == (request, [])
+    assert core.receive(*answer(request), 1.6) == [Completed(request, b"\x01")]
+
+
+@pytest.mark.parametrize(("flags", "ends"), [(0, 1.0), (Flag.REPEATABLE, 10.0 + GRACE_S)])
+def test_a_broker_that_does_not_come_back_was_stopping(flags: int, ends: float) -> None:
+    core = ClientCore(CLIENT)
+    request, _ = core.request("writer", b"\xc0", 0.0, 10.0, flags)
+    events = core.receive(*failure(request, Stopping("writer")), 1.0)
+    now = 1.0
+    while not events:
+        due = core.next_deadline()
+        assert due is not None
+        now = due
+        _, events = core.tick(now)
+    assert now == ends
+    [failed] = events
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, Stopping)
 
 
 def test_errors_end_a_request() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,20 @@ def test_a_kill_of_any_one_process_under_load_loses_nothing(tmp_path: Path) -> N
         found = {record.key: record.version for record in db.scan("log")}
     assert {key: found.get(key) for key in load.acknowledged} == load.acknowledged
     assert len(load.acknowledged) > 150
+
+
+def test_writes_go_on_when_the_node_is_stopped_and_started_again(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        with node_on(tmp_path / "data") as node:
+            load = stack.enter_context(Load(tmp_path / "data"))
+            load.wait_for_more()
+            assert node.end(signal.SIGTERM) == 0
+        with node_on(tmp_path / "data"):
+            load.wait_for_more(timeout_s=20.0)
+            stack.close()
+    assert load.failures == []
+    with dagbox.open(tmp_path / "data") as db:
+        assert {record.key: record.version for record in db.scan("log")} == load.acknowledged
 
 
 def test_a_stopped_worker_is_late_then_dead_and_comes_back(tmp_path: Path) -> None:

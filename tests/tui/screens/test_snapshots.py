@@ -19,6 +19,7 @@ SCREENS = {
     "open": ["2", "w", "w"],
     "running": ["5", "n", "n", "n"],
     "trace": ["2", "down", "enter"],
+    "line": ["2", "end", "enter"],
     "store": ["3"],
     "locks": ["4"],
     "logic": ["5"],
@@ -27,7 +28,7 @@ SCREENS = {
 }
 
 
-SMALL_ONLY = ("letters", "rules", "running", "help")
+SMALL_ONLY = ("letters", "rules", "running", "line", "help")
 """Screens of one table or text, which only have more room in a larger window."""
 CASES = [(screen, size) for screen in SCREENS for size in SIZES if size == SIZES[0] or screen not in SMALL_ONLY]
 

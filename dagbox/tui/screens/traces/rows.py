@@ -65,7 +65,9 @@ def _work_ms(data: Data) -> float:
 def _took(data: Data) -> Spans:
     work_ms = _work_ms(data)
     share = work_ms / data["slowest"] if data["slowest"] else 0.0
-    return [(format_ms(data["took_ms"]).rjust(8), slow_role(work_ms)), (" ", ""), *text.bar(share, 5)]
+    # One that was mostly kept on purpose has the sign of that, as in its waterfall.
+    bar = text.bar(share, 5) if data["aside_ms"] <= work_ms else [("░" * 5, "second")]
+    return [(format_ms(data["took_ms"]).rjust(8), slow_role(work_ms)), (" ", ""), *bar]
 
 
 def _kept(data: Data) -> Spans:

@@ -157,13 +157,13 @@ def export_logic_of_snapshot(snapshot: Snapshot) -> Iterator[str]:
 
     for rule in stored_rules(snapshot.tables):
         yield _text({"rule": rule.text})
-    page = facts_page(snapshot.tables, None, _FACTS_AT_ONCE, derived=False)
+    page = facts_page(snapshot, None, _FACTS_AT_ONCE, derived=False)
     while True:
         for predicate, args in page.facts:
             yield _text({"fact": [predicate, *args]})
         if not page.more:
             return
-        page = facts_page(snapshot.tables, None, _FACTS_AT_ONCE, after=page.after, derived=False)
+        page = facts_page(snapshot, None, _FACTS_AT_ONCE, after=page.after, derived=False)
 
 
 def _chosen(known: dict[str, int], buckets: Iterable[str] | None) -> list[str]:

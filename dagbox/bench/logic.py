@@ -54,7 +54,7 @@ def asker(store: Store, rules: str, goal: str, **params: str) -> Callable[[], in
 
     def ask() -> int:
         with store.snapshot() as snapshot:
-            return len(engine.query(goal, StoredFacts(snapshot.tables), params=params))
+            return len(engine.query(goal, StoredFacts(snapshot), params=params))
 
     ask()
     return ask
@@ -83,7 +83,7 @@ def stored(store: Store, size: int) -> list[Timing]:
 
     def many() -> int:
         with store.snapshot() as snapshot:
-            found = plain.query_many("comment_of(X, $key)", StoredFacts(snapshot.tables), keys)
+            found = plain.query_many("comment_of(X, $key)", StoredFacts(snapshot), keys)
             return sum(map(len, found))
 
     made.append(timed("bound argument, 1,000 keys", "in LMDB", many, 7))

@@ -9,8 +9,8 @@ Rules:
 4. What belongs to a process (ids, mutexes, what the lock table is opened with) a forked child makes anew; the store
    looks after itself.
 5. A program that serves keeps the lock table as long as it does.
-6. Queries run in the thread that asks, on a snapshot of its own (`EmbeddedLogic`). What is derived from records whose
-   time is over is removed first: nothing else may have written since.
+6. Queries run in the thread that asks, on a snapshot of its own (`EmbeddedLogic`). Where many records are found whose
+   time is over, they are removed: nothing else may have written since.
 7. The databases of one process on one directory share a node (`open_node`); the last one's `close` closes it. Clients
    of a node of the same directory that read its files are guests (`visit_node`): they do not keep it open.
 """

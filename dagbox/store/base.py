@@ -10,7 +10,7 @@ Rules that every store keeps (`tests/store/contract.py` checks them for each):
    that another batch of the same commit came after it.)
 4. A batch with a request key is done once: a repeat within `REQUEST_MEMORY_S` gets the first one's result.
 5. Data is bytes; no store looks into it.
-6. A record whose time is over is not there, even before it is swept.
+6. A record whose time is over is not there, even before it is swept; nor is what is derived from it.
 7. Bucket names that begin with `~` belong to DagBox; `buckets()` does not list them. A bucket is there while
    it has a record: it comes with its first one and goes with its last.
 8. Bad input is a typed error: of the batch it is in, or raised by the read that got it. A closed snapshot and a
@@ -106,6 +106,10 @@ class Snapshot(Protocol):
     """A consistent view. A context manager; close it soon, it keeps old pages from being used again."""
 
     @property
+    def now_ms(self) -> int:
+        """The moment it was taken, in ms since 1970: what is over then is not in it."""
+
+    @property
     def tables(self) -> TableReader:
         """The tables underneath, for what is not a record: facts and rules (`store/facts`)."""
 
@@ -183,9 +187,6 @@ class Store(Protocol):
         Raises:
             StoreError: the commit itself failed: nothing was done.
         """
-
-    def has_stale_facts(self) -> bool:
-        """Return True if facts may be derived from records whose time is over and that no sweep has removed."""
 
     def sweep(self, limit: int = 1000) -> int:
         """Remove up to `limit` records whose time is over; how many there were."""

@@ -24,7 +24,7 @@ from dagbox.store.envelope import number_from_bytes
 from dagbox.store.keys import new_key
 from dagbox.store.tables import META
 from dagbox.store.transaction import VERSION, Transaction
-from dagbox.store.view import count_buckets, get_record, get_records, has_stale_facts, scan_records
+from dagbox.store.view import count_buckets, get_record, get_records, scan_records
 
 
 class _Table:
@@ -110,7 +110,7 @@ class MemorySnapshot:
 
     def __init__(self, tables: dict[str, _Table], now_ms: int) -> None:
         self._reader: _Tables | None = _Tables(tables)
-        self._now_ms = now_ms
+        self.now_ms = now_ms
 
     @property
     def tables(self) -> _Tables:
@@ -120,10 +120,10 @@ class MemorySnapshot:
         return self._reader
 
     def get(self, bucket: str, key: str) -> Stored | None:
-        return get_record(self.tables, bucket, key, self._now_ms)
+        return get_record(self.tables, bucket, key, self.now_ms)
 
     def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
-        return get_records(self.tables, refs, self._now_ms)
+        return get_records(self.tables, refs, self.now_ms)
 
     def scan(
         self,
@@ -136,7 +136,7 @@ class MemorySnapshot:
         reverse: bool = False,
     ) -> Iterator[Entry]:
         found = scan_records(
-            self.tables, bucket, self._now_ms, prefix=prefix, start=start, stop=stop, limit=limit, reverse=reverse
+            self.tables, bucket, self.now_ms, prefix=prefix, start=start, stop=stop, limit=limit, reverse=reverse
         )
         return self._while_open(found)
 
@@ -147,7 +147,7 @@ class MemorySnapshot:
                 raise StoreError("the snapshot was closed while a scan of it went on: take a new one")
 
     def buckets(self) -> dict[str, int]:
-        return count_buckets(self.tables, self._now_ms)
+        return count_buckets(self.tables, self.now_ms)
 
     def stats(self) -> dict[str, Any]:
         """Engine, version, and entries and bytes (of keys and values) of each bucket."""
@@ -159,7 +159,7 @@ class MemorySnapshot:
         return {
             "engine": "memory",
             "version": number_from_bytes(tables.get(META, VERSION) or b""),
-            "entries": count_buckets(tables, self._now_ms),
+            "entries": count_buckets(tables, self.now_ms),
             "bytes": {name: size for name, size in sizes.items() if not name.startswith("~")},
             "used_bytes": sum(sizes.values()),
         }
@@ -226,10 +226,6 @@ class MemoryStore:
             self._counters["batches"] += len(batches)
             self._counters["commit_seconds"] += time.perf_counter() - began
             return outcomes
-
-    def has_stale_facts(self) -> bool:
-        with self.snapshot() as snapshot:
-            return has_stale_facts(snapshot.tables, self._now_ms())
 
     def sweep(self, limit: int = 1000) -> int:
         with self._lock:

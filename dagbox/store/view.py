@@ -10,7 +10,6 @@ from dagbox.errors import BadBucket, DagBoxError, InvalidArgument, StoreCorrupt
 from dagbox.protocol.values import MAX_KEY_BYTES, check_key
 from dagbox.store.base import Entry, Stored
 from dagbox.store.envelope import number_to_bytes, open_live
-from dagbox.store.facts.derive import read_derivations
 from dagbox.store.tables import EXPIRY, TableReader, scan_bounds
 
 
@@ -83,12 +82,6 @@ def due_records(tables: TableReader, now_ms: int) -> Iterator[tuple[bytes, str, 
     for index_key, place in tables.scan(EXPIRY, b"", number_to_bytes(now_ms + 1)):
         bucket, _, key = place.partition(b"\0")
         yield index_key, bucket.decode(), key
-
-
-def has_stale_facts(tables: TableReader, now_ms: int) -> bool:
-    """See `Store.has_stale_facts`."""
-    derivations = read_derivations(tables.get)
-    return bool(derivations) and any(bucket in derivations for _, bucket, _ in due_records(tables, now_ms))
 
 
 def count_buckets(tables: TableReader, now_ms: int) -> dict[str, int]:

@@ -75,8 +75,8 @@ def everything(store: Store) -> dict[str, list[tuple[bytes, bytes]]]:
 def facts(store: Store, predicate: str) -> set[tuple[Any, ...]]:
     """The facts of a predicate."""
     with store.snapshot() as snapshot:
-        page = facts_page(snapshot.tables, predicate, 1_000_000)
+        page = facts_page(snapshot, predicate, 1_000_000)
         rows = [tuple(args) for _, args in page.facts]
         assert len(rows) == len(set(rows))
-        assert StoredFacts(snapshot.tables).count(predicate) >= len(rows)
+        assert StoredFacts(snapshot).count(predicate) >= len(rows)
         return set(rows)

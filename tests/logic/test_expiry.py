@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,18 @@ import pytest
 import dagbox
 from dagbox.client.embedded import EmbeddedDatabase
 from dagbox.embedded.node import EmbeddedNode
-from dagbox.store.base import Store
+from dagbox.protocol.operations.logic import ListFacts, ListPredicates, Query, Why
+from dagbox.protocol.values import pack
+from dagbox.relations.parse import ByQuery
+from dagbox.relations.planner import KeyQuery
+from dagbox.services.logic.jobs import Job
+from dagbox.services.logic.operations import LogicOperations
+from dagbox.services.logic.resolver import KeyResolver
+from dagbox.store.base import AddRule, AssertFact, Put, Store
+from dagbox.store.facts.stored import StoredFacts
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.memory import MemoryStore
+from tests.logic.conftest import do
 from tests.store.contract import Clock
 
 
@@ -81,3 +91,104 @@ def test_a_query_is_answered_even_if_nothing_can_be_removed(tmp_path: Path, cloc
         clock.now += 10
         shutil.rmtree(tmp_path / "data")
         db.query("team_of(X, T)")
+
+
+DECLARED = [
+    "derive a(key, data.team) from user.",
+    "derive a(data.friends, key) from user.",
+    "derive b(data.team, key, data.friends) from user.",
+    "derive named(data.name) from user.",
+    "derive named(data.friends) from user.",
+    "derive pair(data.name, data.team) from user.",
+    "derive alone(key) from user.",
+]
+RULES = [
+    "near(X, Y) :- a(X, Y).",
+    "near(X, Y) :- a(X, Z), near(Z, Y).",
+    "none(X) :- alone(X), not a(X, core).",
+    "many(count(X)) :- alone(X).",
+]
+GOALS = [
+    "a(X, Y)",
+    "near(X, Y)",
+    "near(u3, X)",
+    "none(X)",
+    "many(X)",
+    "named(X)",
+    "pair(X, Y)",
+    "pair(n1, X)",
+    "b(X, Y, Z)",
+]
+GOALS += [
+    "b(core, X, _)",
+    "b(X, u4, Y)",
+    "a(u4, X)",
+    "a(X, u4)",
+    "alone(u4)",
+    "alone(u5)",
+    "named(n4)",
+    "alone(X), not named(X)",
+]
+
+
+def filled(clock: Clock, over: bool) -> MemoryStore:
+    """A store with many records, of which every other one is over and not swept; or, of the same, only the others."""
+    store = MemoryStore(clock)
+    do(store, *map(AddRule, [*DECLARED, *RULES]))
+    puts = []
+    for number in range(300):
+        data = {
+            "team": ["core", "web"][number % 2 :],
+            "name": f"n{number % 7}",
+            "friends": [f"u{number * 3 % 300}", "u4"],
+        }
+        if over or number % 2:
+            puts.append(Put("user", f"u{number}", pack(data), ttl_ms=None if number % 2 else 5000))
+    do(store, *puts, AssertFact("a", ("u4", "asserted")))
+    return store
+
+
+def test_what_is_over_is_nowhere_though_no_sweep_came(clock: Clock) -> None:
+    """As a logic worker and a reader of a node see it, which cannot write: in look-ups, listings, counts and proofs."""
+    kept, store = filled(clock, over=False), filled(clock, over=True)
+    clock.now += 5
+    logic, wanted = LogicOperations(store), LogicOperations(kept)
+    for goal in GOALS:
+        for operation in (Query(goal), Query(goal, limit=3), Why(goal)):
+            assert logic.run(operation, Job("one")) == wanted.run(operation, Job("other")), operation
+    listed = [one.run(ListFacts(limit=100_000), Job("job"))["facts"] for one in (logic, wanted)]
+    assert sorted(listed[0], key=repr) == sorted(listed[1], key=repr)
+    assert logic.run(ListPredicates(), Job("one")) == wanted.run(ListPredicates(), Job("other"))
+    with store.snapshot() as snapshot, kept.snapshot() as other:
+        assert snapshot.buckets() == other.buckets()
+        one, two = StoredFacts(snapshot), StoredFacts(other)
+        for name, arity in two.predicates().items():
+            for bound in chain.from_iterable(combinations(range(arity), size) for size in range(arity + 1)):
+                groups = two.groups(name, bound)
+                assert one.groups(name, bound) == groups
+                for key, rests in groups.items():
+                    assert set(one.access(name, bound)(key)) == set(rests)
+                for key in one.groups(name, bound).keys() | {"u4", ("u4", "core")}:
+                    if bound and isinstance(key, tuple) == (len(bound) > 1):
+                        assert set(one.access(name, bound)(key)) == set(two.access(name, bound)(key))
+            assert len(one.access(name, ())(())) == len(two.access(name, ())(()))
+        relations = [ByQuery("r", goal, "X", "user", None, ()) for goal in ("a(X, $key)", "a($key, X)")]
+        queries = [KeyQuery("user", "u4", relation) for relation in relations]
+        assert KeyResolver()(queries, snapshot) == KeyResolver()(queries, other)
+    assert store.stats()["swept"] == 0
+    store.sweep(10_000)
+    with store.snapshot() as snapshot:
+        assert StoredFacts(snapshot).groups("a", (0,)) == StoredFacts(kept.snapshot()).groups("a", (0,))
+
+
+def test_an_embedded_database_removes_many_that_are_over(clock: Clock, tmp_path: Path) -> None:
+    store = MemoryStore(clock)
+    with EmbeddedDatabase(EmbeddedNode(tmp_path, store=store)) as db:
+        db.add_rule("derive team_of(key, data.team) from user.")
+        with db.batch() as batch:
+            for number in range(1500):
+                batch.put("user", {"team": "core"}, key=f"u{number}", ttl=5)
+        clock.now += 5
+        assert rows(db, "team_of(X, T)") == []
+        assert rows(db, "team_of(u1, T)") == []
+        assert store.stats()["swept"] == 1500

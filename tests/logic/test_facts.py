@@ -78,7 +78,7 @@ def test_facts_are_those_of_a_set(history: list[list[tuple[bool, str, tuple[Any,
             expected = [model.add(name, *args) if add else model.remove(name, *args) for add, name, args in batch]
             assert results == expected
             with store.snapshot() as snapshot:
-                assert_same(StoredFacts(snapshot.tables), model)
+                assert_same(StoredFacts(snapshot), model)
         store.close()
         if engine == "lmdb":
             report = verify(directory)
@@ -103,7 +103,7 @@ def test_postings_of_many_chunks(store: Store, seed: int) -> None:
                 model.remove("three", *args)
         do(store, *batch)
     with store.snapshot() as snapshot:
-        assert_same(StoredFacts(snapshot.tables), model)
+        assert_same(StoredFacts(snapshot), model)
     do(store, *[RetractFact("three", args) for args in list(model.facts("three"))])
     assert everything(store)["~facts"] == []
     (space,) = read_spaces(dict(everything(store)["~predicates"])[b"three"])
@@ -121,7 +121,7 @@ def test_facts_with_long_arguments_are_found_by_every_run_of_them(store: Store, 
     for row in rows:
         model.add("nine", *row)
     with store.snapshot() as snapshot:
-        stored = StoredFacts(snapshot.tables)
+        stored = StoredFacts(snapshot)
         for bound in (tuple(range(n)) for n in range(2, 10)):
             access = stored.access("nine", bound)
             for key, rests in model.groups("nine", bound).items():
@@ -210,14 +210,14 @@ def test_pages_of_facts(store: Store) -> None:
     after, more = None, True
     with store.snapshot() as snapshot:
         while more:
-            page = facts_page(snapshot.tables, None, 97, after=after)
+            page = facts_page(snapshot, None, 97, after=after)
             found += [(name, tuple(args)) for name, args in page.facts]
             after, more = page.after, page.more
             assert len(page.facts) == 97 or not more
         assert sorted(found) == sorted(expected)
         for nonsense in (b"", b"\x00", 7, "text", b"\x94\x01\x02\x03\x04"):
             with pytest.raises(InvalidArgument):
-                facts_page(snapshot.tables, None, 10, after=nonsense)
+                facts_page(snapshot, None, 10, after=nonsense)
 
 
 def test_facts_survive_a_restart(tmp_path: Path) -> None:
@@ -236,4 +236,4 @@ def test_nothing_is_kept_in_memory_of_a_large_batch(store: Store) -> None:
     do(store, *[AssertFact("n", (number,)) for number in range(count)])
     assert do(store, *[AssertFact("n", (number,)) for number in range(0, count, 5000)]) == [False] * 12
     with store.snapshot() as snapshot:
-        assert StoredFacts(snapshot.tables).count("n") == count
+        assert StoredFacts(snapshot).count("n") == count

@@ -88,7 +88,7 @@ def test_a_predicate_without_facts_may_change_its_arguments(store: Store) -> Non
     do(store, AddRule("q(X) :- p(X, X)."))
     with store.snapshot() as snapshot:
         program = Program.parse("q(X) :- p(X, X).")
-        assert list(Engine(program).query("q(X)", StoredFacts(snapshot.tables))) == []
+        assert list(Engine(program).query("q(X)", StoredFacts(snapshot))) == []
     assert refuse(store, AssertFact("p", ())).code == "arity_mismatch"
     do(store, AssertFact("p", ("a", "a")))
     assert facts(store, "p") == {("a", "a")}

@@ -217,7 +217,7 @@ def test_reading_many_stored_facts_is_ended_too(data: MemoryStore) -> None:
             LogicOperations(data).run(Query(goal), job)
     check = job.budget(QueryLimits(), None).check
     assert check is not None
-    facts = StoredFacts(data.snapshot().tables, partial(check, QueryProgress(0, 0)))
+    facts = StoredFacts(data.snapshot(), partial(check, QueryProgress(0, 0)))
     with pytest.raises(Cancelled):
         facts.groups("up", (0,))
 

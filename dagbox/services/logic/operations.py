@@ -35,6 +35,8 @@ from dagbox.store.facts.rules import stored_rules
 
 AtOnce = ListRunning | StopQuery
 """Operations that a service does at once, whatever else it works on."""
+_MANY_OVER = 1000
+"""So many records whose time is over cost each query some milliseconds: then they are removed."""
 _FETCH_FIELDS = frozenset(("bucket", "relations"))
 
 
@@ -53,8 +55,8 @@ class LogicOperations:
         limits: what one query may use.
         book: the compiled rules, if they are shared with others.
         peers: where other workers of the store show what they do.
-        expire: removes records whose time is over, called before a query if facts are derived from such; None where a
-            writer that runs does so.
+        expire: removes records whose time is over, called when a query found many; None where a writer that runs
+            does so.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class LogicOperations:
     ) -> None:
         self._store = store
         self._expire = expire
+        self._over = 0
         self.peers = peers
         self._limits = limits or QueryLimits()
         self._book = book or RuleBook()
@@ -101,7 +104,8 @@ class LogicOperations:
         return self._stop(operation) if isinstance(operation, StopQuery) else self._running()
 
     def _run(self, body: LogicOperation | Sequence[LogicOperation | DagBoxError], job: Job) -> Any:
-        if self._expire is not None and self._store.has_stale_facts():
+        if self._expire is not None and self._over >= _MANY_OVER:
+            self._over = 0
             self._expire()
         with self._store.snapshot() as snapshot:
             if isinstance(body, Operation):
@@ -130,7 +134,7 @@ class LogicOperations:
                 return self._explain(operation, snapshot, job)
             case ListFacts():
                 page = facts_page(
-                    snapshot.tables,
+                    snapshot,
                     operation.predicate,
                     operation.limit,
                     after=operation.after,
@@ -153,9 +157,10 @@ class LogicOperations:
         goal = _goal(operation.goal, job)
         limit = operation.limit
         engine, budget = self._book.engine(snapshot), job.budget(self._limits, _timeout_s(operation))
+        facts = facts_of(snapshot, budget)
         answers = engine.query(
             goal,
-            facts_of(snapshot, budget),
+            facts,
             params=operation.params,
             limit=None if limit is None else limit + 1,
             order=operation.order,
@@ -165,6 +170,7 @@ class LogicOperations:
         more = limit is not None and len(rows) > limit
         kept = rows[:limit] if more else rows
         self.done += 1
+        self._over = facts.records_over
         if operation.fetch is None:
             return {"columns": list(answers.columns), "rows": kept, "more": more}
         fetch = _fetch(operation.fetch, answers.columns, lambda variable: bucket_of(engine, goal, variable))
@@ -193,7 +199,7 @@ class LogicOperations:
 
     def _predicates(self, snapshot: Snapshot) -> list[dict[str, Any]]:
         program = self._book.engine(snapshot).program
-        sizes = predicate_sizes(snapshot.tables)
+        sizes = predicate_sizes(snapshot)
         names = sorted({*sizes, *program.arities})
         return [
             {

@@ -44,7 +44,7 @@ class RuleBook:
         from dagbox.datalog.engine.query import Engine
         from dagbox.datalog.language.program import Program
 
-        facts = StoredFacts(snapshot.tables)
+        facts = StoredFacts(snapshot)
         engine = Engine(Program(parse_stored(stored_rules(snapshot.tables)), kinds=facts.kinds))
         kept = sorted(self._engines)[1 - _KEPT :]
         self._engines = {old: self._engines[old] for old in kept} | {number: engine}
@@ -55,10 +55,10 @@ def facts_of(snapshot: Snapshot, budget: Budget | None = None) -> StoredFacts:
     """The facts of a snapshot; reading many of them is ended by the check of a budget, too."""
     check = None if budget is None else budget.check
     if check is None:
-        return StoredFacts(snapshot.tables)
+        return StoredFacts(snapshot)
     from dagbox.datalog.engine.budget import QueryProgress
 
-    return StoredFacts(snapshot.tables, partial(check, QueryProgress(0, 0)))
+    return StoredFacts(snapshot, partial(check, QueryProgress(0, 0)))
 
 
 def goal_of(value: object) -> Any:

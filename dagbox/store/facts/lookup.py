@@ -19,6 +19,7 @@ from dagbox.store.facts.layout import (
     unpack_value,
     value_of_key,
 )
+from dagbox.store.facts.over import Over
 from dagbox.store.facts.postings import Reading
 from dagbox.store.tables import FACTS, TableReader, after_prefix
 
@@ -64,9 +65,10 @@ class Lookup:
 
     Args:
         bound: positions of the key, ascending.
+        over: the records whose facts are not there any more.
     """
 
-    def __init__(self, tables: TableReader, space: Space, bound: tuple[int, ...]) -> None:
+    def __init__(self, tables: TableReader, space: Space, bound: tuple[int, ...], over: Over | None = None) -> None:
         self._tables = tables
         self._get = tables.getter(FACTS)
         self._bound = bound
@@ -79,6 +81,8 @@ class Lookup:
         self._checks = [(stored.index(place), at) for at, place in enumerate(bound) if place != self._position]
         free = tuple(stored.index(place) for place in range(space.arity) if place not in bound)
         self._pick = picker(free)
+        self._over = over.keys if over else NO_RESTS
+        self._owner = stored.index(over.owner) if over and over.owner != self._position else None
 
     def rests(self, key: Any) -> Set[Any]:
         """The rests of a key."""
@@ -93,6 +97,9 @@ class Lookup:
 
     def _matching(self, key: Any) -> Iterator[Any]:
         parts = key if len(self._bound) != 1 else (key,)
+        over, owner = self._over, self._owner
+        if over and owner is None and parts[self._at] in over:
+            return
         place = self._prefix + encode(parts[self._at])
         data = self._get(place)
         if data is None:
@@ -108,7 +115,7 @@ class Lookup:
         for part in rests:
             for rest in part:
                 flat = (rest,) if self._bare else rest
-                if all(flat[n] == value for n, value in wanted):
+                if all(flat[n] == value for n, value in wanted) and (owner is None or flat[owner] not in over):
                     yield flat
 
     def _chunks(self, place: bytes, run: bytes) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagbox.errors import InvalidArgument
 from dagbox.store.facts.layout import pack_value, read_spaces, unpack_value
 from dagbox.store.facts.stored import StoredFacts
-from dagbox.store.tables import PREDICATES, TableReader
+from dagbox.store.tables import PREDICATES
+
+if TYPE_CHECKING:
+    from dagbox.store.base import Snapshot
 
 
 class FactsPage(NamedTuple):
@@ -28,7 +31,7 @@ class _Cursor(NamedTuple):
 
 
 def facts_page(
-    tables: TableReader, predicate: str | None, limit: int, *, after: object = None, derived: bool = True
+    snapshot: Snapshot, predicate: str | None, limit: int, *, after: object = None, derived: bool = True
 ) -> FactsPage:
     """Up to `limit` facts of one predicate, or of all; those of one predicate together.
 
@@ -41,7 +44,7 @@ def facts_page(
     """
     start = _read_cursor(after)
     facts: list[list[Any]] = []
-    source = StoredFacts(tables)
+    source = StoredFacts(snapshot)
     for name in [predicate] if predicate is not None else source.names():
         listed = [space for space in source.spaces(name) if derived or not space.source]
         for number, space in enumerate(listed):
@@ -74,12 +77,17 @@ def _read_cursor(after: object) -> _Cursor:
     raise InvalidArgument("the field 'after' of facts is what the page before had, as it was")
 
 
-def predicate_sizes(tables: TableReader) -> dict[str, tuple[int, int]]:
+def predicate_sizes(snapshot: Snapshot) -> dict[str, tuple[int, int]]:
     """Predicate -> number of arguments, and of facts, which may all be gone."""
     found: dict[str, tuple[int, int]] = {}
+    tables, source = snapshot.tables, StoredFacts(snapshot)
     for name, data in tables.scan(PREDICATES):
         spaces = read_spaces(data)
         if spaces:
             arity = next((space.arity for space in spaces if space.count), spaces[0].arity)
-            found[name.decode()] = (arity, sum(space.count for space in spaces))
+            found[name.decode()] = (
+                arity,
+                sum(space.count for space in spaces)
+                - sum(over.count(tables) for over in map(source.over, spaces) if over),
+            )
     return found

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagbox.store.facts.layout import (
     PLAIN_TEXT_BYTES,
@@ -18,10 +18,15 @@ from dagbox.store.facts.layout import (
     picker,
     posting_prefix,
     read_spaces,
+    rest_positions,
     unpack_value,
 )
 from dagbox.store.facts.lookup import Lookup, all_rests, scan_chunks, scan_postings, visible_rests
+from dagbox.store.facts.over import Over, records_over
 from dagbox.store.tables import FACTS, PREDICATES, TableReader
+
+if TYPE_CHECKING:
+    from dagbox.store.base import Snapshot
 
 Access = Callable[[Any], Any]
 """From a key to its rests: a set, or any iterable where nothing is bound."""
@@ -35,13 +40,28 @@ class StoredFacts:
     """The facts of one snapshot.
 
     Args:
-        tables: the snapshot's.
+        snapshot: facts of records whose time is over at its moment are not there.
         check: called now and then while many facts are read; what it raises ends the reading.
     """
 
-    def __init__(self, tables: TableReader, check: Callable[[], None] | None = None) -> None:
-        self._tables = tables if check is None else _Watched(tables, check)
+    def __init__(self, snapshot: Snapshot, check: Callable[[], None] | None = None) -> None:
+        self._now_ms = snapshot.now_ms
+        self._tables: TableReader = snapshot.tables if check is None else _Watched(snapshot.tables, check)
         self._known: dict[str, list[Space]] = {}
+        self._over: Mapping[str, Over] | None = None
+
+    def over(self, space: Space) -> Over | None:
+        """Return which of the records that a space is derived from are over; looked up when it is first asked for."""
+        if not space.source:
+            return None
+        if self._over is None:
+            self._over = records_over(self._tables, self._now_ms)
+        return self._over.get(space.source)
+
+    @property
+    def records_over(self) -> int:
+        """The number of records that were found to be over, and that no sweep has removed."""
+        return sum({over.bucket: len(over.keys) for over in (self._over or {}).values()}.values())
 
     # --- what there is
 
@@ -107,11 +127,12 @@ class StoredFacts:
     def _space_access(self, space: Space, bound: tuple[int, ...]) -> Access:
         if not bound:
             return lambda key: _Streamed(self, space)
-        if len(bound) == 1 and space.arity == 2:
+        over = self.over(space)
+        if len(bound) == 1 and space.arity == 2 and over is None:
             return self._pair_access(space, bound[0])
         if len(bound) == space.arity:
-            return Lookup(self._tables, space, bound).holds
-        return Lookup(self._tables, space, bound).rests
+            return Lookup(self._tables, space, bound, over).holds
+        return Lookup(self._tables, space, bound, over).rests
 
     def holds(self, space: Space, row: Row) -> bool:
         """Return True if a space has a fact."""
@@ -145,7 +166,7 @@ class StoredFacts:
         """See `FactSource.groups`."""
         found: dict[Any, set[Any]] = {}
         for space in self.spaces(predicate):
-            if len(bound) == 1 and bound[0] < space.arity:
+            if len(bound) == 1 and bound[0] < space.arity and self.over(space) is None:
                 self._add_postings(found, space, bound[0])
             else:
                 key, rest = picker(bound), picker(tuple(i for i in range(space.arity) if i not in bound))
@@ -171,18 +192,32 @@ class StoredFacts:
     def keyed_rows(self, space: Space, start: bytes = b"") -> Iterator[tuple[bytes, Row]]:
         """The facts of a space with the keys of their chunks."""
         visible = visible_rests(space, 0) or (lambda rest: rest)
+        hidden_of = self._hidden_by_time(space)
         bare = space.arity == 2
         seen: set[Any] = set()
         current: Value | None = None
         for key, value, rests in scan_chunks(self._tables, space, 0, start):
             if space.hidden and value != current:
                 seen, current = set(), value
-            for rest in map(visible, rests):
+            for rest in map(visible, rests if hidden_of is None else hidden_of(value, rests)):
                 if space.hidden:
                     if rest in seen:
                         continue
                     seen.add(rest)
                 yield key, ((value, rest) if bare else (value, *rest) if space.arity else ())
+
+    def _hidden_by_time(self, space: Space) -> Callable[[Value, Iterable[Any]], Iterable[Any]] | None:
+        """Return what leaves out the rests of records that are over; None if there are none."""
+        over = self.over(space)
+        if over is None:
+            return None
+        keys, stored = over.keys, rest_positions(space, 0)
+        if over.owner == 0:
+            return lambda value, rests: () if value in keys else rests
+        if len(stored) == 1:
+            return lambda value, rests: [rest for rest in rests if rest not in keys]
+        at = stored.index(over.owner)
+        return lambda value, rests: [rest for rest in rests if rest[at] not in keys]
 
 
 class _Watched:
@@ -236,6 +271,8 @@ class _Streamed(Collection[Any]):
         self._space = space
 
     def __len__(self) -> int:
+        if self._space.hidden or self._facts.over(self._space):
+            return sum(1 for _ in self)
         return self._space.count
 
     def __contains__(self, rest: object) -> bool:

@@ -191,24 +191,24 @@ class LmdbSnapshot:
 
     def __init__(self, environment: LmdbEnvironment, now_ms: int) -> None:
         self._environment = environment
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._closed = self._began = False
         self.tables = LmdbReadTables(environment)
         self._began = True
 
     def get(self, bucket: str, key: str) -> Stored | None:
-        return get_record(self.tables, bucket, key, self._now_ms)
+        return get_record(self.tables, bucket, key, self.now_ms)
 
     def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
         tables, leave = self.tables, self._environment.barrier.leave
         txn = tables.enter()
         try:
-            return read_many(txn, tables.handles, refs, self._now_ms)
+            return read_many(txn, tables.handles, refs, self.now_ms)
         except UNUSUAL:
             pass
         finally:
             leave()
-        return get_records(tables, refs, self._now_ms)
+        return get_records(tables, refs, self.now_ms)
 
     def scan(
         self,
@@ -221,11 +221,11 @@ class LmdbSnapshot:
         reverse: bool = False,
     ) -> Iterator[Entry]:
         return scan_records(
-            self.tables, bucket, self._now_ms, prefix=prefix, start=start, stop=stop, limit=limit, reverse=reverse
+            self.tables, bucket, self.now_ms, prefix=prefix, start=start, stop=stop, limit=limit, reverse=reverse
         )
 
     def buckets(self) -> dict[str, int]:
-        return count_buckets(self.tables, self._now_ms)
+        return count_buckets(self.tables, self.now_ms)
 
     def stats(self) -> dict[str, Any]:
         """The figures of `environment_stats`, and entries and bytes (of pages) of each bucket, and the version."""

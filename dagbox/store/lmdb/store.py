@@ -26,7 +26,6 @@ from dagbox.protocol.values import Durability, check_bucket
 from dagbox.store.base import Applied, Batch, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes, number_to_bytes
-from dagbox.store.facts.schema import DERIVATIONS
 from dagbox.store.keys import new_key
 from dagbox.store.lmdb.copy import copy_to_directory
 from dagbox.store.lmdb.create import make_data_file
@@ -38,7 +37,6 @@ from dagbox.store.lmdb.stats import CommitStats
 from dagbox.store.lmdb.tables import LmdbWriteTables
 from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS
 from dagbox.store.transaction import VERSION, Transaction
-from dagbox.store.view import has_stale_facts
 from dagbox.text.files import make_private_directory
 
 if TYPE_CHECKING:
@@ -217,21 +215,6 @@ class LmdbStore:
         outcomes = self._commit(work)
         self._counters.batches += len(batches)
         return outcomes
-
-    def has_stale_facts(self) -> bool:
-        # Each query of an embedded database asks; most stores derive nothing.
-        barrier = self._barrier
-        announce, leave = barrier.announce, barrier.leave
-        try:
-            announce(None)
-            if barrier.begin(barrier.handles[META]).get(DERIVATIONS) is None:
-                return False
-        except UNUSUAL:
-            pass
-        finally:
-            leave()
-        with self.snapshot() as snapshot:
-            return has_stale_facts(snapshot.tables, self._now_ms())
 
     def sweep(self, limit: int = 1000) -> int:
         now_ms = self._now_ms()

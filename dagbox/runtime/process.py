@@ -145,9 +145,20 @@ def run_broker(
 
 
 def run_worker(
-    service: str, data: str, connect: str | None, name: str | None, *, durability: str, supervised: bool = False
+    service: str,
+    data: str,
+    connect: str | None,
+    name: str | None,
+    *,
+    durability: str,
+    supervised: bool = False,
+    identity: tuple[int, int] | None = None,
 ) -> int:
-    """Run one worker until it is told to stop; the exit status."""
+    """Run one worker until it is told to stop; the exit status.
+
+    Args:
+        identity: device and inode of the data file that the node serves; None: whatever is there, or a new one.
+    """
     from dagbox.runtime.worker_loop import WorkerLoop
     from dagbox.services.assembly import open_service
     from dagbox.transport.address import resolve
@@ -155,7 +166,7 @@ def run_worker(
     raise_descriptor_limit()
     address = resolve(connect if connect is not None else data)
     shown = name or f"{service}-{platform.node()}-{os.getpid()}"
-    body = open_service(service, data, durability=durability)
+    body = open_service(service, data, durability=durability, identity=identity)
     loop = WorkerLoop(body, address, shown, parent=sys.stdin.fileno() if supervised else None)
     on_stop_signals(loop.stop, supervised=supervised)
     log.info("%s: serving %s with the data in %s", shown, service, data)
@@ -192,12 +203,21 @@ def broker_command(
 @click.option("--name", help="The worker's name, unique in its service; if it is taken, the worker waits for it.")
 @click.option("--durability", type=click.Choice(["full", "process"]), default="full", show_default=True)
 @click.option("--supervised", is_flag=True, hidden=True)
+@click.option("--identity", type=(int, int), hidden=True)
 def worker_command(
-    service: str, data: str, connect: str | None, name: str | None, durability: str, supervised: bool
+    service: str,
+    data: str,
+    connect: str | None,
+    name: str | None,
+    durability: str,
+    supervised: bool,
+    identity: tuple[int, int] | None,
 ) -> None:
     """Run one worker of SERVICE against a broker."""
     start_logging()
-    raise SystemExit(run_worker(service, data, connect, name, durability=durability, supervised=supervised))
+    raise SystemExit(
+        run_worker(service, data, connect, name, durability=durability, supervised=supervised, identity=identity)
+    )
 
 
 @click.group()

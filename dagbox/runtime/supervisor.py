@@ -11,6 +11,9 @@ Rules:
 4. The children see their standard input end when the node's process dies, however it dies, and end themselves.
 5. To stop: the workers drain, then the broker answers what is open and ends, all within `STOP_S`.
 
+6. All serve the one store that was there when the node started: after its directory was removed or replaced, none is
+   started on what is there then, and above all no new store is made in its place.
+
 The node serves itself as the service "node": list, restart, add_reader, remove.
 """
 
@@ -34,6 +37,7 @@ from dagbox.runtime.liveness import Liveness
 from dagbox.runtime.node_service import NodeService
 from dagbox.runtime.process import EXIT_DRAINED
 from dagbox.runtime.worker_loop import WorkerLoop
+from dagbox.store import open_store, store_identity
 from dagbox.text.files import make_private_directory
 from dagbox.transport.address import remove_node_file, socket_address, write_node_file
 from dagbox.transport.ask import ask
@@ -124,7 +128,7 @@ class Supervisor:
 
     Raises:
         InUse: a node runs there already.
-        StoreUnavailable: the directory cannot be used.
+        StoreUnavailable, StoreCorrupt: the directory, or the store in it, cannot be used.
         InvalidArgument, Refused: an address to listen on that is none, or not allowed.
     """
 
@@ -138,6 +142,8 @@ class Supervisor:
             self.address = socket_address(self.directory)
             # The broker of a node that was killed ends by itself, at once; one that somebody runs alone does not.
             RoleLock.take(self.directory, "broker", wait_s=_HANDOVER_S).release()
+            open_store(self.directory, durability=self.settings.durability).close()
+            self._identity = store_identity(self.directory)
         except DagBoxError:
             self._role.release()
             raise
@@ -278,6 +284,8 @@ class Supervisor:
 
     def _add_worker(self, service: str, name: str) -> str:
         durability = ["--durability", self.settings.durability]
+        if self._identity is not None:
+            durability += ["--identity", *map(str, self._identity)]
         where = ["--data", self.directory, "--connect", self.address, "--name", name]
         return self._add(name, service, ["worker", service, *where, *durability])
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagbox.errors import InUse, InvalidArgument
+from dagbox.errors import InUse, InvalidArgument, StoreUnavailable
 from dagbox.text.files import make_private_directory
 
 if TYPE_CHECKING:
@@ -16,35 +16,60 @@ if TYPE_CHECKING:
     from dagbox.services.base import Service
     from dagbox.services.lock.service import LockService
 
+Identity = tuple[int, int]
 LOCKS_DIRECTORY = "locks"
 LOGIC_DIRECTORY = "logic"
 _HANDOVER_S = 5.0
 _AGAIN_S = 0.02
 
 
-def open_service(name: str, directory: str | os.PathLike[str], *, durability: str = "full") -> Service:
+def open_service(
+    name: str, directory: str | os.PathLike[str], *, durability: str = "full", identity: Identity | None = None
+) -> Service:
     """Open one of the built-in services on a directory; closing the service releases its resources.
 
     Args:
         name: reader, writer, lock or logic.
-        directory: the data directory; created if missing.
+        directory: the data directory; created if missing and no identity is given.
         durability: "full" or "process", see `LmdbStore`.
+        identity: of the store that it has to be, see `Store.identity`.
 
     Raises:
         InvalidArgument: another name.
-        StoreUnavailable: the directory cannot be used.
+        StoreUnavailable: the directory cannot be used, or has another store.
         InUse: another process has the lock table of the directory (after waiting 5 s).
     """
+    _check_identity(directory, identity)
+    service = _open_service(name, directory, durability, make=identity is None)
+    try:
+        _check_identity(directory, identity)
+    except BaseException:
+        service.close()
+        raise
+    return service
+
+
+def _check_identity(directory: str | os.PathLike[str], identity: Identity | None) -> None:
+    """Raise StoreUnavailable if the directory has not the store of that identity: a new one must not be made."""
+    from dagbox.store import store_identity
+
+    if identity is not None and store_identity(directory) != identity:
+        reason = "the store that this node serves was removed or replaced: bring it back, or start the node anew"
+        raise StoreUnavailable(os.fspath(directory), reason)
+
+
+def _open_service(name: str, directory: str | os.PathLike[str], durability: str, *, make: bool) -> Service:
     if name == "lock":
         return _open_lock(directory)
     from dagbox.store import open_store
 
+    if make and name in ("reader", "logic"):
+        # Read-only, they never wait for the write lock; but only a store that is there can be opened so.
+        open_store(directory, durability=durability).close()
     if name == "reader":
         from dagbox.services.logic.resolver import KeyResolver
         from dagbox.services.reader import Reader
 
-        # Read-only, it never waits for the write lock; but only a store that is there can be opened so.
-        open_store(directory, durability=durability).close()
         store = open_store(directory, readonly=True)
         return Reader(store, resolver=KeyResolver(), close_store=store.close)
     if name == "writer":
@@ -57,7 +82,6 @@ def open_service(name: str, directory: str | os.PathLike[str], *, durability: st
         from dagbox.services.logic.peers import PeerQueries
         from dagbox.services.logic.service import LogicService
 
-        open_store(directory, durability=durability).close()
         store = open_store(directory, readonly=True)
         operations = LogicOperations(store, peers=PeerQueries(Path(directory) / LOGIC_DIRECTORY))
         return LogicService(operations, close_store=store.close)

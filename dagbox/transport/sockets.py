@@ -121,8 +121,10 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     try:
         with owner_only():
             socket.bind(os.fsencode(address))  # type: ignore[arg-type]
-    except zmq.ZMQError as error:
-        raise CannotConnect(address, f"cannot listen there: {error.strerror or error}") from None
+    except (zmq.ZMQError, TypeError) as error:
+        # Of a directory that is missing pyzmq makes a text of its own, in which it expects no bytes.
+        found = error if isinstance(error, zmq.ZMQError) else zmq.ZMQError()
+        raise CannotConnect(address, f"cannot listen there: {found.strerror or found}") from None
     bound = socket.getsockopt(zmq.LAST_ENDPOINT)
     return os.fsdecode(bound.rstrip(b"\0")) if isinstance(bound, bytes) else str(bound)
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import dagbox
-from dagbox.errors import InUse
+from dagbox.errors import InUse, StoreUnavailable
 from dagbox.runtime.supervisor import NodeSettings, Supervisor
 from tests.runtime.nodes import Load, node_on, processes, running, until, worker_states
 
@@ -163,6 +163,52 @@ def test_operators_restart_add_and_remove_workers(tmp_path: Path) -> None:
         until(lambda: processes(db)["reader-1"]["state"] == "drained")
         db.call("node", {"op": "restart", "worker": "reader-1"}, timeout=5)
         until(lambda: worker_states(db).get("reader-1") == "live")
+
+
+@pytest.mark.parametrize("name", ["writer", "reader-1", "lock"])
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+def test_a_worker_that_starts_anew_makes_no_new_store(tmp_path: Path, name: str, replaced: bool) -> None:
+    directory, aside = tmp_path / "data", tmp_path / "aside"
+    with node_on(directory) as node, dagbox.connect(directory) as db:
+        db.put("b", 1, key="k")
+        pid = processes(db)[name]["pid"]
+        directory.rename(aside)
+        if replaced:
+            with dagbox.open(directory) as other:
+                other.put("b", "other", key="k")
+        os.kill(pid, signal.SIGKILL)
+        node.wait_for("the store that this node serves was removed or replaced")
+        assert not (directory / "locks").exists()
+        assert not [line for line in node.lines if "Traceback" in line]
+        if replaced:
+            with dagbox.open(directory) as other:
+                assert other.get("b", "k") == "other"
+        else:
+            assert not (directory / "data.mdb").exists()
+        if directory.exists():
+            directory.rename(tmp_path / "away")
+        aside.rename(directory)
+        node.wait_for(f"{name}: serving")
+        until(lambda: started_again(db, name, pid))
+        db.put("b", 2, key="k")
+        assert db.get("b", "k") == 2
+        with db.lock("k"):
+            pass
+
+
+def started_again(db: dagbox.Database, name: str, pid: int) -> bool:
+    """Return True once a worker runs as another process and has registered."""
+    now = processes(db)[name]["pid"]
+    return bool(now and now != pid and worker_states(db).get(name) == "live")
+
+
+def test_a_node_on_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "data.mdb").write_bytes(b"not a store" * 1000)
+    with pytest.raises(StoreUnavailable):
+        Supervisor(tmp_path / "data")
+    (tmp_path / "data" / "data.mdb").unlink()
+    Supervisor(tmp_path / "data")._role.release()
 
 
 def test_a_second_node_is_refused_and_a_killed_one_makes_room_at_once(tmp_path: Path) -> None:

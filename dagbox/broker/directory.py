@@ -7,6 +7,10 @@ from dagbox.errors import Busy, InvalidArgument, ProtocolError
 from dagbox.protocol.frames import STATUS_SERVICES
 
 _CLIENT_IDLE_S = 120.0
+_PROBE_S = 10.0
+"""Seconds of silence after which the broker looks whether a client is still there."""
+_MOST_PROBES = 50
+"""Number of clients that are looked after at once."""
 _FULL_HINT_MS = 1000
 """Milliseconds after which a client may try again that the broker has no room for."""
 
@@ -67,6 +71,23 @@ class Directory:
             return None
         client = self.clients[peer] = ClientEntry(peer, now)
         return client
+
+    def silent_clients(self, now: float) -> list[bytes]:
+        """Return clients that have been silent and wait for nothing, to be sent a sign of life; each now and then."""
+        silent: list[bytes] = []
+        for peer, client in self.clients.items():
+            if now - max(client.last_at, client.probed_at) >= _PROBE_S and not client.in_flight:
+                client.probed_at = now
+                silent.append(peer)
+                if len(silent) == _MOST_PROBES:
+                    break
+        return silent
+
+    def forget_gone(self, peer: bytes) -> None:
+        """Forget a client that cannot be reached and waits for nothing."""
+        client = self.clients.get(peer)
+        if client is not None and not client.in_flight:
+            del self.clients[peer]
 
     def forget_idle(self, now: float) -> None:
         """Forget services that nobody needs, and clients that have been silent."""

@@ -88,6 +88,7 @@ class Broker:
     ) -> None:
         self.limits = limits or BrokerLimits()
         self.epoch = epoch
+        self._pong = pack({"epoch": epoch, "version": frames.VERSION})
         self.started_at = now
         self.about = about or {}
         self.bypass: BypassedCalls | None = None
@@ -173,6 +174,8 @@ class Broker:
             self.lifecycle.sample(now)
             self._feed(now)
             self._look_at_direct()
+            for peer in self.directory.silent_clients(now):
+                self._out.send(peer, Kind.PONG, peer + bytes(8), body=self._pong)
             self._next_check = now + self.limits.heartbeat_s / 2
         self._last_tick = now
         return self._take()
@@ -184,6 +187,9 @@ class Broker:
 
     def undeliverable(self, peer: bytes, head: bytes, now: float, reason: str) -> list[Send]:
         """The driver could not send a message (the peer is gone, or its buffer full); return what to send instead."""
+        if head[KEY_SLICE] == peer + bytes(8) and frames.parse(head).kind == Kind.PONG:
+            self.directory.forget_gone(peer)
+            return self._take()
         self.counters.undeliverable += 1
         worker = self._connected.get(peer)
         if worker is not None:
@@ -269,8 +275,7 @@ class Broker:
             if client is not None:
                 client.last_at = now
                 self._count_direct(client, frames.body_of(header, head, tail))
-            body = pack({"epoch": self.epoch, "version": frames.VERSION})
-            self._out.send(peer, Kind.PONG, head[KEY_SLICE], body=body)
+            self._out.send(peer, Kind.PONG, head[KEY_SLICE], body=self._pong)
             return
         worker = self._connected.get(header.client)
         if worker is None:

@@ -252,12 +252,13 @@ class ServiceEntry:
 class ClientEntry:
     """A client as the broker knows it."""
 
-    __slots__ = ("done", "first_at", "in_flight", "last_at", "last_report", "peer")
+    __slots__ = ("done", "first_at", "in_flight", "last_at", "last_report", "peer", "probed_at")
 
     def __init__(self, peer: bytes, now: float) -> None:
         self.peer = peer
         self.first_at = now
         self.last_at = now
+        self.probed_at = now
         self.in_flight = 0
         self.done = 0
         self.last_report = 0

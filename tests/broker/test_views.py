@@ -163,3 +163,20 @@ def test_a_slow_worker_makes_an_event_and_a_patient_one_does_not(table: Table) -
     slow = [event for event in table.inspect("events", {})["events"] if event["kind"] == "slow"]
     assert [event["subject"] for event in slow] == ["reader"]
     assert "took w1 1.5 s" in slow[0]["text"]
+
+
+def test_a_client_that_is_gone_is_listed_no_longer_than_its_silence_is_noticed(table: Table) -> None:
+    table.register("w1")
+    for name in ("ann", "bob", "cat"):
+        table.ask(name, 1)
+    for name in ("ann", "bob"):
+        table.answer("w1", name, 1)
+    sent = [(to, kind, request) for to, kind, request, _ in table.run(12.0, beating=("w1:reader",)) if kind == "pong"]
+    assert {entry for entry in sent if entry[0] != "w1"} == {("ann", "pong", 0), ("bob", "pong", 0)}
+    [head] = [head for to, head, _ in table.broker.tick(table.now + 10.0) if to == peer("ann")]
+    before = table.inspect("status")["broker"]
+    assert table.broker.undeliverable(peer("ann"), head, table.now, "gone") == []
+    after = table.inspect("status")["broker"]
+    assert (before["clients"] - after["clients"], after["undeliverable"]) == (1, before["undeliverable"])
+    assert peer("bob") in table.broker.directory.clients
+    assert peer("cat") in table.broker.directory.clients

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +15,10 @@ from typing import Any
 import pytest
 
 import dagbox
+from dagbox.broker import directory
 from dagbox.services.function import ServiceRequest
 from tests.client.driven import Driven
+from tests.runtime.nodes import ENVIRONMENT
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -61,6 +65,20 @@ def test_time_in_line_for_a_lock_is_told_apart_from_work(tmp_path: Path) -> None
         waits = [trace for trace in traces if "in line" in [step.what for step in trace.timeline]]
         assert len(waits) == 2
         assert all(trace.aside_ms > 250 for trace in waits)
+
+
+def test_a_killed_client_is_listed_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "_PROBE_S", 0.2)
+    code = "import sys, dagbox; db = dagbox.connect(sys.argv[1]); db.buckets(); print('there', flush=True); input()"
+    with dagbox.open(tmp_path, serve=True, durability="process") as db:
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
+        ) as client:
+            assert client.stdout is not None
+            assert client.stdout.readline() == b"there\n"
+            assert db.status().broker.clients == 2
+            client.kill()
+        wait_until(lambda: db.status().broker.clients == 1)
 
 
 def test_one_program_serves_a_directory(tmp_path: Path) -> None:

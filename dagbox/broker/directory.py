@@ -20,6 +20,14 @@ def no_room(service: bytes) -> Busy:
     return Busy(service.decode(errors="replace"), _FULL_HINT_MS)
 
 
+def busy(service: ServiceEntry) -> Busy:
+    """Return the error for a request that a queue has no room for: again when about half of it is done."""
+    mean_s = service.work.total_s / service.work.count if service.work.count else 0.01
+    workers = sum(worker.credit for worker in service.workers.values()) or 1
+    hint_ms = int(mean_s * service.queue.waiting / workers * 1000)
+    return Busy(service.name, min(max(hint_ms, 10), 5_000))
+
+
 class Directory:
     """Services by name, clients by routing id.
 

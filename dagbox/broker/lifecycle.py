@@ -20,11 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dagbox.broker.breakpoints import Breakpoints
-from dagbox.broker.directory import Directory, no_room
+from dagbox.broker.directory import Directory, busy, no_room
 from dagbox.broker.model import (
+    LOCAL,
     Available,
     BrokerLimits,
     Counters,
+    LocalReads,
     Lost,
     ServiceEntry,
     TrackedRequest,
@@ -36,7 +38,6 @@ from dagbox.broker.outbox import Outbox
 from dagbox.broker.queues import Deadlines
 from dagbox.broker.records import SHOWN_BYTES, DeadLetter, DeadLetters, EventLog, TraceLog
 from dagbox.errors import (
-    Busy,
     Cancelled,
     DagBoxError,
     DeadlineExceeded,
@@ -105,7 +106,7 @@ class Lifecycle:
         size = len(head) + len(tail) if tail is not None else len(head)
         if not self._has_room(service, peer, size, self.open_bytes + size):
             service.refused += 1
-            self.refuse(header, self._busy(service), now)
+            self.refuse(header, busy(service), now)
             return
         client.in_flight += 1
         request = self._track(key, peer, service, head, tail, now)
@@ -115,6 +116,33 @@ class Lifecycle:
         self.requests[key] = request
         self.open_bytes += size
         self._enqueue(request, now)
+
+    def answer_locally(self, local: LocalReads, peer: bytes, header: Header, head: bytes, now: float) -> bool:
+        """Answer a client's request without a worker, if it would be a worker's at once; return False if not."""
+        service = self.services.get(header.service)
+        if service is None or service.direct is None or not service.queue.serves_at_once:
+            return False
+        key = head[KEY_SLICE]
+        if key in self.requests:
+            return False
+        client = self.clients.get(peer) or self.directory.new_client(peer, now)
+        if client is None:
+            return False
+        answer = local.read(head[header.body_at :], now)
+        if answer is None:
+            return False
+        reply, took_s = answer
+        client.last_at = now
+        client.in_flight += 1
+        request = self._track(key, peer, service, head, None, now)
+        request.timeline = [(now, "queued", service.name), (now, "given", LOCAL)]
+        request.reply = reply[:SHOWN_BYTES]
+        service.wait.add(0.0)
+        service.work.add(took_s)
+        self._end(request, now + took_s, "")
+        message = frames.build(Kind.REPLY, peer, header.request, header.service, reply)
+        self._out.messages.append((peer, message.head, message.tail))
+        return True
 
     def _has_room(self, service: ServiceEntry, client: bytes, size: int, open_bytes: int) -> bool:
         limits = self.limits
@@ -371,7 +399,7 @@ class Lifecycle:
             # `busy` would tell the client that nothing was done yet, and that it may ask again.
             most = LimitExceeded("waiting requests", service.queue.waiting + 1, self.limits.queue_requests)
             service.refused += 1
-            self.fail(request, self._busy(service) if request.flags & Flag.REPEATABLE else most, now)
+            self.fail(request, busy(service) if request.flags & Flag.REPEATABLE else most, now)
             return
         if not service.ever_served:
             self.deadlines.remove(request)
@@ -513,14 +541,6 @@ class Lifecycle:
             for request in [each for each in service.held.values() if each.held_until <= now]:
                 self.release(request, now)
         self.directory.forget_idle(now)
-
-    @staticmethod
-    def _busy(service: ServiceEntry) -> Busy:
-        """Return the error for a request that a queue has no room for: again when about half of it is done."""
-        mean_s = service.work.total_s / service.work.count if service.work.count else 0.01
-        workers = sum(worker.credit for worker in service.workers.values()) or 1
-        hint_ms = int(mean_s * service.queue.waiting / workers * 1000)
-        return Busy(service.name, min(max(hint_ms, 10), 5_000))
 
     # ------------------------------------------------------------------ calls that bypass the broker
 

@@ -21,7 +21,7 @@ from dagbox.broker.breakpoints import Breakpoints
 from dagbox.broker.controls import Controls
 from dagbox.broker.directory import Directory, no_room
 from dagbox.broker.lifecycle import Lifecycle
-from dagbox.broker.model import BrokerLimits, ClientEntry, WorkerEntry, WorkerState
+from dagbox.broker.model import BrokerLimits, ClientEntry, LocalReads, WorkerEntry, WorkerState
 from dagbox.broker.outbox import NO_KEY, Outbox, Send
 from dagbox.broker.views import Views
 from dagbox.broker.workers import Registration, WorkerRegistry
@@ -71,10 +71,11 @@ class Broker:
 
     Attributes:
         bypass: the calls that bypass this broker, if there are any.
+        local: answers requests of services with the trait `direct`, if the driver can.
         caught_up_at: set by the driver: when no message was left to receive on the line of everybody.
         workers_caught_up_at: the same of the workers' line.
         at_workers_line: set by the driver while it hands over messages of the workers' line.
-        direct: True while clients may do themselves what services with that trait do for them: none of these is
+            direct: True while clients may do themselves what services with that trait do for them: none of these is
             paused, and no breakpoint waits for one of their requests.
     """
 
@@ -92,6 +93,7 @@ class Broker:
         self.started_at = now
         self.about = about or {}
         self.bypass: BypassedCalls | None = None
+        self.local: LocalReads | None = None
         self.caught_up_at = now
         self.workers_caught_up_at = now
         self.at_workers_line = False
@@ -158,12 +160,22 @@ class Broker:
                     raise ProtocolError("a new request has no hops")
                 if header.service in self._own:
                     from_peer = self._on_own
+                elif self.local is not None and self.direct and tail is None and self._is_answered(header, head, now):
+                    return self._take()
             else:
                 from_peer = self._from_both.get(kind, self._on_unexpected)
             from_peer(peer, header, head, tail, now)
         except DagBoxError as error:
             self._on_malformed(peer, head, error, now)
         return self._take()
+
+    def _is_answered(self, header: Header, head: bytes, now: float) -> bool:
+        local = self.local
+        return (
+            local is not None
+            and header.kind == Kind.REQUEST
+            and self.lifecycle.answer_locally(local, header.client, header, head, now)
+        )
 
     def tick(self, now: float) -> list[Send]:
         """Let time pass: expire requests, find workers late or dead, sample the figures."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from dagbox.broker.histograms import DirectFigures, Histogram, RateSeries
 from dagbox.broker.queues import DispatchQueue
 from dagbox.protocol.names import shown_request
 from dagbox.protocol.traits import Traits
 
+LOCAL = "broker"
+"""The name in traces for the broker itself, where it did a worker's work."""
 HEARTBEAT_S = 0.5
 """The interval of the workers' heartbeats, in seconds."""
 
@@ -203,6 +205,13 @@ class WorkerEntry:
         """The body of its last ping: cpu, memory, figures of its service."""
         self.traits = Traits()
         self.rates = RateSeries()
+
+
+class LocalReads(Protocol):
+    """Reads that the driver does itself, where the records are at hand."""
+
+    def read(self, body: bytes, now: float) -> tuple[bytes, float] | None:
+        """Return the packed answer and the seconds that it took, None if a worker has to do it."""
 
 
 class ServiceEntry:

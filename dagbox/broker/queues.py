@@ -228,6 +228,11 @@ class DispatchQueue(Generic[R, W]):
         self._credits.set(worker, worker.listed_free - 1)
         return request, worker
 
+    @property
+    def serves_at_once(self) -> bool:
+        """Return True if a request that came now would be given to a worker, before all others."""
+        return not self.waiting and not self.paused and self._credits.best() is not None
+
     def withdraw(self, request: R) -> None:
         """Count out a request that does not wait any more, but still stands in its lane."""
         self.waiting -= 1

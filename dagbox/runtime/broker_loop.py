@@ -15,6 +15,7 @@ import zmq
 from dagbox.broker import Broker, BrokerLimits
 from dagbox.broker.intake import FLOOR_S, Intake
 from dagbox.broker.outbox import Send
+from dagbox.runtime.local_reads import LocalReads
 from dagbox.transport.direct_switch import DirectSwitch
 from dagbox.transport.lines import Lines
 from dagbox.transport.wake import Wake
@@ -38,6 +39,7 @@ class BrokerLoop:
         limits: see `BrokerLimits`.
         prepare: an option setter that is called with the socket before it is bound (security).
         parent: a descriptor that becomes readable (end of file) when the parent process has died.
+        local: reads from the store of the broker's own directory; closed at the end.
         switch: tells the clients on this machine whether they may read the store themselves; closed at the end.
     """
 
@@ -51,7 +53,9 @@ class BrokerLoop:
         prepare: Callable[[zmq.Socket[bytes]], None] | None = None,
         parent: int | None = None,
         switch: DirectSwitch | None = None,
+        local: LocalReads | None = None,
     ) -> None:
+        self._local = local
         self._parent = parent
         self._switch = switch
         self._direct = False
@@ -74,6 +78,7 @@ class BrokerLoop:
         shown = [address.encode("utf-8", "backslashreplace").decode() for address in self.addresses]
         about = {"pid": os.getpid(), "host": platform.node(), "addresses": shown}
         self.broker = Broker(time.monotonic(), os.urandom(8), limits, expected, about)
+        self.broker.local = local
 
     def stop(self) -> None:
         """Have `run` return soon; may be called from any thread and from a signal handler."""
@@ -145,6 +150,8 @@ class BrokerLoop:
         if not allowance:
             return out
         batch, emptied = lines.receive_from_clients(allowance)
+        if self._local is not None:
+            self._local.new_turn()
         for peer, head, tail in batch:
             out += receive(peer, head, tail, monotonic())
         now = monotonic()
@@ -193,6 +200,8 @@ class BrokerLoop:
             self._switch.close()
         if self._lines is not None:
             self._lines.close()
+        if self._local is not None:
+            self._local.close()
         self._wake.close()
         if self._own_context:
             self.context.term()

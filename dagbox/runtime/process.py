@@ -11,6 +11,7 @@ import platform
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -109,6 +110,7 @@ def run_broker(
     """
     from dagbox.runtime.broker_loop import BrokerLoop
     from dagbox.runtime.filelock import RoleLock
+    from dagbox.runtime.local_reads import LocalReads
     from dagbox.transport.address import remove_node_file, socket_address, write_node_file
     from dagbox.transport.direct_switch import DirectSwitch
     from dagbox.transport.sockets import check_listen
@@ -129,7 +131,8 @@ def run_broker(
         limits = BrokerLimits(clients=client_limit(raise_descriptor_limit()))
         parent = sys.stdin.fileno() if supervised else None
         switch = DirectSwitch(data) if data is not None else None
-        loop = BrokerLoop(listen, expected=expected, limits=limits, parent=parent, switch=switch)
+        local = LocalReads(data, time.monotonic) if data is not None else None
+        loop = BrokerLoop(listen, expected=expected, limits=limits, parent=parent, switch=switch, local=local)
         on_stop_signals(loop.stop, supervised=supervised)
         if data is not None and not supervised:
             write_node_file(data, loop.addresses[0])

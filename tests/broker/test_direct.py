@@ -1,4 +1,4 @@
-"""Work that clients do themselves: whether they may, and what they tell of it."""
+"""Work that no worker does: what clients do themselves, and what the broker answers from the files at hand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from dagbox.broker.model import LOCAL
 from dagbox.protocol import frames
-from dagbox.protocol.frames import Kind
+from dagbox.protocol.frames import Flag, Kind
 from dagbox.protocol.reports import DirectReport
 from dagbox.protocol.values import pack
 from tests.broker.table import Table, number, peer
@@ -119,3 +120,90 @@ def test_a_ping_with_another_body_is_answered(table: Table) -> None:
     assert [sent[1] for sent in table.say("ann", frames.build(Kind.PING, peer("ann"), number(1), b"", big))] == [
         "error"
     ]
+
+
+BODY = pack({"bucket": "user", "key": "k"})
+
+
+class Records:
+    """Answers all that it is asked for, unless told not to."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self.able = True
+
+    def read(self, body: bytes, now: float) -> tuple[bytes, float] | None:
+        self.asked.append(body)
+        return (b"\xa4here", 0.001) if self.able else None
+
+
+@pytest.fixture
+def records(table: Table) -> Records:
+    table.register("w1", **DIRECT)
+    made = table.broker.local = Records()
+    return made
+
+
+def test_a_read_is_answered_at_once_counted_and_traced(table: Table, records: Records) -> None:
+    assert table.ask("ann", 1, body=BODY) == [("ann", "reply", 1, b"\xa4here")]
+    assert records.asked == [BODY]
+    [service] = table.inspect("services")
+    assert (service["done"], service["errors"], service["in_flight"], service["work"]["count"]) == (1, 0, 0, 1)
+    assert service["work"]["mean_ms"] == pytest.approx(1.0)
+    [trace] = table.inspect("traces", {"service": "reader", "bucket": "user", "key": "k"})
+    assert [step["what"] for step in trace["timeline"]] == ["queued", "given", "answered"]
+    assert trace["timeline"][1]["who"] == LOCAL
+    counters = table.broker.counters
+    assert (counters.accepted, counters.answered) == (1, 1)
+    assert not table.broker.lifecycle.requests
+
+
+def test_what_it_cannot_do_goes_to_a_worker(table: Table, records: Records) -> None:
+    records.able = False
+    assert [sent[:3] for sent in table.ask("ann", 1, body=BODY)] == [("w1", "request", 1)]
+    assert table.answer("w1", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
+
+
+def test_a_read_does_not_overtake_those_that_wait(table: Table, records: Records) -> None:
+    records.able = False
+    table.ask("ann", 1, body=BODY)
+    assert table.ask("ann", 2, body=BODY) == []
+    records.able = True
+    asked = len(records.asked)
+    assert table.ask("bob", 3, body=BODY) == []
+    assert len(records.asked) == asked
+
+
+def test_without_a_free_worker_reads_wait(table: Table, records: Records) -> None:
+    table.leave("w1", "reader")
+    assert table.ask("ann", 1, body=BODY) == []
+    assert not records.asked
+
+
+@pytest.mark.parametrize("control", [{"op": "pause", "service": "reader"}, {"op": "break", "key": "k"}], ids=str)
+def test_a_pause_and_a_breakpoint_hold_them(table: Table, records: Records, control: dict[str, str]) -> None:
+    table.control(**control)
+    assert table.ask("ann", 1, body=BODY) == []
+    assert not records.asked
+
+
+def test_other_services_and_those_without_the_trait_are_not_asked(table: Table, records: Records) -> None:
+    table.register("w2", "writer")
+    assert [sent[:2] for sent in table.ask("ann", 1, "writer", BODY)] == [("w2", "request")]
+    assert not records.asked
+
+
+def test_a_repeat_of_a_request_under_way_is_attached_to_it(table: Table, records: Records) -> None:
+    records.able = False
+    table.ask("ann", 1, body=BODY, flags=Flag.REPEATABLE)
+    records.able = True
+    table.register("w3", **DIRECT)
+    assert table.ask("ann", 1, body=BODY, flags=Flag.REPEATABLE) == []
+    assert table.answer("w1", "ann", 1) == [("ann", "reply", 1, b"\xc0")]
+    assert table.broker.counters.repeats == 1
+
+
+def test_a_request_under_a_foreign_id_is_refused(table: Table, records: Records) -> None:
+    message = frames.build(frames.Kind.REQUEST, peer("ann"), number(1), b"reader", BODY)
+    assert [sent[1] for sent in table.say("bob", message)] == ["error"]
+    assert not records.asked

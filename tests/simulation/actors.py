@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dagbox.broker import Broker, BrokerLimits
+from dagbox.broker.model import LocalReads
 from dagbox.errors import DagBoxError
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Flag, Kind
@@ -24,8 +25,9 @@ SERVICES = ("reader", "writer", "lock")
 class SimBroker:
     """The broker on the simulated network; checks that each open request is answered once."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, local: LocalReads | None = None) -> None:
         self.world = world
+        self.local = local
         self.open: set[bytes] = set()
         self.up = False
         self.starts = 0
@@ -35,6 +37,7 @@ class SimBroker:
         epoch = self.world.random.randbytes(8)
         self.starts += 1
         self.machine = Broker(self.world.now, epoch, BrokerLimits(heartbeat_s=HEARTBEAT_S), expected=SERVICES)
+        self.machine.local = self.local
         self.open.clear()
         self.up = True
         self.world.join(BROKER, self.receive)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 from dagbox.errors import (
@@ -19,13 +20,14 @@ from dagbox.errors import (
     Stopping,
     WorkerLost,
 )
+from dagbox.protocol.operations.reads import Read
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Forward, Outcome, Reply, Request
 from dagbox.services.lock.journal import LockJournal
 from dagbox.services.lock.service import LockOperations, LockService
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
-from dagbox.store.base import Applied, Batch, Fence, Put
+from dagbox.store.base import Applied, Batch, Fence, Put, Store
 from dagbox.store.memory import MemoryStore
 from tests.simulation.actors import SimBroker, SimClient, SimWorker
 from tests.simulation.world import World
@@ -79,6 +81,25 @@ class WatchedLocks(LockService):
         return self._note(super().tick(now), now)
 
 
+class SimLocalReads:
+    """Reads that the broker does itself, when it is not busy otherwise."""
+
+    def __init__(self, store: Store, seed: int) -> None:
+        self._store = store
+        self._chance = Random(seed)
+        self.done = 0
+
+    def read(self, body: bytes, now: float) -> tuple[bytes, float] | None:
+        if self._chance.random() < 0.3:
+            return None
+        asked = unpack(body)
+        if not isinstance(asked, dict) or asked.keys() != {"bucket", "key"}:
+            return None
+        self.done += 1
+        with self._store.snapshot() as snapshot:
+            return pack(Reader(self._store).execute(Read(asked["bucket"], asked["key"]), snapshot)), 1e-6
+
+
 class Scenario:
     """One run: a node, some clients, some faults. `run` plays it, `check` says whether all held."""
 
@@ -97,7 +118,9 @@ class Scenario:
         self.known_since: list[tuple[str, int, int]] = []
         """Lock key, token, and how many batches had been applied when its client learned of the lease."""
         self.errors: Counter[str] = Counter()
-        self.broker = SimBroker(world)
+        self.local = SimLocalReads(self.store, seed) if seed % 2 else None
+        """The broker of every other run answers plain reads itself."""
+        self.broker = SimBroker(world, self.local)
         self.workers = [
             SimWorker(world, "reader-1", lambda: Reader(self.store)),
             SimWorker(world, "reader-2", lambda: Reader(self.store)),

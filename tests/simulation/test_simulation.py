@@ -44,7 +44,7 @@ def test_the_same_seed_is_the_same_story() -> None:
 
 def test_the_faults_are_real() -> None:
     """Over some seeds, everything that the scenario can meet has happened."""
-    redelivered = repeats = starts = 0
+    redelivered = repeats = starts = local = 0
     codes: set[str] = set()
     for seed in range(12):
         scenario = Scenario(seed)
@@ -52,10 +52,12 @@ def test_the_faults_are_real() -> None:
         redelivered += scenario.broker.machine.counters.redelivered
         repeats += scenario.broker.machine.counters.repeats
         starts += scenario.broker.starts
+        local += scenario.local.done if scenario.local is not None else 0
         codes |= set(scenario.errors)
         assert len(scenario.acknowledged) > 20
         assert len(scenario.granted) > 10
     assert redelivered > 5
     assert repeats > 10
     assert starts > 15
+    assert local > 20
     assert {"deadline", "locked"} <= codes

@@ -62,6 +62,7 @@ _TRACE_FIELDS = frozenset(
     )
 )
 _TIME_FIELDS = frozenset(("count", "mean_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms"))
+_DIRECT_FIELDS = frozenset(("done", "errors", "rate", "mean_ms", "max_ms"))
 _STORE_FIELDS = (
     *("version", "used_bytes", "map_size", "readers", "max_readers", "oldest_snapshot_s", "oldest_reader_lag"),
     *("commits", "batches", "commit_seconds"),
@@ -321,6 +322,8 @@ def check_poll(poll: Map) -> None:
         _check_entries(name, poll.get(name, []), needed)
     for service in poll.get("services", []):
         _check_entries("times", [service["wait"], service["work"], service["line"]], _TIME_FIELDS)
+        if "direct" in service:
+            _check_entries("direct calls", [service["direct"]], _DIRECT_FIELDS)
         course = service.get("course") or {}
         if not isinstance(course, dict) or not all(_are_numbers(course.get(name, [])) for name in ("waiting", "rate")):
             raise dagbox.ProtocolError("the course of a service is not of lists of numbers")

@@ -23,7 +23,7 @@ class TestTraces:
     @pytest.mark.parametrize(
         ("follow", "found"),
         [
-            ({}, 6),
+            ({}, 7),
             ({"client": "00fe"}, 1),
             ({"service": "logic"}, 2),
             ({"bucket": "user"}, 4),

@@ -50,8 +50,10 @@ def connect(
 
     Contact is made when the block begins, or by the first call.
     """
+    from dagbox.settings import target_of
     from dagbox.transport.address import direct_directory, resolve
 
+    target = target_of(target)
     directory = direct_directory(target) if flag(direct, "direct") else None
     if directory is None:
         from dagbox.transport.remote_async import AsyncRemoteTransport

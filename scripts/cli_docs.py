@@ -52,7 +52,7 @@ bash, add `eval "$(_DAGBOX_COMPLETE=bash_source dagbox)"` to `~/.bashrc` (`zsh_s
 def generate() -> str:
     """Return the page."""
     cli = import_module("dagbox.cli")
-    config = import_module("dagbox.config.settings")
+    config = import_module("dagbox.settings")
     epilog = "\n\n".join(map(_wrapped, cli.EPILOG.strip().split("\n\n")))
     settings = "\n".join(
         f"| `{name}` | `{variable}` | `{_default(getattr(config.Settings(), name))}` |"

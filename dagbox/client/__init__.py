@@ -98,7 +98,8 @@ def connect(
     """Connect to a running node; a context manager with the same methods.
 
     Args:
-        target: its directory or its address (`ipc://`, `tcp://`); the environment's DAGBOX_URL if not given.
+        target: its directory or its address (`ipc://`, `tcp://`); if not given, the environment's DAGBOX_URL, or `at`
+            of dagbox.toml in the current directory.
         timeout: how long calls wait if they do not say otherwise, in seconds.
         direct: if the target is a directory, read records from its files in this process, which takes a hundredth of
             the time. Writes, locks and queries go through the broker, and so do reads while an operator pauses them
@@ -107,8 +108,10 @@ def connect(
     Raises:
         CannotConnect: no node answers there.
     """
+    from dagbox.settings import target_of
     from dagbox.transport.address import direct_directory, resolve
 
+    target = target_of(target)
     directory = direct_directory(target) if flag(direct, "direct") else None
     database: Database
     if directory is None:

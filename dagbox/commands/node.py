@@ -8,7 +8,7 @@ import click
 
 from dagbox.commands.options import directory_of, settings
 from dagbox.commands.output import note
-from dagbox.config.settings import DURABILITIES, MOST_WORKERS
+from dagbox.settings import DURABILITIES, MOST_WORKERS
 
 if TYPE_CHECKING:
     from dagbox.runtime.supervisor import NodeSettings, Supervisor

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dagbox.commands.output import note
-from dagbox.config.settings import FORMATS, Settings, load_settings
 from dagbox.errors import DagBoxError, StoreUnavailable
 from dagbox.protocol.values import Ref, check_bucket, check_key
+from dagbox.settings import FORMATS, Settings, load_settings
 from dagbox.text.files import path_of
 from dagbox.text.terminal import printable
 

@@ -12,6 +12,7 @@ from typing import Any
 from dagbox.errors import InvalidArgument
 from dagbox.runtime.worker_loop import WorkerLoop
 from dagbox.services.function import FunctionService, ServiceFunction, service
+from dagbox.settings import target_of
 from dagbox.transport.address import resolve
 
 __all__ = ["serve", "service"]
@@ -30,7 +31,7 @@ def serve(
 
     Args:
         functions: made by `@dagbox.service`; each gets a worker of its own.
-        connect: the node: its directory or URL; DAGBOX_URL if None.
+        connect: the node: its directory or URL; None: as `dagbox.connect` finds it.
         name: the workers' name; made from service, host and process if None. A worker whose name is in use waits
             until the other is gone.
         stop: set it to end; for programs that serve on a thread of their own.
@@ -45,7 +46,7 @@ def serve(
     for function in functions:
         if not isinstance(function, ServiceFunction):
             raise InvalidArgument(f"not a service: {function!r}: put @dagbox.service('name') on the function")
-    address = resolve(connect)
+    address = resolve(target_of(connect))
     loops = [_loop(function, address, name) for function in functions]
     threads = [threading.Thread(target=loop.run, name=f"worker {loop.name}", daemon=True) for loop in loops]
     interrupted: list[int] = []

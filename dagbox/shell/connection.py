@@ -24,7 +24,7 @@ def default_target(say: Callable[[str], None]) -> str:
     Raises:
         UnknownSetting, BadSetting: `dagbox.toml` or the environment says something that cannot be.
     """
-    from dagbox.config.settings import load_settings
+    from dagbox.settings import load_settings
 
     found = load_settings()
     if found.at_found_in:

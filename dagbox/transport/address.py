@@ -189,7 +189,9 @@ def resolve(target: str | os.PathLike[str] | None) -> str:
     if target is None:
         target = os.environ.get("DAGBOX_URL")
         if not target:
-            raise InvalidArgument("connect to what? give a directory or an address, or set DAGBOX_URL")
+            raise InvalidArgument(
+                "connect to what? give a directory or an address, set DAGBOX_URL, or `at` in dagbox.toml"
+            )
     text = os.fspath(target)
     if not isinstance(text, str) or not text:
         raise InvalidArgument(f"not a directory or an address: {text!r}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dagbox.config.settings import Settings, load_settings
 from dagbox.errors import BadSetting, CannotConnect, InvalidArgument, Refused
+from dagbox.settings import Settings, load_settings
 from dagbox.transport.address import check_url, leaves_machine, resolve, write_node_file
 from dagbox.transport.sockets import check_listen
 

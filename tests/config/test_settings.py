@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dagbox.config.settings import Settings, load_settings
+import dagbox
 from dagbox.errors import BadSetting, UnknownSetting
+from dagbox.settings import Settings, load_settings
 
 
 def test_without_file_and_environment_there_are_defaults(tmp_path: Path) -> None:
@@ -61,3 +62,34 @@ def test_the_error_for_a_wrong_variable_names_it() -> None:
     with pytest.raises(BadSetting) as caught:
         load_settings({"DAGBOX_CONFIG": "/nowhere/dagbox.toml"})
     assert "there is no such file" in caught.value.message
+
+
+def test_a_program_connects_to_what_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DAGBOX_URL", "DAGBOX_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    with dagbox.open("here", serve=True) as db:
+        db.put("user", 1, key="k")
+        with pytest.raises(dagbox.InvalidArgument, match=r"connect to what.*dagbox\.toml"):
+            dagbox.connect()
+        Path("dagbox.toml").write_text('at = "here"\n', encoding="utf-8")
+        with dagbox.connect() as other:
+            assert other.get("user", "k") == 1
+        Path("dagbox.toml").write_text('at = "elsewhere"\n', encoding="utf-8")
+        with pytest.raises(dagbox.CannotConnect, match="elsewhere"):
+            dagbox.connect()
+        monkeypatch.setenv("DAGBOX_URL", "here")
+        with dagbox.connect() as other:
+            assert other.get("user", "k") == 1
+
+
+def test_a_found_file_that_leads_away_is_told_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DAGBOX_URL", "DAGBOX_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    Path("dagbox.toml").write_text('at = "../there"\n', encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"dagbox\.toml leads to \.\./there"), pytest.raises(dagbox.CannotConnect):
+        dagbox.connect()
+    Path("dagbox.toml").write_text('at = "tcp://example.org:7000"\n', encoding="utf-8")
+    with pytest.raises(dagbox.BadSetting, match="leads to no other machine"):
+        dagbox.connect()

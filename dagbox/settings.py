@@ -1,4 +1,4 @@
-"""Settings of the command line: defaults < dagbox.toml < DAGBOX_* environment < flags.
+"""Settings: defaults < dagbox.toml < DAGBOX_* environment < flags. Of them programs take the target only.
 
     at = "data"              # the default target of commands: a directory or an address            DAGBOX_URL
     format = "table"         # or "json"                                                           DAGBOX_FORMAT
@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import os
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -68,6 +69,23 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         if text:
             values[name] = _checked(name, _from_text(name, text, variable), variable)
     return Settings(**values)
+
+
+def target_of(given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+    """Return the target of a program: the one it gives, or DAGBOX_URL, or `at` of dagbox.toml; None if there is none.
+
+    Warns if a file that nobody named leads out of its directory.
+
+    Raises:
+        UnknownSetting, BadSetting: as `load_settings`.
+    """
+    if given is not None or os.environ.get(VARIABLES["at"]):
+        return given
+    named = os.environ.get("DAGBOX_CONFIG")
+    at: str | None = _from_file(named, None).get("at")
+    if at is not None and not named and (found_in := _check_found(at, FILE_NAME)):
+        warnings.warn(f"{found_in} leads to {at}: name the target, or set DAGBOX_URL", stacklevel=3)
+    return at
 
 
 def _from_file(named: str | None, directory: Path | None) -> dict[str, Any]:

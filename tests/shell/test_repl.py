@@ -90,7 +90,8 @@ def test_enter_begins_a_new_line_until_the_brace_closes(keyboard: Keyboard) -> N
     ],
 )
 def test_enter_within_a_bracket_leaves_a_half_typed_word_to_be_gone_on_with(text: str, more: bool) -> None:
-    assert wants_more(parse(text)) is more
+    assert wants_more(text, None) is more
+    assert wants_more(f"put a/b 1\n{text}", None) is more
 
 
 def test_a_line_that_is_wrong_is_run_and_told(keyboard: Keyboard) -> None:

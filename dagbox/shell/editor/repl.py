@@ -317,19 +317,22 @@ class Repl:
         if menu is not None and menu.current_completion is not None:
             buffer.complete_state = None
             return
-        if wants_more(self.parse(buffer.text)):
+        if wants_more(buffer.text, self.shell.bucket):
             buffer.insert_text("\n" + indent_of(buffer.document.text_before_cursor))
             return
         buffer.validate_and_handle()
 
 
-def wants_more(parsed: ParsedCommand) -> bool:
+def wants_more(text: str, bucket: str | None) -> bool:
     """Return True if Enter begins a new line: more is needed, or a word is half typed where a bracket is open.
 
-    A mistake in the middle is run, and so told; no more lines would mend it.
+    Of several commands the last one decides. A mistake in the middle is run, and so told; no more lines would mend it.
     """
-    joins = parsed.text.endswith("\\")
-    return joins or parsed.unfinished or (parsed.being_typed and brackets_open(parsed.text))
+    if text.endswith("\\"):
+        return True
+    commands = [command for command, _ in split_commands(text.split("\n"), lambda: bucket)]
+    parsed = parse(commands[-1] if commands else "", bucket)
+    return parsed.unfinished or (parsed.being_typed and brackets_open(parsed.text))
 
 
 def indent_of(before: str) -> str:

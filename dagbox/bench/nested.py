@@ -1,6 +1,6 @@
 """Reads of many records, embedded, against raw py-lmdb: all in one transaction, each record unpacked.
 
-nested     2,000 records of 200 bytes: `get_many`; `fetch` of them listed as pairs; by a path, which leads from a record
+nested     2,000 records of 200 bytes: `scan`, against a cursor; `get_many`; `fetch` of them listed as pairs; by a path, which leads from a record
            with a ref to each; two levels, each record with a ref to one of 50 others
 """
 
@@ -32,20 +32,28 @@ def nested_reads() -> list[Figure]:
             with raw.begin(db=bucket) as transaction:
                 return [unpack_trusted(transaction.get(key.encode())) for key in keys]
 
+        def raw_scan() -> list[Any]:
+            with raw.begin(db=bucket) as transaction:
+                return [(key.decode(), unpack_trusted(value)) for key, value in transaction.cursor()]
+
         with dagbox.open(Path(directory) / "dagbox") as db:
             _fill(db, keys)
             below = {"path": "members", "relations": {"team": {"path": "team"}}}
             figures = _turns(
                 raw_reads,
+                raw_scan,
+                lambda: list(db.scan("user")),
                 lambda: db.get_many(refs),
                 lambda: db.fetch("list", "all", relations={"all": refs}),
                 lambda: db.fetch("list", "users", relations={"all": {"path": "members"}}),
                 lambda: db.fetch("list", "members", relations={"all": below}),
             )
         raw.close()
-    raw_us, many, listed, by_path, levels = figures
+    raw_us, raw_scan_us, scan, many, listed, by_path, levels = figures
     return [
         Figure("raw py-lmdb get + unpack, one transaction", raw_us, "us"),
+        Figure("raw py-lmdb cursor + unpack, one transaction", raw_scan_us, "us"),
+        at_most("scan / raw cursor, per record", scan / raw_scan_us, "x", 2.0),
         at_most("get_many / raw, per record", many / raw_us, "x", 1.7),
         at_most("fetch of listed records / raw, per record", listed / raw_us, "x", 2.3),
         at_most("fetch by path / raw, per record", by_path / raw_us, "x", 3.0),

@@ -388,6 +388,13 @@ def page_of(bucket: str, answer: Any) -> tuple[list[Record | UnreadableRecord], 
     entries = answer["entries"]
     more = bool(answer.get("more"))
     found: list[Record | UnreadableRecord] = []
+    if entries and entries[0][2] is not None:
+        try:
+            return [
+                _new(Record, (bucket, key, version, unpack_trusted_data(data))) for key, version, data in entries
+            ], more
+        except NOT_PLAIN:
+            pass
     for key, version, data in entries:
         try:
             found.append(Record(bucket, key, version, None if data is None else decode(bucket, key, data)))

@@ -38,7 +38,8 @@ from dagbox.relations.planner import KeyQuery, Planner
 from dagbox.relations.shapes import Shape
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import Answers, receive
-from dagbox.store.base import Snapshot, Store, Stored
+from dagbox.store.base import PageBounds, Snapshot, Store, Stored
+from dagbox.store.tables import scan_bounds
 
 _FETCH_FIELDS = frozenset(("bucket", "relations"))
 _FIRST_CHUNK = 64
@@ -292,23 +293,17 @@ def scan_page(page: Scan, snapshot: Snapshot) -> dict[str, Any]:
     Raises:
         UnknownBucket: the bucket never held a record.
     """
-    start, stop, after = page.start, page.stop, page.after
+    low, high = scan_bounds(page.prefix, page.start, page.stop)
+    after = page.after
     if after is not None:
-        # Keys are ordered by their UTF-8 bytes, which is the order of Python's text.
+        # Keys are ordered by their UTF-8 bytes; the key after another begins with all of it and a null byte.
+        place = after.encode()
         if page.reverse:
-            stop = after if stop is None else min(stop, after)
+            high = place if high is None else min(high, place)
         else:
-            start = after if start is None else max(start, after)
-    entries: list[tuple[str, int, bytes | None]] = []
-    more, size = False, 0
-    for key, stored in snapshot.scan(page.bucket, prefix=page.prefix, start=start, stop=stop, reverse=page.reverse):
-        if key == after:
-            continue
-        size += len(key) + (0 if page.keys_only else len(stored[1]))
-        if entries and (len(entries) == page.limit or size > PAGE_BYTES):
-            more = True
-            break
-        entries.append((key, stored[0], None if page.keys_only else stored[1]))
+            low = max(low, place + b"\0")
+    found = snapshot.page(page.bucket, low, high, PageBounds(page.limit, PAGE_BYTES, page.reverse, page.keys_only))
+    entries, more = found
     # Scanning a bucket that became empty (a queue without work) is not an error.
     if not entries and after is None and page.bucket not in snapshot.tables.tables():
         raise UnknownBucket(page.bucket, sorted(snapshot.buckets())[:_NAMES_SHOWN])

@@ -101,6 +101,33 @@ class Applied(NamedTuple):
     results: list[Any]
 
 
+class PageBounds(NamedTuple):
+    """How much a page holds, and in which order.
+
+    Args:
+        records: how many at most.
+        size: bytes of data and characters of keys, at most; one record may exceed it.
+        reverse: from high to low.
+        keys_only: True to leave the data out.
+    """
+
+    records: int
+    size: int
+    reverse: bool = False
+    keys_only: bool = False
+
+
+PageEntry = tuple[str, int, bytes | None]
+"""Key, version and data of a record; None for the data of a page of keys."""
+
+
+class Page(NamedTuple):
+    """Records, and whether there are more."""
+
+    entries: list[PageEntry]
+    more: bool
+
+
 @runtime_checkable
 class Snapshot(Protocol):
     """A consistent view. A context manager; close it soon, it keeps old pages from being used again."""
@@ -137,6 +164,12 @@ class Snapshot(Protocol):
             stop: the upper bound, excluded.
             limit: how many at most.
             reverse: from high to low.
+        """
+
+    def page(self, bucket: str, low: bytes, high: bytes | None, bounds: PageBounds) -> Page:
+        """The records with low <= key < high up to the bounds of a page, as `scan` gives them; always one at least.
+
+        A damaged record is one of version 0 whose data are no value.
         """
 
     def buckets(self) -> dict[str, int]:

@@ -13,18 +13,19 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dagbox.errors import DagBoxError, StoreError
 from dagbox.protocol.values import check_bucket
-from dagbox.store.base import Applied, Batch, Entry, Stored
+from dagbox.store.base import Applied, Batch, Entry, Page, PageBounds, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes
 from dagbox.store.keys import new_key
 from dagbox.store.tables import META
 from dagbox.store.transaction import VERSION, Transaction
-from dagbox.store.view import count_buckets, get_record, get_records, scan_records
+from dagbox.store.view import count_buckets, get_record, get_records, read_page, scan_records
 
 
 class _Table:
@@ -45,6 +46,10 @@ class _Table:
 
     def forget_order(self) -> None:
         self._order = None
+
+
+_CHUNK = 512
+"""Entries that a scan gives at a time."""
 
 
 class _Tables:
@@ -70,6 +75,13 @@ class _Tables:
         keys = found.keys_between(low, high)
         for key in reversed(keys) if reverse else keys:
             yield key, found.rows[key]
+
+    def chunks(
+        self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False, most: int | None = None
+    ) -> Iterator[list[tuple[bytes, bytes]]]:
+        items = self.scan(table, low, high, reverse)
+        while chunk := list(islice(items, _CHUNK)):
+            yield chunk
 
     def tables(self) -> list[str]:
         return sorted(self.tables_now)
@@ -139,6 +151,9 @@ class MemorySnapshot:
             self.tables, bucket, self.now_ms, prefix=prefix, start=start, stop=stop, limit=limit, reverse=reverse
         )
         return self._while_open(found)
+
+    def page(self, bucket: str, low: bytes, high: bytes | None, bounds: PageBounds) -> Page:
+        return read_page(self.tables, bucket, low, high, self.now_ms, bounds)
 
     def _while_open(self, found: Iterator[Entry]) -> Iterator[Entry]:
         for entry in found:

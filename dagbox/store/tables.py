@@ -57,6 +57,19 @@ class TableReader(Protocol):
         """Return how many entries a table has; 0 if there is none."""
 
 
+class ChunkReader(TableReader, Protocol):
+    """Tables that give many entries at a time."""
+
+    def chunks(
+        self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False, most: int | None = None
+    ) -> Iterator[list[tuple[bytes, bytes]]]:
+        """As `scan`, in lists that are not empty.
+
+        Args:
+            most: how many the caller hardly needs more of; those after them come in short lists.
+        """
+
+
 class TableWriter(TableReader, Protocol):
     """Tables in a transaction. Do not write to a table while a scan of it goes on."""
 

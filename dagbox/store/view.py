@@ -8,9 +8,9 @@ from itertools import islice
 
 from dagbox.errors import BadBucket, DagBoxError, InvalidArgument, StoreCorrupt
 from dagbox.protocol.values import MAX_KEY_BYTES, check_key
-from dagbox.store.base import Entry, Stored
+from dagbox.store.base import Entry, Page, PageBounds, PageEntry, Stored
 from dagbox.store.envelope import number_to_bytes, open_live
-from dagbox.store.tables import EXPIRY, TableReader, scan_bounds
+from dagbox.store.tables import EXPIRY, ChunkReader, TableReader, scan_bounds
 
 
 def read_error(bucket: object, key: object) -> DagBoxError:
@@ -75,6 +75,50 @@ def _text_of(bucket: str, key: bytes) -> str:
         return key.decode()
     except UnicodeDecodeError:
         raise StoreCorrupt(bucket, f"the key {key!r} is not text, another program wrote it") from None
+
+
+def read_page(
+    tables: ChunkReader, bucket: str, low: bytes, high: bytes | None, now_ms: int, bounds: PageBounds
+) -> Page:
+    """One page of live records; see `Snapshot.page`."""
+    entries: list[PageEntry] = []
+    size = 0
+    for chunk in tables.chunks(bucket, low, high, bounds.reverse, bounds.records + 1):
+        found = _live_of_chunk(bucket, chunk, now_ms, bounds.keys_only)
+        held = sum([len(key) + len(data or b"") for key, _, data in found])
+        if len(entries) + len(found) > bounds.records or size + held > bounds.size:
+            return Page(*_cut(entries, found, size, bounds))
+        entries += found
+        size += held
+    return Page(entries, False)
+
+
+def _live_of_chunk(bucket: str, chunk: list[tuple[bytes, bytes]], now_ms: int, keys_only: bool) -> list[PageEntry]:
+    number = int.from_bytes
+    found: list[PageEntry]
+    try:
+        if keys_only:
+            found = [(key.decode(), number(value[1:9], "big"), None) for key, value in chunk if not value[0]]
+        else:
+            found = [(key.decode(), number(value[1:9], "big"), value[13:]) for key, value in chunk if not value[0]]
+        if len(found) == len(chunk):
+            return found
+    except (IndexError, UnicodeDecodeError):
+        pass  # a value without any byte, or a key that is not text
+    live = [(_text_of(bucket, key), open_live(value, now_ms)) for key, value in chunk]
+    return [(key, stored.version, None if keys_only else stored.data) for key, stored in live if stored is not None]
+
+
+def _cut(
+    entries: list[PageEntry], found: list[PageEntry], size: int, bounds: PageBounds
+) -> tuple[list[PageEntry], bool]:
+    """Return the page that entries become with as many of those found as it has room for, and whether some are left."""
+    for entry in found:
+        size += len(entry[0]) + len(entry[2] or b"")
+        if entries and (len(entries) == bounds.records or size > bounds.size):
+            return entries, True
+        entries.append(entry)
+    return entries, False
 
 
 def due_records(tables: TableReader, now_ms: int) -> Iterator[tuple[bytes, str, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from dagbox.store.base import (
     Fence,
     Grant,
     Operation,
+    PageBounds,
     Put,
     Snapshot,
     Store,
@@ -108,6 +110,45 @@ class StoreContract:
         assert store.get_data(bucket, key) == b""
         assert store.get_data(bucket, "a") == bytes(100_000)
         assert keys(store, bucket) == ["a", key]
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_pages_are_the_scan_in_parts(self, store: Store, clock: Clock, seed: int) -> None:
+        chance = random.Random(seed)
+        names = [
+            f"k{chance.randrange(10**6):06}" + chance.choice(["", "\0", "ä"])
+            for _ in range(chance.choice([3, 40, 1500]))
+        ]
+        puts = [
+            Put("b", name, bytes(chance.choice([0, 10, 3000])), ttl_ms=chance.choice([None, None, 1_000, 10_000]))
+            for name in names
+        ]
+        do(store, *puts)
+        clock.now += 5
+        with store.snapshot() as snapshot:
+            for _ in range(8):
+                low, high = sorted(chance.choice([b"", *(name.encode() for name in names)]) for _ in range(2))
+                top = chance.choice([None, high])
+                bounds = PageBounds(
+                    chance.choice([1, 2, 17, 500, 5000]), chance.choice([1, 5_000, 10**9]), chance.random() < 0.5
+                )
+                wanted = [
+                    (entry.key, entry.stored.version, entry.stored.data)
+                    for entry in snapshot.scan("b", reverse=bounds.reverse)
+                    if low <= entry.key.encode() and (top is None or entry.key.encode() < top)
+                ]
+                entries, more = snapshot.page("b", low, top, bounds)
+                assert entries == wanted[: len(entries)]
+                assert more == (len(entries) < len(wanted))
+                assert bool(entries) == bool(wanted)
+                assert len(entries) <= bounds.records
+                sizes = [len(key) + len(data or b"") for key, _, data in wanted]
+                assert len(entries) == 1 or sum(sizes[: len(entries)]) <= bounds.size
+                full = len(entries) == bounds.records or sum(sizes[: len(entries) + 1]) > bounds.size
+                assert full or not more
+                keys_only = snapshot.page("b", low, top, bounds._replace(keys_only=True, size=10**9)).entries
+                assert [entry[:2] for entry in keys_only] == [entry[:2] for entry in wanted[: bounds.records]]
+                assert {entry[2] for entry in keys_only} <= {None}
+            assert snapshot.page("nobody", b"", None, PageBounds(5, 100)) == ([], False)
 
     def test_a_key_is_made_where_none_is_given(self, store: Store) -> None:
         made = [do(store, Put("user", None, b"%d" % i)).results[0][0] for i in range(20)]

@@ -8,21 +8,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import lmdb
 
 from dagbox.errors import StoreCorrupt, StoreError
 from dagbox.protocol.values import MAX_KEY_BYTES, check_key
-from dagbox.store.base import Entry, Stored
+from dagbox.store.base import Entry, Page, PageBounds, Stored
 from dagbox.store.envelope import number_from_bytes, open_live
 from dagbox.store.lmdb.environment import LmdbEnvironment
 from dagbox.store.lmdb.stats import environment_stats
-from dagbox.store.lmdb.tables import Walk, walk
+from dagbox.store.lmdb.tables import Walk
 from dagbox.store.tables import META
 from dagbox.store.transaction import VERSION
-from dagbox.store.view import count_buckets, get_record, get_records, scan_records
+from dagbox.store.view import count_buckets, get_record, get_records, read_page, scan_records
 
 if TYPE_CHECKING:
     from dagbox.store.lmdb.environment import Database, Txn
@@ -33,8 +32,10 @@ UNUSUAL = (lmdb.Error, LookupError, AttributeError, TypeError, UnicodeEncodeErro
 """Errors that make the fast path of a read fall back to the slow path, which raises the right one."""
 new_tuple = tuple.__new__
 """Makes a named tuple in a third of the time that its own constructor takes."""
-_FIRST_PAGE = 16
-_LARGEST_PAGE = 512
+_FIRST_CHUNK = 16
+_LARGEST_CHUNK = 512
+_CHUNK_BYTES = 1024 * 1024
+"""Bytes of values that a chunk has, about: the next one has as many entries as the last one lets expect."""
 
 
 class LmdbReadTables:
@@ -121,29 +122,40 @@ class LmdbReadTables:
     def scan(
         self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
+        for chunk in self.chunks(table, low, high, reverse):
+            yield from chunk
+
+    def chunks(
+        self, table: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False, most: int | None = None
+    ) -> Iterator[list[tuple[bytes, bytes]]]:
         handle = self._handles.get(table)
         if handle is None:
             return
         txn = self.enter()
         try:
-            items = walk(txn.cursor(handle), low, high, reverse)
+            items = Walk(txn.cursor(handle), low, high, reverse)
             self._walks.append(items)
         except lmdb.Error as error:
             raise self.failed(error) from None
         finally:
             del txn
             self._barrier.leave()
-        size = _FIRST_PAGE
-        while page := self._next_page(items, size):
-            yield from page
-            size = min(2 * size, _LARGEST_PAGE)
+        size = _FIRST_CHUNK
+        left = _LARGEST_CHUNK if most is None else most
+        while chunk := self._next_chunk(items, size):
+            yield chunk
+            if len(chunk) < size:
+                break
+            held = sum([len(value) for _, value in chunk])
+            left -= 0 if most is None else size
+            size = min(4 * size, _LARGEST_CHUNK, 1 + _CHUNK_BYTES * size // (held + 1), max(left, _FIRST_CHUNK))
         if items in self._walks:
             self._walks.remove(items)
 
-    def _next_page(self, items: Iterator[tuple[bytes, bytes]], size: int) -> list[tuple[bytes, bytes]]:
+    def _next_chunk(self, items: Walk, size: int) -> list[tuple[bytes, bytes]]:
         self.enter()
         try:
-            return list(islice(items, size))
+            return items.take(size)
         except lmdb.Error as error:
             raise self.failed(error) from None
         finally:
@@ -224,6 +236,9 @@ class LmdbSnapshot:
             self.tables, bucket, self.now_ms, prefix=prefix, start=start, stop=stop, limit=limit, reverse=reverse
         )
 
+    def page(self, bucket: str, low: bytes, high: bytes | None, bounds: PageBounds) -> Page:
+        return read_page(self.tables, bucket, low, high, self.now_ms, bounds)
+
     def buckets(self) -> dict[str, int]:
         return count_buckets(self.tables, self.now_ms)
 
@@ -281,8 +296,5 @@ def _bytes_of(stat: dict[str, int]) -> int:
 def _end_walks(walks: list[Walk]) -> None:
     """End scans that were not read to their end: they refer to the transaction, which goes with its last reference."""
     for items in walks:
-        try:
-            items.close()
-        except ValueError:  # another thread is in it, and finds the snapshot closed next
-            continue
+        items.close()
     walks.clear()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import lmdb
@@ -14,13 +17,10 @@ from dagbox.store.tables import MAX_TABLE_KEY_BYTES
 if TYPE_CHECKING:
     from dagbox.store.lmdb.environment import Database
 
-Walk = Generator[tuple[bytes, bytes], None, None]
-"""A scan that is under way in a transaction."""
-_FIRST_PAGE = 16
-_LARGEST_PAGE = 512
+_key = itemgetter(0)
 
 
-def walk(cursor: lmdb.Cursor[bytes], low: bytes, high: bytes | None, reverse: bool) -> Walk:
+def walk(cursor: lmdb.Cursor[bytes], low: bytes, high: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of a table with low <= key < high, in order or backwards, one by one."""
     if reverse:
         if _seek_below(cursor, high):
@@ -35,6 +35,54 @@ def walk(cursor: lmdb.Cursor[bytes], low: bytes, high: bytes | None, reverse: bo
             if high is not None and item[0] >= high:
                 return
             yield item
+
+
+class Walk:
+    """Keys and values of a table with low <= key < high, in order or backwards, many at a time.
+
+    Taking them in lists has LMDB's binding do the loop. It refers to its transaction until `close`.
+    """
+
+    __slots__ = ("_cursor", "_high", "_items", "_low", "_reverse")
+
+    def __init__(self, cursor: lmdb.Cursor[bytes], low: bytes, high: bytes | None, reverse: bool) -> None:
+        self._cursor: lmdb.Cursor[bytes] | None = cursor
+        self._items: Iterator[tuple[bytes, bytes]] | None = None
+        self._low = low
+        self._high = high
+        self._reverse = reverse
+
+    def take(self, size: int) -> list[tuple[bytes, bytes]]:
+        """Return the next so many; fewer only if there are no more."""
+        items = self._items
+        if items is None:
+            items = self._items = self._begin()
+        found = list(islice(items, size))
+        if not found:
+            return found
+        if self._reverse:
+            if found[-1][0] < self._low:
+                found = [item for item in found if item[0] >= self._low]
+        elif self._high is not None and found[-1][0] >= self._high:
+            found = found[: bisect_left(found, self._high, key=_key)]
+        return found
+
+    def _begin(self) -> Iterator[tuple[bytes, bytes]]:
+        cursor, low = self._cursor, self._low
+        if cursor is None:
+            return iter(())
+        if self._reverse:
+            return cursor.iterprev() if _seek_below(cursor, self._high) else iter(())
+        if not (cursor.set_range(low[:MAX_TABLE_KEY_BYTES]) if low else cursor.first()):
+            return iter(())
+        if cursor.key() < low and not cursor.next():
+            return iter(())
+        return cursor.iternext()
+
+    def close(self) -> None:
+        """Let go of the transaction. Idempotent."""
+        self._cursor = None
+        self._items = iter(())
 
 
 def _seek_below(cursor: lmdb.Cursor[bytes], high: bytes | None) -> bool:

@@ -1,7 +1,7 @@
 """Reads of many records, embedded, against raw py-lmdb: all in one transaction, each record unpacked.
 
-nested     2,000 records of 200 bytes: `scan`, against a cursor; `get_many`; `fetch` of them listed as pairs; by a path, which leads from a record
-           with a ref to each; two levels, each record with a ref to one of 50 others
+nested     2,000 records of 200 bytes: `scan`, against a cursor; `get_many`; `fetch` of them listed as pairs; by a path,
+           which leads from a record with a ref to each; two levels, each record with a ref to one of 50 others
 """
 
 from __future__ import annotations

@@ -385,8 +385,7 @@ def page_of(bucket: str, answer: Any) -> tuple[list[Record | UnreadableRecord], 
     """Convert the answer of a scan to records, or the error of each that cannot be read; True if there are more."""
     if not isinstance(answer, dict) or not isinstance(answer.get("entries"), list):
         raise unexpected("scan", answer)
-    entries = answer["entries"]
-    more = bool(answer.get("more"))
+    entries, more = answer["entries"], bool(answer.get("more"))
     found: list[Record | UnreadableRecord] = []
     if entries and entries[0][2] is not None:
         try:
@@ -565,11 +564,6 @@ def rules_of(answer: Any) -> list[Rule]:
 def plain(answer: Any) -> Any:
     """Return the answer with its maps readable by attribute."""
     return fields_of(answer)
-
-
-def truth(answer: Any) -> bool:
-    """Return the answer as a bool."""
-    return bool(answer)
 
 
 def unexpected(what: str, answer: Any) -> DagBoxError:

@@ -102,7 +102,7 @@ class Applied(NamedTuple):
 
 
 class PageBounds(NamedTuple):
-    """How much a page holds, and in which order.
+    """Bounds of a page, and its order.
 
     Args:
         records: how many at most.

@@ -62,15 +62,15 @@ class AsyncBatch:
 
     def delete(self, target: Target, key: str | None = None, *, if_version: int | None = None) -> AsyncFuture[bool]:
         """Remove a record, as `delete` of the database."""
-        return self._add(operations.delete_operation(target, key, if_version), operations.truth)
+        return self._add(operations.delete_operation(target, key, if_version), bool)
 
     def assert_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Add a fact; the result is False if it was there."""
-        return self._add(operations.assert_operation(predicate, args), operations.truth)
+        return self._add(operations.assert_operation(predicate, args), bool)
 
     def retract_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Remove a fact; the result is False if it was not there."""
-        return self._add(operations.retract_operation(predicate, args), operations.truth)
+        return self._add(operations.retract_operation(predicate, args), bool)
 
     def add_rule(self, rule: str | dict[str, Any]) -> AsyncFuture[str]:
         """Add a rule; the result is its id."""
@@ -78,7 +78,7 @@ class AsyncBatch:
 
     def drop_rule(self, rule_id: str) -> AsyncFuture[bool]:
         """Remove a rule; the result is False if there was none."""
-        return self._add(operations.drop_rule_operation(rule_id), operations.truth)
+        return self._add(operations.drop_rule_operation(rule_id), bool)
 
     async def __aenter__(self) -> AsyncBatch:
         return self
@@ -180,15 +180,15 @@ class AsyncPipeline:
         fence: FenceArgument | None = None,
     ) -> AsyncFuture[bool]:
         """Remove a record, as `delete` of the database."""
-        return self._add("writer", operations.delete_operation(target, key, if_version, fence), operations.truth)
+        return self._add("writer", operations.delete_operation(target, key, if_version, fence), bool)
 
     def assert_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Add a fact; the result is False if it was there."""
-        return self._add("writer", operations.assert_operation(predicate, args), operations.truth)
+        return self._add("writer", operations.assert_operation(predicate, args), bool)
 
     def retract_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
         """Remove a fact; the result is False if it was not there."""
-        return self._add("writer", operations.retract_operation(predicate, args), operations.truth)
+        return self._add("writer", operations.retract_operation(predicate, args), bool)
 
     def query(
         self,

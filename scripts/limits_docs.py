@@ -62,7 +62,7 @@ PAGES = {
             "size of a database",
             "dagbox.store.lmdb.environment:MAX_MAP_SIZE",
             "bytes",
-            "`StoreFull`; or when the disk is full",
+            "`StoreFull`; or when the disk is full, or the process may map no more (`ulimit -v`)",
         ),
         Limit(
             "processes and threads that read at one moment", "dagbox.store.lmdb.errors:MAX_READERS", "", "per database"

@@ -69,7 +69,7 @@ Values are JSON. What JSON has no form for is written as an object with one memb
     {"$time": "2026-01-31T12:00:00+00:00"}
     {"$float": "nan"}                     also "inf", "-inf"
     {"$map": [[1, "one"]]}                a map whose keys are not all text
-    {"$ext": [5, "aGk="]}                 a MessagePack extension that DagBox does not know
+    {"$ext": [5, "aGk="]}                 a MessagePack extension that is no ref and no time
 
 After `@`, a path that begins with ./, ../, / or ~ is a file with the value, all else a ref:
 
@@ -106,7 +106,7 @@ back when it ends; the line below the prompt shows how long each still runs.
     put stock/7 {"n": 1} --fence user/ada    carries the token of a lock of another name
     unlock user/ada
 
-The store refuses a write whose token is older than one it has seen: a holder that was too slow cannot overwrite.
+The store refuses a write whose token is not the last one granted: a holder that was too slow cannot overwrite.
 """,
     ),
     "output": Topic(
@@ -118,7 +118,7 @@ The store refuses a write whose token is older than one it has seen: a holder th
     scan user > users.jsonl               into a file; >> adds to it
 
 People get trees and tables; programs and files get JSON, one document a line. `raw` is the bare data.
-Long results go through the pager ($PAGER; `set pager off`). What does not fit is marked, and said.
+Long results go through the pager ($DAGBOX_PAGER or $PAGER; `set pager off`). What does not fit is marked, and said.
 """,
     ),
     "scripts": Topic(
@@ -144,6 +144,7 @@ everything else on standard error.
     Ctrl-X Ctrl-E     write the command in $EDITOR
     Ctrl-C            empty the line; while a command runs: cancel it
     Ctrl-L            clear the screen
+    Ctrl-Z            suspend the shell; fg goes on
     Ctrl-D            leave
 
 `set editing vi` has the keys of vi.

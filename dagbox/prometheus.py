@@ -29,6 +29,7 @@ _SERVICE_GAUGES = {
     "waiting_bytes": "Bytes of the requests waiting in the queue.",
     "held": "Requests held by a breakpoint.",
     "in_flight": "Requests in flight at workers.",
+    "in_line": "Requests in flight that workers keep until their turn comes.",
 }
 _SERVICE_COUNTERS = {
     "done": "Requests completed.",

@@ -166,6 +166,7 @@ def large_poll(second: int) -> Map:
             "wait": times,
             "work": times,
             "line": times,
+            "in_line": 0,
         }
         for number in range(SERVICES)
     ]

@@ -129,6 +129,7 @@ class Views:
             "waiting_bytes": queue.waiting_bytes,
             "held": len(service.held),
             "in_flight": service.in_flight,
+            "in_line": sum(len(worker.busy) for worker in service.workers.values() if worker.traits.patient),
             "live": states.count(WorkerState.LIVE),
             "late": states.count(WorkerState.LATE),
             "draining": states.count(WorkerState.DRAINING),

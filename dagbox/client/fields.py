@@ -105,6 +105,8 @@ class ServiceStatus(FieldMap):
     """Requests that breakpoints hold."""
     in_flight: int
     """Requests that workers have."""
+    in_line: int
+    """Of these, those that stand in line: their workers keep requests until their turn comes, as for a lock."""
     live: int
     late: int
     draining: int

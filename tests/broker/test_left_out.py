@@ -98,6 +98,8 @@ def test_what_is_in_line_is_not_shown_as_worked_on(node: Table) -> None:
     in_line(node)
     [request] = node.inspect("status", {"parts": {"open": {}}})["open"]
     assert request["state"] == "in line"
+    lines = {each["name"]: (each["in_flight"], each["in_line"]) for each in node.inspect("services")}
+    assert lines == {"lock": (1, 1), "reader": (0, 0), "writer": (0, 0)}
 
 
 @pytest.mark.parametrize("end", ["let go", "cancelled"])

@@ -38,6 +38,7 @@ def service(name: str, second: int, weight: float, **more: Any) -> dict[str, Any
         "waiting_bytes": int(1800 * wave * weight),
         "held": 0,
         "in_flight": int(3 * wave),
+        "in_line": 0,
         "live": 1,
         "late": 0,
         "draining": 0,

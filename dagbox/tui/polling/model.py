@@ -34,7 +34,19 @@ EVENTS = 2_000
 """Events that the log keeps."""
 _SERVICE_FIELDS = frozenset(
     (
-        *("name", "waiting", "waiting_bytes", "held", "in_flight", "live", "late", "draining", "dead", "paused"),
+        *(
+            "name",
+            "waiting",
+            "waiting_bytes",
+            "held",
+            "in_flight",
+            "in_line",
+            "live",
+            "late",
+            "draining",
+            "dead",
+            "paused",
+        ),
         *("done", "errors", "refused", "redelivered", "rate", "wait", "work", "line"),
     )
 )
@@ -374,12 +386,17 @@ def _check_entries(name: str, entries: Any, needed: frozenset[str]) -> None:
                 raise dagbox.ProtocolError(f"{wanted!r} of one of the {name} is {found!r:.40}")
 
 
+def busy_of(service: Map) -> int:
+    """Return how many requests of a service are worked on: what workers have, without what stands in line there."""
+    return max(0, int(service["in_flight"] - service["in_line"]))
+
+
 def service_figures(service: Map) -> dict[str, float]:
     """The figures of a service that are kept over time; spans in ms."""
     wait, work = service.get("wait", {}), service.get("work", {})
     return {
         "waiting": float(service.get("waiting", 0)),
-        "in_flight": float(service.get("in_flight", 0)),
+        "busy": float(busy_of(service)),
         "rate": float(service.get("rate", 0.0)),
         "wait_p99": float(wait.get("p99_ms", 0.0)),
         "work_p50": float(work.get("p50_ms", 0.0)),
@@ -392,7 +409,7 @@ def total_figures(services: list[Map]) -> dict[str, float]:
     each = [service_figures(service) for service in services]
     return {
         "waiting": sum(figures["waiting"] for figures in each),
-        "in_flight": sum(figures["in_flight"] for figures in each),
+        "busy": sum(figures["busy"] for figures in each),
         "rate": sum(figures["rate"] for figures in each),
         "wait_p99": max((figures["wait_p99"] for figures in each), default=0.0),
         "work_p50": max((figures["work_p50"] for figures in each), default=0.0),

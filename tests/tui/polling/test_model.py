@@ -102,11 +102,12 @@ class TestBoard:
 
     def test_time_in_line_for_a_lock_is_no_work(self) -> None:
         model = NodeModel()
-        lock = sample.service("lock", 1, 0.2, line=sample.times(700.0))
-        other = sample.service("reader", 1, 0.2)
+        lock = sample.service("lock", 1, 0.2, line=sample.times(700.0), in_flight=8, in_line=7)
+        other = sample.service("reader", 1, 0.2, in_flight=2)
         model.take(sample.poll(1) | {"services": [lock, other]})
         assert model.services["lock"].of("work_p99") == [lock["work"]["p99_ms"]]
         assert model.total.of("work_p99") == [other["work"]["p99_ms"]]
+        assert (model.services["lock"].of("busy"), model.total.of("busy")) == ([1.0], [3.0])
 
     def test_a_flood_of_deadlines_does_not_push_a_death_out(self) -> None:
         model = NodeModel()

@@ -13,7 +13,7 @@ SPAN_S = 300.0
 """The most time that the graphs show, in seconds."""
 STALE_S = 3.0
 """After how many seconds a graph is drawn anew at the latest."""
-_LINES = (("rate",), ("work_p99", "wait_p99"), ("waiting", "in_flight"))
+_LINES = (("rate",), ("work_p99", "wait_p99"), ("waiting", "busy"))
 TALL = 36
 """Lines of a screen from which on there is room for graphs."""
 GRAPH_LINES = 12

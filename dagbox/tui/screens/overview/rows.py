@@ -10,7 +10,7 @@ from dagbox.tui.display import text
 from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
 from dagbox.tui.display.roles import event_role, slow_role, state_role, state_text
 from dagbox.tui.display.text import Spans
-from dagbox.tui.polling.model import Event, NodeModel
+from dagbox.tui.polling.model import Event, NodeModel, busy_of
 from dagbox.tui.screens.overview.trouble import queue_reason, service_order, worker_order
 
 
@@ -23,6 +23,7 @@ def service_rows(model: NodeModel) -> list[Row]:
     for each in services:
         course = model.services.get(each["name"])
         more = {"deepest": deepest, "depths": course.of("waiting")[-40:] if course else [], "lost": bool(model.lost)}
+        more["busy"] = busy_of(each)
         more["why"] = [] if model.lost else queue_reason(each, workers)
         rows.append(Row(each["name"], {**each, **more}))
     return rows
@@ -71,7 +72,7 @@ SERVICES = [
     Column("queue", "queue", 10, _queue, field("waiting")),
     Column("why", "why", 9, lambda d: d["why"], rank=0, grows=True, most=18),
     Column("course", "course", 8, lambda d: [(text.course(d["depths"], 8, d["deepest"]), "bar")], None, rank=2),
-    Column("flight", "busy", 4, number("in_flight"), field("in_flight"), right=True, rank=1),
+    Column("flight", "busy", 4, number("busy"), field("busy"), right=True, rank=1),
     Column("workers", "workers", 8, _members, field("live"), rank=0),
     Column("rate", "req/s", 6, number("rate"), field("rate"), right=True),
     Column("direct", "direct/s", 8, _direct, _time_value("direct", "rate"), right=True, rank=4),

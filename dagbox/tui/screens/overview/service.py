@@ -11,7 +11,7 @@ from dagbox.text.amounts import format_count, format_size
 from dagbox.text.durations import format_ms
 from dagbox.tui.display.palette import rendered
 from dagbox.tui.display.text import Spans, Styled
-from dagbox.tui.polling.model import NodeModel, TimeSeries
+from dagbox.tui.polling.model import NodeModel, TimeSeries, busy_of
 from dagbox.tui.polling.request import Map, PollRequest
 from dagbox.tui.screens.overview import rows
 from dagbox.tui.screens.overview.graphs import TALL, Graphs
@@ -72,6 +72,9 @@ the service keeps them until their turn comes (a lock); its workers, and its las
         workers, traces = self.query_one("#workers", LiveTable), self.query_one("#traces", LiveTable)
         workers.show(rows.worker_rows(model, self.service))
         workers.set_title("workers")
+        lines = min(max(len(workers.rows), 1) + 2, max(4, self.size.height // 4))
+        if workers.styles.height is None or workers.styles.height.value != lines:
+            workers.styles.height = lines
         followed = [each for each in model.list_of("traces") if self.service in requests.path_of(each).split(" → ")]
         self.show_part(traces, "traces", requests.trace_rows(followed, model.late_ms("traces")), "no requests yet")
         traces.set_title("last requests")
@@ -96,7 +99,8 @@ def service_text(service: Map, reason: Spans) -> Styled:
         result.append("  ").extend(reason)
     result.append(
         f"  {format_count(service['rate'])} req/s · {format_count(service['waiting'])} queued "
-        f"({format_size(service['waiting_bytes'])}) · {service['in_flight']} busy · {service['held']} held\n"
+        f"({format_size(service['waiting_bytes'])}) · {busy_of(service)} busy · "
+        f"{service['in_line']} in line · {service['held']} held\n"
     )
     for name in ("wait", "work", *(("line",) if service["line"]["count"] else ())):
         figures = service[name]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dagbox.errors.base import DagBoxError, shown_value
 
 
-class InvalidArgument(DagBoxError):
-    """An argument or operation that is not of the form the contract gives."""
+class InvalidArgument(DagBoxError, ValueError):
+    """An argument or operation that is not of the form the contract gives. A ValueError too."""
 
     code = "invalid_argument"
 

@@ -410,6 +410,18 @@ def test_a_backup_lies_outside_of_what_it_copies(db: Any, bucket: str, tmp_path:
     assert not os.path.exists(f"{directory}/a")
 
 
+def test_a_wrong_argument_is_a_value_error(db: Any, bucket: str) -> None:
+    wrongs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+        (db.put, ("", 1)),
+        (db.get, (bucket, "")),
+        (db.call, ("lock", {"op": "seize"})),
+    ]
+    for method, arguments in wrongs:
+        with pytest.raises(ValueError, match=r"bad|no operation") as refused:
+            method(*arguments)
+        assert isinstance(refused.value, InvalidArgument)
+
+
 def test_backup_can_be_opened(db: Any, bucket: str, tmp_path: Any) -> None:
     db.put(bucket, "kept", key="k")
     if db.address == ":memory:":

@@ -42,6 +42,7 @@ class Limit(NamedTuple):
 
 OPERATIONS = "dagbox.protocol.operations.limits"
 BROKER = "dagbox.broker.model:BrokerLimits"
+OUTLET = "dagbox.transport.outlet"
 LOCKS = "dagbox.locks.model:LockLimits"
 READS = "dagbox.relations.limits:ReadLimits"
 QUERIES = "dagbox.services.logic.jobs:QueryLimits"
@@ -129,6 +130,8 @@ PAGES = {
         Limit("traces kept", f"{BROKER}.traces"),
         Limit("question to the broker's own services", "dagbox.broker.machine:MAX_QUESTION_BYTES", "bytes"),
         Limit("answers of the broker to one request", "dagbox.broker.machine:MAX_ANSWER_BYTES", "bytes"),
+        Limit("answers that one client leaves unread", f"{OUTLET}:MOST_UNREAD_BYTES", "bytes", "it is cut off"),
+        Limit("answers that all leave unread", f"{OUTLET}:MOST_TOTAL_BYTES", "bytes", "who leaves the most is cut off"),
         Limit("deadline of a request that names none", f"{BROKER}.longest_s", "s", "`DeadlineExceeded`"),
         Limit("path of a Unix socket", "dagbox.transport.address:MAX_SOCKET_PATH_BYTES", "bytes"),
     ),

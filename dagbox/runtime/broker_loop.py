@@ -16,8 +16,10 @@ from dagbox.broker import Broker, BrokerLimits
 from dagbox.broker.intake import FLOOR_S, Intake
 from dagbox.broker.outbox import Send
 from dagbox.runtime.local_reads import LocalReads
+from dagbox.runtime.memory import Trimmer
 from dagbox.transport.direct_switch import DirectSwitch
 from dagbox.transport.lines import Lines
+from dagbox.transport.sockets import Failure
 from dagbox.transport.wake import Wake
 
 log = logging.getLogger("dagbox.broker")
@@ -73,6 +75,7 @@ class BrokerLoop:
             raise
         self.addresses = self._lines.addresses
         self._intake = Intake()
+        self._trimmer = Trimmer()
         self._ended = 0
         # A path need not be text; what is told is.
         shown = [address.encode("utf-8", "backslashreplace").decode() for address in self.addresses]
@@ -94,7 +97,7 @@ class BrokerLoop:
         """Serve until `stop`; then answer what is open, and close."""
         assert self._lines is not None
         everything, few = self._pollers(self._lines)
-        monotonic, broker, intake = time.monotonic, self.broker, self._intake
+        monotonic, broker, intake, outlet = time.monotonic, self.broker, self._intake, self._lines.outlet
         due = broker.next_deadline()
         try:
             while not self._stopping:
@@ -102,6 +105,7 @@ class BrokerLoop:
                 wait_s, poller = due - now, everything
                 if not intake.allowance(now):
                     wait_s, poller = min(wait_s, FLOOR_S), few
+                wait_s = min(wait_s, outlet.retry_at - now)
                 self._on_other(poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0))
                 out = self._take(self._lines)
                 if broker.direct is not self._direct:
@@ -109,6 +113,8 @@ class BrokerLoop:
                 self._send(out)
                 due = broker.next_deadline()
                 now = monotonic()
+                if now >= outlet.retry_at:
+                    self._on_undeliverable(outlet.retry(now))
                 if now >= due:
                     self._send(broker.tick(now))
                     due = broker.next_deadline()
@@ -173,6 +179,8 @@ class BrokerLoop:
         for address in again:
             log.warning("broker: %s was removed, listening there again", address)
         lines.forget_strangers(list(self.broker.workers.connected))
+        open_bytes, outlet = self.broker.lifecycle.open_bytes, lines.outlet
+        self._trimmer.note(open_bytes + outlet.unsent_bytes, open_bytes + outlet.take_peak())
 
     def _on_other(self, ready: list[tuple[Any, int]]) -> None:
         """Something else than a message: a call from another thread, or the end of the parent."""
@@ -186,14 +194,19 @@ class BrokerLoop:
                 self._stopping = True
 
     def _send(self, messages: list[Send]) -> None:
-        """Send; tell the machine what could not be sent, and send what it has to send for that."""
+        """Send, or have wait what has no room."""
         assert self._lines is not None
-        failed = self._lines.send(messages) if messages else []
+        failed = self._lines.send(messages, time.monotonic()) if messages else []
+        self._on_undeliverable(failed)
+
+    def _on_undeliverable(self, failed: list[Failure]) -> None:
+        """Tell the machine what could not be sent, and send what it has to send for that."""
+        assert self._lines is not None
         while failed:
-            messages = []
+            messages: list[Send] = []
             for peer, head, reason in failed:
                 messages += self.broker.undeliverable(peer, head, time.monotonic(), reason)
-            failed = self._lines.send(messages)
+            failed = self._lines.send(messages, time.monotonic())
 
     def _close(self) -> None:
         if self._switch is not None:

@@ -15,6 +15,7 @@ from dagbox.broker.outbox import Send
 from dagbox.errors import CannotConnect
 from dagbox.transport import sockets
 from dagbox.transport.address import worker_line
+from dagbox.transport.outlet import Outlet
 from dagbox.transport.sockets import Failure, Frames, Prepare
 
 _MOST_KNOWN = 20_000
@@ -30,6 +31,7 @@ class Lines:
 
     Attributes:
         clients, workers: the sockets.
+        outlet: the way out to the clients.
         addresses: as they were bound.
 
     Raises:
@@ -39,8 +41,9 @@ class Lines:
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], addresses: Sequence[str], prepare: Prepare | None = None
     ) -> None:
-        self.clients = sockets.router(context)
+        self.clients = sockets.router(context, sockets.CLIENTS_HIGH_WATER)
         self.workers = sockets.router(context)
+        self.outlet = Outlet(self.clients)
         self.addresses: list[str] = []
         self._bound: list[tuple[zmq.Socket[bytes], str]] = []
         self._at_workers: set[bytes] = set()
@@ -75,7 +78,7 @@ class Lines:
         """Receive messages of the line for everybody, as `receive_batch`."""
         return sockets.receive_batch(self.clients, most)
 
-    def send(self, messages: Sequence[Send]) -> list[Failure]:
+    def send(self, messages: Sequence[Send], now: float) -> list[Failure]:
         """Send messages to peers, each on the line that it was heard on; return those that could not be sent.
 
         Who was not heard yet (a worker whose heartbeats came before it) is looked for on both lines.
@@ -85,7 +88,7 @@ class Lines:
         to_workers = messages if not to_clients else [message for message in messages if message[0] in at_workers]
         failed = sockets.send_batch(self.workers, to_workers) if len(to_clients) < len(messages) else []
         at_workers.difference_update([peer for peer, _, reason in failed if reason == sockets.GONE])
-        unsent = sockets.send_batch(self.clients, to_clients)
+        unsent = self.outlet.send(to_clients, now)
         return failed + self._send_elsewhere(to_clients, unsent) if unsent else failed
 
     def _send_elsewhere(self, messages: Sequence[Send], unsent: list[Failure]) -> list[Failure]:

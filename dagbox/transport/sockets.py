@@ -28,7 +28,11 @@ _TAIL = int(frames.Flag.TAIL)
 MAX_MESSAGE_BYTES = frames.MAX_BODY_BYTES + frames.HEADER_BYTES + frames.MAX_SERVICE_BYTES
 """The largest frame that a socket takes in; a peer that sends a larger one is disconnected."""
 HIGH_WATER = 100_000
-"""Number of messages that wait for one slow peer before it counts as unreachable."""
+"""Number of messages that wait for one slow peer before it counts as unreachable; more than a worker's credit."""
+CLIENTS_HIGH_WATER = 1_000
+"""The same of a broker's clients, and of what they sent and the broker did not take: others cannot fill its memory."""
+TRACKED_BYTES = 16 * 1024
+"""Messages of this size or more are not copied, and it can be told when they were written to the connection."""
 BATCH_BYTES = 1024 * 1024
 """Bytes after which a batch of received messages ends."""
 RECONNECT_MS = 50
@@ -36,6 +40,7 @@ RECONNECT_MAX_MS = 500
 _LEAVE_LINGER_MS = 100
 """Longest time that a socket that is closed tries to get its LEAVE out."""
 
+FULL = "its buffer is full"
 GONE = "gone"
 """The reason of a failure if no connection is under that peer's id."""
 
@@ -45,7 +50,7 @@ Failure = tuple[bytes, bytes, str]
 """Peer, head, reason."""
 
 
-def router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+def router(context: zmq.Context[zmq.Socket[bytes]], high_water: int = HIGH_WATER) -> zmq.Socket[bytes]:
     """The broker's socket: errors instead of silent drops; a peer that comes back under its id gets it.
 
     Client ids are 64 random bits and shown to nobody in full, so that only their owner can come back under one.
@@ -54,7 +59,8 @@ def router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     socket.setsockopt(zmq.BACKLOG, 1024)
-    _common(socket)
+    socket.copy_threshold = TRACKED_BYTES
+    _common(socket, high_water)
     return socket
 
 
@@ -103,10 +109,10 @@ def leave(socket: zmq.Socket[bytes], message: frames.Message | None) -> None:
         socket.close(_LEAVE_LINGER_MS)
 
 
-def _common(socket: zmq.Socket[bytes]) -> None:
+def _common(socket: zmq.Socket[bytes], high_water: int = HIGH_WATER) -> None:
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
-    socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
+    socket.setsockopt(zmq.SNDHWM, high_water)
+    socket.setsockopt(zmq.RCVHWM, high_water)
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
 
 
@@ -255,21 +261,53 @@ def send_messages(socket: zmq.Socket[bytes], messages: Iterable[tuple[bytes, byt
     return True
 
 
+def size_of(message: Frames) -> int:
+    """Return the bytes of a message."""
+    _, head, tail = message
+    return len(head) if tail is None else len(head) + len(tail)
+
+
+def send_one(socket: zmq.Socket[bytes], message: Frames) -> str:
+    """Send a message to a peer, without waiting; return why it could not be sent, "" if it was."""
+    peer, head, tail = message
+    try:
+        _send(socket, peer, MORE)
+        if tail is None:
+            _send(socket, head, 0)
+        else:
+            _send(socket, head, SNDMORE)
+            _send(socket, tail, 0, False)
+    except zmq.Again:
+        return FULL
+    except zmq.ZMQError as error:
+        if error.errno != errno.EHOSTUNREACH:
+            raise
+        return GONE
+    return ""
+
+
+def send_tracked(socket: zmq.Socket[bytes], message: Frames) -> zmq.MessageTracker | str:
+    """Send a large message to a peer, as `send_one`; return what tells when it was written to the connection."""
+    peer, head, tail = message
+    try:
+        _send(socket, peer, MORE)
+        if tail is not None:
+            _send(socket, head, SNDMORE)
+        sent: zmq.MessageTracker = _send(socket, head if tail is None else tail, 0, False, True)
+    except zmq.Again:
+        return FULL
+    except zmq.ZMQError as error:
+        if error.errno != errno.EHOSTUNREACH:
+            raise
+        return GONE
+    return sent
+
+
 def send_batch(socket: zmq.Socket[bytes], messages: Iterable[Frames]) -> list[Failure]:
     """Send messages to peers, without waiting; return those that could not be sent."""
     failed: list[Failure] = []
-    for peer, head, tail in messages:
-        try:
-            _send(socket, peer, MORE)
-            if tail is None:
-                _send(socket, head, 0)
-            else:
-                _send(socket, head, SNDMORE)
-                _send(socket, tail, 0, False)
-        except zmq.Again:
-            failed.append((peer, head, "its buffer is full"))
-        except zmq.ZMQError as error:
-            if error.errno != errno.EHOSTUNREACH:
-                raise
-            failed.append((peer, head, GONE))
+    for message in messages:
+        reason = send_one(socket, message)
+        if reason:
+            failed.append((message[0], message[1], reason))
     return failed

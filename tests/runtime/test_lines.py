@@ -135,11 +135,11 @@ def test_an_answer_leaves_on_the_line_that_its_peer_was_heard_on(tmp_path: Path,
         assert until(lambda: lines.receive_from_workers(10)[0])[0][0] == b"worker-1"
         assert until(lambda: lines.receive_from_clients(10)[0])[0][0] == b"client-1"
         pong = frames.build(Kind.PONG, bytes(8), bytes(8)).head
-        assert lines.send([(name, pong, None) for name in (b"client-1", b"worker-1", b"client-1")]) == []
+        assert lines.send([(name, pong, None) for name in (b"client-1", b"worker-1", b"client-1")], 0.0) == []
         assert [worker.take()[0], client.take()[0], client.take()[0]] == [Kind.PONG] * 3
         worker.socket.close()
-        until(lambda: lines.send([(b"worker-1", pong, None)]))
-        assert [failure[0] for failure in lines.send([(b"worker-1", pong, None)])] == [b"worker-1"]
+        until(lambda: lines.send([(b"worker-1", pong, None)], 0.0))
+        assert [failure[0] for failure in lines.send([(b"worker-1", pong, None)], 0.0)] == [b"worker-1"]
     finally:
         lines.close()
 

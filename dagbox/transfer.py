@@ -379,8 +379,8 @@ def _value_of(plain: Any) -> Any:
 
 def _fact(value: Any) -> tuple[Any, ...]:
     good = isinstance(value, list) and bool(value) and isinstance(value[0], str)
-    if not good or any(isinstance(item, bool) or not isinstance(item, str | int | float) for item in value[1:]):
-        raise ValueError("its fact is not a list of a predicate and its arguments, text and numbers")
+    if not good or any(not isinstance(item, str | int | float) for item in value[1:]):
+        raise ValueError("its fact is not a list of a predicate and its arguments: text, numbers and booleans")
     if any(isinstance(item, float) and not math.isfinite(item) for item in value[1:]):
         raise ValueError("its fact has a number that is not finite")
     return tuple(value)

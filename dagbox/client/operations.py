@@ -195,8 +195,10 @@ def retract_operation(predicate: Any, args: tuple[Any, ...]) -> RetractFact:
 
 def _check_fact(predicate: Any, args: tuple[Any, ...]) -> None:
     for value in args:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise InvalidArgument(f"an argument of a fact is a key, text or number, not {type(value).__name__}")
+        if not isinstance(value, str | int | float):
+            raise InvalidArgument(
+                f"an argument of a fact is a key, text, number or boolean, not {type(value).__name__}"
+            )
     text("a predicate", predicate)
 
 

@@ -75,7 +75,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _argument(text: str) -> str | int | float:
-    """Return a number if the text is one, else the text."""
+    """Return a number or boolean if the text is one, else the text."""
+    if text in ("true", "false"):
+        return text == "true"
     for kind in (int, float):
         try:
             return kind(text)
@@ -208,5 +210,5 @@ def facts(
             return
         found = db.facts(predicate, limit=limit)
     rows = [{"predicate": fact.predicate, "args": list(fact.args)} for fact in found]
-    columns = [Column("predicate", "predicate"), Column("arguments", lambda row: ", ".join(map(str, row["args"])))]
+    columns = [Column("predicate", "predicate"), Column("arguments", lambda row: ", ".join(map(plain, row["args"])))]
     print_rows(output, rows, columns, empty="no facts")

@@ -168,7 +168,7 @@ class UnboundParameter(LogicError):
 
 
 class BadFact(LogicError):
-    """A fact that cannot be: its predicate is no name, or an argument no text and no number. Fields: value, reason."""
+    """A fact that cannot be: its predicate is no name, or an argument is of no type of facts. Fields: value, reason."""
 
     code = "bad_fact"
     value: str

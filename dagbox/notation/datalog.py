@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagbox.errors import RuleSyntax
 from dagbox.notation.scanner import Expect, Scanner, Style, Word
+from dagbox.protocol.booleans import boolean, plain
 
 if TYPE_CHECKING:
     from dagbox.datalog.language.lexer import Token
@@ -60,7 +61,7 @@ def write_term(value: Any) -> str:
     """Return a constant as rules, facts and queries write it: text that is no name is quoted."""
     from dagbox.datalog.language.terms import show_value
 
-    return show_value(value)
+    return show_value(boolean(value) if isinstance(value, bool) else value)
 
 
 def write_fact(predicate: str, args: Collection[Any]) -> str:
@@ -303,6 +304,9 @@ def _read_argument(scanner: Scanner, predicate: str, position: int) -> Any:
     scanner.expect(Expect.ARGUMENT, Word(text, start, scanner.pos), (predicate, position))
     if not text:
         scanner.absent(") is missing" if not char else "an argument expected: a name, a text in quotes, or a number")
+    if text in ("true", "false"):
+        scanner.span(start, scanner.pos, "number")
+        return text == "true"
     if _is_number(text):
         scanner.span(start, scanner.pos, "number")
         return _constant(scanner, text, start)
@@ -338,6 +342,6 @@ def _constant(scanner: Scanner, text: str, start: int) -> Any:
     from dagbox.datalog.language.parser import parse_constant
 
     try:
-        return parse_constant(text)
+        return plain(parse_constant(text))
     except RuleSyntax as error:
         scanner.wrong(error.reason, start, start + len(text))

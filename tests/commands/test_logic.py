@@ -97,6 +97,21 @@ def test_the_error_for_a_wrong_rule_has_its_position_and_nothing_is_stored(run: 
     assert run("rules", "--at", directory).out == before
 
 
+def test_booleans_are_written_as_they_are_read(run: Run) -> None:
+    for value in ("true", "false", "1"):
+        assert run("facts", "--add", "on", "lamp", value, "--at", "lit").status == 0
+    assert run("facts", "on", "--at", "lit", "--format", "json").rows == [
+        {"predicate": "on", "args": ["lamp", value]} for value in (True, False, 1)
+    ]
+    assert "lamp, true" in run("facts", "on", "--at", "lit").out
+    assert run("query", "on(lamp, X)", "--at", "lit", "--format", "json").rows == [{"X": v} for v in (False, True, 1)]
+    assert run("query", "on(X, true)", "--at", "lit", "--format", "json").rows == [{"X": "lamp"}]
+    exported = run("export", "--at", "lit").out
+    assert '{"fact":["on","lamp",true]}\n' in exported
+    assert run("import", "--at", "copied", stdin=exported).status == 0
+    assert sorted(run("export", "--at", "copied").out.splitlines()) == sorted(exported.splitlines())
+
+
 def test_facts_and_rules_are_exported_and_imported(run: Run) -> None:
     with dagbox.open("data") as db:
         db.add_rule("derive kind(key, data) from thing.")

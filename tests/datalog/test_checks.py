@@ -149,7 +149,7 @@ def test_parameters_are_checked() -> None:
     facts = MemoryFacts({"depends": [("a", "b")]})
     with pytest.raises(UnboundParameter, match="no such parameter"):
         engine.query("needs($key, X)", facts, params={"key": "a", "kee": "b"})
-    with pytest.raises(BadFact, match="text or a number"):
+    with pytest.raises(BadFact, match="a number or a boolean"):
         engine.query("needs($key, X)", facts, params={"key": None})
 
 
@@ -162,7 +162,7 @@ def test_a_predicate_that_only_a_rule_names_has_no_facts_yet() -> None:
     assert list(engine.query("needs(a, X)", facts)) == [{"X": "b"}]
 
 
-@pytest.mark.parametrize("args", [("p", None), ("p", True), ("p", float("inf")), ("p", 2**63), ("P", "a"), ("p", b"x")])
+@pytest.mark.parametrize("args", [("p", None), ("p", float("inf")), ("p", 2**63), ("P", "a"), ("p", b"x")])
 def test_facts_are_checked(args: tuple[object, ...]) -> None:
     with pytest.raises(BadFact):
         MemoryFacts().add(args[0], *args[1:])  # type: ignore[arg-type]

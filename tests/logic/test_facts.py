@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dagbox.datalog.engine.facts import MemoryFacts
-from dagbox.errors import ArityMismatch, BadFact, InvalidArgument
+from dagbox.errors import ArityMismatch, BadFact, InvalidArgument, StoreError
+from dagbox.protocol.booleans import plain
 from dagbox.store.base import AssertFact, Batch, Put, RetractFact, Store
-from dagbox.store.facts.layout import read_spaces
+from dagbox.store.facts.layout import TYPES, pack_value, read_spaces
 from dagbox.store.facts.page import facts_page
 from dagbox.store.facts.stored import StoredFacts
 from dagbox.store.lmdb.store import LmdbStore
@@ -28,6 +29,7 @@ from tests.logic.conftest import do, everything, facts, refuse
 LONG = "long " * 300
 VALUES = st.one_of(
     st.sampled_from(["a", "b", "", "é", "a\0b", "x" * 64, "x" * 65, LONG, LONG + "!"]),
+    st.booleans(),
     st.sampled_from([0, 1, -1, 2**63 - 1, -(2**63), 1.0, 0.5, -0.0, 1e300, 2.0**60, 2**60]),
 )
 ARITIES = {"flag": 0, "one": 1, "two": 2, "three": 3, "four": 4}
@@ -104,10 +106,10 @@ def test_postings_of_many_chunks(store: Store, seed: int) -> None:
         do(store, *batch)
     with store.snapshot() as snapshot:
         assert_same(StoredFacts(snapshot), model)
-    do(store, *[RetractFact("three", args) for args in list(model.facts("three"))])
+    do(store, *[RetractFact("three", tuple(map(plain, args))) for args in list(model.facts("three"))])
     assert everything(store)["~facts"] == []
     (space,) = read_spaces(dict(everything(store)["~predicates"])[b"three"])
-    assert (space.count, space.distinct, space.texts) == (0, [0] * 3, [0] * 3)
+    assert (space.count, space.distinct, space.held) == (0, [0] * 3, [[0] * len(TYPES)] * 3)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -173,14 +175,13 @@ def test_a_failed_batch_leaves_those_beside_it_alone(store: Store) -> None:
 @pytest.mark.parametrize(
     ("predicate", "args", "words"),
     [
-        ("likes", ("a", None), "text or a number"),
-        ("likes", ("a", True), "text or a number, not bool"),
+        ("likes", ("a", None), "text, a number or a boolean"),
         ("likes", ("a", float("nan")), "finite"),
         ("likes", ("a", float("inf")), "finite"),
         ("likes", ("a", 2**63), "64 bits"),
         ("likes", ("a", "\ud800"), "valid Unicode"),
-        ("likes", ("a", b"bytes"), "text or a number"),
-        ("likes", ("a", ["list"]), "text or a number"),
+        ("likes", ("a", b"bytes"), "text, a number or a boolean"),
+        ("likes", ("a", ["list"]), "text, a number or a boolean"),
         ("Likes", ("a",), "lower-case"),
         ("not", ("a",), "reserved word"),
         ("", ("a",), "lower-case"),
@@ -237,3 +238,9 @@ def test_nothing_is_kept_in_memory_of_a_large_batch(store: Store) -> None:
     assert do(store, *[AssertFact("n", (number,)) for number in range(0, count, 5000)]) == [False] * 12
     with store.snapshot() as snapshot:
         assert StoredFacts(snapshot).count("n") == count
+
+
+@pytest.mark.parametrize("parts", [[1, "", 2, False, 1, [1, 1], [1, 1]], [1, "", 2, False, 1, [1, 1], [1, 1], [1, 1]]])
+def test_an_earlier_layout_is_told(parts: list[Any]) -> None:
+    with pytest.raises(StoreError, match="export them"):
+        read_spaces(pack_value([parts]))

@@ -1,7 +1,7 @@
 """Arithmetic and comparison of constants, as rules do it.
 
-Numbers by value; numbers come before text. Integers have 64 bits. What has no value (text plus a number, a
-division by zero, an overflow) is an `EvaluationFailed` that names the rule.
+Numbers by value; booleans come before numbers, numbers before text. Integers have 64 bits. What has no value
+(text plus a number, a division by zero, an overflow) is an `EvaluationFailed` that names the rule.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def less_equal(left: Any, right: Any) -> bool:
 
 
 def _apply(op: str, left: Any, right: Any, rule: str, compute: Callable[[Any, Any], Any]) -> Value:
-    if isinstance(left, str) or isinstance(right, str):
+    if not isinstance(left, int | float) or not isinstance(right, int | float):
         raise EvaluationFailed(f"{left!r} {op} {right!r}: arithmetic is for numbers", rule)
     try:
         return constant(compute(left, right))
@@ -107,7 +107,7 @@ def aggregate(func: str, values: Iterable[Value], rule: str) -> Value:
         return max(values, key=sort_key)
     numbers: list[int | float] = []
     for value in values:
-        if isinstance(value, str):
+        if not isinstance(value, int | float):
             raise EvaluationFailed(f"sum of {value!r}: only numbers have a sum", rule)
         numbers.append(value)
     exact = all(isinstance(value, int) for value in numbers)

@@ -1,6 +1,6 @@
 """Rules and goals as data, for programs that build them: plain lists and maps that MessagePack carries.
 
-constant      "ada", 3, 2.5
+constant      "ada", 3, 2.5, true
 variable      {"var": "X"}; {"var": "_"}
 parameter     {"param": "key"}
 arithmetic    {"op": "+", "args": [term, term]}
@@ -44,6 +44,7 @@ from dagbox.datalog.language.terms import (
     is_variable,
 )
 from dagbox.errors import BadFact, RuleSyntax
+from dagbox.protocol.booleans import plain
 
 
 def to_data(statement: Statement) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def _literal_data(literal: Literal) -> Any:
 
 def _term_data(term: Arg) -> Any:
     if isinstance(term, Const):
-        return term.value
+        return plain(term.value)
     if isinstance(term, Var):
         return {"var": term.name}
     if isinstance(term, Param):

@@ -13,6 +13,7 @@ from typing import Any
 
 from dagbox.datalog.language.terms import (
     AGGREGATES,
+    BOOLEANS,
     MAX_NAME,
     NOWHERE,
     RESERVED,
@@ -327,7 +328,7 @@ class _Build:
             return Const(self.checked(self.unquote(token), at), at)
         if kind == "number":
             return Const(self.number(token, at), at)
-        return Const(str(token), at)
+        return Const(BOOLEANS.get(str(token), str(token)), at)
 
     def arith(self, tree: Any) -> Arith:
         left, op, right = tree.children

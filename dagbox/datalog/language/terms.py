@@ -4,7 +4,7 @@ Rules:
 
 1. Everything is immutable and compares by what it says, not by where it stood: positions do not count.
 2. `str()` of anything parses back to an equal value (`tests/datalog/test_language.py`).
-3. A constant is text, an integer of 64 bits, or a finite float. A whole number is one constant however it
+3. A constant is text, a boolean, an integer of 64 bits, or a finite float. A whole number is one constant however it
    is written: 2.0 is 2. (Python's sets hold them as equal anyway; one form makes answers repeatable.)
 """
 
@@ -14,14 +14,16 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dagbox.errors import BadFact
+from dagbox.protocol.booleans import FALSE, TRUE, Boolean, boolean
 
-Value = str | int | float
-"""A constant: text, integer, float."""
+Value = str | int | float | Boolean
+"""A constant: text, integer, float, boolean."""
 
-RESERVED = frozenset({"not", "mod", "decl", "derive", "from", "distinct"})
+BOOLEANS = {"true": TRUE, "false": FALSE}
+RESERVED = frozenset({"not", "mod", "decl", "derive", "from", "distinct", *BOOLEANS})
 """Words of the grammar: a constant with such a name is written in quotes; no predicate may have one."""
 AGGREGATES = frozenset({"count", "sum", "min", "max"})
 COMPARISONS = frozenset({"=", "!=", "<", "<=", ">", ">="})
@@ -69,7 +71,7 @@ def constant(value: object) -> Value:
     """The value as the constant it is.
 
     Raises:
-        BadFact: it is no text and no number, not finite, beyond 64 bits, or not valid Unicode.
+        BadFact: it is no text, number or boolean, not finite, beyond 64 bits, or not valid Unicode.
     """
     if isinstance(value, str):
         try:
@@ -77,8 +79,10 @@ def constant(value: object) -> Value:
         except UnicodeEncodeError:
             raise BadFact(value, "text is valid Unicode") from None
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadFact(value, f"an argument is text or a number, not {type(value).__name__}")
+    if isinstance(value, bool | Boolean):
+        return boolean(bool(value))
+    if not isinstance(value, int | float):
+        raise BadFact(value, f"an argument is text, a number or a boolean, not {type(value).__name__}")
     if isinstance(value, float):
         if not math.isfinite(value):
             raise BadFact(value, "a number is finite")
@@ -365,6 +369,8 @@ def bound_variables(body: Iterable[Literal], given: Iterable[str] = ()) -> set[s
     return bound
 
 
-def sort_key(value: Value) -> tuple[int, Value]:
-    """Orders constants: numbers by value, then text by code points."""
-    return (1, value) if isinstance(value, str) else (0, value)
+def sort_key(value: Value) -> tuple[int, Any]:
+    """Orders constants: false, true, then numbers by value, then text by code points."""
+    if isinstance(value, str):
+        return (2, value)
+    return (0, value.value) if isinstance(value, Boolean) else (1, value)

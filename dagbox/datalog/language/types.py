@@ -1,6 +1,6 @@
 """The types of arguments: declared, or following from rules, derivations and the facts there are.
 
-`any` agrees with everything; `text` with every bucket (keys are text); `number` with itself only.
+`any` agrees with everything; `text` with every bucket (keys are text); `number` and `boolean` with themselves only.
 
 A declaration binds: no fact is stored that does not fit. What follows from rules binds nobody, since a predicate that
 is not declared may have facts of any type besides its rules. So a type is inferred only as far as the facts agree.
@@ -24,8 +24,9 @@ from dagbox.datalog.language.terms import (
     Var,
 )
 from dagbox.errors import TypeMismatch
+from dagbox.protocol.booleans import Boolean
 
-TEXT, NUMBER, ANY = "text", "number", "any"
+TEXT, NUMBER, BOOLEAN, ANY = "text", "number", "boolean", "any"
 
 Kinds = Callable[[str], Sequence[str]]
 """What the facts of a predicate have as each argument: a type, `any` for several, empty for none (yet)."""
@@ -33,7 +34,9 @@ Kinds = Callable[[str], Sequence[str]]
 
 def type_of(value: Value) -> str:
     """The type of a constant."""
-    return TEXT if isinstance(value, str) else NUMBER
+    if isinstance(value, str):
+        return TEXT
+    return BOOLEAN if isinstance(value, Boolean) else NUMBER
 
 
 def kinds_of(rows: Iterable[Sequence[Value]]) -> tuple[str, ...]:
@@ -168,7 +171,7 @@ def _named(arg: Arg) -> str:
 def _agree(one: str, other: str) -> bool:
     if ANY in (one, other) or one == other:
         return True
-    return TEXT in (one, other) and NUMBER not in (one, other)
+    return TEXT in (one, other) and NUMBER not in (one, other) and BOOLEAN not in (one, other)
 
 
 def _narrower(one: str, other: str) -> str:

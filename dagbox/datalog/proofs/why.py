@@ -35,6 +35,7 @@ from dagbox.datalog.language.terms import (
     terms_of,
     variables,
 )
+from dagbox.protocol.booleans import plain
 
 MAX_PROOF_DEPTH = 100
 MAX_PROOF_NODES = 2000
@@ -69,7 +70,7 @@ class Proof:
         if self.rule is not None:
             made["rule"] = self.rule
         if self.bindings:
-            made["bindings"] = dict(self.bindings)
+            made["bindings"] = _plain(self.bindings)
         if self.children:
             made["children"] = [child.to_data() for child in self.children]
         return made
@@ -102,7 +103,7 @@ class WhyNot:
 
     def to_data(self) -> dict[str, Any]:
         """The same as maps and lists."""
-        reasons = [{"rule": r.rule, "condition": r.condition, "bindings": dict(r.bindings)} for r in self.reasons]
+        reasons = [{"rule": r.rule, "condition": r.condition, "bindings": _plain(r.bindings)} for r in self.reasons]
         return {"goal": self.goal, "reasons": reasons}
 
     def __str__(self) -> str:
@@ -111,6 +112,10 @@ class WhyNot:
             values = ", ".join(f"{name} = {Const(value)}" for name, value in reason.bindings.items())
             lines.append(f"  {reason.rule}\n    fails at {reason.condition}" + (f" with {values}" if values else ""))
         return "\n".join(lines)
+
+
+def _plain(bindings: Mapping[str, Value]) -> dict[str, Any]:
+    return {name: plain(value) for name, value in bindings.items()}
 
 
 def why(

@@ -37,7 +37,7 @@ from dagbox.protocol.validate import (
     whole,
 )
 
-FactValue = str | int | float
+FactValue = str | int | float | bool
 
 
 class Fence(NamedTuple):
@@ -244,12 +244,13 @@ def _fact_value(arg: object, predicate: str, position: int) -> FactValue:
         if arg.isascii() and len(arg) <= MAX_FACT_TEXT_BYTES:
             return arg
         return text(arg, f"argument {position + 1} of {predicate}", MAX_FACT_TEXT_BYTES)
-    if type(arg) is int and -(2**63) <= arg < 2**63:
+    if isinstance(arg, bool) or (type(arg) is int and -(2**63) <= arg < 2**63):
         return arg
     if isinstance(arg, float) and arg == arg:
         return arg
     raise InvalidArgument(
-        f"argument {position + 1} of {predicate} is {kind_of(arg)} {shown_value(arg)}: arguments are text and numbers"
+        f"argument {position + 1} of {predicate} is {kind_of(arg)} {shown_value(arg)}: "
+        "arguments are text, numbers and booleans"
     )
 
 

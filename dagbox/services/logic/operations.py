@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument, StoreError, shown_value
+from dagbox.protocol.booleans import plain_rows
 from dagbox.protocol.operations.base import Operation
 from dagbox.protocol.operations.logic import (
     Explain,
@@ -166,7 +167,7 @@ class LogicOperations:
             order=operation.order,
             budget=budget,
         )
-        rows = list(answers.tuples)
+        rows = plain_rows(answers.tuples)
         more = limit is not None and len(rows) > limit
         kept = rows[:limit] if more else rows
         self.done += 1

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument
+from dagbox.protocol.booleans import plain
 from dagbox.protocol.values import Ref
 from dagbox.relations.parse import ByQuery
 from dagbox.relations.planner import KeyQuery
@@ -80,7 +81,7 @@ class KeyResolver:
 
 def _values(rows: Any, place: int, bucket: str | None) -> list[object]:
     """The different values of a variable, in the order of the rows; as refs where the bucket is known."""
-    values = dict.fromkeys(row[place] for row in rows)
+    values = list(map(plain, dict.fromkeys(row[place] for row in rows)))
     if bucket is None:
-        return list(values)
+        return values
     return [Ref(bucket, value) if isinstance(value, str) else value for value in values]

@@ -18,8 +18,6 @@ from typing import Any
 from dagbox.errors import ArityMismatch, BadFact
 from dagbox.store.facts.derive import Derived
 from dagbox.store.facts.layout import (
-    NUMBER_SEEN,
-    TEXT_SEEN,
     Index,
     Row,
     Space,
@@ -28,6 +26,7 @@ from dagbox.store.facts.layout import (
     pack_value,
     read_spaces,
     rest_positions,
+    type_index,
 )
 from dagbox.store.facts.lookup import scan_chunks
 from dagbox.store.facts.postings import Writing, change_posting, chunk_for
@@ -280,10 +279,10 @@ class FactChanges:
                     if group is None:
                         group = groups[value] = ([], [])
                     group[which].append(index.rest(row))
-                    if type(value) is str:
-                        space.texts[index.position] += 1 - 2 * which
+                    kind = type_index(value)
+                    space.held[index.position][kind] += 1 - 2 * which
                     if not which:
-                        space.seen[index.position] |= TEXT_SEEN if type(value) is str else NUMBER_SEEN
+                        space.seen[index.position] |= 1 << kind
             for value, (coming, going) in groups.items():
                 space.distinct[index.position] += change_posting(self._tx, index, value, coming, going)
         space.count += len(added) - len(removed)

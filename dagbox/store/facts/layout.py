@@ -31,9 +31,10 @@ from typing import Any
 
 import msgpack
 
-from dagbox.errors import BadFact
+from dagbox.errors import BadFact, StoreError
+from dagbox.protocol.booleans import FALSE, TRUE, Boolean, boolean
 
-Value = str | int | float
+Value = str | int | float | Boolean
 Row = tuple[Value, ...]
 
 PLAIN_TEXT_BYTES = 64
@@ -44,7 +45,9 @@ _SUB_KEY_BYTES = 384
 """The longest sub-key; of a longer one the rest is a digest. With all else a key stays below 511 bytes."""
 
 PREFIX_BYTES = 5
-_TEXT, _LONG, _INT, _FLOAT = b"\x01", b"\x02", b"\x03", b"\x04"
+_TEXT, _LONG, _INT, _FLOAT, _BOOLEAN = b"\x01", b"\x02", b"\x03", b"\x04", b"\x05"
+_TAIL_BYTES = {_LONG: 20, _INT: 8, _FLOAT: 8, _BOOLEAN: 1}
+_BOOLEAN_EXTENSION = 1
 _LENGTHS = [bytes([number]) for number in range(256)]
 _INT_OFFSET = 1 << 63
 _WHOLE = 2.0**53
@@ -52,15 +55,28 @@ _number = Struct(">Q").pack
 _float = Struct(">d").pack
 _read_float = Struct(">d").unpack
 
-pack_value = partial(msgpack.packb, use_bin_type=True)
-unpack_value = partial(msgpack.unpackb, use_list=False, strict_map_key=False)
+
+def _extended(value: object) -> msgpack.ExtType:
+    if isinstance(value, Boolean):
+        return msgpack.ExtType(_BOOLEAN_EXTENSION, b"\1" if value else b"\0")
+    raise TypeError(f"facts have no {type(value).__name__}")
+
+
+def _read_extended(code: int, data: bytes) -> Boolean:
+    if code != _BOOLEAN_EXTENSION:
+        raise ValueError(f"facts have no extension {code}")
+    return TRUE if data == b"\1" else FALSE
+
+
+pack_value = partial(msgpack.packb, use_bin_type=True, default=_extended)
+unpack_value = partial(msgpack.unpackb, use_list=False, strict_map_key=False, ext_hook=_read_extended)
 
 
 def fact_value(value: object) -> Value:
     """A value as facts hold it: a whole number is an integer, however it is written.
 
     Raises:
-        BadFact: it is no text and no number, not finite, beyond 64 bits, or not valid Unicode.
+        BadFact: it is no text, number or boolean, not finite, beyond 64 bits, or not valid Unicode.
     """
     if type(value) is str:
         try:
@@ -76,7 +92,9 @@ def fact_value(value: object) -> Value:
         if not math.isfinite(value):
             raise BadFact(value, "a number is finite")
         return int(value) if -_WHOLE <= value <= _WHOLE and value.is_integer() else value
-    raise BadFact(value, f"an argument is text or a number, not {type(value).__name__}")
+    if isinstance(value, bool | Boolean):
+        return boolean(bool(value))
+    raise BadFact(value, f"an argument is text, a number or a boolean, not {type(value).__name__}")
 
 
 def encode(value: Value) -> bytes:
@@ -86,11 +104,14 @@ def encode(value: Value) -> bytes:
         if len(data) <= PLAIN_TEXT_BYTES:
             return _TEXT + _LENGTHS[len(data)] + data
         return _LONG + blake2b(data, digest_size=20).digest()
+    if isinstance(value, Boolean):
+        return _BOOLEAN + (b"\1" if value else b"\0")
     if isinstance(value, float):
         if not value.is_integer() or not -_INT_OFFSET <= value < _INT_OFFSET:
             return _FLOAT + _float(value)
         value = int(value)
-    return _INT + _number(int(value) + _INT_OFFSET)
+    assert isinstance(value, int)
+    return _INT + _number(value + _INT_OFFSET)
 
 
 def posting_prefix(space: int, position: int) -> bytes:
@@ -108,7 +129,7 @@ def posting_end(key: bytes) -> int:
     tag = key[PREFIX_BYTES : PREFIX_BYTES + 1]
     if tag == _TEXT:
         return PREFIX_BYTES + 2 + key[PREFIX_BYTES + 1]
-    return PREFIX_BYTES + (21 if tag == _LONG else 9)
+    return PREFIX_BYTES + 1 + _TAIL_BYTES[tag]
 
 
 def value_of_key(key: bytes) -> Value | None:
@@ -121,6 +142,8 @@ def value_of_key(key: bytes) -> Value | None:
     if tag == 4:
         (number,) = _read_float(key[PREFIX_BYTES + 1 : PREFIX_BYTES + 9])
         return float(number)
+    if tag == 5:
+        return boolean(key[PREFIX_BYTES + 1] != 0)
     return None
 
 
@@ -173,8 +196,15 @@ class Chunk:
         return packed
 
 
-TEXT_SEEN, NUMBER_SEEN = 1, 2
-_KINDS = ("", "text", "number", "any")
+TYPES = ("text", "number", "boolean")
+"""The types of values, in the order of the figures of a space."""
+
+
+def type_index(value: Value) -> int:
+    """The place of a value's type among `TYPES`."""
+    if isinstance(value, str):
+        return 0
+    return 2 if isinstance(value, Boolean) else 1
 
 
 @dataclass(slots=True)
@@ -189,9 +219,9 @@ class Space:
             give the same fact.
         count: rows.
         distinct: for each argument, how many different values it has.
-        texts: for each argument, how many rows have text there.
-        seen: for each argument, what the rows have ever had there: `TEXT_SEEN`, `NUMBER_SEEN`, or both. It only grows,
-            so that what was checked against it stays right.
+        held: for each argument, how many rows have a value of each of `TYPES` there.
+        seen: for each argument, the types that rows have ever had there, a bit for each of `TYPES`. It only grows, so
+            that what was checked against it stays right.
     """
 
     id: int
@@ -200,7 +230,7 @@ class Space:
     hidden: bool = False
     count: int = 0
     distinct: list[int] = field(default_factory=list)
-    texts: list[int] = field(default_factory=list)
+    held: list[list[int]] = field(default_factory=list)
     seen: list[int] = field(default_factory=list)
 
     @property
@@ -211,22 +241,26 @@ class Space:
     def forget_figures(self) -> None:
         """Have the figures of a space that has no rows, for its number of arguments."""
         self.count = 0
-        self.distinct, self.texts, self.seen = ([0] * len(self.indexes) for _ in range(3))
+        self.distinct, self.seen = [0] * len(self.indexes), [0] * len(self.indexes)
+        self.held = [[0] * len(TYPES) for _ in self.indexes]
 
     def to_wire(self) -> list[Any]:
         """The space as an array."""
-        return [self.id, self.source, self.arity, self.hidden, self.count, self.distinct, self.texts, self.seen]
+        return [self.id, self.source, self.arity, self.hidden, self.count, self.distinct, self.held, self.seen]
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The types that `seen` has for each argument: one, `any` for both, empty for none."""
-        return tuple(map(_KINDS.__getitem__, self.seen[: self.arity]))
+        """The type that `seen` has for each argument; `any` for several, empty for none."""
+        found = [[kind for bit, kind in enumerate(TYPES) if seen >> bit & 1] for seen in self.seen[: self.arity]]
+        return tuple([kinds[0] if len(kinds) == 1 else "any" if kinds else "" for kinds in found])
 
     @classmethod
     def from_wire(cls, parts: Any) -> Space:
         """The space of its array."""
-        number, source, arity, hidden, count, distinct, texts, seen = parts
-        return cls(number, source, arity, hidden, count, list(distinct), list(texts), list(seen))
+        if len(parts) != 8 or any(type(counts) is int for counts in parts[6]):
+            raise StoreError("an earlier DagBox laid the facts out: export them with that one, and import them")
+        number, source, arity, hidden, count, distinct, held, seen = parts
+        return cls(number, source, arity, hidden, count, list(distinct), list(map(list, held)), list(seen))
 
 
 def read_spaces(data: bytes | None) -> list[Space]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagbox.errors import InvalidArgument
+from dagbox.protocol.booleans import plain
 from dagbox.store.facts.layout import pack_value, read_spaces, unpack_value
 from dagbox.store.facts.stored import StoredFacts
 from dagbox.store.tables import PREDICATES
@@ -61,7 +62,7 @@ def facts_page(
                     continue
                 if len(facts) == limit:
                     return FactsPage(facts, True, pack_value([name, space.id, key, given - 1]))
-                facts.append([name, list(row)])
+                facts.append([name, list(map(plain, row))])
     return FactsPage(facts, False, None)
 
 

@@ -21,8 +21,8 @@ from dagbox.errors import TypeMismatch
 from dagbox.store.envelope import open_damaged
 from dagbox.store.facts.changes import FactChanges
 from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, unpacked
-from dagbox.store.facts.layout import pack_value, unpack_value
-from dagbox.store.facts.schema import DERIVATIONS, Signature, write_signatures
+from dagbox.store.facts.layout import TYPES, pack_value, unpack_value
+from dagbox.store.facts.schema import DERIVATIONS, Signature, needed_type, write_signatures
 from dagbox.store.tables import META, RULES
 
 if TYPE_CHECKING:
@@ -134,10 +134,13 @@ class RuleChanges:
         for name, declared in program.declarations.items():
             for space in self._facts.spaces_of(name):
                 for place, kind in enumerate(declared.types):
-                    wrong = space.texts[place] if kind == "number" else space.count - space.texts[place]
-                    if kind != "any" and wrong:
-                        other = "text" if kind == "number" else "number"
-                        what = f"that of {wrong} of the facts there are"
+                    wanted = needed_type(kind)
+                    wrong = {
+                        one: held for one, held in zip(TYPES, space.held[place], strict=True) if held and one != wanted
+                    }
+                    if wanted is not None and wrong:
+                        other = next(iter(wrong))
+                        what = f"that of {sum(wrong.values())} of the facts there are"
                         raise TypeMismatch(what, name, place + 1, kind, other, str(declared), declared.at)
 
     def _types_of(self, predicate: str) -> tuple[str, ...] | None:

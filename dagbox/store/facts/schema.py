@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import ArityMismatch, TypeMismatch
-from dagbox.store.facts.layout import Row, pack_value, unpack_value
+from dagbox.store.facts.layout import TYPES, Row, pack_value, type_index, unpack_value
 from dagbox.store.tables import META, RULES
 
 LOGIC = b"logic"
@@ -88,7 +88,8 @@ class Signature:
 
     Args:
         arity: number of arguments.
-        types: of each argument, if there is a declaration: `text`, `number`, `any` or a bucket (whose keys are text).
+        types: of each argument, if there is a declaration: `text`, `number`, `boolean`, `any`, or a bucket (whose keys
+            are text).
         text: where that is said.
     """
 
@@ -103,15 +104,23 @@ class Signature:
         place = self.misfit(row)
         if place is not None and self.types is not None:
             kind, what = self.types[place], repr(row[place])[:60]
-            other = "text" if isinstance(row[place], str) else "number"
+            other = TYPES[type_index(row[place])]
             raise TypeMismatch(what, predicate, place + 1, kind, other, _shown(predicate, row), (0, 0))
 
     def misfit(self, row: Row) -> int | None:
         """The first position where the row is not what was declared; None if it fits."""
         for place, kind in enumerate(self.types or ()):
-            if kind != "any" and (kind == "number") == isinstance(row[place], str):
+            wanted = needed_type(kind)
+            if wanted is not None and TYPES[type_index(row[place])] != wanted:
                 return place
         return None
+
+
+def needed_type(declared: str) -> str | None:
+    """The type that values must have for a declared one: text for the keys of a bucket; None: any."""
+    if declared == "any":
+        return None
+    return declared if declared in TYPES else "text"
 
 
 def _shown(predicate: str, row: Row) -> str:

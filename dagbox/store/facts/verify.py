@@ -11,8 +11,7 @@ from dagbox.errors import DagBoxError, StoreCorrupt
 from dagbox.store.envelope import open_sealed
 from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, unpacked
 from dagbox.store.facts.layout import (
-    NUMBER_SEEN,
-    TEXT_SEEN,
+    TYPES,
     Index,
     Row,
     Space,
@@ -23,6 +22,7 @@ from dagbox.store.facts.layout import (
     rest_positions,
     space_prefix,
     sub_key,
+    type_index,
 )
 from dagbox.store.facts.lookup import scan_chunks
 from dagbox.store.facts.rules import stored_rules
@@ -34,11 +34,11 @@ _MODULUS = 1 << 64
 
 @dataclass(slots=True)
 class IndexFigures:
-    """Sums of an index: rows, different values, rows with text, and a sum over the rows that does not go by order."""
+    """Sums of an index: rows, different values, rows with each type, and a sum over rows that does not go by order."""
 
     rows: int = 0
     values: set[bytes] = field(default_factory=set)
-    texts: int = 0
+    held: list[int] = field(default_factory=lambda: [0] * len(TYPES))
     sum: int = 0
 
     def add(self, row: Row) -> None:
@@ -74,12 +74,11 @@ def _check(tables: TableReader, problem: Callable[[str], None]) -> None:
 def _check_space(tables: TableReader, name: str, space: Space, problem: Callable[[str], None]) -> IndexFigures:
     found = [_read_index(tables, name, space, position, problem) for position in space.indexes]
     for position, each in enumerate(found):
-        told = (space.count, space.distinct[position], space.texts[position])
-        if (each.rows, len(each.values), each.texts) != told:
-            there = (each.rows, len(each.values), each.texts)
-            problem(f"{name}: argument {position + 1} has {there} facts, values and texts, but is told to have {told}")
-        there_now = (TEXT_SEEN if each.texts else 0) | (NUMBER_SEEN if each.rows > each.texts else 0)
-        if there_now & ~space.seen[position]:
+        told = (space.count, space.distinct[position], space.held[position])
+        there = (each.rows, len(each.values), each.held)
+        if there != told:
+            problem(f"{name}: argument {position + 1} has {there} facts, values and types, but is told to have {told}")
+        if any(held and not space.seen[position] >> kind & 1 for kind, held in enumerate(each.held)):
             problem(f"{name}: argument {position + 1} has facts of a type that it is told never to have had")
         if each.sum != found[0].sum:
             problem(f"{name}: argument {position + 1} does not have the facts that argument 1 has")
@@ -106,7 +105,7 @@ def _read_index(
             found.values.add(posting)
         for rest in rests:
             found.add(_row(space, position, stored, value, rest))
-        found.texts += len(rests) if isinstance(value, str) else 0
+        found.held[type_index(value)] += len(rests)
     return found
 
 

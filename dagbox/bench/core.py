@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,10 @@ def durable_puts() -> list[Figure]:
         with dagbox.connect(address) as db:
             one = median_of_turns(TURNS, lambda: 1e6 / each_us(lambda: db.put("user", RECORD), 300))[0]
         tasks = median_of_turns(TURNS, lambda: asyncio.run(_async_puts(address, 64, 40)))[0]
+    with tempfile.TemporaryDirectory() as directory, dagbox.open(directory) as db:
+        by_one, threads = median_of_turns(
+            TURNS, lambda: 1e6 / each_us(lambda: db.put("user", RECORD), 100), lambda: _threaded_puts(db, 64, 20)
+        )
     return [
         Figure("durable puts, one message at a time", alone, "per s"),
         Figure("durable puts, 64 messages in flight", many, "per s"),
@@ -247,7 +252,18 @@ def durable_puts() -> list[Figure]:
         Figure("durable puts, one at a time, blocking client", one, "per s"),
         Figure("durable puts, 64 in flight, async client", tasks, "per s"),
         at_least("durable puts, 64 in flight / one at a time", tasks / one, "x", 15),
+        Figure("durable puts, 64 threads, embedded", threads, "per s"),
+        at_least("durable puts, 64 threads / one at a time, embedded", threads / by_one, "x", 4),
     ]
+
+
+def _threaded_puts(db: dagbox.Database, threads: int, each: int) -> float:
+    with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        done = [pool.submit(lambda: [db.put("user", RECORD) for _ in range(each)]) for _ in range(threads)]
+        for one in done:
+            one.result()
+        return threads * each / (time.perf_counter() - began)
 
 
 async def _async_puts(address: str, tasks: int, each: int) -> float:

@@ -2,11 +2,15 @@
 
 Rules:
 
-1. `_pending` is only touched with `_state` held; a commit runs with `_commit` held, never with `_state` held.
-2. A thread that waits is either in `_pending`, or in the commit under way, or has its results.
-3. Whoever holds `_commit` does everything that is pending at that moment, so each write waits for at most the
-   commit under way and its own; one of the main thread, also for its.
+1. Whoever holds `_commit` leads: it takes what is pending, commits it, and hands the results out, waking up each thread
+   on a lock of its own. The others sleep meanwhile, and so gather for the next commit.
+2. A write is pending, or in the group under way (`_group`), or done: it has its results or its error. These change with
+   `_state` held, which is never held while a commit runs.
+3. Who leaves wakes up the first that still waits, which leads then. A signal handler may raise before it does: so
+   whoever sleeps looks now and then whether anybody leads.
 4. The main thread does only its own: signal handlers run in it, and what they raise ends nobody else's write.
+5. What was in the group of a leader that was interrupted is ended with an error that says that it may or may not have
+   been done; by itself, or by the next leader.
 """
 
 from __future__ import annotations
@@ -17,14 +21,27 @@ from typing import Any
 
 from dagbox.errors import DagBoxError, WorkerLost
 
+_LOOK_S = 0.1
+"""Seconds after which a thread that sleeps looks whether anybody leads."""
+
 
 class _Waiting:
-    __slots__ = ("error", "operations", "results")
+    """A thread's operations; `done` once it has their results or their error. It sleeps on `wake`."""
+
+    __slots__ = ("done", "error", "operations", "results", "wake")
 
     def __init__(self, operations: Sequence[Any]) -> None:
         self.operations = operations
-        self.results: list[Any] | None = None
+        self.results: list[Any] = []
         self.error: DagBoxError | None = None
+        self.done = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+    def rouse(self) -> None:
+        """Have the thread look; with the state held."""
+        if self.wake.locked():
+            self.wake.release()
 
 
 class GroupCommit:
@@ -40,57 +57,87 @@ class GroupCommit:
         self._limit = limit
         self._state = threading.Lock()
         self._commit = threading.Lock()
+        self._group: list[_Waiting] = []
         self._pending: list[_Waiting] = []
 
     def run(self, operations: Sequence[Any]) -> list[Any]:
         """Have these operations done, with those of other threads; a result for each."""
         mine = _Waiting(operations)
-        with self._state:
-            self._pending.append(mine)
         try:
-            with self._commit:
-                while mine.results is None and mine.error is None:
-                    self._lead(mine)
-        except BaseException:
-            self._withdraw(mine)
-            raise
+            with self._state:
+                self._pending.append(mine)
+            while not mine.done:
+                if self._commit.locked():
+                    mine.wake.acquire(timeout=_LOOK_S)
+                    continue
+                with self._commit:
+                    if not mine.done:
+                        self._lead(mine)
+        finally:
+            self._leave(mine)
         if mine.error is not None:
             raise mine.error
-        assert mine.results is not None
         return mine.results
 
     def _lead(self, mine: _Waiting) -> None:
-        with self._state:
-            group = self._take(mine)
-        together = group[0].operations if len(group) == 1 else [op for each in group for op in each.operations]
+        """Commit one group; with `_commit` held."""
+        self._abandon()
         try:
-            results = self._apply(together)
-        except BaseException as error:
-            # Raised in this thread by another one: the others only know that the commit was not finished.
-            told = error if isinstance(error, DagBoxError) else WorkerLost("writer", 1)
-            for each in group:
-                each.error = told
+            with self._state:
+                group = self._take(mine)
+            together = group[0].operations if len(group) == 1 else [op for each in group for op in each.operations]
+            self._hand_out(None, self._apply(together))
+        except DagBoxError as error:
+            self._hand_out(error, ())
+        except BaseException:
+            self._abandon()
             raise
-        at = 0
-        for each in group:
-            each.results = results[at : at + len(each.operations)]
-            at += len(each.operations)
 
-    def _withdraw(self, mine: _Waiting) -> None:
-        """This thread was interrupted: what nobody has begun is not done."""
+    def _take(self, mine: _Waiting) -> list[_Waiting]:
+        """Take the next group out of what is pending; with the state held."""
+        if threading.current_thread() is threading.main_thread():
+            group = [mine]
+        else:
+            size = taken = 0
+            for each in self._pending:
+                size += len(each.operations)
+                if taken and size > self._limit:
+                    break
+                taken += 1
+            group = self._pending[:taken]
+        self._group = group
+        self._pending = [each for each in self._pending if each not in group]
+        return group
+
+    def _hand_out(self, error: DagBoxError | None, results: Sequence[Any]) -> None:
+        """End the group with its results, or with the error of its commit."""
+        with self._state:
+            at = 0
+            for each in self._group:
+                each.error = error
+                each.results = list(results[at : at + len(each.operations)])
+                at += len(each.operations)
+                each.done = True
+                each.rouse()
+            self._group = []
+
+    def _abandon(self) -> None:
+        """End what an interrupted leader left: its threads only know that the commit was not finished."""
+        if not self._group:
+            return
+        with self._state:
+            for each in self._group:
+                if not each.done:
+                    each.error = WorkerLost("writer", 1)
+                    each.done = True
+                    each.rouse()
+            self._pending = [each for each in self._pending if not each.done]
+            self._group = []
+
+    def _leave(self, mine: _Waiting) -> None:
+        """Take back what nobody has begun, and have the next one lead."""
         with self._state:
             if mine in self._pending:
                 self._pending.remove(mine)
-
-    def _take(self, mine: _Waiting) -> list[_Waiting]:
-        if threading.current_thread() is threading.main_thread():
-            self._pending.remove(mine)
-            return [mine]
-        size = taken = 0
-        for each in self._pending:
-            size += len(each.operations)
-            if taken and size > self._limit:
-                break
-            taken += 1
-        group, self._pending = self._pending[:taken], self._pending[taken:]
-        return group
+            if self._pending:
+                self._pending[0].rouse()

@@ -7,7 +7,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import pytest
 
 import dagbox
 import dagbox.aio
-from dagbox.embedded.group_commit import GroupCommit, _Waiting
+from dagbox.embedded import group_commit
+from dagbox.embedded.group_commit import GroupCommit
 from dagbox.transport.ask import ask
 from dagbox.transport.base import Call
 from dagbox.transport.remote import RemoteTransport
 from tests.client.nodes import serving
+from tests.interrupts import interruption_after, interruption_at, on_a_thread
 
 
 @pytest.fixture(params=["embedded", "remote"])
@@ -180,21 +183,57 @@ def test_writes_of_threads_share_commits() -> None:
 
 def test_an_interrupt_in_the_main_thread_ends_no_other_threads_write() -> None:
     """Signal handlers run in the main thread: what one raises there says nothing of what others write."""
+    others: list[Future[list[Any]]] = []
 
     def apply(operations: Any) -> list[int]:
         if threading.current_thread() is threading.main_thread():
+            if not others:
+                others.extend(pool.submit(commit.run, [number]) for number in range(1, 4))
+                while len(commit._pending) < 3:
+                    pass
             raise KeyboardInterrupt
         return [each * 10 for each in operations]
 
     commit = GroupCommit(apply)
-    others = [_Waiting([number]) for number in range(1, 4)]
-    commit._pending += others
-    with pytest.raises(KeyboardInterrupt):
-        commit.run([0])
-    assert [other.error for other in others] == [None] * 3
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(3) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            commit.run([0])
+        assert [other.result() for other in others] == [[10], [20], [30]]
         assert pool.submit(commit.run, [4]).result() == [40]
-    assert [other.results for other in others] == [[10], [20], [30]]
+        with pytest.raises(KeyboardInterrupt):
+            commit.run([5])
+        assert pool.submit(commit.run, [6]).result() == [60]
+
+
+@on_a_thread
+def test_a_write_that_is_interrupted_anywhere_holds_up_nobody() -> None:
+    """In each round a thread is interrupted one step later; others write meanwhile and afterwards."""
+    files = frozenset((str(group_commit.__file__),))
+    applied: list[int] = []
+
+    def apply(operations: Any) -> list[int]:
+        applied.extend(operations)
+        return [each * 10 for each in operations]
+
+    rounds = 0
+    with ThreadPoolExecutor(2) as pool:
+        for interrupt in (interruption_at, interruption_after):
+            number = 0
+            while True:
+                commit = GroupCommit(apply)
+                others = [pool.submit(commit.run, [each]) for each in range(1, 6)]
+                interrupted = interrupt(number, files, partial(commit.run, [0])) is not None
+                for each, other in enumerate(others, 1):
+                    error = other.exception(10)
+                    assert (other.result() == [each * 10]) if error is None else isinstance(error, dagbox.WorkerLost)
+                assert pool.submit(commit.run, [7]).result(10) == [70]
+                assert (commit._commit.locked(), commit._pending, commit._group) == (False, [], [])
+                if not interrupted:
+                    break
+                number += 1
+            rounds += number
+    assert rounds > 30
+    assert applied.count(7) == rounds + 2
 
 
 def test_an_error_of_the_commit_is_everybodys() -> None:

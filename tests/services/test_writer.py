@@ -342,7 +342,6 @@ FACT = {"op": "assert_fact", "predicate": "p", "args": []}
         (FACT | {"args": "ab"}, InvalidArgument, "the args of assert_fact is an array, not text"),
         (FACT | {"args": [[1]]}, InvalidArgument, "argument 1 of p is an array"),
         (FACT | {"args": ["a", None]}, InvalidArgument, "argument 2 of p is nil"),
-        (FACT | {"args": [True]}, InvalidArgument, "argument 1 of p is a boolean"),
         (FACT | {"args": [float("nan")]}, InvalidArgument, "argument 1 of p is a number nan"),
         (FACT | {"args": [2**64 - 1]}, InvalidArgument, "argument 1 of p is a number"),
         (FACT | {"args": [0] * 65}, LimitExceeded, "65"),

@@ -18,6 +18,7 @@ SUITES = {
     "broker": ("dagbox.bench.core", "broker_reads"),
     "puts": ("dagbox.bench.core", "durable_puts"),
     "start": ("dagbox.bench.core", "start_time"),
+    "overload": ("dagbox.bench.overload", "overload"),
     "refresh": ("dagbox.bench.dashboard", "refresh_cost"),
     "watched": ("dagbox.bench.dashboard", "watching_cost"),
 }

@@ -258,7 +258,13 @@ class Lifecycle:
         """Give waiting requests to free workers until there are no more of either."""
         queue = service.queue
         while (match := queue.match()) is not None:
-            self._give(*match, now)
+            request, worker = match
+            if service.comes_too_late(request, now):
+                request.waits = False
+                queue.release(worker)
+                self._end_late(request, now)
+            else:
+                self._give(request, worker, now)
 
     def _give(self, request: TrackedRequest, worker: WorkerEntry, now: float) -> None:
         request.waits = False
@@ -525,9 +531,12 @@ class Lifecycle:
             elif now < request.deadline:
                 self.fail(request, NoService(request.service.name, self.directory.names()), now)
             else:
-                self.counters.expired += 1
-                self.events.add(now, "deadline", request.service.name, "no answer in time", at_most_every_s=1.0)
-                self.fail(request, DeadlineExceeded(request.service.name, request.deadline_ms), now)
+                self._end_late(request, now)
+
+    def _end_late(self, request: TrackedRequest, now: float) -> None:
+        self.counters.expired += 1
+        self.events.add(now, "deadline", request.service.name, "no answer in time", at_most_every_s=1.0)
+        self.fail(request, DeadlineExceeded(request.service.name, request.deadline_ms), now)
 
     def sample(self, now: float) -> None:
         """Sample the figures, release requests that were held long enough, forget idle services and clients."""
@@ -545,12 +554,7 @@ class Lifecycle:
     # ------------------------------------------------------------------ calls that bypass the broker
 
     def count_bypass(self, service: str, took_s: float, code: str, now: float, *, waited: bool = False) -> None:
-        """Count a call that did not pass the broker.
-
-        Args:
-            code: of the error it failed with; empty if it did not.
-            waited: it was kept until its turn came.
-        """
+        """Count a call that did not pass the broker; `code` is its error's or empty, `waited`: it stood in line."""
         target = self.directory.service_named(service.encode(), now)
         if target is not None:
             target.ever_served = True
@@ -577,9 +581,7 @@ class Lifecycle:
 
         Args:
             client: 8 bytes that stand for the program.
-            started, ended: monotonic seconds.
-            code: of the error it failed with; empty if it did not.
-            body, reply: packed, as far as they are known.
+            code: of its error, or empty. body, reply: packed, if known.
             waited: it was kept until its turn came.
         """
         target = self.directory.service_named(service.encode(), ended)

@@ -16,6 +16,9 @@ from dagbox.protocol.traits import Traits
 
 LOCAL = "broker"
 """The name in traces for the broker itself, where it did a worker's work."""
+_LATE_WORK = 2.0
+_LATE_SPAN = 10_000
+"""A request comes too late with less time left than twice the mean work, and less than a tenth of its span (in ms)."""
 HEARTBEAT_S = 0.5
 """The interval of the workers' heartbeats, in seconds."""
 
@@ -256,6 +259,17 @@ class ServiceEntry:
         self.rates = RateSeries()
         self.direct: DirectFigures | None = None
         """What clients did themselves; None if they may not."""
+
+    def comes_too_late(self, request: TrackedRequest, now: float) -> bool:
+        """Return True if a request that waited has less time left than its work takes, while others wait.
+
+        Under more load than can be borne the oldest requests are always about to end: a worker that is given
+        these works for nobody, and the others grow as old meanwhile.
+        """
+        if not self.queue.waiting or not self.work.count or not request.deadline_ms or request.attempt:
+            return False
+        left_s = request.deadline - now
+        return left_s < _LATE_WORK * self.work.total_s / self.work.count and left_s < request.deadline_ms / _LATE_SPAN
 
 
 class ClientEntry:

@@ -332,3 +332,30 @@ def test_the_work_for_a_request_does_not_grow_with_what_waits(new_table: NewTabl
     finally:
         sys.setprofile(None)
     assert calls < 120
+
+
+def test_what_cannot_be_done_in_time_takes_no_worker_from_what_can(table: Table) -> None:
+    """Under more load than can be borne, the oldest requests are always about to end."""
+    table.register("w1")
+    table.ask("ann", 1, span_ms=10_000)
+    table.tick(0.2)
+    table.answer("w1", "ann", 1)  # its work takes 0.2 s
+    table.ask("ann", 2, span_ms=10_000)
+    table.ask("ann", 3, span_ms=4_000)
+    table.ask("ann", 4, span_ms=9_000)
+    table.run(3.7, ("w1:reader",))
+    sent = table.answer("w1", "ann", 2)
+    assert ("ann", "error", 3, "deadline") in sent
+    assert ("w1", "request", 4, b"\x80") in sent
+    assert table.broker.counters.expired == 1
+
+
+def test_the_last_that_waits_is_tried_however_late(table: Table) -> None:
+    table.register("w1")
+    table.ask("ann", 1, span_ms=10_000)
+    table.tick(0.2)
+    table.answer("w1", "ann", 1)
+    table.ask("ann", 2, span_ms=10_000)
+    table.ask("ann", 3, span_ms=4_000)
+    table.run(3.7, ("w1:reader",))
+    assert ("w1", "request", 3, b"\x80") in table.answer("w1", "ann", 2)

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from dagbox.client import operations
 from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
+from dagbox.client.embedded import read_records
 from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode, visit_node
 from dagbox.errors import DagBoxError, StoreError, UnreadableRecord
@@ -35,7 +36,7 @@ from dagbox.protocol.values import Record, Ref, pack, unpack_trusted_data
 from dagbox.relations.planner import KeyQuery
 from dagbox.relations.shapes import Nodes
 from dagbox.services.reader import Reader
-from dagbox.store.base import Snapshot, Stored
+from dagbox.store.base import Snapshot
 from dagbox.transport.base import Call
 from dagbox.transport.direct_switch import OFF, STATE, SWITCH_FILE, view_switch
 from dagbox.transport.remote import RemoteTransport
@@ -90,7 +91,6 @@ class DirectReads:
         self.mark = -1
         self.on_first: Callable[[], None] = _nothing
         self.get_data: Callable[[Any, str], bytes | None] = _not_open
-        self.get_stored: Callable[[Sequence[tuple[str, str]]], list[Stored | None]] = _not_open
         self._node: EmbeddedNode | None = None
         self._reader: Reader | None = None
         self._file: tuple[int, int] | None = None
@@ -163,14 +163,14 @@ class DirectReads:
         except DagBoxError:
             return False
         self._reader = Reader(node.store, resolver=_needs_logic)
-        self.get_data, self.get_stored = node.store.get_data, node.store.get_many
+        self.get_data = node.store.get_data
         self.mark = state
         return True
 
     def _leave(self) -> None:
         node, self._node = self._node, None
         self.mark, self._reader = -1, None
-        self.get_data = self.get_stored = _not_open
+        self.get_data = _not_open
         if node is not None:
             node.leave()
 
@@ -211,15 +211,18 @@ class DirectReads:
         self, pairs: Sequence[tuple[str, str]], skip: operations.Skip | None = None
     ) -> list[Record | None] | None:
         """Return the records of checked pairs, in order; None if the broker has to be asked."""
-        if not self.usable():
+        if not self.usable() or (node := self._node) is None:
             return None
         began = time.monotonic()
         try:
-            found = self.get_stored(pairs)
+            records = read_records(node.store, pairs, skip)
+        except UnreadableRecord:
+            self.errors += 1
+            self.count(began)
+            raise
         except StoreError:
             self.doubt()
             return None
-        records = operations.records_of(pairs, found, skip)
         self.count(began)
         return records
 

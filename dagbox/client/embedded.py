@@ -13,6 +13,7 @@ from dagbox.embedded.node import EmbeddedNode, open_node
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, StoreError, UnknownBucket
 from dagbox.protocol.validate import flag
 from dagbox.protocol.values import Record, Ref, unpack_trusted_data
+from dagbox.store.base import Store
 from dagbox.transport.base import Call, value_of
 
 
@@ -58,6 +59,14 @@ class EmbeddedTransport:
         if not self._closed:
             self._closed = True
             self.node.close()
+
+
+def read_records(store: Store, pairs: Sequence[tuple[str, str]], skip: operations.Skip | None) -> list[Record | None]:
+    """Return the records of checked pairs, in order; see `Database.get_many`."""
+    try:
+        return store.get_records(pairs, unpack_trusted_data)
+    except operations.NOT_PLAIN:
+        return operations.records_of(pairs, store.get_many(pairs), skip)
 
 
 class ShortReads:
@@ -133,7 +142,7 @@ class EmbeddedDatabase(Database, ShortReads):
         if self._get_data == self._closed:
             raise closed_database(self.address)
         self.reads += 1
-        return operations.records_of(pairs, self._node.store.get_many(pairs), skip)
+        return read_records(self._node.store, pairs, skip)
 
 
 def open_embedded(path: str | os.PathLike[str], *, serve: bool, timeout: float, **settings: Any) -> EmbeddedDatabase:

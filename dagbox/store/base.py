@@ -19,7 +19,7 @@ Rules that every store keeps (`tests/store/contract.py` checks them for each):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -36,6 +36,7 @@ from dagbox.protocol.operations.writes import (
     Put,
     RetractFact,
 )
+from dagbox.protocol.values import Record
 from dagbox.store.tables import TableReader
 
 __all__ = [
@@ -213,6 +214,9 @@ class Store(Protocol):
 
     def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
         """As `Snapshot.get_many`, in a snapshot of its own."""
+
+    def get_records(self, refs: Sequence[tuple[str, str]], unpack: Callable[[bytes], Any]) -> list[Record | None]:
+        """As `get_many`, with the data as `unpack` gives them; what it raises is raised."""
 
     def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
         """Do the batches, in order, in one commit, durably; one result or error for each.

@@ -17,6 +17,7 @@ from dagbox.errors import (
     InvalidArgument,
     StoreError,
 )
+from dagbox.protocol.values import Record
 from dagbox.store.base import (
     REQUEST_MEMORY_S,
     Applied,
@@ -110,6 +111,25 @@ class StoreContract:
         assert store.get_data(bucket, key) == b""
         assert store.get_data(bucket, "a") == bytes(100_000)
         assert keys(store, bucket) == ["a", key]
+
+    def test_records_are_read_and_unpacked_in_one_go(self, store: Store, clock: Clock) -> None:
+        long = "ä" * 200
+        version = do(store, Put("b", "k", b"one"), Put("b", long, b"two"), Put("b", "m", b"gone", ttl_ms=1000)).version
+        refs = [("b", "k"), ("b", "no"), ("none", "k"), ("b", "m"), ("b", long), ("b", "k")]
+        found = store.get_records(refs, lambda data: data.decode())
+        one = Record("b", "k", version, "one")
+        assert found == [one, None, None, Record("b", "m", version, "gone"), Record("b", long, version, "two"), one]
+        clock.now += 5
+        assert store.get_records(refs, len)[3] is None
+        with pytest.raises(BadKey):
+            store.get_records([("b", "x" * 600)], len)
+
+        def refuse(data: bytes) -> None:
+            raise ValueError(data)
+
+        with pytest.raises(ValueError, match="one"):
+            store.get_records(refs, refuse)
+        assert store.get_records([], len) == []
 
     @pytest.mark.parametrize("seed", range(12))
     def test_pages_are_the_scan_in_parts(self, store: Store, clock: Clock, seed: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 
 from dagbox.errors import StoreCorrupt, StoreError
-from dagbox.protocol.values import MAX_KEY_BYTES, check_key
+from dagbox.protocol.values import MAX_KEY_BYTES, Record, check_key
 from dagbox.store.base import Entry, Page, PageBounds, Stored
 from dagbox.store.envelope import number_from_bytes, open_live
 from dagbox.store.lmdb.environment import LmdbEnvironment
@@ -285,6 +285,29 @@ def read_many(
             add(new(Stored, (number(value[1:9], "big"), value[13:], 0)))
         else:
             add(open_live(value, now_ms))
+    return found
+
+
+def read_records(
+    txn: Txn,
+    handles: dict[str, Database],
+    refs: Sequence[tuple[str, str]],
+    now_ms: int,
+    unpack: Callable[[bytes], Any],
+) -> list[Record | None]:
+    """As `read_many`, with the data as `unpack` gives them, in one pass."""
+    get, number, new = txn.get, int.from_bytes, new_tuple
+    found: list[Record | None] = []
+    add = found.append
+    for bucket, key in refs:
+        value = get(key.encode(), None, handles[bucket])
+        if value is not None and value[0] == 0:
+            add(new(Record, (bucket, key, number(value[1:9], "big"), unpack(value[13:]))))
+            continue
+        if value is None and len(key) > SURELY_SHORT:
+            check_key(key)
+        stored = open_live(value, now_ms)
+        add(None if stored is None else Record(bucket, key, stored.version, unpack(stored.data)))
     return found
 
 

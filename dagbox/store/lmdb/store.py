@@ -15,6 +15,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +23,7 @@ import lmdb
 
 from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable, shown_value
 from dagbox.protocol.validate import flag, whole
-from dagbox.protocol.values import Durability, check_bucket
+from dagbox.protocol.values import Durability, Record, check_bucket
 from dagbox.store.base import Applied, Batch, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes, number_to_bytes
@@ -32,11 +33,20 @@ from dagbox.store.lmdb.create import make_data_file
 from dagbox.store.lmdb.environment import MAX_MAP_SIZE, LmdbEnvironment, WriteSlot
 from dagbox.store.lmdb.errors import lmdb_version
 from dagbox.store.lmdb.files import DATA_FILE, Identity
-from dagbox.store.lmdb.snapshot import SURELY_SHORT, UNUSUAL, LmdbReadTables, LmdbSnapshot, new_tuple, read_many
+from dagbox.store.lmdb.snapshot import (
+    SURELY_SHORT,
+    UNUSUAL,
+    LmdbReadTables,
+    LmdbSnapshot,
+    new_tuple,
+    read_many,
+    read_records,
+)
 from dagbox.store.lmdb.stats import CommitStats
 from dagbox.store.lmdb.tables import LmdbWriteTables
 from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS
 from dagbox.store.transaction import VERSION, Transaction
+from dagbox.store.view import records_of
 from dagbox.text.files import make_private_directory
 
 if TYPE_CHECKING:
@@ -197,13 +207,27 @@ class LmdbStore:
         try:
             announce(None)
             handles = barrier.handles
-            return _begin_and_read_many(barrier.begin, handles, refs, self._now_ms())
+            return _begin_and_read(barrier.begin, read_many, handles, refs, self._now_ms())
         except UNUSUAL:
             pass
         finally:
             leave()
         with self.snapshot() as snapshot:
             return snapshot.get_many(refs)
+
+    def get_records(self, refs: Sequence[tuple[str, str]], unpack: Callable[[bytes], Any]) -> list[Record | None]:
+        barrier = self._barrier
+        announce, leave = barrier.announce, barrier.leave
+        try:
+            announce(None)
+            return _begin_and_read(
+                barrier.begin, partial(read_records, unpack=unpack), barrier.buckets, refs, self._now_ms()
+            )
+        except UNUSUAL:
+            pass
+        finally:
+            leave()
+        return records_of(refs, self.get_many(refs), unpack)
 
     def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
         now_ms = self._now_ms()
@@ -278,10 +302,15 @@ def _write(environment: LmdbEnvironment, work: Callable[[LmdbWriteTables], tuple
             slot.end()
 
 
-def _begin_and_read_many(
-    begin: Callable[..., Txn], handles: dict[str, Database], refs: Sequence[tuple[str, str]], now_ms: int
-) -> list[Stored | None]:
-    return read_many(begin(), handles, refs, now_ms)
+def _begin_and_read(
+    begin: Callable[..., Txn],
+    read: Callable[..., Result],
+    handles: dict[str, Database],
+    refs: Sequence[tuple[str, str]],
+    now_ms: int,
+) -> Result:
+    """Read in a transaction of its own, which ends with this frame."""
+    return read(begin(), handles, refs, now_ms)
 
 
 def _prepare_directory(path: str, readonly: bool) -> None:

@@ -119,11 +119,8 @@ class Lifecycle:
 
     def answer_locally(self, local: LocalReads, peer: bytes, header: Header, head: bytes, now: float) -> bool:
         """Answer a client's request without a worker, if it would be a worker's at once; return False if not."""
-        service = self.services.get(header.service)
-        if service is None or service.direct is None or not service.queue.serves_at_once:
-            return False
-        key = head[KEY_SLICE]
-        if key in self.requests:
+        service, key = self.services.get(header.service), head[KEY_SLICE]
+        if service is None or service.direct is None or not service.queue.serves_at_once or key in self.requests:
             return False
         client = self.clients.get(peer) or self.directory.new_client(peer, now)
         if client is None:
@@ -137,8 +134,10 @@ class Lifecycle:
         request = self._track(key, peer, service, head, None, now)
         request.timeline = [(now, "queued", service.name), (now, "given", LOCAL)]
         request.reply = reply[:SHOWN_BYTES]
-        service.wait.add(0.0)
-        service.work.add(took_s)
+        request.flags = header.flags
+        if not request.flags & Flag.UNTRACED:
+            service.wait.add(0.0)
+            service.work.add(took_s)
         self._end(request, now + took_s, "")
         message = frames.build(Kind.REPLY, peer, header.request, header.service, reply)
         self._out.messages.append((peer, message.head, message.tail))

@@ -75,8 +75,8 @@ class Broker:
         caught_up_at: set by the driver: when no message was left to receive on the line of everybody.
         workers_caught_up_at: the same of the workers' line.
         at_workers_line: set by the driver while it hands over messages of the workers' line.
-            direct: True while clients may do themselves what services with that trait do for them: none of these is
-            paused, and no breakpoint waits for one of their requests.
+        direct: True while clients may do themselves what services with that trait do for them: none of these is paused,
+            and no breakpoint waits for one of their requests.
     """
 
     def __init__(

@@ -10,6 +10,8 @@ from dagbox.protocol.validate import whole
 
 _MOST_SERVICE_BYTES = 255
 _LONGEST_S = 1e9
+_MOST_CALLS = 10**12
+"""Calls of one report: however many reports there are, their sums can be packed."""
 
 
 class DirectReport(NamedTuple):
@@ -52,7 +54,8 @@ class DirectReport(NamedTuple):
         service = report["service"]
         if not isinstance(service, str) or not 0 < len(service.encode()) <= _MOST_SERVICE_BYTES:
             raise InvalidArgument(f"a service is text of 1 to {_MOST_SERVICE_BYTES} bytes, not {shown_value(service)}")
-        number, done, errors, sampled = (whole(report[n], n) for n in ("number", "done", "errors", "sampled"))
+        number = whole(report["number"], "number")
+        done, errors, sampled = (whole(report[name], name, 0, _MOST_CALLS) for name in ("done", "errors", "sampled"))
         busy_s, slowest_s = (_seconds(report[name], name) for name in ("busy_s", "slowest_s"))
         if errors > done or sampled > done or slowest_s > busy_s:
             raise InvalidArgument("a report of direct calls has more failed or sampled calls than calls")

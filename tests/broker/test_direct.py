@@ -207,3 +207,18 @@ def test_a_request_under_a_foreign_id_is_refused(table: Table, records: Records)
     message = frames.build(frames.Kind.REQUEST, peer("ann"), number(1), b"reader", BODY)
     assert [sent[1] for sent in table.say("bob", message)] == ["error"]
     assert not records.asked
+
+
+def test_an_untraced_read_changes_no_figure(table: Table, records: Records) -> None:
+    before = table.inspect("services")
+    assert table.ask("ann", 1, body=BODY, flags=Flag.UNTRACED) == [("ann", "reply", 1, b"\xa4here")]
+    assert table.inspect("services") == before
+    assert table.inspect("traces") == table.inspect("traces", {"slowest": True}) == []
+
+
+def test_the_sums_of_many_reports_can_be_told(table: Table) -> None:
+    table.register("w1", **DIRECT)
+    most = 2**63 - 1
+    for client in ("ann", "bob", "cem"):
+        tell(table, client, DirectReport(1, "reader", most, most, most, 1.0, 1.0).to_wire())
+    assert figures(table)["done"] < 2**63

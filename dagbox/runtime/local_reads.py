@@ -2,7 +2,8 @@
 
 A read that would find no queue takes two hops less this way: the broker and the client are all that wakes up. The
 broker has one thread, so what could keep it is given to the readers: records that are large, and all reads for a
-while once one took long (its page had to come from the disk) or once those of one turn of the loop had their share.
+while once one took long (its page had to come from the disk), once the store failed, or once those of one turn of the
+loop had their share.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dagbox.errors import DagBoxError
+from dagbox.errors import DagBoxError, StoreError
 from dagbox.protocol.validate import record_name
 from dagbox.protocol.values import new_packer, unpack_trusted
 from dagbox.store import open_store, store_identity
@@ -28,7 +29,7 @@ TURN_S = 0.005
 SLOW_S = 0.002
 """Seconds after which a read took long."""
 REST_S = 1.0
-"""Seconds in which the readers do everything, after a read that took long."""
+"""Seconds in which the readers do everything, after a read that took long or a failure of the store."""
 LOOK_S = 0.25
 """Seconds between two looks at the identity of the files."""
 _PLAIN = {"bucket", "key"}
@@ -69,6 +70,9 @@ class LocalReads:
             if type(asked) is not dict or asked.keys() != _PLAIN:
                 return None
             answer = self._answer(asked["bucket"], asked["key"], now)
+        except StoreError:
+            self._rests_until = now + REST_S  # to open it again and again would keep the loop
+            return None
         except (DagBoxError, ValueError, TypeError, OverflowError, RecursionError):
             return None  # whatever is wrong with it, the reader says so
         took_s = self._clock() - now

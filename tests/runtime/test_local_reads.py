@@ -156,3 +156,22 @@ def test_a_node_answers_plain_reads_in_its_broker(tmp_path: Path) -> None:
         }
         assert "broker" in by["ada"]
         assert by["big"] == {"reader-1"}
+
+
+def test_a_store_that_cannot_be_opened_is_tried_now_and_then(
+    place: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def refuse(path: str, **settings: Any) -> None:
+        tried.append(path)
+        raise dagbox.StoreUnavailable(path, "no")
+
+    monkeypatch.setattr(local_reads, "open_store", refuse)
+    local = LocalReads(str(place), clock)
+    for _ in range(3):
+        local.new_turn()
+        assert local.read(ask("user", "ada"), clock.now) is None
+    assert len(tried) == 1
+    assert local.read(ask("user", "ada"), clock.now + local_reads.REST_S) is None
+    assert len(tried) == 2

@@ -28,7 +28,7 @@ from dagbox.client import operations
 from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
 from dagbox.client.embedded import read_records
 from dagbox.client.operations import MISSING, Target
-from dagbox.embedded.node import EmbeddedNode, visit_node
+from dagbox.embedded.node import EmbeddedNode, end_visits, visit_node
 from dagbox.errors import DagBoxError, StoreError, UnreadableRecord
 from dagbox.protocol.operations.reads import READER, Buckets, GetMany, Read, Scan
 from dagbox.protocol.reports import DirectReport
@@ -36,6 +36,7 @@ from dagbox.protocol.values import Record, Ref, pack, unpack_trusted_data
 from dagbox.relations.planner import KeyQuery
 from dagbox.relations.shapes import Nodes
 from dagbox.services.reader import Reader
+from dagbox.store import store_identity
 from dagbox.store.base import Snapshot
 from dagbox.transport.base import Call
 from dagbox.transport.direct_switch import OFF, STATE, SWITCH_FILE, view_switch
@@ -100,7 +101,7 @@ class DirectReads:
         _all.add(self)
 
     def _renew(self) -> None:
-        self._gate = threading.RLock()  # a signal handler may read, too
+        self._gate = threading.Lock()
         self._reported = self.reads
         self._errors_reported = self.errors
         self._reporting = False
@@ -123,44 +124,50 @@ class DirectReads:
         return self.look()
 
     def look(self) -> bool:
-        """As `usable`, having looked at the files."""
+        """As `usable`, having looked at the files; False at once while somebody looks: that may be this very thread, if
+        a signal handler reads."""
         now = time.monotonic()
-        if self.switch[STATE] == OFF and now < self.look_at:
+        if (self.switch[STATE] == OFF and now < self.look_at) or self._closed or self._gate.locked():
             return False
-        with self._gate:
+        try:
+            with self._gate:
+                return self._look(now)
+        finally:
             if self._closed:
+                self.close()  # which did not wait for this look
+
+    def _look(self, now: float) -> bool:
+        self.look_at = 0.0  # until it is known what was found, whatever is raised here
+        if not self._is_same() or self.switch[STATE] == OFF or self.switch[STATE] != self.mark:
+            self._leave()
+            if not self._visit():
+                self.look_at = now + _RETRY_S
                 return False
-            self.look_at = 0.0  # until it is known what was found, whatever is raised here
-            if not self._is_same() or self.switch[STATE] == OFF or self.switch[STATE] != self.mark:
-                self._leave()
-                if not self._visit():
-                    self.look_at = now + _RETRY_S
-                    return False
-            if not self._reporting:
-                self.on_first()
-                self._reporting = True
-            self.look_at = now + LOOK_S
-            return True
+        if not self._reporting:
+            self.on_first()
+            self._reporting = True
+        self.look_at = now + LOOK_S
+        return True
 
     def _is_same(self) -> bool:
         """Return True if the files are those that are open."""
         node = self._node
         if node is None or node.closed or _identity(os.path.join(self.directory, SWITCH_FILE)) != self._file:
             return False
-        return _identity(os.path.join(self.directory, "data.mdb")) == node.store.identity
+        return store_identity(self.directory) == node.store.identity
 
     def _visit(self) -> bool:
         """Open switch and store; return True if reads are allowed."""
         view = view_switch(self.directory)
-        if view is None:
-            return False
-        self.switch, self._file = view, _identity(os.path.join(self.directory, SWITCH_FILE))
-        state = view[STATE]
+        self.switch = _NO_SWITCH if view is None else view
+        self._file = _identity(os.path.join(self.directory, SWITCH_FILE))
+        state = self.switch[STATE]
         if state == OFF:
             return False
         try:
-            node = self._node = visit_node(self.directory)
+            node = self._node = visit_node(self.directory, self)
         except DagBoxError:
+            self.switch = _NO_SWITCH  # until it is time to try again
             return False
         self._reader = Reader(node.store, resolver=_needs_logic)
         self.get_data = node.store.get_data
@@ -168,11 +175,9 @@ class DirectReads:
         return True
 
     def _leave(self) -> None:
-        node, self._node = self._node, None
-        self.mark, self._reader = -1, None
+        self.mark, self._node, self._reader = -1, None, None
         self.get_data = _not_open
-        if node is not None:
-            node.leave()
+        end_visits(self)
 
     # --- calls
 
@@ -227,8 +232,12 @@ class DirectReads:
         return records
 
     def count(self, began: float) -> None:
-        """Count a read that began then, and note how long it took if none was noted in the last moments."""
+        """Count a read that began then, and time it."""
         self.reads += 1
+        self.clock(began)
+
+    def clock(self, began: float) -> None:
+        """Note how long a read took that began then, if none was noted in the last moments."""
         now = time.monotonic()
         if now >= self._timed_at:
             self._timed_at = now + _SAMPLE_S
@@ -255,9 +264,11 @@ class DirectReads:
         return pack(report.to_wire())
 
     def close(self) -> None:
-        """Give the files back. Idempotent."""
+        """Give the files back; whoever looks at them does so afterwards. Idempotent."""
+        self._closed = True
+        if self._gate.locked():
+            return
         with self._gate:
-            self._closed = True
             self.look_at, self.switch = 0.0, _NO_SWITCH
             self._leave()
 
@@ -352,8 +363,8 @@ class DirectDatabase(Database):
         direct = self._direct = DirectReads(directory)
         transport = DirectTransport(address, direct)
         super().__init__(transport, timeout=timeout)
-        reports = Reports(transport)
-        direct.on_first = lambda: self._keepalive.add(reports, REPORT_S)
+        # A new one each time: the one before may not be off the books yet.
+        direct.on_first = lambda: self._keepalive.add(Reports(transport), REPORT_S)
 
     def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """As `Database.get`."""
@@ -381,8 +392,7 @@ class DirectDatabase(Database):
             return super().get(target, key, default)
         began = time.monotonic()
         value = self.get(target, key, default)
-        self._direct.reads -= 1
-        self._direct.count(began)
+        self._direct.clock(began)
         return value
 
     def get_many(

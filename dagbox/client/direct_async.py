@@ -67,14 +67,15 @@ class AsyncDirectDatabase(AsyncDatabase):
         direct = self._direct = DirectReads(directory)
         transport = AsyncDirectTransport(address, direct)
         super().__init__(transport, timeout=timeout)
-        reports = AsyncReports(transport)
-        direct.on_first = lambda: self._keepalive.add(reports, REPORT_S)
+        direct.on_first = lambda: self._keepalive.add(AsyncReports(transport), REPORT_S)
 
     async def get(self, target: Target, key: str | None = None, default: Any = MISSING) -> Any:
         """As `AsyncDatabase.get`."""
         bucket, key = operations.split_target(target, key)
         direct = self._direct
-        if (direct.switch[STATE] == direct.mark and time.monotonic() < direct.look_at) or direct.look():
+        began = time.monotonic()
+        known = direct.switch[STATE] == direct.mark and began < direct.look_at
+        if known or direct.look():
             try:
                 data = direct.get_data(bucket, key)
             except StoreError:
@@ -82,6 +83,8 @@ class AsyncDirectDatabase(AsyncDatabase):
             else:
                 if data is not None:
                     direct.reads += 1
+                    if not known:
+                        direct.clock(began)
                     return operations.decode(bucket, key, data)
         return await super().get(bucket, key, default)
 

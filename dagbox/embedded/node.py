@@ -120,10 +120,11 @@ def open_node(path: str | os.PathLike[str], **settings: Any) -> EmbeddedNode:
         return node
 
 
-def visit_node(path: str | os.PathLike[str]) -> EmbeddedNode:
+def visit_node(path: str | os.PathLike[str], guest: object) -> EmbeddedNode:
     """Return the node of a directory to read from: the one that this process has open, or one for guests only.
 
-    Who has it open may close it while there are guests: then its store raises `StoreError`. `leave` ends the visit.
+    Who has it open may close it while there are guests: then its store raises `StoreError`. `end_visits` with the same
+    guest ends the visit; also one that was interrupted before it returned.
 
     Raises:
         StoreError: the directory cannot be opened.
@@ -132,16 +133,28 @@ def visit_node(path: str | os.PathLike[str]) -> EmbeddedNode:
     with _opening:
         node = _open_at(real)
         if node is None:
-            node = _open_new(real, {"readonly": True})
-            node.users = 0
-        node.guests += 1
+            return _open_new(real, {"readonly": True}, guest)
+        node.guests.add(guest)
         return node
 
 
-def _open_new(real: str, settings: dict[str, Any]) -> EmbeddedNode:
+def end_visits(guest: object) -> None:
+    """Have a guest leave; a node that is left without users and guests gives everything back."""
+    with _opening:
+        for node in [each for each in _open_nodes if guest in each.guests]:
+            if not node.users and len(node.guests) == 1:
+                node.shut()
+            node.guests.discard(guest)
+
+
+def _open_new(real: str, settings: dict[str, Any], guest: object = None) -> EmbeddedNode:
+    """Open a node: of its first user, or of a guest only."""
     made: list[EmbeddedNode] = []
     try:
         made.append(EmbeddedNode(real, **settings))
+        if guest is not None:
+            made[0].users = 0
+            made[0].guests.add(guest)
         _open_nodes.append(made[0])
     except BaseException:
         for node in made:
@@ -212,8 +225,8 @@ class EmbeddedNode:
         self.closed = False
         self.users = 1
         """Number of databases of this process that share the node."""
-        self.guests = 0
-        """Number of clients of a node elsewhere that read from the store."""
+        self.guests: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Clients of a node elsewhere that read from the store."""
         self._renew()
         _nodes.add(self)
 
@@ -250,13 +263,6 @@ class EmbeddedNode:
                 return
             self._forget()
         self._give_back()
-
-    def leave(self) -> None:
-        """One guest less; the last one's leave gives everything back if there was nobody else."""
-        with _opening:
-            self.guests -= 1
-            if not self.users and not self.guests and not self.closed:
-                self.shut()
 
     def shut(self) -> None:
         """Give everything back while nobody opens a node: guests find the store closed."""

@@ -17,6 +17,7 @@ import dagbox
 import dagbox.aio
 from dagbox.client import direct as direct_module
 from dagbox.client.direct import DirectDatabase, DirectReads
+from dagbox.client.direct_async import AsyncDirectDatabase
 from dagbox.client.embedded import EmbeddedDatabase
 from dagbox.embedded import node as node_module
 from tests.interrupts import interruption_after, interruption_at, on_a_thread
@@ -257,7 +258,7 @@ def test_two_clients_share_the_files_and_give_them_back(place: Path) -> None:
         assert is_direct(one)
         assert is_direct(two)
         [node] = node_module._open_nodes
-        assert (node.users, node.guests) == (0, 2)
+        assert (node.users, len(node.guests)) == (0, 2)
         one.close()
         assert two.get("user", "ada") == {"n": 1}
     assert not node_module._open_nodes
@@ -282,6 +283,7 @@ def test_a_read_that_is_interrupted_anywhere_leaves_nothing_behind(place: Path) 
                 ended = interrupt(number, files, read) is None
                 assert db.get("user", "ada") == {"n": 1}, number
                 assert is_direct(db), number
+            assert not node_module._open_nodes, number
             if ended:
                 break
             number += 1
@@ -290,14 +292,45 @@ def test_a_read_that_is_interrupted_anywhere_leaves_nothing_behind(place: Path) 
 
 
 def test_what_cannot_be_opened_is_read_through_the_broker(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: object) -> None:
+    tried: list[object] = []
+
+    def refuse(path: object, guest: object) -> None:
+        tried.append(path)
         raise dagbox.StoreUnavailable(str(path), "no")
 
     monkeypatch.setattr(direct_module, "visit_node", refuse)
+    monkeypatch.setattr(direct_module, "_RETRY_S", 3600.0)
     with dagbox.connect(place) as db:
         assert not is_direct(db)
         assert db.get("user", "ada") == {"n": 1}
         assert [record.key for record in db.scan("user")] == ["ada"]
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("what", ["reads", "closes"])
+def test_a_signal_handler_may_use_the_client_while_it_opens_the_files(
+    place: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    got: list[Any] = []
+    open_new = node_module._open_new
+
+    def interrupted(*arguments: Any) -> Any:
+        if what == "reads":
+            got.append(db.get("user", "ada"))
+        else:
+            db.close()
+        return open_new(*arguments)
+
+    monkeypatch.setattr(node_module, "_open_new", interrupted)
+    with dagbox.connect(place) as db:
+        if what == "reads":
+            assert db.get("user", "ada") == {"n": 1}
+            assert is_direct(db)
+        else:
+            with pytest.raises(dagbox.CannotConnect):
+                db.get("user", "ada")
+    assert got == ([{"n": 1}] if what == "reads" else [])
+    assert not node_module._open_nodes
 
 
 def test_a_store_that_fails_is_not_asked_again_until_it_was_looked_at(place: Path) -> None:
@@ -324,3 +357,36 @@ def test_reports_tell_only_what_is_new() -> None:
     reads.reads += 3
     assert reads.next_report() is not None
     assert reads.next_report() is None
+
+
+def test_reads_while_a_keep_alive_finds_that_there_were_none_are_reported(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dagbox.connect(place, direct=False) as watcher, dagbox.connect(place) as db:
+        before = reported(watcher)
+        assert isinstance(db, DirectDatabase)
+        direct, next_report = db._direct, db._direct.next_report
+        found_none = threading.Event()
+
+        def read_just_then() -> bytes | None:
+            report = next_report()
+            if report is None and not found_none.is_set():
+                direct.doubt()
+                db.get("user", "ada")
+                found_none.set()
+            return report
+
+        monkeypatch.setattr(direct, "next_report", read_just_then)
+        db.get("user", "ada")
+        assert found_none.wait(30)
+        until(lambda: reported(watcher) == before + 2)
+
+
+def test_the_async_client_times_its_reads(place: Path) -> None:
+    async def work() -> None:
+        async with dagbox.aio.connect(place) as db:
+            assert await db.get("user", "ada") == {"n": 1}
+            assert isinstance(db, AsyncDirectDatabase)
+            assert len(db._direct._times) == 1
+
+    asyncio.run(work())

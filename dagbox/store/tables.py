@@ -36,6 +36,14 @@ OWN_TABLES = frozenset({META, *REQUESTS, FENCES, EXPIRY, PREDICATES, FACTS, RULE
 MAX_TABLE_KEY_BYTES = 511
 
 
+class Scanned(Protocol):
+    """The part of a transaction or snapshot that looks through a table."""
+
+    @property
+    def scan(self) -> Callable[..., Iterator[tuple[bytes, bytes]]]:
+        """As of `TableReader`."""
+
+
 class TableReader(Protocol):
     """Tables as they are at one moment."""
 

@@ -11,7 +11,7 @@ from dagbox.errors import BadBucket, DagBoxError, InvalidArgument, StoreCorrupt
 from dagbox.protocol.values import MAX_KEY_BYTES, Record, check_key
 from dagbox.store.base import Entry, Page, PageBounds, PageEntry, Stored
 from dagbox.store.envelope import number_to_bytes, open_live
-from dagbox.store.tables import EXPIRY, ChunkReader, TableReader, scan_bounds
+from dagbox.store.tables import EXPIRY, ChunkReader, Scanned, TableReader, scan_bounds
 
 
 def read_error(bucket: object, key: object) -> DagBoxError:
@@ -132,7 +132,7 @@ def _cut(
     return entries, False
 
 
-def due_records(tables: TableReader, now_ms: int) -> Iterator[tuple[bytes, str, bytes]]:
+def due_records(tables: Scanned, now_ms: int) -> Iterator[tuple[bytes, str, bytes]]:
     """The records whose time is over: key in the index, bucket, key of the record."""
     for index_key, place in tables.scan(EXPIRY, b"", number_to_bytes(now_ms + 1)):
         bucket, _, key = place.partition(b"\0")

@@ -122,3 +122,18 @@ def test_a_query_of_a_type_that_nothing_has_is_told() -> None:
     for facts in (MemoryFacts(), MemoryFacts({"old": [("ada", 70)]})):
         with pytest.raises(TypeMismatch, match="argument 2 of old is number"):
             engine.query("old(ada, very)", facts)
+
+
+def test_text_beside_the_keys_of_one_bucket_may_be_those_of_another(tmp_path: Path) -> None:
+    with dagbox.open(tmp_path / "data") as db:
+        db.add_rule("derive seen(key, data.by) from post.")
+        db.add_rule("decl member(user).")
+        db.assert_fact("member", "ada")
+        with pytest.raises(TypeMismatch, match="argument 1 of member is user, but X is post"):
+            db.query("seen(X, _), member(X)")
+        db.assert_fact("seen", "ada", "bob")
+        assert list(db.query("seen(X, _), member(X)")) == [{"X": "ada"}]
+        db.add_rule("both(X) :- seen(X, _), member(X).")
+        assert list(db.query("both(X)")) == [{"X": "ada"}]
+        db.put("post", {"by": "ada"}, key="p1")
+        assert [row["X"].bucket for row in db.query("seen(X, ada)", fetch="X")] == ["post"]

@@ -192,3 +192,26 @@ def test_an_embedded_database_removes_many_that_are_over(clock: Clock, tmp_path:
         assert rows(db, "team_of(X, T)") == []
         assert rows(db, "team_of(u1, T)") == []
         assert store.stats()["swept"] == 1500
+
+
+def test_a_declaration_asks_nothing_of_what_is_over(db: dagbox.Database, clock: Clock) -> None:
+    db.put("user", {"team": "core"}, key="ada", ttl=5)
+    db.put("user", {"team": 7}, key="bob")
+    with pytest.raises(dagbox.TypeMismatch, match="1 of the facts there are is text"):
+        db.add_rule("decl team_of(user, number).")
+    clock.now += 5
+    db.add_rule("decl team_of(user, number).")
+    assert rows(db, "team_of(X, T)") == [("bob", 7)]
+    with pytest.raises(dagbox.TypeMismatch, match="1 of the facts there are is number"):
+        with db.batch() as batch:
+            batch.drop_rule(next(rule.id for rule in db.rules() if rule.text.startswith("decl")))
+            batch.add_rule("decl team_of(user, text).")
+
+
+def test_a_damaged_record_that_is_over_leaves_the_listing_whole(clock: Clock) -> None:
+    store = MemoryStore(clock)
+    do(store, AddRule("derive team_of(key, data.team) from user."), Put("user", "ada", pack({"team": 1}), ttl_ms=5000))
+    clock.now += 5
+    store._committed()["user"].rows[b"ada"] = b"x"
+    (listed,) = LogicOperations(store).run(ListPredicates(), Job("one"))
+    assert listed["predicate"] == "team_of"

@@ -94,9 +94,7 @@ class Program:
         self._own_kinds = self._kinds_of_facts()
         self._check_declarations()
         self.types = self._types(kinds or _no_kinds)
-        checker = Types(self.types)
-        for rule in (*map(Rule, self.facts), *self.rules):
-            checker.check(rule)
+        self._check_types((*map(Rule, self.facts), *self.rules), kinds or _no_kinds)
 
     @classmethod
     def parse(cls, text: str) -> Program:
@@ -132,11 +130,20 @@ class Program:
             if known != len(atom.args):
                 raise ArityMismatch(atom.predicate, len(atom.args), known, "the program", str(shown), atom.at)
         _check_bound(uses, bound, shown)
-        try:
-            Types(self.types).check(rule, shown)
-        except TypeMismatch:
-            # The facts there are now may be of other types than those there were when the types were inferred.
-            Types(self._types(facts.kinds)).check(rule, shown)
+        self._check_types([rule], facts.kinds, shown)
+
+    def _check_types(self, rules: Sequence[Rule], kinds: Kinds, shown: object = None) -> None:
+        """Check rules, or what is shown as the text of one in the error. Raises TypeMismatch."""
+        checker, exact = Types(self.types), True
+        for rule in rules:
+            try:
+                checker.check(rule, shown)
+            except TypeMismatch:
+                if not exact:
+                    raise
+                # The facts there are now may be of other types than those there were when the types were inferred.
+                checker, exact = Types(self._types(kinds, widely=True)), False
+                checker.check(rule, shown)
 
     def _check_arities(self, facts: Mapping[str, int]) -> dict[str, int]:
         places: dict[str, tuple[int, object, Position]] = {
@@ -188,7 +195,7 @@ class Program:
             rows.setdefault(fact.predicate, []).append(tuple(arg.value for arg in fact.args if isinstance(arg, Const)))
         return {name: kinds_of(group) for name, group in rows.items()}
 
-    def _types(self, kinds: Kinds) -> dict[str, tuple[str, ...]]:
+    def _types(self, kinds: Kinds, widely: bool = False) -> dict[str, tuple[str, ...]]:
         """For each predicate what its arguments are, declared or inferred, with such facts elsewhere."""
         own = self._own_kinds
 
@@ -197,7 +204,7 @@ class Program:
             return tuple(map(joined, mine, others)) if mine and others else mine or others
 
         types = {name: declared.types for name, declared in self.declarations.items()}
-        Types(types).infer(self.strata, self.by_head, self.derivations, all_kinds)
+        Types(types).infer(self.strata, self.by_head, self.derivations, all_kinds, widely)
         return types
 
 

@@ -88,6 +88,7 @@ class Types:
         rules: Mapping[str, Sequence[Rule]],
         derivations: Iterable[Derivation],
         kinds: Kinds,
+        widely: bool = False,
     ) -> None:
         """Add the types of predicates that are not declared.
 
@@ -95,6 +96,7 @@ class Types:
             strata: the predicates of rules, each after those it needs or together with them.
             rules: by the predicate of their head.
             kinds: of the facts there are.
+            widely: whether text that is a fact beside the keys of a bucket may be the keys of another.
         """
         declared = set(self.types)
         derived: dict[str, tuple[str, ...]] = {}
@@ -103,13 +105,13 @@ class Types:
             derived[one.predicate] = tuple(map(joined, derived.get(one.predicate, own), own))
         for name, own in derived.items():
             if name not in declared:
-                self.types[name] = _held(own, kinds(name))
+                self.types[name] = _held(own, kinds(name), widely)
         for group in strata:
             for _ in group:
                 for name in group:
                     if name not in declared and name in rules:
                         found = self._of_rules(name, rules[name], derived.get(name))
-                        self.types[name] = _held(found, kinds(name))
+                        self.types[name] = _held(found, kinds(name), widely)
 
     def _of_rules(self, name: str, rules: Sequence[Rule], derived: tuple[str, ...] | None) -> tuple[str, ...]:
         """Return what the arguments of a predicate are by its rules and derivations."""
@@ -145,12 +147,13 @@ class Types:
         return NUMBER
 
 
-def _held(types: tuple[str, ...], kinds: Sequence[str]) -> tuple[str, ...]:
+def _held(types: tuple[str, ...], kinds: Sequence[str], widely: bool) -> tuple[str, ...]:
     """The types as far as the facts agree with them."""
     if len(kinds) != len(types):
         return types  # there are none
     return tuple(
-        ANY if kind == ANY or not _agree(one, kind or ANY) else one for one, kind in zip(types, kinds, strict=True)
+        ANY if kind == ANY or not _agree(one, kind or ANY) else kind if widely and kind == TEXT != one != ANY else one
+        for one, kind in zip(types, kinds, strict=True)
     )
 
 

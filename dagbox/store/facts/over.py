@@ -5,13 +5,14 @@ Whether a time is over is said in one place, `due_records`; facts are hidden by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from dagbox.store.envelope import open_sealed
+from dagbox.store.envelope import open_damaged
 from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, unpacked
+from dagbox.store.facts.layout import Row
+from dagbox.store.facts.postings import Reading
 from dagbox.store.facts.schema import read_signature
-from dagbox.store.tables import TableReader
 from dagbox.store.view import due_records
 
 
@@ -30,18 +31,17 @@ class Over(NamedTuple):
     keys: frozenset[str]
     owner: int
 
-    def count(self, tables: TableReader) -> int:
-        """Return how many facts there are of them."""
-        signature, found = read_signature(tables, self.derived.predicate), 0
+    def rows(self, tables: Reading) -> Iterator[Row]:
+        """Yield the facts there are of them; of a record that is damaged, what it says now."""
+        signature = read_signature(tables, self.derived.predicate)
         for key in self.keys:
             value = tables.get(self.bucket, key.encode())
             if value is not None:
-                rows = derived_rows(self.derived, key, unpacked(open_sealed(value).data))
-                found += sum(1 for row in rows if signature is None or signature.misfit(row) is None)
-        return found
+                rows = derived_rows(self.derived, key, unpacked(open_damaged(value).data))
+                yield from (row for row in rows if signature is None or signature.misfit(row) is None)
 
 
-def records_over(tables: TableReader, now_ms: int) -> Mapping[str, Over]:
+def records_over(tables: Reading, now_ms: int) -> Mapping[str, Over]:
     """The id of each declaration that has records whose time is over."""
     derivations = read_derivations(tables.get)
     if not derivations:

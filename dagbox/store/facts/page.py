@@ -89,6 +89,6 @@ def predicate_sizes(snapshot: Snapshot) -> dict[str, tuple[int, int]]:
             found[name.decode()] = (
                 arity,
                 sum(space.count for space in spaces)
-                - sum(over.count(tables) for over in map(source.over, spaces) if over),
+                - sum(1 for over in map(source.over, spaces) if over for _ in over.rows(tables)),
             )
     return found

@@ -13,17 +13,18 @@ The language is imported when the first rule comes: a program without rules does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagbox.errors import TypeMismatch
 from dagbox.store.envelope import open_damaged
 from dagbox.store.facts.changes import FactChanges
 from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, unpacked
-from dagbox.store.facts.layout import TYPES, pack_value, unpack_value
+from dagbox.store.facts.layout import TYPES, Space, pack_value, type_index, unpack_value
+from dagbox.store.facts.over import records_over
 from dagbox.store.facts.schema import DERIVATIONS, Signature, needed_type, write_signatures
-from dagbox.store.tables import META, RULES
+from dagbox.store.tables import META, RULES, Scanned
 
 if TYPE_CHECKING:
     from dagbox.datalog.language.program import Program
@@ -41,15 +42,7 @@ class StoredRule(NamedTuple):
     number: int
 
 
-class Reading(Protocol):
-    """The part of a transaction or snapshot that reading rules needs."""
-
-    @property
-    def scan(self) -> Callable[..., Iterator[tuple[bytes, bytes]]]:
-        """As of `TableReader`."""
-
-
-def stored_rules(tables: Reading) -> list[StoredRule]:
+def stored_rules(tables: Scanned) -> list[StoredRule]:
     """The rules and declarations, in the order they were added."""
     found = []
     for key, data in tables.scan(RULES, _RULE, _AFTER_RULES):
@@ -134,14 +127,22 @@ class RuleChanges:
         for name, declared in program.declarations.items():
             for space in self._facts.spaces_of(name):
                 for place, kind in enumerate(declared.types):
-                    wanted = needed_type(kind)
-                    wrong = {
-                        one: held for one, held in zip(TYPES, space.held[place], strict=True) if held and one != wanted
-                    }
-                    if wanted is not None and wrong:
+                    wrong = self._of_other_types(space, place, needed_type(kind))
+                    if wrong:
                         other = next(iter(wrong))
                         what = f"that of {sum(wrong.values())} of the facts there are"
                         raise TypeMismatch(what, name, place + 1, kind, other, str(declared), declared.at)
+
+    def _of_other_types(self, space: Space, place: int, wanted: str | None) -> dict[str, int]:
+        """Type -> how many facts have another type than the wanted one at a place; those of records that are over not."""
+        if wanted is None:
+            return {}
+        held = dict(zip(TYPES, space.held[place], strict=True))
+        held[wanted] = 0
+        over = records_over(self._tx, self._tx.now_ms).get(space.source) if space.source and any(held.values()) else None
+        for row in over.rows(self._tx) if over is not None else ():
+            held[TYPES[type_index(row[place])]] -= 1
+        return {kind: count for kind, count in held.items() if count > 0}
 
     def _types_of(self, predicate: str) -> tuple[str, ...] | None:
         signature = self._facts.signature(predicate)

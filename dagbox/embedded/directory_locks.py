@@ -216,20 +216,27 @@ class NodeLocks:
 
 
 def _known(body: Any) -> tuple[Any, list[Any]]:
-    """Return a body, and the operations in it; one that acquires has a claim then."""
+    """Return a body, and the operations in it; those that acquire or release have a claim then."""
     operations: list[Any] = list(body) if isinstance(body, list) else [body]
     bare = not isinstance(body, list)
     if isinstance(body, Packed):
         received, bare = receive(body.body, LOCK)
         operations = list(received)
-    if bare and isinstance(operations[0], Acquire) and operations[0].claim is None:
-        body = replace(operations[0], claim=os.urandom(CLAIM_BYTES))
-        operations = [body]
-    return body, operations
+    if any(isinstance(each, DagBoxError) for each in operations):
+        return body, operations
+    operations = [
+        replace(each, claim=os.urandom(CLAIM_BYTES))
+        if isinstance(each, Acquire | Release) and each.claim is None
+        else each
+        for each in operations
+    ]
+    return operations[0] if bare else operations, operations
 
 
 def _rest_of(body: Any, began: float) -> Any:
     """Return what is to be asked again: a wait has gone on since."""
+    if isinstance(body, list):
+        return [_rest_of(each, began) for each in body]
     if not isinstance(body, Acquire):
         return body
     return replace(body, wait_ms=max(0, body.wait_ms - int((time.monotonic() - began) * 1000)))

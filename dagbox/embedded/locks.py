@@ -209,6 +209,7 @@ class LocalLocks:
                 operations.refresh(self._clock.monotonic(), anyway=True)
                 operations.tick(self._clock.monotonic())
             except BaseException:
+                self._authority.end_turn()
                 self.keep_no_more()
                 raise
             self._collect()

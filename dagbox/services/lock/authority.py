@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,10 +49,12 @@ class LockAuthority:
             StoreUnavailable: the file cannot be created there.
         """
         authority = cls(directory)
-        if not authority.keep():
-            error = authority.in_use()
+        try:
+            if not authority.keep():
+                raise authority.in_use()
+        except BaseException:
             authority.release()
-            raise error
+            raise
         return authority
 
     @property
@@ -82,17 +85,26 @@ class LockAuthority:
         self._in_turn = False
 
     def keep(self) -> bool:
-        """Take it to keep it, if it is free; to be given back by `release`, or by `keep_no_more`."""
-        if not self._lock():
-            return False
-        self._write("kept")
-        self._kept = True
+        """Take it to keep it, if it is free; to be given back by `release`, or by `keep_no_more`.
+
+        Raises:
+            StoreError: the file cannot be used, or it was released; it is not had then.
+        """
+        self._in_turn = not self._kept
+        try:
+            if not self._lock():
+                return False
+            self._write("kept")
+            self._kept = True
+        finally:
+            self.end_turn()
         return True
 
     def keep_no_more(self) -> None:
         """Give back what was kept, to go on by turns. Idempotent."""
         if self._kept and self._descriptor is not None:
-            self._write("left")
+            with suppress(StoreError):  # who takes it writes what it does
+                self._write("left")
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._kept = False
 
@@ -139,7 +151,10 @@ class LockAuthority:
 
     def _write(self, how: str) -> None:
         assert self._descriptor is not None
-        os.pwrite(self._descriptor, f"{os.getpid()} {how}".ljust(_WIDTH - 1).encode("ascii") + b"\n", 0)
+        try:
+            os.pwrite(self._descriptor, f"{os.getpid()} {how}".ljust(_WIDTH - 1).encode("ascii") + b"\n", 0)
+        except OSError as error:
+            raise self._error(error) from error
 
     def _open(self) -> int:
         """The descriptor of the file that has the name now: if it was removed, others lock its successor."""

@@ -139,7 +139,9 @@ class RuleChanges:
             return {}
         held = dict(zip(TYPES, space.held[place], strict=True))
         held[wanted] = 0
-        over = records_over(self._tx, self._tx.now_ms).get(space.source) if space.source and any(held.values()) else None
+        over = (
+            records_over(self._tx, self._tx.now_ms).get(space.source) if space.source and any(held.values()) else None
+        )
         for row in over.rows(self._tx) if over is not None else ():
             held[TYPES[type_index(row[place])]] -= 1
         return {kind: count for kind, count in held.items() if count > 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -71,3 +72,49 @@ def test_a_forked_child_neither_has_it_nor_keeps_it(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_is_a_typed_error(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         LockAuthority.take(tmp_path / "none")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("how", ["keep", "try_turn"])
+def test_one_that_is_not_had_in_the_end_is_left_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, error: BaseException
+) -> None:
+    """The disk is full, or a signal handler raises, between the lock and what it says of it."""
+
+    def fail(*args: object) -> int:
+        raise error
+
+    authority = LockAuthority(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        with pytest.raises(StoreUnavailable if isinstance(error, OSError) else KeyboardInterrupt):
+            getattr(authority, how)()
+    authority.end_turn()
+    assert not authority.held
+    LockAuthority.take(tmp_path).release()
+    authority.release()
+
+
+def test_one_that_was_kept_is_given_back_though_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    authority = LockAuthority.take(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        authority.keep_no_more()
+    LockAuthority.take(tmp_path).release()
+    authority.release()
+
+
+def test_one_that_cannot_be_taken_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "pwrite", fail)
+    with pytest.raises(StoreUnavailable):
+        LockAuthority.take(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before

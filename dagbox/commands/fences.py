@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dagbox.commands.options import Kind
+from dagbox.text.numbers import whole_number
 
 TOKEN_VARIABLE = "DAGBOX_LOCK_TOKEN"
 
@@ -25,9 +26,10 @@ class Fence(Kind):
             key, token = value, os.environ.get(TOKEN_VARIABLE, "")
             if not token:
                 self.fail(f"{value!r} has no token: write KEY=TOKEN, or run under dagbox lock", param, ctx)
-        if not key or not token.isdecimal():
-            self.fail(f"{value!r} is not KEY=TOKEN with a whole number as token", param, ctx)
-        return key, int(token)
+        number = whole_number(token)
+        if not key or number is None:
+            self.fail(f"{value[:100]!r} is not KEY=TOKEN with a whole number as token", param, ctx)
+        return key, number
 
 
 FENCE = Fence()

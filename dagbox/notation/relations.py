@@ -17,6 +17,7 @@ from typing import Any
 from dagbox.notation.datalog import first_variable, read_datalog
 from dagbox.notation.json import read_json
 from dagbox.notation.scanner import Expect, Scanner
+from dagbox.text.numbers import whole_number
 
 Source = tuple[Any, ...]
 """The record whose fields can be completed: ("record", bucket, key), ("bucket", name), ("via", source, path), or ()
@@ -184,8 +185,9 @@ def _read_clause(scanner: Scanner, relation: dict[str, Any], clause: str, below:
         scanner.span(word.start, word.end, "variable")
         relation["var"] = word.value
         return below
-    if not word.value.isdecimal():
-        scanner.wrong(f"limit takes a whole number, not {word.value}", word.start, word.end)
+    number = whole_number(word.value)
+    if number is None:
+        scanner.wrong(f"limit takes a whole number, not {word.value[:40]}", word.start, word.end)
     scanner.span(word.start, word.end, "number")
-    relation["limit"] = int(word.value)
+    relation["limit"] = number
     return below

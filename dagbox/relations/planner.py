@@ -24,6 +24,7 @@ from dagbox.protocol.values import Ref
 from dagbox.relations.limits import ReadBudget
 from dagbox.relations.parse import ByKeys, ByPath, ByQuery, Relation
 from dagbox.relations.shapes import Below, FoundRecord, Maps, Name, Shape
+from dagbox.text.numbers import element_at
 
 _FIRST_CHUNK = 64
 _LAST_CHUNK = 4096
@@ -346,7 +347,7 @@ def _take_step(value: Any, step: str, where: _Where, reached: list[Any]) -> None
                 reached.append(value[step])
         elif isinstance(value, list):
             if step.isdecimal():
-                reached.extend(value[int(step) : int(step) + 1])
+                reached.extend(element_at(value, step))
             else:
                 waiting.extend(reversed(value))
         elif isinstance(value, Ref):

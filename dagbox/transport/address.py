@@ -63,7 +63,7 @@ def check_url(target: str) -> str:
         raise InvalidArgument(f"not an address: {target!r}: it begins with one of {known}")
     if scheme == "ipc" and rest.startswith("@"):
         raise InvalidArgument(f"not an address: {target!r}: every user may open an abstract socket, use a path")
-    if scheme == "tcp" and not rest.rpartition(":")[2].isdigit():
+    if scheme == "tcp" and not rest.rpartition(":")[2].isdecimal():
         raise InvalidArgument(f"not an address: {target!r}: a port is missing, as in tcp://HOST:PORT")
     return target
 

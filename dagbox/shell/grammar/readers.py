@@ -19,6 +19,7 @@ from dagbox.shell.grammar.command_spec import Kind
 from dagbox.shell.grammar.parsed import FileValue, Prefix, Query, ReadRequest, RecordTarget
 from dagbox.text.durations import parse_duration
 from dagbox.text.files import path_of
+from dagbox.text.numbers import whole_number
 
 Values = dict[str, Any]
 Reader = Callable[[Scanner, Values], Any]
@@ -138,9 +139,10 @@ def _read_fields(scanner: Scanner, values: Values) -> list[str]:
 
 def _read_number(scanner: Scanner, values: Values) -> int:
     word = _word(scanner, Expect.NUMBER, "number")
-    if not word.value.isdecimal():
-        scanner.wrong(f"a whole number expected, not {word.value}", word.start, word.end)
-    return int(word.value)
+    number = whole_number(word.value)
+    if number is None:
+        scanner.wrong(f"a whole number expected, not {word.value[:40]}", word.start, word.end)
+    return number
 
 
 def _read_duration(scanner: Scanner, values: Values) -> float:

@@ -20,6 +20,7 @@ from dagbox.protocol.values import Ref, unpack_data
 from dagbox.store.facts.layout import Row, Value, fact_value, unpack_value
 from dagbox.store.facts.schema import DERIVATIONS
 from dagbox.store.tables import META
+from dagbox.text.numbers import element_at
 
 MAX_ROWS = 100_000
 """The most facts that one declaration may derive from one record."""
@@ -105,7 +106,7 @@ def _step(value: Any, part: str) -> Iterator[Any]:
                 yield one[part]
         elif isinstance(one, list):
             if part.isdecimal():
-                yield from one[int(part) : int(part) + 1]
+                yield from element_at(one, part)
             else:
                 waiting.extend(one)
 

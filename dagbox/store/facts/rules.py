@@ -134,7 +134,7 @@ class RuleChanges:
                         raise TypeMismatch(what, name, place + 1, kind, other, str(declared), declared.at)
 
     def _of_other_types(self, space: Space, place: int, wanted: str | None) -> dict[str, int]:
-        """Type -> how many facts have another type than the wanted one at a place; those of records that are over not."""
+        """Type -> how many facts have another one than the wanted at a place; those of records that are over not."""
         if wanted is None:
             return {}
         held = dict(zip(TYPES, space.held[place], strict=True))

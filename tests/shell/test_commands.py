@@ -122,6 +122,13 @@ def test_a_batch_is_all_or_nothing(people: Driven) -> None:
     assert "no batch is open" in people.error("commit")
 
 
+@pytest.mark.parametrize("text", ["get user/zoe", "get user/ada user/zoe", "get user/zoe { team: via team }"])
+def test_a_record_that_is_missing_may_be_in_the_open_batch(people: Driven, text: str) -> None:
+    assert people.error(text).rstrip() == "error: no record user/zoe"
+    assert people.run("batch", "put user/zoe {}")
+    assert "no record user/zoe, without the 1 write of the open batch: commit does them" in people.error(text)
+
+
 def test_commit_asks_a_person_before_it_overwrites(people: Driven) -> None:
     asked: list[str] = []
     people.shell.ask = partial(refuse, asked)

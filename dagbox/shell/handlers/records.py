@@ -27,13 +27,21 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 
 def get(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: Mapping[str, Any] | None) -> Nodes:
     """Read records, each with the relations."""
+    unseen = (
+        f"without the {plural(len(shell.batch), 'write')} of the open batch: commit does them" if shell.batch else ""
+    )
     if len(refs) == 1 and not relations and isinstance(refs[0], dagbox.Ref):
-        result = Nodes([shell.db.get_record(refs[0])])
+        try:
+            result = Nodes([shell.db.get_record(refs[0])])
+        except dagbox.NotFound as error:
+            if not unseen:
+                raise
+            raise CommandFailed(f"{error}, {unseen}") from None
     else:
         result = Nodes([])
-        result.items = _found(_read(shell, refs, dict(relations or {}), result.unreadable))
-    if shell.batch:
-        result.notes.append(f"without the {plural(len(shell.batch), 'write')} of the open batch: commit does them")
+        result.items = _found(_read(shell, refs, dict(relations or {}), result.unreadable), unseen)
+    if unseen:
+        result.notes.append(unseen)
     return result
 
 
@@ -65,7 +73,7 @@ def _read(
             yield dagbox.Node(ref.bucket, ref.key, True, record.version, record.data)
 
 
-def _found(nodes: Iterable[dagbox.Node]) -> Iterator[dagbox.Node]:
+def _found(nodes: Iterable[dagbox.Node], unseen: str) -> Iterator[dagbox.Node]:
     """All nodes; fails at the end if a record that was asked for is not there."""
     missing = []
     for node in nodes:
@@ -73,7 +81,7 @@ def _found(nodes: Iterable[dagbox.Node]) -> Iterator[dagbox.Node]:
             missing.append(f"{node.bucket}/{node.key}")
         yield node
     if missing:
-        raise CommandFailed(f"no record {', '.join(missing)}")
+        raise CommandFailed(", ".join(filter(None, (f"no record {', '.join(missing)}", unseen))))
 
 
 def put(

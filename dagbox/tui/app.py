@@ -193,6 +193,10 @@ class Dashboard(Host):
         if isinstance(self.screen, NodeScreen):
             self.push_screen(self.screen.help_screen())
 
+    def action_help_quit(self) -> None:
+        """Tell who pressed Ctrl-C, which copies in a line of text and ends nothing, how to leave."""
+        self.notify("q leaves the dashboard")
+
     async def action_quit(self) -> None:
         """Leave; ask first if the node stops with the dashboard."""
         if not self.options.owns_node:

@@ -325,6 +325,14 @@ async def test_an_act_that_fails_is_a_notice_and_the_connection_is_made_anew(ser
         await screen.until(lambda: not any(k.startswith("fail ") for k in screen.keys("workers")), "the worker left")
 
 
+async def test_ctrl_c_ends_nothing_and_tells_how_to_leave(served: Served) -> None:
+    async with watching(served) as screen:
+        await screen.press("ctrl+c")
+        await screen.until(lambda: "q leaves the dashboard" in screen.notices(), "the notice")
+        assert "[" not in screen.notices()
+        assert screen.app.is_running
+
+
 async def test_leaving_a_dashboard_that_has_a_node_asks_first(served: Served) -> None:
     async with watching(served, owns_node=True) as screen:
         await screen.press("ctrl+z")

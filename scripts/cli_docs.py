@@ -27,8 +27,9 @@ INTRODUCTION = """\
 {epilog}
 
 Everything that prints takes `--format table|json`; JSON is one document a line. Data goes to
-standard output, everything else to standard error. An error is one line; `DAGBOX_DEBUG=1` shows its
-traceback. Colours are for terminals that understand them, and are off with `NO_COLOR`.
+standard output, everything else to standard error. An error is one line, and for a rule
+or goal that cannot be read the place in it; `DAGBOX_DEBUG=1` shows its traceback. Colours are for
+terminals that understand them, and are off with `NO_COLOR`.
 
 `dagbox get`, `put`, `import` and `export` write values that JSON cannot express as `{{"$ref": "post/p1"}}`,
 `{{"$bytes": "aGk="}}`, `{{"$time": "2026-01-31T12:00:00+00:00"}}`, `{{"$float": "nan"}}`,

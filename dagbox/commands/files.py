@@ -21,7 +21,7 @@ from dagbox.commands.options import (
     timeout_option,
 )
 from dagbox.commands.output import print_json, report
-from dagbox.config.target import holds_store, is_address, node_runs
+from dagbox.config.target import holds_store, is_address, missing_store, node_runs
 from dagbox.errors import BadLine, CannotConnect, StoreUnavailable, UnreadableRecord
 from dagbox.text.amounts import format_size, plural
 from dagbox.text.files import whole_file
@@ -324,5 +324,5 @@ def compact(directory: str | None, output: str) -> None:
 def _existing(directory: str | None) -> str:
     path = directory_of(directory)
     if not holds_store(path):
-        raise CannotConnect(path, "there is no database in it")
+        raise CannotConnect(path, missing_store(path))
     return path

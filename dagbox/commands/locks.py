@@ -232,7 +232,7 @@ def locks(target: str | None, timeout: float, output: str) -> None:
 def release(key: str, yes: bool, target: str | None, timeout: float) -> int:
     """Release a lock whoever holds it.
 
-    The holder is not stopped; its writes with its token are refused once the next holder has written. Exit status
+    The holder is not stopped; its writes with its token are refused once the next holder has the lock. Exit status
     1 if nobody holds the key.
     """
     with open_database(target, timeout=timeout) as db:

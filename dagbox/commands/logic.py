@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -9,8 +10,12 @@ import click
 from dagbox.commands.options import format_option, open_database, target_argument, target_option, timeout_option
 from dagbox.commands.output import Column, note, plain, print_json, print_rows, report
 from dagbox.commands.records import node_map, relations_of
+from dagbox.errors import LogicError
+from dagbox.notation.datalog import write_term
 from dagbox.protocol.values import Node
 from dagbox.text.terminal import printable
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @click.command("query", short_help="show the rows of a goal")
@@ -19,7 +24,13 @@ from dagbox.text.terminal import printable
 @click.option(
     "--with", "relations", metavar="RELATIONS", help="The relations of fetched records to read too, as with get."
 )
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of $NAME in the goal.")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="The value of $NAME in the goal, written as an argument of `facts`.",
+)
 @click.option(
     "--order", multiple=True, metavar="[-]VAR", help="Sort by this variable, -VAR for descending order; repeatable."
 )
@@ -75,15 +86,29 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _argument(text: str) -> str | int | float:
-    """Return a number or boolean if the text is one, else the text."""
+    """Return a number, boolean or quoted text if it is written as one, else the text as it stands.
+
+    Python reads more texts as numbers, `nan`, `1_000` and `infinity` among them; these are names here.
+    """
     if text in ("true", "false"):
         return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+    if text[:1] == '"':
+        return _quoted(text)
+    if _NUMBER.fullmatch(text):
+        return float(text) if set(text) & set(".eE") else int(text)
     return text
+
+
+def _quoted(text: str) -> str:
+    from dagbox.datalog.language.parser import parse_constant
+
+    try:
+        value = parse_constant(text)
+    except LogicError:
+        value = None
+    if not isinstance(value, str):
+        raise click.UsageError(f"{text} is not one text in double quotes", click.get_current_context())
+    return value
 
 
 def _document(value: Any) -> Any:
@@ -196,19 +221,24 @@ def facts(
 ) -> None:
     """List the facts of a predicate, or of all; or assert or retract one: facts --add depends a b.
 
-    An argument that looks like a number is one.
+    An argument that looks like a number is one, and so are the booleans true and false; the texts are written
+    '"36"' and '"true"'.
     """
     if (add and drop) or ((add or drop) and not predicate) or (arguments and not (add or drop)):
         raise click.UsageError(
             "facts [PREDICATE], or facts --add|--drop PREDICATE ARGUMENT...", click.get_current_context()
         )
+    values = [_argument(each) for each in arguments]
     with open_database(target, timeout=timeout, create=add) as db:
         if add or drop:
             change = db.assert_fact if add else db.retract_fact
-            changed = change(str(predicate), *map(_argument, arguments))
+            changed = change(str(predicate), *values)
             note(("asserted" if add else "retracted") if changed else ("it was there" if add else "it was not there"))
             return
         found = db.facts(predicate, limit=limit)
     rows = [{"predicate": fact.predicate, "args": list(fact.args)} for fact in found]
-    columns = [Column("predicate", "predicate"), Column("arguments", lambda row: ", ".join(map(plain, row["args"])))]
+    columns = [
+        Column("predicate", "predicate"),
+        Column("arguments", lambda row: ", ".join(map(write_term, row["args"]))),
+    ]
     print_rows(output, rows, columns, empty="no facts")

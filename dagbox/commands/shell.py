@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from dagbox.commands.options import target_argument
 from dagbox.shell.grammar.command_spec import FORMATS
 from dagbox.shell.render.palette import ENVIRONMENT_COLOURS
 
 
 @click.command("shell", short_help="explore a database by commands")
-@click.argument("target", metavar="[DIR|URL]", required=False)
+@target_argument
 @click.option(
     "-c", "--command", "commands", multiple=True, metavar="TEXT", help="Run this command and exit; repeatable."
 )

@@ -300,7 +300,7 @@ def release(model: NodeModel, key: str) -> Offer:
     return Action(
         f"Take the lock {key} away from {whom}?",
         f"Token {held[0]['token']}, {format_ms(left)} left.{line} The holder is not stopped: what it still writes "
-        "with its token is refused once the next holder has written.",
+        "with its token is refused once the next holder has the lock.",
         lambda source: source.release(key),
         f"{key} is released",
         harmful=True,

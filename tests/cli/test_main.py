@@ -47,6 +47,10 @@ WRONG = [
     (("scan", "nobody"), 1, "no bucket 'nobody': the buckets are a"),
     (("call", "thumbnail", "{}"), 1, "no service 'thumbnail'"),
     (("verify", "."), 3, "there is no database in it"),
+    (("verify", "nowhere"), 3, "there is no such directory"),
+    (("compact", "nowhere"), 3, "there is no such directory"),
+    (("facts", "--add", "age", "ada", '"36'), 2, '"36 is not one text in double quotes'),
+    (("facts", "--add", "age", "ada", '"a", "b"'), 2, "is not one text in double quotes"),
     (("verify", "tcp://127.0.0.1:1"), 1, "this command works on a directory"),
     (("restore", "nowhere", "new"), 1, "nowhere"),
     (("put", "a/b", "1", "--at", "full"), 1, "it holds other files and no database"),
@@ -135,6 +139,8 @@ def test_every_command_has_help_in_the_words_of_the_list(run: Run, name: str) ->
     shown = run(name, "--help")
     assert shown.status == 0
     assert f"Usage: dagbox {name} " in shown.out
+    if "[DIR|URL]" in shown.out:  # the message about a directory that is not there names --at
+        assert "--at" in shown.out
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import dagbox
+from dagbox.tui.screens.locks.screen import LocksScreen
 from tests.commands.conftest import Run
 
 Spawn = Callable[..., "subprocess.Popen[str]"]
@@ -86,3 +88,15 @@ def test_ctrl_c_is_the_commands_to_handle(spawn: Spawn) -> None:
     assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(10) == 6
+
+
+def test_a_former_holder_is_refused_when_it_is_said_to_be(run: Run) -> None:
+    """What help and dashboard promise of a release by force is what happens: the grant counts, not the first write."""
+    with dagbox.open("data") as db:
+        former = db.lock("job", keepalive=False).acquire()
+        assert run("release", "job", "--yes").err == "job released\n"
+        db.put("report", {"by": "the former"}, key="r", fence=former)
+        with db.lock("job"), pytest.raises(dagbox.Fenced):
+            db.put("report", {"by": "the former"}, key="r", fence=former)
+    for told in (run("release", "--help").out, LocksScreen.HELP):
+        assert "the next holder has the lock." in " ".join(told.split())

@@ -112,6 +112,33 @@ def test_booleans_are_written_as_they_are_read(run: Run) -> None:
     assert sorted(run("export", "--at", "copied").out.splitlines()) == sorted(exported.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant", "shown"),
+    [
+        ("36", 36, "36"),
+        ("-2.5", -2.5, "-2.5"),
+        ("1e3", 1000, "1000"),
+        ('"36"', "36", '"36"'),
+        ('"true"', "true", '"true"'),
+        ('"Ada \\"L.\\""', 'Ada "L."', '"Ada \\"L.\\""'),
+        ("ada", "ada", "ada"),
+        ("Ada L.", "Ada L.", '"Ada L."'),
+        ("nan", "nan", "nan"),
+        ("Nan", "Nan", '"Nan"'),
+        ("inf", "inf", "inf"),
+        ("1_000", "1_000", '"1_000"'),
+        ("2026-01-31", "2026-01-31", '"2026-01-31"'),
+    ],
+)
+def test_arguments_of_facts_are_what_they_look_like(run: Run, typed: str, meant: object, shown: str) -> None:
+    assert run("facts", "--add", "said", "--at", "data", "--", typed).err == "asserted\n"
+    assert run("facts", "said", "--at", "data", "--format", "json").rows == [{"predicate": "said", "args": [meant]}]
+    assert run("facts", "said", "--at", "data").out.split("\n")[1].split(None, 1) == ["said", shown]
+    assert run("query", "said($x)", f"--param=x={typed}", "--at", "data").out == "yes\n"
+    if isinstance(meant, str):
+        assert run("facts", "--drop", "said", shown, "--at", "data").err == "retracted\n"
+
+
 def test_facts_and_rules_are_exported_and_imported(run: Run) -> None:
     with dagbox.open("data") as db:
         db.add_rule("derive kind(key, data) from thing.")

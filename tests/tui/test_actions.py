@@ -118,6 +118,7 @@ def lock(key: str, owner: str, token: int, waiting: int = 0) -> dict[str, Any]:
 def test_releasing_a_lock_names_every_holder_and_the_line() -> None:
     found = model(WRITER, locks=[lock("a", "ann", 3, waiting=2), lock("a", "bob", 4), lock("b", "cy", 5)])
     text = told(actions.release(found, "a"))
+    assert "refused once the next holder has the lock" in text
     assert "ann and 1 other holder" in text
     assert "2 waiters" in text
     assert "Nobody waits" in told(actions.release(found, "b"))

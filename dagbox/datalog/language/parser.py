@@ -160,10 +160,10 @@ def parse_goal(text: str, check: Check = _no_check) -> tuple[Literal, ...]:
 def parse_constant(text: str) -> Value:
     """Return the value of a number (perhaps with a minus sign) or of a quoted text. Raises RuleSyntax."""
     goal = parse_goal(f"constant({text})")
-    (term,) = goal[0].args if len(goal) == 1 and isinstance(goal[0], Atom) else (None,)
-    if not isinstance(term, Const):
+    args = goal[0].args if len(goal) == 1 and isinstance(goal[0], Atom) else ()
+    if len(args) != 1 or not isinstance(args[0], Const):
         raise _fail(text, Position(1, 1), "this is no constant")
-    return term.value
+    return args[0].value
 
 
 def _parse(text: object, start: str, check: Check = _no_check) -> Any:

@@ -25,7 +25,7 @@ class LocksScreen(NodeScreen):
     HELP = """
 Every key that is locked: owner, fencing token, how long the lease still runs, and who waits in line. x takes a lock
 away from its holders. They are not stopped, but what they write with the old token is refused as soon as the next
-holder has written.
+holder has the lock.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "release", "Release by force", id="locks.release"),

@@ -117,14 +117,15 @@ def check_directory(target: str, create: bool) -> None:
 
 def missing_store(path: str | Path) -> str:
     """Return why there is no store in a directory."""
-    return "there is no database in it" if Path(path).is_dir() else "there is no such directory"
+    if Path(path).is_dir():
+        return "there is no database in it"
+    return "it is a file, not a directory" if Path(path).exists() else "there is no such directory"
 
 
 def _check_new(target: str, create: bool) -> None:
     path = Path(target)
     if not create:
-        raise CannotConnect(
-            target, f"{missing_store(path)}: name one with --at, or start a node with: dagbox up {target}"
-        )
+        start = "" if path.is_file() else f", or start a node with: dagbox up {target}"
+        raise CannotConnect(target, f"{missing_store(path)}: name one with --at{start}")
     if path.is_dir() and any(entry.name not in _OWN_FILES for entry in path.iterdir()):
         raise StoreUnavailable(target, "it holds other files and no database: name another directory")

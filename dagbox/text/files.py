@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -20,9 +21,12 @@ def make_private_directory(path: str | os.PathLike[str]) -> None:
     """Make a directory that only its owner may enter, and those above it as usual. One that is there stays as it is.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made. A file that is in its place is a NotADirectoryError.
     """
-    Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:  # "File exists" would not say what is wrong with that
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a directory", os.fspath(path)) from None
 
 
 def private(path: str, flags: int) -> int:

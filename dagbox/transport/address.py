@@ -149,6 +149,8 @@ def node_address(directory: str | os.PathLike[str]) -> str:
             machine, as no node writes it.
     """
     shown = os.fspath(directory)
+    if Path(directory).is_file():
+        raise CannotConnect(str(shown), "it is a file, not a directory")
     if not Path(directory).is_dir():
         raise CannotConnect(str(shown), f"there is no such directory: start a node with: dagbox up {shown}")
     found = read_node_file(directory)

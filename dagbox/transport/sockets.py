@@ -146,7 +146,7 @@ def check_listen(address: str, *, secure: bool, insecure: bool) -> None:
     if not (scheme == "tcp" and rest.endswith(":*")):
         check_url(address)
     if leaves_machine(address) and not (secure or insecure):
-        raise Refused(f"plain TCP on {rest} would let anybody in: use loopback, keys, or --insecure")
+        raise Refused(f"plain TCP on {rest} would let anybody in: use loopback, or --insecure")
 
 
 def is_missing(address: str) -> bool:

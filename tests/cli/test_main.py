@@ -49,6 +49,22 @@ WRONG = [
     (("verify", "."), 3, "there is no database in it"),
     (("verify", "nowhere"), 3, "there is no such directory"),
     (("compact", "nowhere"), 3, "there is no such directory"),
+    *(
+        ((*words, "full/letter.txt"), status, "full/letter.txt: it is a file, not a directory")
+        for words, status in (
+            (("verify",), 3),
+            (("compact",), 3),
+            (("up", "--headless"), 1),
+            (("demo", "--headless"), 1),
+            (("status",), 3),
+            (("get", "a/b", "--at"), 3),
+            (("put", "a/b", "1", "--at"), 1),
+            (("lock", "a", "--at"), 1),
+            (("broker", "--data"), 1),
+            (("worker", "reader", "--data"), 3),
+        )
+    ),
+    (("up", "--headless", "--listen", "tcp://0.0.0.0:7000"), 1, "would let anybody in: use loopback, or --insecure"),
     (("facts", "--add", "age", "ada", '"36'), 2, '"36 is not one text in double quotes'),
     (("facts", "--add", "age", "ada", '"a", "b"'), 2, "is not one text in double quotes"),
     (("verify", "tcp://127.0.0.1:1"), 1, "this command works on a directory"),

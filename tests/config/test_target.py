@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,19 @@ def test_no_database_is_created_among_other_files(tmp_path: Path) -> None:
 def test_files_of_our_own_do_not_keep_a_database_from_being_created(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")
     check_directory(str(tmp_path), create=True)
+
+
+def test_a_file_is_no_directory_whatever_is_to_be_done_with_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "letter.txt")
+    Path(path).write_text("Dear")
+    acts: tuple[Callable[[], object], ...] = (
+        lambda: open_target(path, timeout=1),
+        lambda: open_target(path, timeout=1, create=True),
+        lambda: dagbox.open(path),
+        lambda: dagbox.open(path, serve=True),
+        lambda: dagbox.connect(path),
+    )
+    for act in acts:
+        with pytest.raises((CannotConnect, StoreUnavailable), match="it is a file, not a directory"):
+            act()
+    assert Path(path).read_text() == "Dear"

@@ -6,7 +6,7 @@ Rules:
    is off (a pause, a breakpoint, no broker), and whenever the files cannot be read, reads go through the broker, as
    everything else does. No caller sees a difference but in time.
 2. The files are looked at again every `LOOK_S`, and whenever the switch tells of another start of the broker: a store
-   that was restored or made anew is opened anew.
+   that was restored or made anew is opened anew, if it is the one that the node serves.
 3. A read sees what was committed before it began, so also each write that this client was given an answer to: the
    writer commits before it answers.
 4. What needs the logic service (query relations) goes through the broker.
@@ -29,7 +29,7 @@ from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
 from dagbox.client.embedded import read_records
 from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode, end_visits, visit_node
-from dagbox.errors import DagBoxError, StoreError, UnreadableRecord
+from dagbox.errors import DagBoxError, StoreError, StoreUnavailable, UnreadableRecord
 from dagbox.protocol.operations.reads import READER, Buckets, GetMany, Read, Scan
 from dagbox.protocol.reports import DirectReport
 from dagbox.protocol.values import Record, Ref, pack, unpack_trusted_data
@@ -39,7 +39,7 @@ from dagbox.services.reader import Reader
 from dagbox.store import store_identity
 from dagbox.store.base import Snapshot
 from dagbox.transport.base import Call
-from dagbox.transport.direct_switch import OFF, STATE, SWITCH_FILE, view_switch
+from dagbox.transport.direct_switch import OFF, STATE, SWITCH_FILE, told_store, view_switch
 from dagbox.transport.remote import RemoteTransport
 
 LOOK_S = 0.25
@@ -96,6 +96,8 @@ class DirectReads:
         self._reader: Reader | None = None
         self._file: tuple[int, int] | None = None
         """Device and inode of the switch."""
+        self._told: tuple[int, int] | None = None
+        """Identity of the store that the node serves, None if it was not told."""
         self._closed = False
         self._renew()
         _all.add(self)
@@ -154,17 +156,21 @@ class DirectReads:
         node = self._node
         if node is None or node.closed or _identity(os.path.join(self.directory, SWITCH_FILE)) != self._file:
             return False
-        return store_identity(self.directory) == node.store.identity
+        return store_identity(self.directory) == node.store.identity and self._told in (None, node.store.identity)
 
     def _visit(self) -> bool:
         """Open switch and store; return True if reads are allowed."""
         view = view_switch(self.directory)
-        self.switch = _NO_SWITCH if view is None else view
-        self._file = _identity(os.path.join(self.directory, SWITCH_FILE))
-        state = self.switch[STATE]
+        if view is None:
+            self.switch = _NO_SWITCH
+            return False
+        self.switch, self._file = view, _identity(os.path.join(self.directory, SWITCH_FILE))
+        state, self._told = view[STATE], told_store(view)
         if state == OFF:
             return False
         try:
+            if self._told not in (None, store_identity(self.directory)):
+                raise StoreUnavailable(self.directory, "the node serves another store")
             node = self._node = visit_node(self.directory, self)
         except DagBoxError:
             self.switch = _NO_SWITCH  # until it is time to try again

@@ -170,7 +170,7 @@ class Served:
                 [socket_address(node.path), inner],
                 context=self._context,
                 expected=OWN_SERVICES,
-                switch=DirectSwitch(node.path),
+                switch=DirectSwitch(node.path, node.store.identity),
             )
             self._broker.broker.bypass = self._calls
             self._calls.hurry = lambda: self._broker.call(self._calls.feed_soon)

@@ -41,11 +41,13 @@ class LocalReads:
     Args:
         directory: that of the store, which need not be there yet.
         clock: monotonic seconds.
+        identity: device and inode of the data file that the workers serve; None: whatever is there.
     """
 
-    def __init__(self, directory: str, clock: Callable[[], float]) -> None:
+    def __init__(self, directory: str, clock: Callable[[], float], identity: tuple[int, int] | None = None) -> None:
         self._directory = os.path.realpath(directory)
         self._clock = clock
+        self._identity = identity
         self._pack = new_packer()
         self._store: LmdbStore | None = None
         self._look_at = 0.0
@@ -103,7 +105,7 @@ class LocalReads:
         identity = store_identity(self._directory)
         if self._store is not None and self._store.identity != identity:
             self.close()
-        if self._store is None and identity is not None:
+        if self._store is None and identity is not None and self._identity in (None, identity):
             self._store = open_store(self._directory, readonly=True)
             self._left_s = 0.0  # opening took time: let the loop go on
         self._look_at = now + LOOK_S

@@ -102,11 +102,13 @@ def run_broker(
     insecure: bool = False,
     supervised: bool = False,
     expected: tuple[str, ...] = (),
+    identity: tuple[int, int] | None = None,
 ) -> int:
     """Run a broker until it is told to stop; the exit status.
 
     Args:
         expected: services that workers are about to register, so that requests for them wait.
+        identity: device and inode of the data file that the node serves; None: whatever is there.
     """
     from dagbox.runtime.broker_loop import BrokerLoop
     from dagbox.runtime.filelock import RoleLock
@@ -130,8 +132,8 @@ def run_broker(
     try:
         limits = BrokerLimits(clients=client_limit(raise_descriptor_limit()))
         parent = sys.stdin.fileno() if supervised else None
-        switch = DirectSwitch(data) if data is not None else None
-        local = LocalReads(data, time.monotonic) if data is not None else None
+        switch = DirectSwitch(data, identity) if data is not None else None
+        local = LocalReads(data, time.monotonic, identity) if data is not None else None
         loop = BrokerLoop(listen, expected=expected, limits=limits, parent=parent, switch=switch, local=local)
         on_stop_signals(loop.stop, supervised=supervised)
         if data is not None and not supervised:
@@ -191,12 +193,20 @@ def run_worker(
 @click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
 @click.option("--supervised", is_flag=True, hidden=True)
 @click.option("--expect", multiple=True, hidden=True)
+@click.option("--identity", type=(int, int), hidden=True)
 def broker_command(
-    listen: tuple[str, ...], data: str | None, insecure: bool, supervised: bool, expect: tuple[str, ...]
+    listen: tuple[str, ...],
+    data: str | None,
+    insecure: bool,
+    supervised: bool,
+    expect: tuple[str, ...],
+    identity: tuple[int, int] | None,
 ) -> None:
     """Run a broker alone, for workers and clients on several machines."""
     start_logging()
-    raise SystemExit(run_broker(listen, data, insecure=insecure, supervised=supervised, expected=expect))
+    raise SystemExit(
+        run_broker(listen, data, insecure=insecure, supervised=supervised, expected=expect, identity=identity)
+    )
 
 
 @click.command("worker", short_help="Run one worker.")

@@ -280,12 +280,13 @@ class Supervisor:
         options = [part for address in self.settings.listen for part in ("--listen", address)]
         expected = ["reader", "writer", "lock", "node", *(["logic"] if self.settings.logic else [])]
         options += [part for service in expected for part in ("--expect", service)]
-        return [*options, *(["--insecure"] if self.settings.insecure else [])]
+        return [*options, *(["--insecure"] if self.settings.insecure else []), *self._which_store()]
+
+    def _which_store(self) -> list[str]:
+        return [] if self._identity is None else ["--identity", *map(str, self._identity)]
 
     def _add_worker(self, service: str, name: str) -> str:
-        durability = ["--durability", self.settings.durability]
-        if self._identity is not None:
-            durability += ["--identity", *map(str, self._identity)]
+        durability = ["--durability", self.settings.durability, *self._which_store()]
         where = ["--data", self.directory, "--connect", self.address, "--name", name]
         return self._add(name, service, ["worker", service, *where, *durability])
 

@@ -8,16 +8,19 @@ Rules:
    finds another number than before looks at the files anew: they may have been replaced while no broker ran.
 3. A broker that ends says 0 and removes the file. One that is killed leaves its number: the records are still right,
    and its successor has another number.
-4. It counts on the machine it was written on only, which the id of the boot tells: a network's file system shows the
+4. It tells the store that the broker's workers serve, so that nothing else is read that got its name meanwhile.
+5. It counts on the machine it was written on only, which the id of the boot tells: a network's file system shows the
    directory elsewhere, where the store must not be opened.
 
-Layout: 4 bytes of magic, the state, the number of the last start, 2 bytes left free, 16 bytes of boot id.
+Layout: 4 bytes of magic, the state, the number of the last start, 2 bytes left free, 16 bytes of boot id, device and
+inode of the store's data file (8 bytes each, big endian; 0 if it is not known).
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import struct
 import uuid
 from pathlib import Path
 
@@ -31,8 +34,10 @@ STATE = 4
 _MAGIC = b"dbxd"
 _START = 5
 _BOOT = 8
-_BYTES = 24
+_STORE = 24
+_BYTES = 40
 _STARTS = 255
+_identity = struct.Struct(">QQ")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -49,12 +54,13 @@ class DirectSwitch:
 
     Args:
         directory: that of the node.
+        identity: device and inode of the data file that the workers serve; None: whatever is there.
 
     Raises:
         StoreUnavailable: the file cannot be made.
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(self, directory: str | os.PathLike[str], identity: tuple[int, int] | None = None) -> None:
         self._path = Path(directory, SWITCH_FILE)
         try:
             make_private_directory(self._path.parent)
@@ -70,7 +76,8 @@ class DirectSwitch:
         self._number = self._map[_START] % _STARTS + 1 if self._map[:STATE] == _MAGIC else 1
         boot = _boot_id()
         self._usable = boot is not None
-        self._map[:] = _MAGIC + bytes((OFF, self._number, 0, 0)) + (boot or bytes(16))
+        store = _identity.pack(*(identity or (0, 0)))
+        self._map[:] = _MAGIC + bytes((OFF, self._number, 0, 0)) + (boot or bytes(16)) + store
 
     def set(self, allowed: bool) -> None:
         """Allow direct reads, or have all reads come to the broker from now on."""
@@ -102,7 +109,13 @@ def view_switch(directory: str | os.PathLike[str]) -> mmap.mmap | None:
         return None
     finally:
         os.close(descriptor)
-    if view[:STATE] != _MAGIC or view[_BOOT:_BYTES] != _boot_id():
+    if view[:STATE] != _MAGIC or view[_BOOT:_STORE] != _boot_id():
         view.close()
         return None
     return view
+
+
+def told_store(view: mmap.mmap) -> tuple[int, int] | None:
+    """Return device and inode of the data file that a switch is about, None if it tells none."""
+    device, inode = _identity.unpack(view[_STORE:_BYTES])
+    return (device, inode) if inode else None

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from dagbox.client.direct import DirectDatabase, DirectReads
 from dagbox.client.direct_async import AsyncDirectDatabase
 from dagbox.client.embedded import EmbeddedDatabase
 from dagbox.embedded import node as node_module
+from dagbox.runtime import local_reads
 from tests.interrupts import interruption_after, interruption_at, on_a_thread
 from tests.runtime.nodes import node_on, processes, until
 
@@ -213,6 +215,25 @@ def test_a_store_that_took_the_place_of_the_old_one_is_read_instead(tmp_path: Pa
             until(lambda: after.get("user", "ada") == "new")
             until(lambda: is_direct(after))
             assert after.get("user", "ada") == "new"
+
+
+@pytest.mark.parametrize("what", ["data", "data/data.mdb"])
+@pytest.mark.parametrize("direct", [True, False])
+def test_what_took_the_place_of_the_store_of_a_running_node_is_not_read(
+    tmp_path: Path, what: str, direct: bool
+) -> None:
+    """The node goes on with the store that was there when it started, and so does each of its clients."""
+    with dagbox.open(tmp_path / "other") as other:
+        other.put("user", "other", key="ada")
+    with node_on(tmp_path / "data"), dagbox.connect(tmp_path / "data", direct=direct) as db:
+        db.put("user", "own", key="ada")
+        assert db.get("user", "ada") == "own"
+        (tmp_path / what).rename(tmp_path / "aside")
+        (tmp_path / what.replace("data", "other", 1)).rename(tmp_path / what)
+        end = time.monotonic() + local_reads.REST_S + 2 * max(direct_module.LOOK_S, local_reads.LOOK_S)
+        while time.monotonic() < end:
+            assert db.get("user", "ada") == "own"
+            assert [record and record.data for record in db.get_many([("user", "ada")])] == ["own"]
 
 
 def test_a_node_that_ended_is_not_read_from(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dagbox.runtime import local_reads
 from dagbox.runtime.local_reads import LocalReads
 from dagbox.services.base import Reply, Request
 from dagbox.services.reader import Reader
+from dagbox.store import store_identity
 from dagbox.transport.base import packed
 from tests.runtime.nodes import node_on
 
@@ -175,3 +176,12 @@ def test_a_store_that_cannot_be_opened_is_tried_now_and_then(
     assert len(tried) == 1
     assert local.read(ask("user", "ada"), clock.now + local_reads.REST_S) is None
     assert len(tried) == 2
+
+
+def test_a_store_that_the_workers_do_not_serve_is_not_read(place: Path, clock: Clock) -> None:
+    identity = store_identity(place)
+    assert identity is not None
+    for told, found in ((identity, True), ((identity[0], identity[1] + 1), False)):
+        local = LocalReads(str(place), clock, told)
+        assert (local.read(ask("user", "ada"), clock.now) is not None) is found
+        local.close()

@@ -9,7 +9,7 @@ import pytest
 
 from dagbox.errors import StoreUnavailable
 from dagbox.transport import direct_switch
-from dagbox.transport.direct_switch import OFF, STATE, SWITCH_FILE, DirectSwitch, view_switch
+from dagbox.transport.direct_switch import OFF, STATE, SWITCH_FILE, DirectSwitch, told_store, view_switch
 
 
 def test_it_is_off_at_first_and_a_change_is_seen_at_once(tmp_path: Path) -> None:
@@ -84,3 +84,11 @@ def test_it_is_private(tmp_path: Path) -> None:
     DirectSwitch(tmp_path)
     assert os.stat(tmp_path / SWITCH_FILE).st_mode & 0o777 == 0o600
     assert os.stat(tmp_path / "run").st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("identity", [None, (2**63, 2**64 - 1)])
+def test_it_tells_the_store_that_is_served(tmp_path: Path, identity: tuple[int, int] | None) -> None:
+    DirectSwitch(tmp_path, identity)
+    view = view_switch(tmp_path)
+    assert view is not None
+    assert told_store(view) == identity

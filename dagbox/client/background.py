@@ -82,7 +82,9 @@ class KeepAlive:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._wake = threading.Condition()
+        # Entered itself: a signal handler may raise as the `with` of a condition begins, and its lock stays held.
+        self._mutex = threading.RLock()
+        self._wake = threading.Condition(self._mutex)
         self._due: _Kept[Beating, float] = _Kept()
         self._thread: threading.Thread | None = None
         self._next_wake = 0.0
@@ -92,7 +94,7 @@ class KeepAlive:
         if self._process != os.getpid():
             self._begin()  # a forked child: the parent's leases and thread are the parent's
         due = time.monotonic() + after_s
-        with self._wake:
+        with self._mutex:
             self._due.of(lease)[lease] = due
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="dagbox keep-alive", daemon=True)
@@ -104,14 +106,14 @@ class KeepAlive:
         """Beat this lease no more."""
         if self._process != os.getpid():
             return
-        with self._wake:
+        with self._mutex:
             self._due.of(lease).pop(lease, None)
 
     def close(self) -> None:
         """Stop the thread."""
         if self._process != os.getpid():
             return
-        with self._wake:
+        with self._mutex:
             self._closed = True
             last = [lease for lease, _ in self._due.all() if lease.finishes]
             self._due.clear()
@@ -134,7 +136,7 @@ class KeepAlive:
         if lease is None:
             return False
         after_s = lease.beat()
-        with self._wake:
+        with self._mutex:
             due = self._due.of(lease)
             if lease in due:
                 if after_s is None:
@@ -146,7 +148,7 @@ class KeepAlive:
     def _wait(self) -> Beating | None:
         """The next lease that is due; None when the thread is to end."""
         idle_until = time.monotonic() + self._IDLE_S
-        with self._wake:
+        with self._mutex:
             while not self._closed:
                 now = time.monotonic()
                 due, lease = self._next_due()

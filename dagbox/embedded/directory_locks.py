@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dagbox.embedded.gate import Gate
 from dagbox.embedded.locks import LOOK_S, PATIENCE_S, KeptElsewhere, LocalLocks, OpenedJournal, Remember, patience_s
 from dagbox.embedded.turn import Turn
 from dagbox.errors import CannotConnect, DagBoxError, InUse, NoService, Stopping, StoreError, WorkerLost
@@ -152,7 +153,7 @@ class NodeLocks:
     def __init__(self, address: str, authority: LockAuthority) -> None:
         self._authority = authority
         self._transport = RemoteTransport(address)
-        self._gate = threading.Condition()
+        self._gate = Gate()
         self._calls = 0
         self._thread: threading.Thread | None = None
         self.gone = False
@@ -169,7 +170,7 @@ class NodeLocks:
         Raises:
             CannotConnect: it is gone.
         """
-        with self._gate:
+        with self._gate.mutex:
             self._calls += 1
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._watch, name="dagbox lock node", daemon=True)
@@ -177,14 +178,14 @@ class NodeLocks:
         try:
             return self._transport.call(Call("lock", body, timeout_s, urgent=True))
         finally:
-            with self._gate:
+            with self._gate.mutex:
                 self._calls -= 1
 
     def _watch(self) -> None:
         """Look whether the node is there as long as there are calls; when it is gone, end them."""
         free_since, used = None, time.monotonic()
         while True:
-            with self._gate:
+            with self._gate.mutex:
                 self._gate.wait(LOOK_S)
                 now = time.monotonic()
                 used = now if self._calls else used
@@ -209,7 +210,7 @@ class NodeLocks:
 
     def close(self) -> None:
         """End the calls, and close the connection. Idempotent."""
-        with self._gate:
+        with self._gate.mutex:
             self.gone = True
             self._gate.notify_all()
         self._transport.close()

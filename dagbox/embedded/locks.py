@@ -13,7 +13,6 @@ Rules:
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 from dagbox.embedded.clock import SYSTEM_CLOCK, Clock
+from dagbox.embedded.gate import Gate
 from dagbox.embedded.turn import Turn
 from dagbox.errors import DagBoxError, DeadlineExceeded, InUse
 from dagbox.protocol.operations.locks import LOCK, Acquire, LockStats, Release
@@ -116,7 +116,7 @@ class LocalLocks:
         self._opened: OpenedJournal | None = None
         self._fence = fence
         self._clock = clock
-        self._gate = threading.Condition()
+        self._gate = Gate()
         self._client = os.urandom(8)
         self._requests = count(1)
         self._waiting: set[bytes] = set()
@@ -198,7 +198,7 @@ class LocalLocks:
             InUse: another process has it.
         """
         until = time.monotonic() + PATIENCE_S
-        with self._gate:
+        with self._gate.mutex:
             try:
                 while not self._authority.keep():
                     if time.monotonic() >= until:
@@ -216,7 +216,7 @@ class LocalLocks:
 
     def keep_no_more(self) -> None:
         """Go on by turns. Idempotent."""
-        with self._gate:
+        with self._gate.mutex:
             if self._authority.held:
                 self.service.withdraw_kept(self._clock.monotonic())
                 self._collect()
@@ -232,13 +232,13 @@ class LocalLocks:
     @contextmanager
     def held(self) -> Iterator[LockService]:
         """The table as a service, for a worker that serves it to others, between the calls of this process."""
-        with self._gate:
+        with self._gate.mutex:
             yield self.service
             self._collect()
 
     def next_deadline(self) -> float | None:
         """Return when the service's `tick` is due, in monotonic seconds; None if nothing is pending."""
-        with self._gate:
+        with self._gate.mutex:
             due = self.service.next_deadline()
             if self.service.finished:
                 self._collect()
@@ -266,7 +266,7 @@ class LocalLocks:
             for position, operation in enumerate(operations)
         ]
         until = time.monotonic() + patience_s(operations, timeout_s)
-        with self._gate:
+        with self._gate.mutex:
             with self._turn(until) as table:
                 results = table.execute(calls, self._clock.monotonic())
             self._collect()
@@ -290,7 +290,7 @@ class LocalLocks:
             request = self._client + next(self._requests).to_bytes(8, "big")
             tokens = sorted({token for _, token in fences})
             calls = [LockCall(Release(t), request + n.to_bytes(2, "big")) for n, t in enumerate(tokens)]
-            with self._gate, suppress(KeptElsewhere, InUse):  # it runs out then
+            with self._gate.mutex, suppress(KeptElsewhere, InUse):  # it runs out then
                 with self._turn(time.monotonic() + PATIENCE_S) as table:
                     table.execute(calls, self._clock.monotonic())
                 self._collect()
@@ -410,7 +410,7 @@ class LocalLocks:
 
     def close(self) -> None:
         """Give everything back. Leases stay in the journal."""
-        with self._gate:
+        with self._gate.mutex:
             opened = self._opened
             if opened is not None:
                 opened.store.close()

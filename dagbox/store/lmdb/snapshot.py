@@ -201,10 +201,13 @@ class LmdbReadTables:
 class LmdbSnapshot:
     """The records as they were when it was made: a read transaction."""
 
+    _began = False
+    """Whether there is something to abandon; also of one whose making was interrupted."""
+
     def __init__(self, environment: LmdbEnvironment, now_ms: int) -> None:
         self._environment = environment
         self.now_ms = now_ms
-        self._closed = self._began = False
+        self._closed = False
         self.tables = LmdbReadTables(environment)
         self._began = True
 

@@ -29,7 +29,7 @@ from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
 from dagbox.client.embedded import read_records
 from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode, end_visits, visit_node
-from dagbox.errors import DagBoxError, StoreError, StoreUnavailable, UnreadableRecord
+from dagbox.errors import DagBoxError, LimitExceeded, StoreError, StoreUnavailable, UnreadableRecord
 from dagbox.protocol.operations.reads import READER, Buckets, GetMany, Read, Scan
 from dagbox.protocol.reports import DirectReport
 from dagbox.protocol.values import Record, Ref, pack, unpack_trusted_data
@@ -52,6 +52,8 @@ _SAMPLE_S = 0.03
 """Seconds between two reads that are timed."""
 _SERVICE = "reader"
 _DIRECT = frozenset((Read, GetMany, Scan, Buckets))
+NO_WAY = (StoreError, LimitExceeded)
+"""Errors of the short ways to a record: the store fails, or all places for readers of its file are taken."""
 _NO_SWITCH = bytes(STATE + 1)
 
 
@@ -205,7 +207,13 @@ class DirectReads:
             return SERVED
         began = time.monotonic()
         try:
-            answer = _read(reader, node, body)
+            snapshot = node.store.snapshot()
+        except DagBoxError:
+            self.doubt()
+            return SERVED
+        try:
+            with snapshot:
+                answer = _read(reader, snapshot, body)
         except _Served:
             return SERVED
         except DagBoxError as error:
@@ -231,7 +239,7 @@ class DirectReads:
             self.errors += 1
             self.count(began)
             raise
-        except StoreError:
+        except NO_WAY:
             self.doubt()
             return None
         self.count(began)
@@ -279,12 +287,11 @@ class DirectReads:
             self._leave()
 
 
-def _read(reader: Reader, node: EmbeddedNode, body: Any) -> Any:
-    with node.store.snapshot() as snapshot:
-        if type(body) is list:
-            READER.check_count(body)
-            return reader.execute_all(body, snapshot, Nodes)
-        return reader.execute(body, snapshot, Nodes)
+def _read(reader: Reader, snapshot: Snapshot, body: Any) -> Any:
+    if type(body) is list:
+        READER.check_count(body)
+        return reader.execute_all(body, snapshot, Nodes)
+    return reader.execute(body, snapshot, Nodes)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -382,7 +389,7 @@ class DirectDatabase(Database):
             return self._get_looking(target, key, default)
         try:
             data = direct.get_data(target, key)
-        except StoreError:
+        except NO_WAY:
             direct.doubt()
             return super().get(target, key, default)
         if data is None:

@@ -12,9 +12,8 @@ from typing import Any
 
 from dagbox.client import operations
 from dagbox.client._async.database import DEFAULT_TIMEOUT_S, AsyncDatabase
-from dagbox.client.direct import REPORT_S, SERVED, DirectReads, answered
+from dagbox.client.direct import NO_WAY, REPORT_S, SERVED, DirectReads, answered
 from dagbox.client.operations import MISSING, Target
-from dagbox.errors import StoreError
 from dagbox.protocol.values import Record, Ref
 from dagbox.transport.base import Call
 from dagbox.transport.direct_switch import STATE
@@ -78,7 +77,7 @@ class AsyncDirectDatabase(AsyncDatabase):
         if known or direct.look():
             try:
                 data = direct.get_data(bucket, key)
-            except StoreError:
+            except NO_WAY:
                 direct.doubt()
             else:
                 if data is not None:

@@ -372,6 +372,27 @@ def test_a_store_that_fails_is_not_asked_again_until_it_was_looked_at(place: Pat
             until(lambda: is_direct(db))
 
 
+def test_without_a_place_among_the_readers_of_the_file_the_broker_is_asked(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise dagbox.LimitExceeded("the number of open snapshots", 2049, 2048)
+
+    with dagbox.connect(place) as db, dagbox.connect(place, direct=False) as watcher:
+        assert is_direct(db)
+        assert isinstance(db, DirectDatabase)
+        [node] = node_module._open_nodes
+        for name in ("snapshot", "get_data", "get", "get_many", "get_records"):
+            monkeypatch.setattr(node.store, name, refuse)
+        monkeypatch.setattr(db._direct, "get_data", refuse)
+        before = served(watcher)
+        assert db.get("user", "ada") == db.get_record("user", "ada").data == {"n": 1}
+        assert [record.data for record in db.get_many([("user", "ada")]) if record] == [{"n": 1}]
+        assert [record.key for record in db.scan("user")] == ["ada"]
+        assert db.fetch("user", "ada").found
+        assert served(watcher) == before + 5
+
+
 def test_reports_tell_only_what_is_new() -> None:
     reads = DirectReads("/nowhere")
     assert reads.next_report() is None

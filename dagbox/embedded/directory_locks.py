@@ -26,7 +26,7 @@ from dagbox.errors import CannotConnect, DagBoxError, InUse, NoService, Stopping
 from dagbox.protocol.operations.locks import CLAIM_BYTES, LOCK, Acquire, ListLocks, LockStats, Release, Renew, Withdraw
 from dagbox.services.lock.authority import LockAuthority
 from dagbox.services.lock.high_water import open_lock_store
-from dagbox.services.lock.journal import LockJournal, boot_id
+from dagbox.services.lock.journal import LockJournal, boot_id, is_shared
 from dagbox.services.lock.peers import WaitingProcesses
 from dagbox.services.operations import receive
 from dagbox.store import open_store
@@ -53,12 +53,15 @@ class DirectoryLocks:
 
     def __init__(self, directory: str, fence: Remember) -> None:
         self._directory = directory
-        self.local = LocalLocks(LockAuthority(directory), self._open_journal, fence)
+        self._boot = boot_id()
+        # To a process that takes it for another start of the machine, the table in use would be one to throw away.
+        authority = LockAuthority(directory, shares=is_shared(self._boot))
+        self.local = LocalLocks(authority, self._open_journal, fence)
         self._gate = threading.Lock()
         self._node: NodeLocks | None = None
 
     def _open_journal(self) -> OpenedJournal:
-        boot = boot_id()
+        boot = self._boot
         store, marks = open_lock_store(Path(self._directory), boot, lambda path: open_store(path, durability="process"))
         return OpenedJournal(LockJournal(store, boot, marks), store, WaitingProcesses(self._directory))
 

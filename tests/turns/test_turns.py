@@ -15,6 +15,9 @@ import pytest
 
 import dagbox
 from dagbox.embedded import directory_locks, locks
+from dagbox.embedded.turn import Turn
+from dagbox.protocol.operations.locks import Acquire
+from dagbox.services.lock import journal
 from dagbox.services.lock.authority import LockAuthority
 from dagbox.services.lock.peers import WaitingProcesses
 from tests.runtime.nodes import ENVIRONMENT, node_on, start_program, until
@@ -297,3 +300,25 @@ def test_the_byte_of_a_process_is_its_own_and_goes_with_it(tmp_path: Path) -> No
         os.close(writer)
         mine.close()
     assert results == [b"y", b"n"]
+
+
+def test_processes_that_cannot_know_the_start_of_the_machine_share_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would take the other's table for one from before a restart, and begin another."""
+    monkeypatch.setattr(journal, "_BOOT_ID", tmp_path / "none")
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(directory_locks, "PATIENCE_S", 0.05)
+    one, other = (directory_locks.DirectoryLocks(str(tmp_path), lambda fences: None) for _ in range(2))
+    lease = one.call(Acquire(("k",)), 5.0, Turn())
+    with pytest.raises(dagbox.InUse):
+        other.call(Acquire(("k",)), 5.0, Turn())
+    one.local.keep()
+    one.local.keep_no_more()
+    with pytest.raises(dagbox.InUse):
+        other.call(Acquire(("k",)), 5.0, Turn())
+    one.close()
+    with pytest.raises(dagbox.Locked):  # in grace: the lease may be held still
+        other.call(Acquire(("k",)), 5.0, Turn())
+    assert lease["token"] == 1
+    other.close()

@@ -29,9 +29,14 @@ class Holder(NamedTuple):
 
 
 class LockAuthority:
-    """The right to change the lock table of a directory. A context manager; used by one thread at a time."""
+    """The right to change the lock table of a directory. A context manager; used by one thread at a time.
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    Args:
+        shares: False to have it from the first turn until `release`, as others would not know the table for the same.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], *, shares: bool = True) -> None:
+        self._shares = shares
         self.path = Path(directory) / AUTHORITY_FILE
         self._descriptor: int | None = None
         self._file = (0, 0)
@@ -80,7 +85,7 @@ class LockAuthority:
 
     def end_turn(self) -> None:
         """Give a turn back. Idempotent; nothing if it is kept."""
-        if self._in_turn and not self._kept and self._descriptor is not None:
+        if self._in_turn and not self._kept and self._descriptor is not None and self._shares:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._in_turn = False
 
@@ -105,7 +110,8 @@ class LockAuthority:
         if self._kept and self._descriptor is not None:
             with suppress(StoreError):  # who takes it writes what it does
                 self._write("left")
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            if self._shares:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._kept = False
 
     def holder(self) -> Holder:
@@ -126,6 +132,8 @@ class LockAuthority:
         """Give it back for good. Idempotent; in a forked child, only close the child's copy."""
         if self._descriptor is not None and self._pid == os.getpid():
             # Unlock, not only close: a forked child has a copy that would keep the lock.
+            self._shares = True
+            self._in_turn = True
             self.keep_no_more()
             self.end_turn()
         descriptor, self._descriptor = self._descriptor, None

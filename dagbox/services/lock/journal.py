@@ -53,6 +53,7 @@ FORMAT = 1
 
 _TURN = "turn"
 _UNREAD = -1
+_UNKNOWN = "unknown-"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -66,7 +67,12 @@ def boot_id() -> str:
         text = _BOOT_ID.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         text = ""
-    return text or f"unknown-{os.urandom(16).hex()}"
+    return text or f"{_UNKNOWN}{os.urandom(16).hex()}"
+
+
+def is_shared(boot: str) -> bool:
+    """Return True if the other processes of this start of the machine have the same id."""
+    return not boot.startswith(_UNKNOWN)
 
 
 class Peers(Protocol):

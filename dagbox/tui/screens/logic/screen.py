@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, TabbedContent, TabPane, Tree
 
+from dagbox.text.amounts import plural
 from dagbox.tui import actions
 from dagbox.tui.display.palette import rendered
 from dagbox.tui.display.text import Styled
@@ -32,8 +33,9 @@ class LogicScreen(NodeScreen):
     """Rules, facts and queries."""
 
     HELP = """
-Write a goal such as needs(a, X) and press enter; upper-case names are variables. Enter on a row shows why it is an
-answer. The other pages list the predicates with their sizes, the rules, and the queries that run now: x stops one.
+Write a goal such as needs(a, X) and press enter; upper-case names are variables. Escape leaves the line. Enter on a
+row shows why it is an answer. The other pages list the predicates with their sizes, the rules, and the queries that
+run now: x stops one.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "write", "Query", id="logic.write"),
@@ -86,6 +88,13 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         self.query_one("#pages", TabbedContent).active = "page-query"
         self.set_focus(self.query_one("#goal"))
 
+    def action_back(self) -> None:
+        """Leave the query line, or the proof, for the rows; from there go on as on other screens."""
+        if self.focused is not None and self.focused.id in ("goal", "proof"):
+            self.set_focus(self.query_one("#answers"))
+        else:
+            super().action_back()
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Ask."""
         if event.input.id != "goal":
@@ -110,7 +119,9 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         def failed() -> None:
             if asked == self._asked and self.is_mounted:
                 table.empty = "the query failed"
+                table.set_columns([rows.NO_ANSWER])
                 table.show([])
+                table.set_title(Styled(""))
                 table.refresh()
 
         self.host.ask(lambda source: source.query(goal, MOST_ROWS + 1, QUERY_S), done, failed)
@@ -122,7 +133,7 @@ answer. The other pages list the predicates with their sizes, the rules, and the
         table.set_columns(rows.answer_columns(shown) if shown and shown[0] else [rows.NO_ANSWER])
         table.show(rows.answer_rows(shown))
         more = " · there are more, which are not shown" if len(found) > MOST_ROWS else ""
-        table.set_title(Styled(f"{len(shown):,} rows{more}"))
+        table.set_title(Styled(f"{plural(len(shown), 'row')}{more}"))
         self.set_focus(table)
 
     def row_chosen(self, event: LiveTable.Chosen) -> None:

@@ -49,6 +49,32 @@ async def test_a_wrong_goal_is_a_notice_that_names_the_place(reasoning: Served) 
         await screen.sees("the query failed")
 
 
+async def test_a_failed_query_leaves_nothing_of_the_one_before(reasoning: Served) -> None:
+    async with watching(reasoning) as screen:
+        await screen.press("5", "i")
+        await screen.press(*"needs(c, X)", "enter")
+        await screen.sees("1 row─")
+        await screen.press("i")
+        await screen.press("ctrl+u", *"needs(", "enter")
+        await screen.sees("the query failed")
+        assert "1 row" not in screen.text()
+        assert [column.title for column in screen.table("answers").columns] == ["answer"]
+
+
+async def test_escape_leaves_the_query_line_and_the_proof(reasoning: Served) -> None:
+    async with watching(reasoning) as screen:
+        await screen.press("5", "i")
+        answers = screen.table("answers")
+        await screen.press(*"needs(c", "escape")
+        assert screen.app.focused is answers
+        await screen.press("i", *"needs(c, X)", "enter")
+        await screen.until(lambda: len(answers.rows) == 1, "the row")
+        await screen.press("enter")
+        await screen.until(lambda: isinstance(screen.app.focused, Tree), "the proof")
+        await screen.press("escape")
+        assert screen.app.focused is answers
+
+
 async def test_predicates_and_rules_are_listed(reasoning: Served) -> None:
     async with watching(reasoning) as screen:
         await screen.press("5", "n")

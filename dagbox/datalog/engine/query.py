@@ -22,6 +22,7 @@ from dagbox.datalog.engine.facts import FactSource, LayeredFacts, MemoryFacts, f
 from dagbox.datalog.engine.plan import CallPattern, Plan, make_plan, stored_name
 from dagbox.datalog.engine.running import Compiled, Running, compile_plan
 from dagbox.datalog.engine.walk import Everywhere
+from dagbox.datalog.language.kept import Kept
 from dagbox.datalog.language.parser import parse_goal
 from dagbox.datalog.language.program import Program
 from dagbox.datalog.language.terms import (
@@ -44,6 +45,8 @@ Goal = str | Sequence[Literal]
 _GOAL = "query~"
 _LIFTED = "~"
 _MOST_GOALS = 2048
+_MOST_CONDITIONS = 8000
+"""The conditions of all goals that are kept; the code of one takes some 25 KB."""
 _GROWTH = 3
 
 
@@ -89,8 +92,8 @@ class Engine:
         self._own = MemoryFacts()
         for fact in program.facts:
             self._own.add(fact.predicate, *[arg.value for arg in fact.args if isinstance(arg, Const)])
-        self._prepared: dict[Any, Prepared] = {}
-        self._compiled: dict[Any, Compiled] = {}
+        self._prepared: Kept[Any, Prepared] = Kept(_MOST_GOALS, _MOST_CONDITIONS)
+        self._compiled: Kept[Any, Compiled] = Kept(_MOST_GOALS, _MOST_CONDITIONS)
 
     def query(
         self,
@@ -166,9 +169,7 @@ class Engine:
             self.program.check_goal(literals, facts)
             meter.check()
             prepared = _prepare(literals)
-            if len(self._prepared) >= _MOST_GOALS:
-                self._prepared.clear()
-            self._prepared[key] = prepared
+            self._prepared.keep(key, prepared, len(literals))
         return prepared
 
     def compiled(self, prepared: Prepared, facts: FactSource, meter: Meter) -> Compiled:
@@ -178,9 +179,7 @@ class Engine:
         if compiled is None or _outgrown(compiled, facts):
             plan = make_plan(self.core_for(prepared), facts, prepared.node, meter.check)
             compiled = compile_plan(plan, meter.check)
-            if len(self._compiled) >= _MOST_GOALS:
-                self._compiled.clear()
-            self._compiled[key] = compiled
+            self._compiled.keep(key, compiled, len(prepared.shape))
         return compiled
 
     def core_for(self, prepared: Prepared) -> CoreProgram:

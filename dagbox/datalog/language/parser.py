@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from dagbox.datalog.language.kept import Kept
 from dagbox.datalog.language.terms import (
     AGGREGATES,
     BOOLEANS,
@@ -135,8 +136,8 @@ def parse_rule(text: str) -> Statement:
     return statements[0]
 
 
-_goals: dict[str, tuple[Literal, ...]] = {}
-_MOST_GOALS = 4096
+_goals: Kept[str, tuple[Literal, ...]] = Kept(4096, 1_000_000)
+"""The goals that were parsed last, up to so many and to so many characters."""
 
 
 def parse_goal(text: str, check: Check = _no_check) -> tuple[Literal, ...]:
@@ -151,9 +152,7 @@ def parse_goal(text: str, check: Check = _no_check) -> tuple[Literal, ...]:
     found = _goals.get(text) if isinstance(text, str) else None
     if found is None:
         found = _Build(text, check).body(_parse(text, "goal", check).children[0])
-        if len(_goals) >= _MOST_GOALS:
-            _goals.clear()
-        _goals[text] = found
+        _goals.keep(text, found, len(text))
     return found
 
 

@@ -121,6 +121,7 @@ class SimWorker:
         about = {"name": self.name, "credit": min(service.credit, 64), "repeatable": service.repeatable}
         about["traits"] = service.traits.to_wire()
         self.core = WorkerCore(service.name, self.world.random.randbytes(8), about)
+        self.core.idle = True  # whatever reached it was read, as a driver that waits for messages has nothing to read
         self.stopped_until = 0.0
         self._inbox: list[Any] = []
         self._send_all(self.core, self.core.start(self.world.now))

@@ -88,33 +88,32 @@ def check_functions(root: Path) -> Iterator[Problem]:
                     yield Problem("docstring", f"{name}:{line}", f"a docstring begins {text.split(chr(10))[0][:40]!r}")
 
 
-def imported(tree: ast.Module, module: str, package: bool, modules: set[str]) -> set[str]:
-    """Return the modules of the package that a module needs when it is loaded: types and late imports do not count."""
+def imported(tree: ast.Module, module: str, modules: set[str]) -> set[str]:
+    """Return the modules of the package that a module needs, loaded with it or by a function; types do not count."""
     found: set[str] = set()
-    waiting: list[ast.stmt] = list(tree.body)
+    waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If):
-            typing = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-            waiting += node.orelse if typing else [*node.body, *node.orelse]
-        elif isinstance(node, ast.Try):
-            waiting += [*node.body, *node.orelse, *node.finalbody, *(s for h in node.handlers for s in h.body)]
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            waiting += node.orelse
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= (names & modules) or {node.module}
+        else:
+            waiting += ast.iter_child_nodes(node)
     return (found & modules) - {module}
 
 
 def check_circles(root: Path) -> Iterator[Problem]:
-    """Look for files that need each other when they are loaded."""
+    """Look for files that need each other: a late import hides a circle, it does not end it."""
     paths = {}
     for path in sources(root, ("dagbox",)):
         parts = path.relative_to(root).with_suffix("").parts
         paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     graph = {
-        module: imported(ast.parse(path.read_text(encoding="utf-8")), module, path.name == "__init__.py", set(paths))
+        module: imported(ast.parse(path.read_text(encoding="utf-8")), module, set(paths))
         for module, path in paths.items()
     }
     try:

@@ -90,6 +90,11 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     unreadable: list[dagbox.UnreadableRecord] = field(default_factory=list)
 
+    @classmethod
+    def written(cls, ref: dagbox.Ref) -> Outcome:
+        """Return the outcome of writing a record."""
+        return cls(f"{ref}  version {ref.version}", {"bucket": ref.bucket, "key": ref.key, "version": ref.version})
+
 
 @dataclass(slots=True)
 class Text:

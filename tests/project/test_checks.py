@@ -117,12 +117,17 @@ STRUCTURE = {
         "dagbox/one.py": "from dagbox.two import x\n",
         "dagbox/two.py": "try:\n    from dagbox import one\nfinally:\n    pass\n",
     },
+    "late circle": {
+        "dagbox/one.py": "from dagbox.two import x\n",
+        "dagbox/two.py": "def late():\n    from dagbox.one import y\n",
+    },
 }
 """Kind of problem -> files that have it."""
 FINE = {
     "dagbox/__init__.py": "",
     "dagbox/one.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from dagbox.two import x\n",
-    "dagbox/two.py": '"""Return it."""\nfrom dagbox.one import y\ndef late():\n    from dagbox.two import z\n',
+    "dagbox/two.py": '"""Return it."""\nfrom dagbox.one import y\ndef late():\n    from dagbox.three import z\n',
+    "dagbox/three.py": "",
 }
 
 

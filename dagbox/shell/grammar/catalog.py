@@ -1,4 +1,4 @@
-"""The rows of the command table. A new command is a row here and a function in `acts/`."""
+"""The rows of the command table. A new command is a row here and a function in `handlers/`."""
 
 from __future__ import annotations
 

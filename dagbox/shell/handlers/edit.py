@@ -25,7 +25,6 @@ import dagbox
 from dagbox.notation.json import dump, load
 from dagbox.notation.problems import SyntaxProblem
 from dagbox.shell.grammar.parsed import RecordTarget
-from dagbox.shell.handlers.records import written
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.results import Outcome
 from dagbox.shell.session import Shell
@@ -77,7 +76,7 @@ def _edit_until_written(shell: Shell, target: RecordTarget, lease: Any, path: Pa
             if not _ask(shell, "Somebody else changed the record (above). Edit yours again, to write it over theirs?"):
                 raise CommandFailed("nothing was written") from None
             continue
-        return written(ref)
+        return Outcome.written(ref)
 
 
 def _edit_until_valid(shell: Shell, path: Path) -> Any:

@@ -113,12 +113,7 @@ def put(
     if collected is not None:
         return collected
     ref = shell.db.put(target.bucket, data, key=target.key, ttl=ttl, if_version=version, fence=lease)
-    return written(ref)
-
-
-def written(ref: dagbox.Ref) -> Outcome:
-    """Return what a put says."""
-    return Outcome(f"{ref}  version {ref.version}", {"bucket": ref.bucket, "key": ref.key, "version": ref.version})
+    return Outcome.written(ref)
 
 
 def read_file(value: FileValue) -> Any:

@@ -26,7 +26,7 @@ from dagbox.broker.model import (
     Available,
     BrokerLimits,
     Counters,
-    LocalReads,
+    LocalReader,
     Lost,
     ServiceEntry,
     TrackedRequest,
@@ -117,7 +117,7 @@ class Lifecycle:
         self.open_bytes += size
         self._enqueue(request, now)
 
-    def answer_locally(self, local: LocalReads, peer: bytes, header: Header, head: bytes, now: float) -> bool:
+    def answer_locally(self, local: LocalReader, peer: bytes, header: Header, head: bytes, now: float) -> bool:
         """Answer a client's request without a worker, if it would be a worker's at once; return False if not."""
         service, key = self.services.get(header.service), head[KEY_SLICE]
         if service is None or service.direct is None or not service.queue.serves_at_once or key in self.requests:

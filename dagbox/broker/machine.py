@@ -21,7 +21,7 @@ from dagbox.broker.breakpoints import Breakpoints
 from dagbox.broker.controls import Controls
 from dagbox.broker.directory import Directory, no_room
 from dagbox.broker.lifecycle import Lifecycle
-from dagbox.broker.model import BrokerLimits, ClientEntry, LocalReads, WorkerEntry, WorkerState
+from dagbox.broker.model import BrokerLimits, ClientEntry, LocalReader, WorkerEntry, WorkerState
 from dagbox.broker.outbox import NO_KEY, Outbox, Send
 from dagbox.broker.views import Views
 from dagbox.broker.workers import Registration, WorkerRegistry
@@ -93,7 +93,7 @@ class Broker:
         self.started_at = now
         self.about = about or {}
         self.bypass: BypassedCalls | None = None
-        self.local: LocalReads | None = None
+        self.local: LocalReader | None = None
         self.caught_up_at = now
         self.workers_caught_up_at = now
         self.at_workers_line = False

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dagbox.broker.histograms import DirectFigures, Histogram, RateSeries
 from dagbox.broker.queues import DispatchQueue
-from dagbox.protocol.names import shown_request
+from dagbox.protocol.names import shown_peer, shown_request
 from dagbox.protocol.traits import Traits
 
 LOCAL = "broker"
@@ -176,12 +176,15 @@ class WorkerEntry:
         "repeatable",
         "report",
         "service",
+        "shown_id",
         "state",
         "traits",
     )
 
     def __init__(self, peer: bytes, service: ServiceEntry, name: str, credit: int, now: float) -> None:
         self.peer = peer
+        self.shown_id = shown_peer(peer)
+        """The id that people see."""
         self.service = service
         self.name = name
         self.credit = credit
@@ -210,7 +213,7 @@ class WorkerEntry:
         self.rates = RateSeries()
 
 
-class LocalReads(Protocol):
+class LocalReader(Protocol):
     """Reads that the driver does itself, where the records are at hand."""
 
     def read(self, body: bytes, now: float) -> tuple[bytes, float] | None:

@@ -237,7 +237,7 @@ def _worker(worker: WorkerEntry, now: float) -> Body:
     return {
         "name": worker.name,
         "service": worker.service.name,
-        "id": shown_peer(worker.peer),
+        "id": worker.shown_id,
         "pid": worker.pid,
         "host": worker.host,
         "state": worker.state.value,

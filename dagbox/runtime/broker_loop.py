@@ -64,6 +64,7 @@ class BrokerLoop:
         self._own_context = context is None
         self.context = context if context is not None else zmq.Context()
         self._wake = Wake()
+        self._woken = self._wake.fileno()
         self._calls: deque[Callable[[Broker, float], list[Send]]] = deque()
         self._stopping = False
         self._check_sockets_at = time.monotonic() + _SOCKET_CHECK_S
@@ -131,7 +132,7 @@ class BrokerLoop:
         everything.register(lines.clients, zmq.POLLIN)
         for poller in (everything, few):
             poller.register(lines.workers, zmq.POLLIN)
-            poller.register(self._wake.fileno(), zmq.POLLIN)
+            poller.register(self._woken, zmq.POLLIN)
             if self._parent is not None:
                 poller.register(self._parent, zmq.POLLIN)
         return everything, few
@@ -185,7 +186,7 @@ class BrokerLoop:
     def _on_other(self, ready: list[tuple[Any, int]]) -> None:
         """Something else than a message: a call from another thread, or the end of the parent."""
         for source, _ in ready:
-            if source == self._wake.fileno():
+            if source == self._woken:
                 self._wake.clear()
                 while self._calls:
                     self._send(self._calls.popleft()(self.broker, time.monotonic()))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dagbox.broker import Broker, BrokerLimits
-from dagbox.broker.model import LocalReads
+from dagbox.broker.model import LocalReader
 from dagbox.errors import DagBoxError
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Flag, Kind
@@ -25,7 +25,7 @@ SERVICES = ("reader", "writer", "lock")
 class SimBroker:
     """The broker on the simulated network; checks that each open request is answered once."""
 
-    def __init__(self, world: World, local: LocalReads | None = None) -> None:
+    def __init__(self, world: World, local: LocalReader | None = None) -> None:
         self.world = world
         self.local = local
         self.open: set[bytes] = set()

@@ -178,7 +178,8 @@ class AsyncKeepAlive:
     def __init__(self) -> None:
         self._closed = False
         self._tasks: _Kept[AsyncBeating, asyncio.Task[None]] = _Kept()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], asyncio.Future[None]] = {}
+        """Each task, with what is done once it is not to wait any longer."""
 
     def add(self, lease: AsyncBeating, after_s: float) -> None:
         """Beat this lease from `after_s` seconds on."""
@@ -187,10 +188,12 @@ class AsyncKeepAlive:
         if self._closed:
             return
         reference = (lambda: lease) if lease.finishes else weakref.ref(lease)
-        task = asyncio.get_running_loop().create_task(self._run(reference, after_s))
+        loop = asyncio.get_running_loop()
+        closing: asyncio.Future[None] = loop.create_future()
+        task = loop.create_task(self._run(reference, after_s, closing))
         self._tasks.of(lease)[lease] = task
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[task] = closing
+        task.add_done_callback(self._running.pop)
 
     def remove(self, lease: AsyncBeating) -> None:
         """Beat this lease no more."""
@@ -203,8 +206,11 @@ class AsyncKeepAlive:
     async def close(self) -> None:
         """Stop all tasks."""
         self._closed = True
-        last = [task for lease, task in self._tasks.all() if lease.finishes]
-        for task in self._running.difference(last):
+        last = [task for lease, task in self._tasks.all() if lease.finishes and task in self._running]
+        for task in last:
+            if not self._running[task].done():
+                self._running[task].set_result(None)
+        for task in self._running.keys() - set(last):
             task.cancel()
         if last:
             import asyncio
@@ -214,15 +220,20 @@ class AsyncKeepAlive:
             task.cancel()
         self._tasks.clear()
 
-    async def _run(self, reference: Callable[[], AsyncBeating | None], after_s: float | None) -> None:
+    async def _run(
+        self, reference: Callable[[], AsyncBeating | None], after_s: float | None, closing: asyncio.Future[None]
+    ) -> None:
         import asyncio
 
         while after_s is not None:
-            await asyncio.sleep(after_s)
+            await asyncio.wait((closing,), timeout=after_s)
+            last = closing.done()
             lease = reference()
             if lease is None:
                 return
             after_s = await lease.beat()
             if after_s is None:
                 self._tasks.of(lease).pop(lease, None)
+            if last:
+                return
             del lease

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from dagbox.client import Durability
-from dagbox.client._async.database import DEFAULT_TIMEOUT_S, AsyncDatabase
+from dagbox.client._async.database import DEFAULT_PATIENCE_S, DEFAULT_TIMEOUT_S, AsyncDatabase
 from dagbox.client._async.locks import AsyncLease
 from dagbox.protocol.validate import flag
 
@@ -44,21 +44,25 @@ def open(
 
 
 def connect(
-    target: str | os.PathLike[str] | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, direct: bool = True
+    target: str | os.PathLike[str] | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    direct: bool = True,
+    patience: float = DEFAULT_PATIENCE_S,
 ) -> AsyncDatabase:
     """Connect to a running node; an async context manager. See `dagbox.connect`.
 
     Contact is made when the block begins, or by the first call.
     """
+    from dagbox.client.targets import presence_of
     from dagbox.settings import target_of
-    from dagbox.transport.address import direct_directory, resolve
 
-    target = target_of(target)
-    directory = direct_directory(target) if flag(direct, "direct") else None
-    if directory is None:
+    flag(direct, "direct")
+    presence = presence_of(target_of(target), patience)
+    if presence.directory is None or not direct:
         from dagbox.transport.remote_async import AsyncRemoteTransport
 
-        return AsyncDatabase(AsyncRemoteTransport(resolve(target)), timeout=timeout)
+        return AsyncDatabase(AsyncRemoteTransport(presence), timeout=timeout)
     from dagbox.client.direct_async import AsyncDirectDatabase
 
-    return AsyncDirectDatabase(resolve(target), directory, timeout=timeout)
+    return AsyncDirectDatabase(presence, presence.directory, timeout=timeout)

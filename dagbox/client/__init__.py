@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
+from dagbox.client._sync.database import DEFAULT_PATIENCE_S, DEFAULT_TIMEOUT_S, Database
 from dagbox.client._sync.locks import Lease
 from dagbox.client.fields import (
     Event,
@@ -93,7 +93,11 @@ def open(
 
 
 def connect(
-    target: str | os.PathLike[str] | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, direct: bool = True
+    target: str | os.PathLike[str] | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    direct: bool = True,
+    patience: float = DEFAULT_PATIENCE_S,
 ) -> Database:
     """Connect to a running node; a context manager with the same methods.
 
@@ -104,24 +108,27 @@ def connect(
         direct: if the target is a directory, read records from its files in this process, which takes a hundredth of
             the time. Writes, locks and queries go through the broker, and so do reads while an operator pauses them
             or has set a breakpoint. False: reads go through the broker too, which traces each.
+        patience: how long the node may be away, in seconds, before calls that wait for it fail with `CannotConnect`; it
+            takes one or two to start again. What is not known (a node on another machine that does not answer, one that
+            hangs) ends with the call's time-out.
 
     Raises:
         CannotConnect: no node answers there.
     """
+    from dagbox.client.targets import presence_of
     from dagbox.settings import target_of
-    from dagbox.transport.address import direct_directory, resolve
 
-    target = target_of(target)
-    directory = direct_directory(target) if flag(direct, "direct") else None
+    flag(direct, "direct")
+    presence = presence_of(target_of(target), patience)
     database: Database
-    if directory is None:
+    if presence.directory is None or not direct:
         from dagbox.transport.remote import RemoteTransport
 
-        database = Database(RemoteTransport(resolve(target)), timeout=timeout)
+        database = Database(RemoteTransport(presence), timeout=timeout)
     else:
         from dagbox.client.direct import DirectDatabase
 
-        database = DirectDatabase(resolve(target), directory, timeout=timeout)
+        database = DirectDatabase(presence, presence.directory, timeout=timeout)
     try:
         database._transport.start()
     except BaseException:

@@ -40,6 +40,7 @@ from dagbox.store import store_identity
 from dagbox.store.base import Snapshot
 from dagbox.transport.base import Call
 from dagbox.transport.direct_switch import OFF, STATE, SWITCH_FILE, told_store, view_switch
+from dagbox.transport.presence import Presence
 from dagbox.transport.remote import RemoteTransport
 
 LOOK_S = 0.25
@@ -325,7 +326,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 class DirectTransport(RemoteTransport):
     """Calls to a broker, but for reads that this process can do itself."""
 
-    def __init__(self, address: str, direct: DirectReads) -> None:
+    def __init__(self, address: str | Presence, direct: DirectReads) -> None:
         super().__init__(address)
         self.direct = direct
 
@@ -372,7 +373,9 @@ class Reports:
 class DirectDatabase(Database):
     """A database that is served by a node of this machine, whose records this process reads itself."""
 
-    def __init__(self, address: str, directory: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self, address: str | Presence, directory: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT_S
+    ) -> None:
         direct = self._direct = DirectReads(directory)
         transport = DirectTransport(address, direct)
         super().__init__(transport, timeout=timeout)

@@ -17,13 +17,14 @@ from dagbox.client.operations import MISSING, Target
 from dagbox.protocol.values import Record, Ref
 from dagbox.transport.base import Call
 from dagbox.transport.direct_switch import STATE
+from dagbox.transport.presence import Presence
 from dagbox.transport.remote_async import AsyncRemoteTransport
 
 
 class AsyncDirectTransport(AsyncRemoteTransport):
     """Calls to a broker, but for reads that this process can do itself."""
 
-    def __init__(self, address: str, direct: DirectReads) -> None:
+    def __init__(self, address: str | Presence, direct: DirectReads) -> None:
         super().__init__(address)
         self.direct = direct
 
@@ -62,7 +63,9 @@ class AsyncReports:
 class AsyncDirectDatabase(AsyncDatabase):
     """A database that is served by a node of this machine, whose records this process reads itself."""
 
-    def __init__(self, address: str, directory: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self, address: str | Presence, directory: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT_S
+    ) -> None:
         direct = self._direct = DirectReads(directory)
         transport = AsyncDirectTransport(address, direct)
         super().__init__(transport, timeout=timeout)

@@ -18,6 +18,8 @@ import dagbox
 from dagbox.errors import CannotConnect, StoreUnavailable
 
 STORE_FILE = "data.mdb"
+PATIENCE_S = 1.0
+"""Seconds that a node may be away before a command that waits for it says so."""
 _OWN_FILES = frozenset(
     (
         "lock.mdb",
@@ -49,18 +51,10 @@ def holds_store(directory: str | os.PathLike[str]) -> bool:
 
 def node_runs(directory: str | os.PathLike[str]) -> bool:
     """Return True if the process that wrote the directory's node file is alive; it may still not answer."""
-    from dagbox.transport.address import read_node_file
+    from dagbox.transport.address import node_process_lives, read_node_file
 
     found = read_node_file(directory)
-    if found is None:
-        return False
-    try:
-        os.kill(int(found.get("pid") or 0), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, ValueError, TypeError):
-        return True
-    return True
+    return found is not None and node_process_lives(found)
 
 
 def open_target(
@@ -87,10 +81,10 @@ def open_target(
         StoreUnavailable: the directory cannot be opened; or it is to be created and holds other files.
     """
     if is_address(target):
-        return dagbox.connect(target, timeout=timeout, direct=False)
+        return dagbox.connect(target, timeout=timeout, direct=False, patience=PATIENCE_S)
     if node_runs(target):
         try:
-            return dagbox.connect(target, timeout=timeout, direct=False)
+            return dagbox.connect(target, timeout=timeout, direct=False, patience=PATIENCE_S)
         except CannotConnect:
             if not holds_store(target):
                 raise

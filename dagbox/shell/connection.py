@@ -82,13 +82,13 @@ class Connection:
         """Another connection to the same place, for completion; the same database where it is embedded."""
         if self.embedded:
             return self.db
-        return dagbox.connect(self.target, direct=False)
+        return _connect(self.target, self.db.timeout)
 
     def follow(self) -> bool:
         """Connect again if the node has another address now; whether it has."""
         if self.embedded:
             return False
-        fresh = dagbox.connect(self.target, timeout=self.db.timeout, direct=False)
+        fresh = _connect(self.target, self.db.timeout)
         if fresh.address == self.db.address:
             fresh.close()
             return False
@@ -101,6 +101,13 @@ class Connection:
         if not self.closed:
             self.closed = True
             self.db.close()
+
+
+def _connect(target: str, timeout_s: float) -> dagbox.Database:
+    """Connect to a node, as commands do: its own broker answers, and is not waited for once it has ended."""
+    from dagbox.config.target import PATIENCE_S
+
+    return dagbox.connect(target, timeout=timeout_s, direct=False, patience=PATIENCE_S)
 
 
 def names_of(target: str) -> list[str]:
@@ -148,7 +155,7 @@ def open_connection(
     configuration = configuration or Configuration()
     names = names_of(target)
     try:
-        db = dagbox.connect(target, timeout=timeout_s, direct=False)
+        db = _connect(target, timeout_s)
         if configuration.environments:
             names += _told_names(db)
         return Connection(target, db, environment=_environment(configuration, names, read_only))

@@ -134,6 +134,17 @@ def read_node_file(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("address"), str) else None
 
 
+def node_process_lives(found: dict[str, Any]) -> bool:
+    """Return True if the process that wrote a node file is alive, or may be; it may still not answer."""
+    try:
+        os.kill(int(found.get("pid") or 0), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError, ValueError, TypeError):
+        return True
+    return True
+
+
 def remove_node_file(directory: str | os.PathLike[str], address: str) -> None:
     """Take the file away if it still names this address."""
     found = read_node_file(directory)

@@ -12,7 +12,9 @@ Rules of its state:
 5. A `stopping` answer means that the broker was shut down: a repeatable request is asked again, of its successor. If
    none comes, the stopping error is the outcome.
 6. The broker ends a request at its deadline; the client waits `GRACE_S` longer for that answer, then gives up.
-7. `_due` holds one live entry for each request in `_waiting`; entries of ended requests are skipped, and
+7. When the broker has been silent for a moment while something waits, it is looked whether anybody is there at all.
+   If nobody is for `patience_s`, everything that waits fails: no answer can come.
+8. `_due` holds one live entry for each request in `_waiting`; entries of ended requests are skipped, and
    cleared out when they outnumber the live ones.
 """
 
@@ -22,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from dagbox.errors import Busy, CannotConnect, DagBoxError, DeadlineExceeded, ProtocolError, Stopping
 from dagbox.protocol import frames
@@ -32,6 +34,8 @@ GRACE_S = 0.25
 FIRST_REPEAT_S = 0.5
 """After how much silence a repeatable request is asked again; the span doubles each time."""
 LONGEST_REPEAT_S = 8.0
+LOOK_S = 0.5
+"""After how much silence it is looked whether anybody is there, and how often."""
 MAX_IN_FLIGHT = 65_536
 """Number of requests of one client that may wait for an answer at once."""
 _MAX_SPAN_MS = 0xFFFF_FFFF
@@ -62,6 +66,19 @@ class Partial(NamedTuple):
 Event = Completed | Failed | Partial
 
 
+class Presence(Protocol):
+    """Tells whether anybody is there to answer."""
+
+    patience_s: float
+    """How long nobody may be there before requests fail, in seconds; infinite: it is not asked."""
+
+    def gone(self) -> bool:
+        """Return True if nobody is there."""
+
+    def error(self) -> DagBoxError:
+        """Return the error of what waits then."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     """A request without its answer. `due` is when the machine must look at it again."""
@@ -83,6 +100,7 @@ class ClientCore:
     Args:
         client: its id, 8 random bytes; also the routing id of its socket.
         max_in_flight: how many requests may wait at once; one more is refused with `Busy`.
+        presence: asked whether anybody is there; None: nobody asks.
 
     Attributes:
         foreign: messages that do not parse, or are not for this client, so far.
@@ -92,13 +110,18 @@ class ClientCore:
         due_at: no request is due before, in monotonic seconds; `next_deadline` is when one surely is.
     """
 
-    def __init__(self, client: bytes, *, max_in_flight: int = MAX_IN_FLIGHT) -> None:
+    def __init__(self, client: bytes, *, max_in_flight: int = MAX_IN_FLIGHT, presence: Presence | None = None) -> None:
         self.client = client
         self.max_in_flight = max_in_flight
         self.foreign = 0
         self.stale = 0
         self.repeated = 0
         self.heard = False
+        self._presence = presence if presence is not None and presence.patience_s < NEVER else None
+        self._heard_at = -NEVER
+        self._look_at = NEVER
+        """When it is looked whether anybody is there; never while nothing waits."""
+        self._away_since: float | None = None
         self._ids = count(1)
         self._waiting: dict[bytes, _Waiting] = {}
         self._due: list[tuple[float, bytes]] = []
@@ -154,11 +177,17 @@ class ClientCore:
         deadline = now + timeout_ms / 1000 + (GRACE_S if service else 0.0)
         due = now + FIRST_REPEAT_S if repeatable and now + FIRST_REPEAT_S < deadline - GRACE_S else deadline
         self._waiting[request] = _Waiting(message, service, deadline, timeout_ms, repeatable, due)
+        if self._look_at == NEVER and self._presence is not None:
+            self._look_at = now + LOOK_S
         self._push(due, request)
 
     def _push(self, due: float, request: bytes) -> None:
         heappush(self._due, (due, request))
-        self.due_at = self._due[0][0]
+        self._set_due()
+
+    def _set_due(self) -> None:
+        first = self._due[0][0] if self._due else NEVER
+        self.due_at = first if first < self._look_at else self._look_at
 
     def turn(
         self, messages: Sequence[tuple[bytes, bytes | None]], now: float
@@ -186,6 +215,7 @@ class ClientCore:
             self.foreign += 1
             return []
         self.heard = True
+        self._heard_at = now
         kind = header.kind
         if kind == frames.Kind.REPLY or kind == frames.Kind.PONG:
             return [Completed(header.request, body)] if self._end(header.request) else []
@@ -222,11 +252,11 @@ class ClientCore:
             return False
         if not self._waiting:
             self._due.clear()
-            self.due_at = NEVER
+            self.due_at = self._look_at = NEVER
         elif len(self._due) > 2 * len(self._waiting) + 64:
             self._due = [(waiting.due, request) for request, waiting in self._waiting.items()]
             heapify(self._due)
-            self.due_at = self._due[0][0]
+            self._set_due()
         return True
 
     def waits_for(self, request: bytes) -> bool:
@@ -253,6 +283,7 @@ class ClientCore:
         """
         self._waiting.clear()
         self._due.clear()
+        self._look_at = NEVER
         return frames.build(frames.Kind.LEAVE, self.client, bytes(8)) if self.heard else None
 
     def tick(self, now: float) -> tuple[list[frames.Message], list[Event]]:
@@ -262,7 +293,7 @@ class ClientCore:
             The messages to send again, and the requests that failed.
         """
         messages: list[frames.Message] = []
-        failed: list[Event] = []
+        failed = self._look(now) if now >= self._look_at else []
         while self._due and self._due[0][0] <= now:
             due, request = heappop(self._due)
             waiting = self._waiting.get(request)
@@ -273,8 +304,29 @@ class ClientCore:
                 failed.append(Failed(request, self._given_up(waiting)))
                 continue
             messages.append(self._again(request, waiting, now))
-        self.due_at = self._due[0][0] if self._due else NEVER
+        if not self._waiting:
+            self._look_at = NEVER
+        self._set_due()
         return messages, failed
+
+    def _look(self, now: float) -> list[Event]:
+        """Look whether anybody is there; return the failures of all that waits if nobody has been for too long."""
+        presence = self._presence
+        assert presence is not None
+        if self._away_since is not None and self._heard_at > self._away_since:
+            self._away_since = None
+        if now - self._heard_at < LOOK_S or not presence.gone():
+            self._away_since, self._look_at = None, now + LOOK_S
+            return []
+        if self._away_since is None:
+            self._away_since = now
+        if now < self._away_since + presence.patience_s:
+            self._look_at = min(now + LOOK_S, self._away_since + presence.patience_s)
+            return []
+        failed: list[Event] = [Failed(request, presence.error()) for request in self._waiting]
+        self._waiting.clear()
+        self._due.clear()
+        return failed
 
     def _given_up(self, waiting: _Waiting) -> DagBoxError:
         if waiting.stopping is not None:
@@ -303,6 +355,6 @@ class ClientCore:
             due, request = self._due[0]
             waiting = self._waiting.get(request)
             if waiting is not None and waiting.due == due:
-                return due
+                return due if due < self._look_at else self._look_at
             heappop(self._due)
         return None

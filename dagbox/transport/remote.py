@@ -36,6 +36,7 @@ from dagbox.protocol.values import unpack
 from dagbox.transport import sockets
 from dagbox.transport.base import Call, Packed, packed
 from dagbox.transport.core import ClientCore, Completed, Event, Failed, Partial
+from dagbox.transport.presence import Presence
 from dagbox.transport.wake import Wake
 
 CONNECT_TIMEOUT_S = 2.0
@@ -120,10 +121,11 @@ class _Waiter:
 class _Link:
     """One socket to one broker, and who waits for what."""
 
-    def __init__(self, address: str, context: zmq.Context[zmq.Socket[bytes]], prepare: Prepare | None) -> None:
-        self.address = address
+    def __init__(self, presence: Presence, context: zmq.Context[zmq.Socket[bytes]], prepare: Prepare | None) -> None:
+        address = self.address = presence.address
+        self._presence = presence
         self.gate = threading.Lock()
-        self.core = ClientCore(os.urandom(8))
+        self.core = ClientCore(os.urandom(8), presence=presence)
         self.closed = False
         self._waiting: dict[bytes, tuple[_Waiter, int]] = {}
         self._followers: dict[_Waiter, None] = {}
@@ -392,6 +394,7 @@ class _Link:
         """Close the socket and the pipe. Idempotent."""
         if not self._socket.closed:
             sockets.leave(self._socket, self.core.leave())
+        self._presence.forget()
         self._wake.close()
 
 
@@ -404,7 +407,7 @@ class RemoteTransport:
     """Calls to a broker, for the blocking client. Safe to use from many threads.
 
     Args:
-        address: the broker's address.
+        address: the broker's address; or its presence, which tells sooner that nobody is there any more.
         connect_timeout_s: how long the first ping may take, in seconds.
         context: ZeroMQ context; the process's own if None.
         prepare: sets options on the socket before it connects.
@@ -414,13 +417,14 @@ class RemoteTransport:
 
     def __init__(
         self,
-        address: str,
+        address: str | Presence,
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         prepare: Prepare | None = None,
     ) -> None:
-        self.address = address
+        self._presence = Presence(address) if isinstance(address, str) else address
+        self.address = self._presence.address
         self._connect_timeout_s = connect_timeout_s
         self._context = context
         self._prepare = prepare
@@ -445,7 +449,7 @@ class RemoteTransport:
             if self._closed:
                 raise CannotConnect(self.address, "this client is closed")
             if self._link is None:
-                self._link = _Link(self.address, self._context or zmq.Context.instance(), self._prepare)
+                self._link = _Link(self._presence, self._context or zmq.Context.instance(), self._prepare)
             return self._link
 
     def call(self, call: Call) -> Any:

@@ -26,6 +26,7 @@ from dagbox.transport import sockets
 from dagbox.transport.base import Call, packed, value_of
 from dagbox.transport.core import ClientCore, Completed, Event, Failed, Partial
 from dagbox.transport.gather import Gather
+from dagbox.transport.presence import Presence
 from dagbox.transport.remote import CONNECT_TIMEOUT_S, TELL_S, Prepare, answer_of, flags_of, no_answer
 
 GATHERED = ("reader", "writer")
@@ -38,7 +39,7 @@ class AsyncRemoteTransport:
     """Calls to a broker, for the async client. Belongs to the event loop that first uses it.
 
     Args:
-        address: the broker's address.
+        address: the broker's address, or its presence.
         connect_timeout_s: how long the first ping may take, in seconds.
         context: ZeroMQ context; the process's own if None.
         prepare: sets options on the socket before it connects.
@@ -48,17 +49,18 @@ class AsyncRemoteTransport:
 
     def __init__(
         self,
-        address: str,
+        address: str | Presence,
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         prepare: Prepare | None = None,
     ) -> None:
-        self.address = address
+        self._presence = Presence(address) if isinstance(address, str) else address
+        self.address = self._presence.address
         self._connect_timeout_s = connect_timeout_s
         self._context = context
         self._prepare = prepare
-        self._core = ClientCore(os.urandom(8))
+        self._core = ClientCore(os.urandom(8), presence=self._presence)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._process = 0
@@ -236,4 +238,5 @@ class AsyncRemoteTransport:
         if self._socket is not None and self._loop is not None and self._process == os.getpid():
             self._loop.remove_reader(self._descriptor)
             sockets.leave(self._socket, self._core.leave())
+        self._presence.forget()
         self._socket = None

@@ -88,9 +88,9 @@ def test_every_public_method_is_described() -> None:
 def test_the_public_names() -> None:
     store = "map_size=None, max_buckets=None, readonly=False"
     assert shape(dagbox.open) == f"(path, *, serve=False, durability='full', timeout=30.0, {store})"
-    assert shape(dagbox.connect) == "(target=None, *, timeout=30.0, direct=True)"
+    assert shape(dagbox.connect) == "(target=None, *, timeout=30.0, direct=True, patience=5.0)"
     assert shape(dagbox.aio.open) == f"(path, *, serve=False, durability='full', timeout=30.0, {store})"
-    assert shape(dagbox.aio.connect) == "(target=None, *, timeout=30.0, direct=True)"
+    assert shape(dagbox.aio.connect) == "(target=None, *, timeout=30.0, direct=True, patience=5.0)"
     for name in dagbox.__all__:
         assert getattr(dagbox, name) is not None
     assert set(dagbox.__all__) <= set(dir(dagbox))

@@ -30,6 +30,8 @@ Goal = str | Sequence[Any]
 """A goal as text, or as an array of conditions."""
 DEFAULT_TIMEOUT_S = 30.0
 """Seconds that a call waits for its answer if nothing else is said."""
+DEFAULT_PATIENCE_S = 5.0
+"""Seconds that a node may be away before calls that wait for it fail; it takes one or two to start again."""
 SCAN_PAGE = 500
 """Number of records that a scan reads at a time."""
 FACTS_PAGE = 10_000

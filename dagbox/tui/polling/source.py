@@ -22,6 +22,8 @@ from dagbox.tui.polling.request import Map, PollRequest
 
 ASK_S = 3.0
 """The time that a poll or an act waits for its answer, in seconds."""
+AWAY_S = 1.0
+"""The time that a node may be away before it is said that it has stopped, in seconds."""
 EVENTS_AT_ONCE = 500
 LOCKS_SHOWN = 1_000
 _PLACES_AT_ONCE = 1_000
@@ -82,7 +84,7 @@ class LiveSource:
         """
         with self._gate:
             if self._db is None:
-                db = dagbox.connect(self._target, timeout=ASK_S, direct=False)
+                db = dagbox.connect(self._target, timeout=ASK_S, direct=False, patience=AWAY_S)
                 try:
                     db.__enter__()
                 except BaseException:

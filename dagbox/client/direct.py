@@ -32,7 +32,7 @@ from dagbox.embedded.node import EmbeddedNode, end_visits, visit_node
 from dagbox.errors import DagBoxError, LimitExceeded, StoreError, StoreUnavailable, UnreadableRecord
 from dagbox.protocol.operations.reads import READER, Buckets, GetMany, Read, Scan
 from dagbox.protocol.reports import DirectReport
-from dagbox.protocol.values import Record, Ref, pack, unpack_trusted_data
+from dagbox.protocol.values import Record, Ref, extension_in_data, pack, unpackb
 from dagbox.relations.planner import KeyQuery
 from dagbox.relations.shapes import Nodes
 from dagbox.services.reader import Reader
@@ -399,7 +399,7 @@ class DirectDatabase(Database):
             return super().get(target, key, default)
         direct.reads += 1
         try:
-            return unpack_trusted_data(data)
+            return unpackb(data, ext_hook=extension_in_data, strict_map_key=False, timestamp=3)
         except operations.NOT_PLAIN:
             return operations.decode(str(target), key, data)
 

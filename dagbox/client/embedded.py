@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from dagbox.client import operations
+from dagbox.client import answers, operations
 from dagbox.client._sync.database import DEFAULT_TIMEOUT_S, Database
 from dagbox.client.operations import MISSING, Target
 from dagbox.embedded.node import EmbeddedNode, open_node
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, StoreError, UnknownBucket
 from dagbox.protocol.validate import flag
-from dagbox.protocol.values import Record, Ref, unpack_trusted_data
+from dagbox.protocol.values import Record, Ref, extension_in_data, unpackb
 from dagbox.store.base import Store
 from dagbox.transport.base import Call, value_of
 
@@ -63,10 +63,7 @@ class EmbeddedTransport:
 
 def read_records(store: Store, pairs: Sequence[tuple[str, str]], skip: operations.Skip | None) -> list[Record | None]:
     """Return the records of checked pairs, in order; see `Database.get_many`."""
-    try:
-        return store.get_records(pairs, unpack_trusted_data)
-    except operations.NOT_PLAIN:
-        return operations.records_of(pairs, store.get_many(pairs), skip)
+    return answers.records_of(pairs, store.get_many(pairs), skip)
 
 
 class ShortReads:
@@ -104,7 +101,7 @@ class EmbeddedDatabase(Database, ShortReads):
             data = self._get_data(target, key)
             if data is not None:
                 try:
-                    return unpack_trusted_data(data)
+                    return unpackb(data, ext_hook=extension_in_data, strict_map_key=False, timestamp=3)
                 except operations.NOT_PLAIN:
                     return operations.decode(str(target), key, data)
             return self._not_found(target, key, default)

@@ -34,17 +34,17 @@ from dagbox.protocol.operations.writes import (
     WriteBatch,
     bad_data,
 )
-from dagbox.protocol.validate import are_plain_pairs, bucket_name, check_fences, record_key, record_name, whole
-from dagbox.protocol.validate import text as bounded_text
-from dagbox.protocol.values import (
-    MAX_KEY_BYTES,
-    Node,
-    Record,
-    Ref,
-    pack_data,
-    unpack_data,
-    unpack_trusted_data,
+from dagbox.protocol.validate import (
+    PlainPairs,
+    are_plain_pairs,
+    bucket_name,
+    check_fences,
+    record_key,
+    record_name,
+    whole,
 )
+from dagbox.protocol.validate import text as bounded_text
+from dagbox.protocol.values import MAX_KEY_BYTES, Node, Record, Ref, pack_data, unpack_data
 
 
 class Missing:
@@ -56,7 +56,6 @@ class Missing:
 
 MISSING = Missing()
 F = TypeVar("F", bound=FieldMap)
-_new = tuple.__new__  # makes a Record in half the time of its constructor, for answers of many
 Skip = Callable[[UnreadableRecord], None]
 """Gets the error of a record that cannot be read, which is left out."""
 Target = Ref | Record | Node | tuple[str, str] | str
@@ -226,7 +225,7 @@ def backup_operation(path: Any) -> Backup:
 # --- reads
 
 NOT_PLAIN = (TypeError, ValueError, OverflowError, RecursionError)
-"""Errors of `unpack_trusted_data` for maps with lists as keys, and for data packed wrongly: `decode` takes over."""
+"""Errors of `unpackb` for maps with lists as keys, and for data packed wrongly: `decode` takes over."""
 
 
 def decode(bucket: str, key: str, data: bytes) -> Any:
@@ -267,36 +266,6 @@ def get_many_pairs(targets: Any) -> list[tuple[str, str]]:
     return listed if are_plain_pairs(listed) else [split_target(target, None) for target in listed]
 
 
-def records_of(pairs: Sequence[tuple[str, str]], answer: Any, skip: Skip | None = None) -> list[Record | None]:
-    """Convert the answer of a get_many to records, in order.
-
-    Args:
-        skip: called with the error of each that cannot be read, in whose place is None; by default it is raised.
-    """
-    if not isinstance(answer, list) or len(answer) != len(pairs):
-        raise unexpected("get_many", answer)
-    try:
-        return [
-            None if found is None else _new(Record, (bucket, key, found[0], unpack_trusted_data(found[1])))
-            for (bucket, key), found in zip(pairs, answer, strict=True)
-        ]
-    except NOT_PLAIN:
-        return [
-            None if found is None else _record_or_skip(bucket, key, found[0], found[1], skip)
-            for (bucket, key), found in zip(pairs, answer, strict=True)
-        ]
-
-
-def _record_or_skip(bucket: str, key: str, version: int, data: bytes, skip: Skip | None) -> Record | None:
-    try:
-        return Record(bucket, key, version, decode(bucket, key, data))
-    except UnreadableRecord as error:
-        if skip is None:
-            raise
-        skip(error)
-        return None
-
-
 def fetch_operation(target: Any, key: Any = None, relations: Any = None) -> Read:
     """Build the operation that reads a record with its relations."""
     bucket, key = split_target(target, key)
@@ -321,7 +290,7 @@ def relations_body(relations: Any, depth: int = 0) -> dict[str, Any]:
             body[name] = _relation_body(name, relation, depth)
         elif isinstance(relation, list | tuple) and not _is_pair(relation):
             plain = are_plain_pairs(relation)
-            body[name] = list(relation) if plain else [_relation_body(name, item, depth) for item in relation]
+            body[name] = PlainPairs(relation) if plain else [_relation_body(name, item, depth) for item in relation]
         else:
             body[name] = [_relation_body(name, relation, depth)]
     return body
@@ -381,27 +350,6 @@ def scan_operation(bucket: Any, prefix: Any, start: Any, stop: Any, reverse: boo
 def limit_of(limit: Any) -> int | None:
     """Return a checked limit: None or a whole number from 0 up."""
     return None if limit is None else whole(limit, "limit")
-
-
-def page_of(bucket: str, answer: Any) -> tuple[list[Record | UnreadableRecord], bool]:
-    """Convert the answer of a scan to records, or the error of each that cannot be read; True if there are more."""
-    if not isinstance(answer, dict) or not isinstance(answer.get("entries"), list):
-        raise unexpected("scan", answer)
-    entries, more = answer["entries"], bool(answer.get("more"))
-    found: list[Record | UnreadableRecord] = []
-    if entries and entries[0][2] is not None:
-        try:
-            return [
-                _new(Record, (bucket, key, version, unpack_trusted_data(data))) for key, version, data in entries
-            ], more
-        except NOT_PLAIN:
-            pass
-    for key, version, data in entries:
-        try:
-            found.append(Record(bucket, key, version, None if data is None else decode(bucket, key, data)))
-        except UnreadableRecord as error:
-            found.append(error)
-    return found, more
 
 
 # --- locks

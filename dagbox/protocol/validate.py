@@ -182,6 +182,10 @@ def check_fences(count: int, most: int) -> None:
         raise LimitExceeded("number of fences of one write", count, most)
 
 
+class PlainPairs(list[tuple[str, str]]):
+    """A list that `are_plain_pairs` has said yes to: a node in the same process need not look at it again."""
+
+
 def are_plain_pairs(pairs: Sequence[Any]) -> bool:
     """Return True if all pairs are tuples of a valid bucket name and a short ASCII key.
 
@@ -190,6 +194,8 @@ def are_plain_pairs(pairs: Sequence[Any]) -> bool:
     Raises:
         BadBucket: all are plain except for an invalid bucket name.
     """
+    if type(pairs) is PlainPairs:
+        return True
     if not pairs or set(map(type, pairs)) != {tuple} or set(map(len, pairs)) != {2}:
         return False
     buckets, keys = zip(*pairs, strict=True)

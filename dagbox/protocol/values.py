@@ -165,13 +165,14 @@ def _plain_datetime(value: datetime) -> datetime:
 
 _set_bucket, _set_key, _set_version = (Ref.__dict__[name].__set__ for name in ("bucket", "key", "version"))
 """Setters that make a Ref in half the time of its constructor, as it is frozen."""
-_unpackb = msgpack.unpackb
+unpackb = msgpack.unpackb
 
 
-def _unpack_ext(code: int, payload: bytes) -> object:
+def extension_in_data(code: int, payload: bytes) -> object:
+    """Return the value of a MessagePack extension in the data of a record."""
     if code == _EXT_REF:
         try:
-            parts = _unpackb(payload)
+            parts = unpackb(payload)
         except ValueError:
             parts = None
         if type(parts) is list and 2 <= len(parts) <= 3:
@@ -200,15 +201,19 @@ def _unpack_ext_of_message(code: int, payload: bytes) -> object:
             return error_from_wire(msgpack.unpackb(payload, strict_map_key=False))
         except ValueError:
             return error_from_wire(None)
-    return _unpack_ext(code, payload)
+    return extension_in_data(code, payload)
 
 
 _packb = partial(msgpack.packb, default=_pack_other, datetime=True)
 _packb_data = partial(msgpack.packb, default=_pack_part_of_data, datetime=True)
 unpack_trusted = partial(msgpack.unpackb, ext_hook=_unpack_ext_of_message, strict_map_key=False, timestamp=3)
 """Faster `unpack` that raises msgpack's own errors, and TypeError for a list as a map key."""
-unpack_trusted_data = partial(msgpack.unpackb, ext_hook=_unpack_ext, strict_map_key=False, timestamp=3)
-"""Faster `unpack_data`, as `unpack_trusted`."""
+unpack_trusted_data = partial(msgpack.unpackb, ext_hook=extension_in_data, strict_map_key=False, timestamp=3)
+"""Faster `unpack_data`, as `unpack_trusted`.
+
+Where many records are read the call is written out: a partial object merges its keywords each time, which makes 0.56 us
+of 0.41 for a record of 200 bytes.
+"""
 
 
 _unpack_plain = partial(

@@ -29,6 +29,7 @@ from typing import Any
 
 from dagbox.errors import InvalidArgument, LimitExceeded, shown_value
 from dagbox.protocol.validate import (
+    PlainPairs,
     are_plain_pairs,
     array,
     bucket_name,
@@ -196,6 +197,8 @@ def _parse_keys(name: str, value: Mapping[str, Any], depth: int, budget: ReadBud
 
 def _parse_list(name: str, value: Sequence[object], depth: int, budget: ReadBudget) -> ByKeys:
     _take_listed(len(value), budget)
+    if type(value) is PlainPairs:
+        return ByKeys(name, value)
     if set(map(type, value)) <= _PAIR_TYPES:
         return ByKeys(name, _parse_pairs(value, name))
     refs: list[tuple[str, str]] = []

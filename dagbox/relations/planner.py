@@ -19,7 +19,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, UnreadableRecord, shown_value
-from dagbox.protocol.validate import kind_of, record_name
+from dagbox.protocol.validate import are_plain_pairs, kind_of, record_name
 from dagbox.protocol.values import Ref
 from dagbox.relations.limits import ReadBudget
 from dagbox.relations.parse import ByKeys, ByPath, ByQuery, Relation
@@ -28,6 +28,8 @@ from dagbox.text.numbers import element_at
 
 _FIRST_CHUNK = 64
 _LAST_CHUNK = 4096
+_MANY_LINKS = 8
+"""From so many on it is faster to check them all at once."""
 
 _Place = tuple[Name, int, list[Any], tuple[Relation, ...]]
 """An object to come: its record, the ticket of its read, the list it goes into, the relations to follow from it."""
@@ -180,21 +182,23 @@ class Planner:
         if failed:
             places = [place for place in places if place[1] not in failed]
         found = [records[place[0]] for place in places]
-        size = sum([len(record.data) for record in found if record is not None])
+        size = sum([len(record[1]) for record in found if record is not None])
         if self._budget.data_bytes + size <= self._budget.limits.data_bytes:
             self._budget.data_bytes += size
         else:
             places, found = self._within_budget(places, found)
+        if not any(place[3] for place in places):
+            for place, item in zip(places, self._made(places, found, [None] * len(places)), strict=True):
+                place[2].append(item)
+            return
         belows: list[Below | None] = [
             {relation.name: [] for relation in place[3]} if place[3] else None for place in places
         ]
         items = self._made(places, found, belows)
-        for place, item in zip(places, items, strict=True):
+        for place, record, item, below in zip(places, found, items, belows, strict=True):
             place[2].append(item)
-        if any(belows):
-            for place, record, item, below in zip(places, found, items, belows, strict=True):
-                if below is not None and place[1] not in failed:
-                    self._follow_all(place, record, item, below)
+            if below is not None and place[1] not in failed:
+                self._follow_all(place, record, item, below)
 
     def _within_budget(
         self, places: list[_Place], found: list[FoundRecord | None]
@@ -203,7 +207,7 @@ class Planner:
         for place, record in zip(places, found, strict=True):
             if record is not None and place[1] not in self._failed:
                 try:
-                    self._budget.take_bytes(len(record.data))
+                    self._budget.take_bytes(len(record[1]))
                 except DagBoxError as error:
                     self._failed[place[1]] = error
         left = [pair for pair in zip(places, found, strict=True) if pair[0][1] not in self._failed]
@@ -288,14 +292,19 @@ class Planner:
             links = links[: relation.limit]
         if where is not None:
             try:
-                for link in links:
-                    if link not in self._records:
-                        record_name(*link)
+                self._check(links)
             except InvalidArgument as error:
                 raise where.error(error.message) from None
         self._take_nodes(len(links))
         each = relation.own if isinstance(relation, ByKeys) and relation.own else repeat(relation.relations)
         self._next += zip(links, repeat(ticket), repeat(children), each)
+
+    def _check(self, links: Sequence[Name]) -> None:
+        """Raise an error if a link cannot name a record."""
+        new = [link for link in links if link not in self._records]
+        if len(new) < _MANY_LINKS or not are_plain_pairs(new):
+            for link in new:
+                record_name(*link)
 
 
 class _Where(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from dagbox.errors import InvalidArgument, UnreadableRecord
-from dagbox.protocol.values import Node, unpack_data, unpack_trusted_data
+from dagbox.protocol.values import Node, extension_in_data, unpack_data, unpackb
 
 Name = tuple[str, str]
 """Bucket and key of a record."""
@@ -14,16 +14,8 @@ Below = dict[str, list[Any]]
 """Name of a relation -> its objects. The planner fills the lists as it gets there."""
 
 
-class FoundRecord(Protocol):
-    """A record as the driver gives it."""
-
-    @property
-    def version(self) -> int:
-        """The version of the record."""
-
-    @property
-    def data(self) -> bytes:
-        """Its packed data."""
+FoundRecord = tuple[int, bytes]
+"""A record as the driver gives it: version, packed data."""
 
 
 class Shape(Protocol):
@@ -65,7 +57,7 @@ class Maps:
         items: list[dict[str, Any]] = [
             {"bucket": name[0], "key": name[1], "found": False, "version": 0, "data": None}
             if record is None
-            else {"bucket": name[0], "key": name[1], "found": True, "version": record.version, "data": record.data}
+            else {"bucket": name[0], "key": name[1], "found": True, "version": record[0], "data": record[1]}
             for name, record in zip(names, records, strict=True)
         ]
         for item, below in zip(items, belows, strict=True):
@@ -92,11 +84,20 @@ class Nodes:
         self, names: Sequence[Name], records: Sequence[FoundRecord | None], belows: Sequence[Below | None]
     ) -> list[Node]:
         """See `Shape`."""
+        extension = extension_in_data
         try:
             return [
                 Node(name[0], name[1], False, 0, None, below or {}, {})
                 if record is None
-                else Node(name[0], name[1], True, record.version, unpack_trusted_data(record.data), below or {}, {})
+                else Node(
+                    name[0],
+                    name[1],
+                    True,
+                    record[0],
+                    unpackb(record[1], ext_hook=extension, strict_map_key=False, timestamp=3),
+                    below or {},
+                    {},
+                )
                 for name, record, below in zip(names, records, belows, strict=True)
             ]
         except (ValueError, TypeError, OverflowError, RecursionError):
@@ -114,6 +115,6 @@ def _node(name: Name, record: FoundRecord | None, below: Below | None) -> Node:
     if record is None:
         return Node(*name, False, 0, None, below or {})
     try:
-        return Node(*name, True, record.version, unpack_data(record.data), below or {})
+        return Node(*name, True, record[0], unpack_data(record[1]), below or {})
     except InvalidArgument as error:
         raise UnreadableRecord(*name, error.message) from None

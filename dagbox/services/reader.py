@@ -38,7 +38,7 @@ from dagbox.relations.planner import KeyQuery, Planner
 from dagbox.relations.shapes import Shape
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import Answers, receive
-from dagbox.store.base import PageBounds, Snapshot, Store, Stored
+from dagbox.store.base import Found, PageBounds, Snapshot, Store
 from dagbox.store.tables import scan_bounds
 
 _FETCH_FIELDS = frozenset(("bucket", "relations"))
@@ -195,8 +195,7 @@ class Reader:
 
     def _execute_flat(self, operation: ReaderOperation | DagBoxError, snapshot: Snapshot, budget: ReadBudget) -> Any:
         if isinstance(operation, GetMany):
-            found = fetch_many(operation.refs, snapshot, budget)
-            return [None if stored is None else stored[:2] for stored in found]
+            return fetch_many(operation.refs, snapshot, budget)
         if isinstance(operation, Scan):
             page = scan_page(operation, snapshot)
             budget.take_bytes(sum(len(entry[2]) for entry in page["entries"] if entry[2] is not None))
@@ -271,13 +270,13 @@ def _read(operation: Read, snapshot: Snapshot) -> dict[str, Any]:
     return {"bucket": bucket, "key": key, "found": True, "version": stored[0], "data": stored[1]}
 
 
-def fetch_many(refs: Sequence[tuple[str, str]], snapshot: Snapshot, budget: ReadBudget) -> list[Stored | None]:
+def fetch_many(refs: Sequence[tuple[str, str]], snapshot: Snapshot, budget: ReadBudget) -> list[Found | None]:
     """Read records in order, in growing chunks, so that the limit is hit before all are in memory.
 
     Raises:
         LimitExceeded: more data than is left in the budget.
     """
-    found: list[Stored | None] = []
+    found: list[Found | None] = []
     chunk = _FIRST_CHUNK
     while len(found) < len(refs):
         part = snapshot.get_many(refs[len(found) : len(found) + chunk])

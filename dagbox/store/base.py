@@ -19,7 +19,7 @@ Rules that every store keeps (`tests/store/contract.py` checks them for each):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -36,7 +36,6 @@ from dagbox.protocol.operations.writes import (
     Put,
     RetractFact,
 )
-from dagbox.protocol.values import Record
 from dagbox.store.tables import TableReader
 
 __all__ = [
@@ -69,6 +68,10 @@ class Stored(NamedTuple):
     version: int
     data: bytes
     expires_ms: int = 0
+
+
+Found = tuple[int, bytes]
+"""A record that was asked for with many: version, packed data."""
 
 
 class Entry(NamedTuple):
@@ -144,7 +147,7 @@ class Snapshot(Protocol):
     def get(self, bucket: str, key: str) -> Stored | None:
         """One record, or None."""
 
-    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Found | None]:
         """The records of (bucket, key) pairs, in order; None for each that is not there."""
 
     def scan(
@@ -212,11 +215,8 @@ class Store(Protocol):
             BadBucket: a name that users may not use.
         """
 
-    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Found | None]:
         """As `Snapshot.get_many`, in a snapshot of its own."""
-
-    def get_records(self, refs: Sequence[tuple[str, str]], unpack: Callable[[bytes], Any]) -> list[Record | None]:
-        """As `get_many`, with the data as `unpack` gives them; what it raises is raised."""
 
     def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
         """Do the batches, in order, in one commit, durably; one result or error for each.

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from dagbox.errors import StoreCorrupt
 from dagbox.protocol.values import NO_RECORD
-from dagbox.store.base import Stored
+from dagbox.store.base import Found, Stored
 
 EXPIRES = 1
 """The flag of a record that ends at a time."""
@@ -29,7 +29,10 @@ NUMBER_MAX = (1 << 64) - 1
 """The largest version, token or time that fits."""
 
 _HALF = 0xFFFFFFFF
-_pack_plain = Struct(">BQI").pack
+_plain = Struct(">BQI")
+_pack_plain = _plain.pack
+open_head = _plain.unpack_from
+"""Return flags, version and checksum of a record's bytes. Raises struct.error if they are too few for a record."""
 _pack_expiring = Struct(">BQIQ").pack
 number_to_bytes = Struct(">Q").pack
 """Return the 8 bytes of a number."""
@@ -81,6 +84,12 @@ def open_damaged(value: bytes) -> Stored:
         return open_sealed(value)
     except StoreCorrupt:
         return Stored(0, NO_RECORD, 0)
+
+
+def found_live(value: bytes, now_ms: int) -> Found | None:
+    """Version and data of a record's bytes, as `open_live`."""
+    stored = open_live(value, now_ms)
+    return None if stored is None else (stored.version, stored.data)
 
 
 def open_live(value: bytes | None, now_ms: int) -> Stored | None:

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from dagbox.errors import DagBoxError, StoreError
-from dagbox.protocol.values import Record, check_bucket
-from dagbox.store.base import Applied, Batch, Entry, Page, PageBounds, Stored
+from dagbox.protocol.values import check_bucket
+from dagbox.store.base import Applied, Batch, Entry, Found, Page, PageBounds, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes
 from dagbox.store.keys import new_key
 from dagbox.store.tables import META
 from dagbox.store.transaction import VERSION, Transaction
-from dagbox.store.view import count_buckets, get_record, get_records, read_page, records_of, scan_records
+from dagbox.store.view import count_buckets, get_record, get_records, read_page, scan_records
 
 
 class _Table:
@@ -134,7 +134,7 @@ class MemorySnapshot:
     def get(self, bucket: str, key: str) -> Stored | None:
         return get_record(self.tables, bucket, key, self.now_ms)
 
-    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Found | None]:
         return get_records(self.tables, refs, self.now_ms)
 
     def scan(
@@ -226,11 +226,8 @@ class MemoryStore:
         stored = self.get(check_bucket(bucket), key)
         return None if stored is None else stored.data
 
-    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Found | None]:
         return get_records(_Tables(self._committed()), refs, self._now_ms())
-
-    def get_records(self, refs: Sequence[tuple[str, str]], unpack: Callable[[bytes], Any]) -> list[Record | None]:
-        return records_of(refs, self.get_many(refs), unpack)
 
     def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
         with self._lock:

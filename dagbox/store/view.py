@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
 
 from dagbox.errors import BadBucket, DagBoxError, InvalidArgument, StoreCorrupt
-from dagbox.protocol.values import MAX_KEY_BYTES, Record, check_key
-from dagbox.store.base import Entry, Page, PageBounds, PageEntry, Stored
+from dagbox.protocol.values import MAX_KEY_BYTES, check_key
+from dagbox.store.base import Entry, Found, Page, PageBounds, PageEntry, Stored
 from dagbox.store.envelope import number_to_bytes, open_live
 from dagbox.store.tables import EXPIRY, ChunkReader, Scanned, TableReader, scan_bounds
 
@@ -38,19 +37,10 @@ def get_record(tables: TableReader, bucket: str, key: str, now_ms: int) -> Store
     return open_live(tables.get(bucket, key.encode()), now_ms)
 
 
-def get_records(tables: TableReader, refs: Sequence[tuple[str, str]], now_ms: int) -> list[Stored | None]:
-    """The live records of (bucket, key) pairs, in order."""
-    return [get_record(tables, bucket, key, now_ms) for bucket, key in refs]
-
-
-def records_of(
-    refs: Sequence[tuple[str, str]], found: Sequence[Stored | None], unpack: Callable[[bytes], Any]
-) -> list[Record | None]:
-    """Records of what was found under some names, with their data unpacked."""
-    return [
-        None if stored is None else Record(bucket, key, stored.version, unpack(stored.data))
-        for (bucket, key), stored in zip(refs, found, strict=True)
-    ]
+def get_records(tables: TableReader, refs: Sequence[tuple[str, str]], now_ms: int) -> list[Found | None]:
+    """Version and data of the live records of (bucket, key) pairs, in order."""
+    stored = [get_record(tables, bucket, key, now_ms) for bucket, key in refs]
+    return [None if each is None else (each.version, each.data) for each in stored]
 
 
 def scan_records(

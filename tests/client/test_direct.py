@@ -382,7 +382,7 @@ def test_without_a_place_among_the_readers_of_the_file_the_broker_is_asked(
         assert is_direct(db)
         assert isinstance(db, DirectDatabase)
         [node] = node_module._open_nodes
-        for name in ("snapshot", "get_data", "get", "get_many", "get_records"):
+        for name in ("snapshot", "get_data", "get", "get_many"):
             monkeypatch.setattr(node.store, name, refuse)
         monkeypatch.setattr(db._direct, "get_data", refuse)
         before = served(watcher)

@@ -83,7 +83,7 @@ def writer(store: MemoryStore) -> Writer:
 def versions(store: MemoryStore, *keys: str) -> list[int]:
     """Versions of records of the bucket u; 0 for one that is not there."""
     with store.snapshot() as snapshot:
-        return [stored.version if stored else 0 for stored in snapshot.get_many([("u", key) for key in keys])]
+        return [found[0] if found else 0 for found in snapshot.get_many([("u", key) for key in keys])]
 
 
 # --- operations and their results

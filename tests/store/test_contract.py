@@ -182,7 +182,7 @@ class Histories(RuleBasedStateMachine):
         rows = self.model.live(self.now_ms())
         places = [(bucket, key) for bucket in ("a", "b", "bé") for key in ("a", "b", "aa", "ab", "é", "z" * 511)]
         expected = [rows.get(place) for place in places]
-        assert self.store.get_many(places) == expected
+        assert self.store.get_many(places) == [row and row[:2] for row in expected]
         assert [self.store.get(*place) for place in places] == expected
         assert [self.store.get_data(*place) for place in places] == [row and row[1] for row in expected]
 

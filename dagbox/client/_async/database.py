@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from dagbox.client import operations
+from dagbox.client import answers, operations
 from dagbox.client._async.blocks import AsyncBatch, AsyncPipeline
 from dagbox.client._async.locks import AsyncLease, AsyncLocking
 from dagbox.client.background import AsyncKeepAlive
@@ -166,7 +166,7 @@ class AsyncDatabase:
         records: list[Record | None] = []
         for at in range(0, len(pairs), GET_MANY_CHUNK):
             chunk = pairs[at : at + GET_MANY_CHUNK]
-            records += operations.records_of(
+            records += answers.records_of(
                 chunk, await self._transport.call(Call("reader", GetMany(chunk), self.timeout)), skip
             )
         return records
@@ -247,7 +247,7 @@ class AsyncDatabase:
         left, more, after = limit, True, None
         while more and (left is None or left > 0):
             size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
-            found, more = operations.page_of(
+            found, more = answers.page_of(
                 bucket, await self._transport.call(Call("reader", operation.page(size, after), self.timeout))
             )
             for each in found:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from dagbox.client import operations
+from dagbox.client import answers, operations
 from dagbox.client._sync.blocks import Batch, Pipeline
 from dagbox.client._sync.locks import Lease, Locking
 from dagbox.client.background import KeepAlive
@@ -165,7 +165,7 @@ class Database:
         records: list[Record | None] = []
         for at in range(0, len(pairs), GET_MANY_CHUNK):
             chunk = pairs[at : at + GET_MANY_CHUNK]
-            records += operations.records_of(
+            records += answers.records_of(
                 chunk, self._transport.call(Call("reader", GetMany(chunk), self.timeout)), skip
             )
         return records
@@ -246,7 +246,7 @@ class Database:
         left, more, after = limit, True, None
         while more and (left is None or left > 0):
             size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
-            found, more = operations.page_of(
+            found, more = answers.page_of(
                 bucket, self._transport.call(Call("reader", operation.page(size, after), self.timeout))
             )
             for each in found:

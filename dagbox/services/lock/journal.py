@@ -332,7 +332,7 @@ def _ended_data(view: Snapshot, after: int, last: int | None) -> list[bytes]:
     """Return the leases that ended, packed: those after a number, if the ring has them still, otherwise all."""
     if last is not None and last - after < ENDED_KEPT // 2:
         names = [(BUCKET, _ended_name(number)) for number in range(after + 1, last + 1)]
-        return [stored.data for stored in view.get_many(names) if stored is not None]
+        return [found[1] for found in view.get_many(names) if found is not None]
     return [entry.stored.data for entry in view.scan(BUCKET, prefix="ended/")]
 
 

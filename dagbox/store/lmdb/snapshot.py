@@ -5,6 +5,7 @@ All of a read happens here: a nested read comes through once a level, a query on
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 
 from dagbox.errors import StoreCorrupt, StoreError
-from dagbox.protocol.values import MAX_KEY_BYTES, Record, check_key
-from dagbox.store.base import Entry, Page, PageBounds, Stored
-from dagbox.store.envelope import number_from_bytes, open_live
+from dagbox.protocol.values import MAX_KEY_BYTES, check_key
+from dagbox.store.base import Entry, Found, Page, PageBounds, Stored
+from dagbox.store.envelope import PLAIN_BYTES, found_live, number_from_bytes, open_head
 from dagbox.store.lmdb.environment import LmdbEnvironment
 from dagbox.store.lmdb.stats import environment_stats
 from dagbox.store.lmdb.tables import Walk
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 SURELY_SHORT = MAX_KEY_BYTES // 4
 """A key of so many characters cannot be too long, whatever they are. (LMDB just does not find one that is.)"""
-UNUSUAL = (lmdb.Error, LookupError, AttributeError, TypeError, UnicodeEncodeError)
+UNUSUAL = (lmdb.Error, LookupError, AttributeError, TypeError, UnicodeEncodeError, struct.error)
 """Errors that make the fast path of a read fall back to the slow path, which raises the right one."""
 new_tuple = tuple.__new__
 """Makes a named tuple in a third of the time that its own constructor takes."""
@@ -214,7 +215,7 @@ class LmdbSnapshot:
     def get(self, bucket: str, key: str) -> Stored | None:
         return get_record(self.tables, bucket, key, self.now_ms)
 
-    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Found | None]:
         tables, leave = self.tables, self._environment.barrier.leave
         txn = tables.enter()
         try:
@@ -273,10 +274,10 @@ class LmdbSnapshot:
 
 def read_many(
     txn: Txn, handles: dict[str, Database], refs: Sequence[tuple[str, str]], now_ms: int
-) -> list[Stored | None]:
-    """Many records of one transaction; an unknown table or bad key raises one of `UNUSUAL`."""
-    get, number, new = txn.get, int.from_bytes, new_tuple
-    found: list[Stored | None] = []
+) -> list[Found | None]:
+    """Many records of one transaction; an unknown table, a bad key or a damaged record raises one of `UNUSUAL`."""
+    get = txn.get
+    found: list[Found | None] = []
     add = found.append
     for bucket, key in refs:
         value = get(key.encode(), None, handles[bucket])
@@ -284,33 +285,9 @@ def read_many(
             if len(key) > SURELY_SHORT:
                 check_key(key)
             add(None)
-        elif value[0] == 0:
-            add(new(Stored, (number(value[1:9], "big"), value[13:], 0)))
-        else:
-            add(open_live(value, now_ms))
-    return found
-
-
-def read_records(
-    txn: Txn,
-    handles: dict[str, Database],
-    refs: Sequence[tuple[str, str]],
-    now_ms: int,
-    unpack: Callable[[bytes], Any],
-) -> list[Record | None]:
-    """As `read_many`, with the data as `unpack` gives them, in one pass."""
-    get, number, new = txn.get, int.from_bytes, new_tuple
-    found: list[Record | None] = []
-    add = found.append
-    for bucket, key in refs:
-        value = get(key.encode(), None, handles[bucket])
-        if value is not None and value[0] == 0:
-            add(new(Record, (bucket, key, number(value[1:9], "big"), unpack(value[13:]))))
             continue
-        if value is None and len(key) > SURELY_SHORT:
-            check_key(key)
-        stored = open_live(value, now_ms)
-        add(None if stored is None else Record(bucket, key, stored.version, unpack(stored.data)))
+        flags, version, _ = open_head(value)
+        add((version, value[PLAIN_BYTES:]) if not flags else found_live(value, now_ms))
     return found
 
 

@@ -15,7 +15,6 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,8 +22,8 @@ import lmdb
 
 from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable, shown_value
 from dagbox.protocol.validate import flag, whole
-from dagbox.protocol.values import Durability, Record, check_bucket
-from dagbox.store.base import Applied, Batch, Stored
+from dagbox.protocol.values import Durability, check_bucket
+from dagbox.store.base import Applied, Batch, Found, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes, number_to_bytes
 from dagbox.store.keys import new_key
@@ -40,13 +39,11 @@ from dagbox.store.lmdb.snapshot import (
     LmdbSnapshot,
     new_tuple,
     read_many,
-    read_records,
 )
 from dagbox.store.lmdb.stats import CommitStats
 from dagbox.store.lmdb.tables import LmdbWriteTables
 from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS
 from dagbox.store.transaction import VERSION, Transaction
-from dagbox.store.view import records_of
 from dagbox.text.files import make_private_directory
 
 if TYPE_CHECKING:
@@ -201,33 +198,18 @@ class LmdbStore:
         with self.snapshot() as snapshot:
             return snapshot.get(bucket, key)
 
-    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Found | None]:
         barrier = self._barrier
         announce, leave = barrier.announce, barrier.leave
         try:
             announce(None)
-            handles = barrier.handles
-            return _begin_and_read(barrier.begin, read_many, handles, refs, self._now_ms())
+            return _read_many(barrier.begin, barrier.handles, refs, self._now_ms())
         except UNUSUAL:
             pass
         finally:
             leave()
         with self.snapshot() as snapshot:
             return snapshot.get_many(refs)
-
-    def get_records(self, refs: Sequence[tuple[str, str]], unpack: Callable[[bytes], Any]) -> list[Record | None]:
-        barrier = self._barrier
-        announce, leave = barrier.announce, barrier.leave
-        try:
-            announce(None)
-            return _begin_and_read(
-                barrier.begin, partial(read_records, unpack=unpack), barrier.buckets, refs, self._now_ms()
-            )
-        except UNUSUAL:
-            pass
-        finally:
-            leave()
-        return records_of(refs, self.get_many(refs), unpack)
 
     def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
         now_ms = self._now_ms()
@@ -302,15 +284,11 @@ def _write(environment: LmdbEnvironment, work: Callable[[LmdbWriteTables], tuple
             slot.end()
 
 
-def _begin_and_read(
-    begin: Callable[..., Txn],
-    read: Callable[..., Result],
-    handles: dict[str, Database],
-    refs: Sequence[tuple[str, str]],
-    now_ms: int,
-) -> Result:
+def _read_many(
+    begin: Callable[..., Txn], handles: dict[str, Database], refs: Sequence[tuple[str, str]], now_ms: int
+) -> list[Found | None]:
     """Read in a transaction of its own, which ends with this frame."""
-    return read(begin(), handles, refs, now_ms)
+    return read_many(begin(), handles, refs, now_ms)
 
 
 def _prepare_directory(path: str, readonly: bool) -> None:

@@ -62,6 +62,7 @@ _BROKER_GAUGES = {
 _STORE_GAUGES = {
     "used_bytes": "Bytes in use in the store's file.",
     "map_size": "Size of the store's map in bytes.",
+    "disk_free": "Bytes free on the disk of the store.",
     "readers": "Reader slots in use.",
     "oldest_snapshot_s": "Age of the oldest open snapshot in seconds.",
     "version": "Version of the last commit.",

@@ -4,12 +4,13 @@
                                                    (store, locks, logic), in one map; without "course" the services
                                                    tell no history; each part that is named (events, traces, slowest,
                                                    breaks, held, dead_letters) is added, as its own service or
-                                                   control answers its map; the part "open" {"service", "limit"}:
-                                                   requests under way, oldest first
+                                                   control answers its map; the part "open" {"service", "limit",
+                                                   "request_bytes"}: requests under way, oldest first
     services  {}                                   list of services
     workers   {}                                   list of workers, the dead ones of the last minute too
     events    {"after": seq, "limit": n}           {"events": [...], "last": seq}
-    traces    {"limit", "slowest", "service", "client", "bucket", "id"}   list of traces, newest (or slowest) first
+    traces    {"limit", "slowest", "service", "client", "bucket", "id", "error"}
+                                                   list of traces, newest (or slowest) first
 
 Ages and spans are in ms, counted back from the moment of the answer: the broker tells no clock times.
 """
@@ -193,12 +194,13 @@ class Views:
     def open(self, body: Body, now: float) -> list[Body]:
         """Return requests without their answer, oldest first: `at` is where each is."""
         service, limit = body.get("service"), number(body, "limit", 50)
+        shown = min(number(body, "request_bytes", SHOWN_BYTES), SHOWN_BYTES)
         wanted = (
             request
             for request in self._requests.requests.values()
             if not request.answered and service in (None, request.service.name)
         )
-        return [_under_way(request, now) for request in islice(wanted, limit)]
+        return [_under_way(request, now, shown) for request in islice(wanted, limit)]
 
     def breaks(self, body: Body, now: float) -> list[Body]:
         """Return the breakpoints that are set."""
@@ -256,7 +258,7 @@ def _worker(worker: WorkerEntry, now: float) -> Body:
     }
 
 
-def _under_way(request: TrackedRequest, now: float) -> Body:
+def _under_way(request: TrackedRequest, now: float, shown: int) -> Body:
     worker = request.worker
     return {
         "id": request.trace_id,
@@ -268,7 +270,7 @@ def _under_way(request: TrackedRequest, now: float) -> Body:
         "left_ms": (request.deadline - now) * 1e3,
         "attempts": request.attempt + 1,
         "bytes": request.size,
-        "request": body_start(request.head, request.tail, SHOWN_BYTES),
+        "request": body_start(request.head, request.tail, shown),
     }
 
 
@@ -284,6 +286,9 @@ def _matches(request: TrackedRequest, body: Body) -> bool:
         return False
     client = body.get("client")
     if client and not shown_peer(request.client).startswith(str(client)):
+        return False
+    code = body.get("error")
+    if code and request.code != code:
         return False
     service = body.get("service")
     if service and not any(what in ("queued", "called") and who == service for _, what, who in request.timeline):

@@ -72,3 +72,19 @@ def test_a_large_body_is_cut(new_table: Callable[..., Table]) -> None:
     [found] = under_way(table)
     assert len(found["request"]) == 4096
     assert found["bytes"] > 200_000
+
+
+def test_less_of_the_bodies_can_be_asked_for(busy: Table) -> None:
+    whole, short, none = (under_way(busy, **how) for how in ({}, {"request_bytes": 4}, {"request_bytes": 0}))
+    assert [each["request"][:4] for each in whole] == [each["request"] for each in short]
+    assert {each["request"] for each in none} == {b""}
+
+
+def test_traces_of_one_error(table: Table) -> None:
+    table.register("w1")
+    table.ask("ann", 1)
+    table.answer("w1", "ann", 1)
+    table.ask("ann", 2, span_ms=100)
+    table.run(0.5)
+    assert [each["error"] for each in table.inspect("traces", {"error": "deadline"})] == ["deadline"]
+    assert len(table.inspect("traces", {"error": ""})) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from typing import Any
 
@@ -43,6 +44,7 @@ class CommitStats:
 def environment_stats(environment: LmdbEnvironment) -> dict[str, Any]:
     """Engine, LMDB version, sizes in bytes, fill (0 to 1), open readers of all processes, and how old the views are.
 
+    `disk_free` is what is free on the disk for this user, in bytes.
     `oldest_snapshot_s` is the age of this process's oldest open snapshot in seconds, `oldest_reader_lag` how many
     commits the oldest reader of any process is behind: pages freed since then cannot be used again.
     """
@@ -54,8 +56,18 @@ def environment_stats(environment: LmdbEnvironment) -> dict[str, Any]:
         "map_size": info["map_size"],
         "used_bytes": (info["last_pgno"] + 1) * info["psize"],
         "fill": (info["last_pgno"] + 1) * info["psize"] / info["map_size"],
+        "disk_free": _disk_free(environment.path),
         "readers": len(readers),
         "max_readers": info["max_readers"],
         "oldest_reader_lag": max(lags, default=0),
         "oldest_snapshot_s": environment.snapshot_age_s(),
     }
+
+
+def _disk_free(path: str) -> int | None:
+    """Return the bytes that are free for this user where a directory is; None if its path leads there no more."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

@@ -19,6 +19,7 @@ from math import isfinite
 from typing import Any
 
 import dagbox
+from dagbox.problems import Board, Problem, check
 from dagbox.tui.polling.request import PARTS, Map
 
 HISTORY = 600
@@ -56,6 +57,10 @@ _WORKER_FIELDS = frozenset(
         *("done", "errors", "rate", "cpu", "rss", "repeatable"),
     )
 )
+_BROKER_FIELDS = (
+    *("uptime_ms", "heartbeat_ms", "clients", "requests", "dead_letters"),
+    *("answered", "late_replies", "malformed", "undeliverable"),
+)
 _EVENT_FIELDS = frozenset(("seq", "age_ms", "kind", "subject", "text"))
 _TRACE_FIELDS = frozenset(
     (
@@ -89,6 +94,7 @@ _PART_FIELDS = {
     "locks": frozenset(("key", "owner", "token", "shared", "left_ms", "ttl_ms")),
     "rules": frozenset(("id", "text")),
     "facts": frozenset(("predicate", "arity", "facts", "rules")),
+    "clients": frozenset(("id", "name")),
 }
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "service", "id", "client", "host", "state", "kind", "subject", "text", "error"), str),
@@ -162,6 +168,8 @@ class NodeModel:
         self.parts: dict[str, Any] = {}
         self.part_at: dict[str, float] = {}
         self.problems: dict[str, str] = {}
+        self.board = Board()
+        self.found: list[Problem] = []
         self.events: deque[Event] = deque(maxlen=EVENTS)
         self.total = TimeSeries()
         self.services: dict[str, TimeSeries] = {}
@@ -197,7 +205,7 @@ class NodeModel:
             self._seq = 0
         self.poll, self.at, self.lost = poll, at, ""
         self.problems = dict(poll.get("problems", {}))
-        for name in PARTS:
+        for name in (*PARTS, "clients"):
             # Where the locks were not asked for, a summary of them stands in their place.
             if name in poll and not (name == "locks" and isinstance(poll[name], dict)):
                 try:
@@ -211,6 +219,8 @@ class NodeModel:
         self._take_services(poll.get("services", []), at, first)
         self._take_pulses(poll.get("workers", []))
         self._take_store(poll.get("store", {}), at)
+        self.board.take({name: value for name, value in poll.items() if name not in self.problems})
+        self.found = check(self.board)
 
     def lose(self, reason: str) -> None:
         """The node does not answer any more."""
@@ -329,19 +339,24 @@ def check_poll(poll: Map) -> None:
         raise dagbox.ProtocolError("the status tells nothing of the broker, or no time")
     if not isinstance(broker.get("epoch", ""), str):
         raise dagbox.ProtocolError("the epoch of the broker is no text")
-    _check_numbers("broker", broker, ("uptime_ms", "clients", "requests", "dead_letters"))
+    _check_numbers("broker", broker, _BROKER_FIELDS)
     for name, needed in (("services", _SERVICE_FIELDS), ("workers", _WORKER_FIELDS), ("events", _EVENT_FIELDS)):
         _check_entries(name, poll.get(name, []), needed)
     for service in poll.get("services", []):
         _check_entries("times", [service["wait"], service["work"], service["line"]], _TIME_FIELDS)
+        _check_numbers("service", service, ("failed_ops", "oldest_ms"))
         if "direct" in service:
             _check_entries("direct calls", [service["direct"]], _DIRECT_FIELDS)
         course = service.get("course") or {}
         if not isinstance(course, dict) or not all(_are_numbers(course.get(name, [])) for name in ("waiting", "rate")):
             raise dagbox.ProtocolError("the course of a service is not of lists of numbers")
+    _check_entries("times", [worker["work"] for worker in poll.get("workers", []) if "work" in worker], _TIME_FIELDS)
     if not isinstance(store, dict) or not isinstance(poll.get("problems", {}), dict):
         raise dagbox.ProtocolError("the figures of the store are no map")
     _check_numbers("store", store, _STORE_FIELDS)
+    for name in ("commit_bounds_s", "commit_histogram"):
+        if not _are_numbers(store.get(name, [])):
+            raise dagbox.ProtocolError(f"the {name} of the store are not numbers")
     for name in ("entries", "bytes"):
         buckets = store.get(name, {})
         if not isinstance(buckets, dict) or not _are_numbers(list(buckets.values())):

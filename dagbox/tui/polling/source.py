@@ -3,8 +3,9 @@
 Rules:
 
 1. One thread polls; any thread may act. What is asked while nobody answers fails within `ASK_S`.
-2. A poll is one request to the broker (`status` with its parts), and one more to each service whose own figures the
-   screen shows; a service that nobody serves is not asked. Polls are in no trace, rate or figure of the node.
+2. A poll is one request to the broker (`status` with its parts, and those that the rules of problems look at), and one
+   more to each service whose own figures the screen shows; a service that nobody serves is not asked. While somebody
+   waits for a lock, the locks are asked for too. Polls are in no trace, rate or figure of the node.
 3. What a single part fails with is told beside the rest (`problems`), and the rest is shown.
 4. After a failure the next poll connects anew, by the name that was given: a node that came back elsewhere is found.
 """
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import dagbox
+from dagbox import problems as rules
 from dagbox.tui.polling.request import Map, PollRequest
 
 ASK_S = 3.0
@@ -129,7 +131,8 @@ class LiveSource:
         poll: Map = {**answer, "at": self._clock()}
         problems: dict[str, str] = {}
         served = {each["name"] for each in answer["services"] if each["live"] + each["late"]}
-        for part in sorted(request.parts & _SERVICE_PARTS.keys()):
+        wanted = request.parts | {"locks"} if rules.asks_locks(answer) else request.parts
+        for part in sorted(wanted & _SERVICE_PARTS.keys()):
             service, operation = _SERVICE_PARTS[part]
             if service not in served:
                 problems[part] = f"no worker serves {service}"
@@ -148,6 +151,8 @@ class LiveSource:
             if name in request.parts:
                 parts[name] = {"limit": request.limit} if name in ("traces", "slowest", "open") else {}
                 parts[name] |= request.follow if name in ("traces", "slowest") else {}
+        for name, body in rules.PARTS.items():
+            parts.setdefault(name, body)
         answer = db.call("status", {"course": self._first, "parts": parts}, repeatable=True)
         if not isinstance(answer, dict) or not {"broker", "services", "workers"} <= answer.keys():
             raise dagbox.ProtocolError("the answer to status has not the form this dashboard knows")

@@ -341,4 +341,5 @@ def test_commit_times_are_counted(store: LmdbStore) -> None:
     assert len(stats["commit_histogram"]) == len(stats["commit_bounds_s"]) + 1
     assert 0 < stats["fill"] <= 1
     assert stats["used_bytes"] <= stats["map_size"]
+    assert stats["disk_free"] > 0
     assert stats["engine"] == "lmdb"

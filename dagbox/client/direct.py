@@ -11,7 +11,8 @@ Rules:
    writer commits before it answers.
 4. What needs the logic service (query relations) goes through the broker.
 5. The client counts its reads and times some; the sums go to the broker about once a second (`DirectReport`), from
-   the thread or task that keeps leases alive.
+   the thread or task that keeps leases alive. The same gives the files back when the broker has ended, or when nothing
+   was read for `IDLE_S`: nobody else may replace them as long as they are open.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ from dagbox.transport.remote import RemoteTransport
 
 LOOK_S = 0.25
 """Seconds between two looks at the files while reads go on."""
+IDLE_S = 2.0
+"""Seconds without a read after which the files are given back; the next read opens them again."""
 REPORT_S = 1.0
 """Seconds between two reports."""
 _RETRY_S = 1.0
@@ -109,7 +112,8 @@ class DirectReads:
         self._gate = threading.Lock()
         self._reported = self.reads
         self._errors_reported = self.errors
-        self._reporting = False
+        self._watched = False
+        """True while somebody reports, and sees to it that the files are given back."""
         self._times: list[float] = []
         self._timed_at = 0.0
         self._reports = 0
@@ -148,9 +152,9 @@ class DirectReads:
             if not self._visit():
                 self.look_at = now + _RETRY_S
                 return False
-        if not self._reporting:
+        if not self._watched:
             self.on_first()
-            self._reporting = True
+            self._watched = True
         self.look_at = now + LOOK_S
         return True
 
@@ -268,7 +272,6 @@ class DirectReads:
         """Return the packed report of what came since the last one; None if there was nothing."""
         done, errors = self.reads - self._reported, self.errors - self._errors_reported
         if not done or self._process != os.getpid():
-            self._reporting = False
             return None
         self._reported += done
         self._errors_reported += errors
@@ -277,6 +280,20 @@ class DirectReads:
         slowest = max(times, default=0.0)
         report = DirectReport(self._reports, _SERVICE, done, min(errors, done), len(times), sum(times), slowest)
         return pack(report.to_wire())
+
+    def rest(self) -> bool:
+        """Give the files back if the broker has ended or nothing was read for a while; return True if they were, or are
+        another process's, and there is nothing left to watch."""
+        if self._process != os.getpid():
+            return True
+        in_use = self.switch[STATE] == self.mark and time.monotonic() < self.look_at + IDLE_S
+        if in_use or self._gate.locked():
+            return False
+        with self._gate:
+            self._watched = False  # the next look has somebody watch, whatever is raised here
+            self.look_at, self.switch = 0.0, _NO_SWITCH
+            self._leave()
+        return True
 
     def close(self) -> None:
         """Give the files back; whoever looks at them does so afterwards. Idempotent."""
@@ -354,7 +371,7 @@ def answered(direct: DirectReads, call: Call) -> Any:
 
 
 class Reports:
-    """Has the sums of a client's direct reads told to the broker, by its keep-alive."""
+    """Has the sums of a client's direct reads told to the broker, and its files given back, by its keep-alive."""
 
     finishes = True
 
@@ -362,12 +379,12 @@ class Reports:
         self._transport = transport
 
     def beat(self) -> float | None:
-        """Tell what there is to tell; return the seconds until the next time, None when nothing was read since."""
+        """Tell what there is to tell; return the seconds until the next time, None when the files were given back."""
+        rests = self._transport.direct.rest()
         report = self._transport.direct.next_report()
-        if report is None:
-            return None
-        self._transport.tell(report)
-        return REPORT_S
+        if report is not None:
+            self._transport.tell(report)
+        return None if rests else REPORT_S
 
 
 class DirectDatabase(Database):

@@ -52,12 +52,12 @@ class AsyncReports:
         self._transport = transport
 
     async def beat(self) -> float | None:
-        """Tell what there is to tell; return the seconds until the next time, None when nothing was read since."""
+        """Tell what there is to tell; return the seconds until the next time, None when the files were given back."""
+        rests = self._transport.direct.rest()
         report = self._transport.direct.next_report()
-        if report is None:
-            return None
-        await self._transport.tell(report)
-        return REPORT_S
+        if report is not None:
+            await self._transport.tell(report)
+        return None if rests else REPORT_S
 
 
 class AsyncDirectDatabase(AsyncDatabase):

@@ -17,11 +17,13 @@ import pytest
 import dagbox
 import dagbox.aio
 from dagbox.client import direct as direct_module
+from dagbox.client import direct_async as direct_async_module
 from dagbox.client.direct import DirectDatabase, DirectReads
 from dagbox.client.direct_async import AsyncDirectDatabase
 from dagbox.client.embedded import EmbeddedDatabase
 from dagbox.embedded import node as node_module
 from dagbox.runtime import local_reads
+from dagbox.store.maintenance import compact
 from tests.interrupts import interruption_after, interruption_at, on_a_thread
 from tests.runtime.nodes import node_on, processes, until
 
@@ -432,3 +434,43 @@ def test_the_async_client_times_its_reads(place: Path) -> None:
             assert len(db._direct._times) == 1
 
     asyncio.run(work())
+
+
+def test_who_does_not_read_keeps_nothing_open(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct_module, "REPORT_S", 0.02)
+    monkeypatch.setattr(direct_module, "IDLE_S", 0.05)
+    with dagbox.connect(place, direct=False) as watcher, dagbox.connect(place) as db:
+        before = reported(watcher)
+        for count in range(1, 4):
+            assert db.get("user", "ada") == {"n": 1}
+            until(lambda: not node_module._open_nodes)
+            until(lambda expected=before + count: reported(watcher) == expected)  # type: ignore[misc]
+        assert is_direct(db)
+
+
+def test_an_async_client_that_does_not_read_keeps_nothing_open(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct_async_module, "REPORT_S", 0.02)
+    monkeypatch.setattr(direct_module, "IDLE_S", 0.05)
+
+    async def work() -> None:
+        async with dagbox.aio.connect(place) as db:
+            for _ in range(3):
+                assert await db.get("user", "ada") == {"n": 1}
+                assert node_module._open_nodes
+                async with asyncio.timeout(20):
+                    while node_module._open_nodes:
+                        await asyncio.sleep(0.01)
+
+    asyncio.run(work())
+
+
+def test_the_files_of_a_node_that_has_ended_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct_module, "IDLE_S", 3600.0)
+    with node_on(tmp_path / "data"):
+        db = dagbox.connect(tmp_path / "data")
+        db.put("user", {"n": 1}, key="ada")
+        assert db.get("user", "ada") == {"n": 1}
+        assert is_direct(db)
+    with db:
+        until(lambda: not node_module._open_nodes)
+        compact(tmp_path / "data")

@@ -33,6 +33,7 @@ torture: export DAGBOX_CRASH_SELECTIONS ?= 100
 torture: export DAGBOX_FAULT_STEP ?= 1
 torture: export DAGBOX_STORM_S ?= 60
 torture: export DAGBOX_EXAMPLES ?= 10
+torture: export DAGBOX_PROGRAMS ?= 100000
 
 torture: $(VENV)/.ready  ## look for faults for an hour: kills, power losses, damages, random histories and inputs
 	$(BIN)/python -m pytest -m 'torture or hypothesis' --timeout 3600

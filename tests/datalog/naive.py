@@ -6,12 +6,13 @@ It shares only the parser and the checks with the engine, so that the two can be
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from dagbox.datalog.language.parser import parse_rule
 from dagbox.datalog.language.program import Program
 from dagbox.datalog.language.terms import Aggregate, Arith, Atom, Compare, Const, Literal, Not, Rule, Var, variables
+from dagbox.protocol.booleans import Boolean
 
 Facts = dict[str, set[tuple[Any, ...]]]
 Binding = dict[str, Any]
@@ -27,7 +28,14 @@ ARITHMETIC = {
 
 
 def order(value: Any) -> tuple[int, Any]:
-    return (1, value) if isinstance(value, str) else (0, value)
+    if isinstance(value, bool | Boolean):
+        return (0, bool(value))
+    return (2, value) if isinstance(value, str) else (1, value)
+
+
+def in_order(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return rows as queries give them when they are asked for no other order."""
+    return sorted(rows, key=lambda row: tuple(map(order, row)))
 
 
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {

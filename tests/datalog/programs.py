@@ -1,15 +1,27 @@
-"""Random programs and facts that are safe and stratified, drawn by a function that chooses."""
+"""Random programs and facts that are safe and stratified, drawn by a function that chooses.
+
+An argument is a small number, which programs compute with, or anything at all, which they only compare: the two never
+meet, so that no arithmetic lacks a value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from dagbox.datalog.language.terms import constant, show_value
 
 Choose = Callable[[int], int]
 """A number from 0 up to, not including, its argument."""
 
-STORED = {"e": 2, "f": 2, "g": 1, "h": 3, "z": 0}
-VARIABLES = ["X", "Y", "Z", "W"]
+NUMBER, ANYTHING = "n", "a"
+STORED = {"e": "nn", "f": "nn", "g": "n", "h": "nnn", "z": "", "t": "na", "u": "a", "v": "aa", "w": "aaaan"}
+"""Predicate -> what each argument is."""
+VARIABLES = {NUMBER: ["X", "Y", "Z", "W"], ANYTHING: ["A", "B", "C"]}
+LONG = "a text that does not stand in a key as it is, " * 2
+POOL: list[Any] = [False, True, -(2**63), -1e300, -0.5, 1e15 + 0.5, 2**63 - 1]
+POOL += ["", "1", "X", "a b", 'q"\\\n', LONG, LONG + "2", "\U0001f40d"]
+"""Constants that programs only compare."""
 FUNCTIONS = ["count", "sum", "min", "max"]
 
 
@@ -22,7 +34,7 @@ class Maker:
 
     def __init__(self, choose: Choose) -> None:
         self.choose = choose
-        self.arity = dict(STORED)
+        self.kinds = dict(STORED)
 
     def pick(self, things: list[Any]) -> Any:
         return things[self.choose(len(things))]
@@ -30,14 +42,25 @@ class Maker:
     def chance(self, percent: int) -> bool:
         return self.choose(100) < percent
 
-    def facts(self) -> dict[str, set[tuple[int, ...]]]:
-        made: dict[str, set[tuple[int, ...]]] = {}
-        for name, arity in STORED.items():
-            most = self.choose(9)
-            rows = {tuple(self.choose(5) for _ in range(arity)) for _ in range(most)}
+    def facts(self) -> dict[str, set[tuple[Any, ...]]]:
+        made: dict[str, set[tuple[Any, ...]]] = {}
+        for name, kinds in STORED.items():
+            # By what is written: to a set of Python's, True is 1.
+            rows = {tuple(map(str, row)): row for row in (self.values(kinds) for _ in range(self.choose(9)))}
             if rows:
-                made[name] = rows
+                made[name] = set(rows.values())
         return made
+
+    def values(self, kinds: str) -> tuple[Any, ...]:
+        return tuple(self.choose(5) if kind == NUMBER else constant(self.pick(POOL)) for kind in kinds)
+
+    def constant(self, kind: str) -> str:
+        return str(self.choose(5)) if kind == NUMBER else show_value(constant(self.pick(POOL)))
+
+    def some_kinds(self) -> str:
+        if not self.chance(45):
+            return NUMBER * 2
+        return "".join(ANYTHING if self.chance(35) else NUMBER for _ in range(self.choose(4)))
 
     def program(self) -> str:
         rules: list[str] = []
@@ -45,7 +68,7 @@ class Maker:
         for layer in range(1 + self.choose(3)):
             names = [f"p{layer}{i}" for i in range(1 + self.choose(2))]
             for name in names:
-                self.arity[name] = self.choose(4) if self.chance(30) else 2
+                self.kinds[name] = self.some_kinds()
             for name in names:
                 rules += self.rules(name, names, below)
             below += names
@@ -53,19 +76,19 @@ class Maker:
 
     def rules(self, name: str, same: list[str], below: list[str]) -> list[str]:
         made = []
-        if self.chance(45) and self.arity[name] == 2:
+        if self.chance(45) and self.kinds[name] == NUMBER * 2:
             made += self.walk(name, below)
         for _ in range(self.choose(2) + (not made)):
-            if self.chance(20) and self.arity[name] >= 1:
+            if self.chance(20) and self.kinds[name]:
                 made.append(self.aggregate(name, below))
             else:
                 made.append(self.rule(name, same, below))
         if self.chance(20):
-            made.append(f"{name}{self.row([str(self.choose(5)) for _ in range(self.arity[name])])}.")
+            made.append(f"{name}{self.row([self.constant(kind) for kind in self.kinds[name]])}.")
         return made
 
     def walk(self, name: str, below: list[str]) -> list[str]:
-        binary = [p for p in below if self.arity[p] == 2]
+        binary = [p for p in below if self.kinds[p] == NUMBER * 2]
         step, other = self.pick(binary), self.pick(binary)
         forms = [
             [f"{name}(X, Y) :- {step}(X, Y).", f"{name}(X, Y) :- {step}(X, Z), {name}(Z, Y)."],
@@ -88,66 +111,88 @@ class Maker:
     def row(self, args: list[str]) -> str:
         return f"({', '.join(args)})" if args else ""
 
-    def body(self, positive: list[str], negative: list[str]) -> tuple[list[str], list[str]]:
-        """Conditions, and the variables they bind."""
-        conditions, bound = [], []
+    def body(self, positive: list[str], negative: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+        """Conditions, and the variables they bind, by their kind."""
+        conditions: list[str] = []
+        bound: dict[str, list[str]] = {NUMBER: [], ANYTHING: []}
         for _ in range(1 + self.choose(3)):
             name = self.pick(positive)
-            args = []
-            for _ in range(self.arity[name]):
-                kind = self.choose(10)
-                if kind == 0:
-                    args.append("_")
-                elif kind == 1:
-                    args.append(str(self.choose(5)))
-                else:
-                    args.append(self.pick(VARIABLES))
-                    bound.append(args[-1])
-            conditions.append(name + self.row(args))
-        bound = list(dict.fromkeys(bound))
-        if bound and self.chance(30):
-            conditions.append(f"{self.pick(bound)} {self.pick(['=', '!=', '<', '<=', '>', '>='])} {self.term(bound)}")
-        if bound and self.chance(20):
-            conditions.append(f"V = ({self.pick(bound)} + {self.choose(4)}) mod 5")
-            bound.append("V")
+            conditions.append(name + self.row([self.argument(kind, bound) for kind in self.kinds[name]]))
+        bound = {kind: list(dict.fromkeys(names)) for kind, names in bound.items()}
+        kind = self.pick([NUMBER, ANYTHING])
+        if bound[kind] and self.chance(30):
+            operator = self.pick(["=", "!=", "<", "<=", ">", ">="])
+            conditions.append(f"{self.pick(bound[kind])} {operator} {self.term(kind, bound)}")
+        if bound[NUMBER] and self.chance(20):
+            conditions.append(f"V = ({self.pick(bound[NUMBER])} + {self.choose(4)}) mod 5")
+            bound[NUMBER].append("V")
         if self.chance(35):
             name = self.pick(negative)
-            args = ["_" if self.chance(20) else self.term(bound) for _ in range(self.arity[name])]
+            args = ["_" if self.chance(20) else self.term(kind, bound) for kind in self.kinds[name]]
             conditions.append(f"not {name}{self.row(args)}")
         for place in range(len(conditions) - 1, 0, -1):
             other = self.choose(place + 1)
             conditions[place], conditions[other] = conditions[other], conditions[place]
         return conditions, bound
 
-    def term(self, bound: list[str]) -> str:
-        if not bound or self.chance(20):
-            return str(self.choose(5))
-        name: str = self.pick(bound)
+    def argument(self, kind: str, bound: dict[str, list[str]]) -> str:
+        """An argument of a positive condition; a variable is bound by it."""
+        chosen = self.choose(10)
+        if chosen == 0:
+            return "_"
+        if chosen == 1:
+            return self.constant(kind)
+        name: str = self.pick(VARIABLES[kind])
+        bound[kind].append(name)
+        return name
+
+    def term(self, kind: str, bound: dict[str, list[str]]) -> str:
+        if not bound[kind] or self.chance(20):
+            return self.constant(kind)
+        name: str = self.pick(bound[kind])
         return name
 
     def rule(self, name: str, same: list[str], below: list[str]) -> str:
         conditions, bound = self.body(below + same if self.chance(60) else below, below)
         args = []
-        for _ in range(self.arity[name]):
-            term = self.term(bound)
-            args.append(f"({term} * 2 + 1) mod 5" if self.chance(10) else term)
+        for kind in self.kinds[name]:
+            term = self.term(kind, bound)
+            args.append(f"({term} * 2 + 1) mod 5" if kind == NUMBER and self.chance(10) else term)
         return f"{name}{self.row(args)} :- {', '.join(conditions)}."
 
     def aggregate(self, name: str, below: list[str]) -> str:
         conditions, bound = self.body(below, below)
-        place = self.choose(self.arity[name])
-        args = [self.term(bound) for _ in range(self.arity[name])]
+        kinds = self.kinds[name]
+        place = self.choose(len(kinds))
+        args = [self.term(kind, bound) for kind in kinds]
         distinct = "distinct " if self.chance(30) else ""
-        args[place] = f"{self.pick(FUNCTIONS)}({distinct}{self.term(bound)})"
+        if kinds[place] == NUMBER:
+            function = self.pick(FUNCTIONS)
+            of = self.pick([NUMBER, ANYTHING]) if function == "count" else NUMBER
+        else:
+            function, of = self.pick(FUNCTIONS[2:]), ANYTHING
+        args[place] = f"{function}({distinct}{self.term(of, bound)})"
         return f"{name}{self.row(args)} :- {', '.join(conditions)}."
 
-    def goals(self, program_arity: dict[str, int]) -> list[str]:
+    def goals(self, names: Iterable[str] | None = None) -> list[str]:
+        """Goals about these predicates, or about all that there may be."""
         made = []
-        for name, arity in program_arity.items():
-            made.append(name + self.row(VARIABLES[:arity]))
+        asked = list(self.kinds if names is None else names)
+        for name in asked:
+            kinds = self.kinds[name]
+            places = [kinds[:place].count(kind) for place, kind in enumerate(kinds)]
+            variables = [*VARIABLES[NUMBER], *VARIABLES[ANYTHING], "D"]
+            at = {NUMBER: 0, ANYTHING: len(VARIABLES[NUMBER])}
+            made.append(name + self.row([variables[at[kind] + n] for kind, n in zip(kinds, places, strict=True)]))
             for _ in range(3):
-                args = [self.pick([*VARIABLES, "_", *map(str, range(5)), *map(str, range(5))]) for _ in range(arity)]
-                made.append(name + self.row(args))
-        conditions, _ = self.body(list(program_arity), list(program_arity))
+                made.append(name + self.row([self.asked(kind) for kind in kinds]))
+        conditions, _ = self.body(asked, asked)
         made.append(", ".join(conditions))
         return made
+
+    def asked(self, kind: str) -> str:
+        """An argument of a goal."""
+        if self.chance(65):
+            return self.constant(kind)
+        name: str = self.pick([*VARIABLES[kind], "_"])
+        return name

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from dagbox.datalog import Engine, MemoryFacts, Program
 from dagbox.datalog.language.parser import parse_goal
 from dagbox.datalog.proofs.why import why, why_not
+from dagbox.errors import TypeMismatch
 from tests.datalog import naive
 from tests.datalog.checker import check_proof
-from tests.datalog.programs import Choose, Maker
+from tests.datalog.programs import NUMBER, Choose, Maker
 from tests.effort import examples
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -23,14 +24,21 @@ def compare(choose: Choose, proofs: bool = False) -> None:
     """Make a program and compare the answers of its goals; with `proofs` also check why and why-not."""
     maker = Maker(choose)
     rows = maker.facts()
-    program = Program.parse(maker.program())
+    text = maker.program()
+    try:
+        program = Program.parse(text)
+    except TypeMismatch:
+        return  # a condition that nothing can meet; what is refused is compared in tests/differential
     facts, engine = MemoryFacts(rows), Engine(program)
     known = naive.model(program, rows)
-    for goal in maker.goals(dict(program.arities)):
+    for goal in maker.goals(program.arities):
         literals = parse_goal(goal)
         wanted = naive.answers(literals, known)
-        found = [tuple(row.values()) for row in engine.query(goal, facts)]
-        assert found == sorted(wanted), f"{goal} over\n{program}\n{rows}"
+        try:
+            found = [tuple(row.values()) for row in engine.query(goal, facts)]
+        except TypeMismatch:
+            continue
+        assert found == naive.in_order(wanted), f"{goal} over\n{program}\n{rows}"
         if proofs:
             proof = why(engine, goal, facts)
             assert (proof is None) == (not wanted), f"{goal} over\n{program}\n{rows}"
@@ -61,13 +69,16 @@ def test_random_programs(data: st.DataObject) -> None:
 @given(st.integers(0, 2**32))
 def test_many_parameters_at_once_are_the_queries_one_by_one(seed: int) -> None:
     maker = Maker(random.Random(seed).randrange)
-    rows = maker.facts()
-    program = Program.parse(maker.program())
+    rows, text = maker.facts(), maker.program()
+    try:
+        program = Program.parse(text)
+    except TypeMismatch:
+        return
     facts, engine = MemoryFacts(rows), Engine(program)
     for name, arity in program.arities.items():
-        if not arity:
+        if maker.kinds[name][:1] != NUMBER:
             continue
-        goal = f"{name}({', '.join(['$key', *'XYZ'[: arity - 1]])})"
+        goal = f"{name}({', '.join(['$key', *'XYZWV'[: arity - 1]])})"
         params = [{"key": key} for key in range(7)]
         together = [list(one) for one in engine.query_many(goal, facts, params)]
         assert together == [list(engine.query(goal, facts, params=given)) for given in params]

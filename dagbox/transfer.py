@@ -6,10 +6,10 @@ Each line is one of:
     {"fact": ["depends", "a", "b"]}
     {"rule": "needs(X, Y) :- depends(X, Y)."}
 
-`data` is JSON, with the forms of `dagbox.notation.json` for values that JSON cannot express: {"$ref": "post/p1"},
-{"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}, {"$float": "nan"}, {"$map": [[1, "one"]]}, {"$ext":
-[5, "aGk="]}. `version` is that of the exported store; the importing store assigns its own. A record whose `expires`
-has passed is skipped.
+`data` and the arguments of facts are JSON, with the forms of `dagbox.notation.json` for values that JSON cannot
+express: {"$ref": "post/p1"}, {"$bytes": "aGk="}, {"$time": "2026-01-31T12:00:00+00:00"}, {"$float": "nan"}, {"$map":
+[[1, "one"]]}, {"$ext": [5, "aGk="]}. `version` is that of the exported store; the importing store assigns its own. A
+record whose `expires` has passed is skipped.
 
 Lines are imported in batches: each is written whole or not at all, and an invalid line keeps its batch from being
 written.
@@ -78,7 +78,7 @@ def exported_line(
 def _text(line: Line) -> str:
     from dagbox.notation.json import to_plain
 
-    plain = {name: to_plain(value) if name == "data" else value for name, value in line.items()}
+    plain = {name: to_plain(value) if name in ("data", "fact") else value for name, value in line.items()}
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -378,12 +378,15 @@ def _value_of(plain: Any) -> Any:
 
 
 def _fact(value: Any) -> tuple[Any, ...]:
-    good = isinstance(value, list) and bool(value) and isinstance(value[0], str)
-    if not good or any(not isinstance(item, str | int | float) for item in value[1:]):
-        raise ValueError("its fact is not a list of a predicate and its arguments: text, numbers and booleans")
-    if any(isinstance(item, float) and not math.isfinite(item) for item in value[1:]):
+    from dagbox.notation.json import from_plain
+
+    fact = from_plain(value)
+    good = isinstance(fact, list) and bool(fact) and isinstance(fact[0], str)
+    if not good or any(not isinstance(item, str | int | float | datetime) for item in fact[1:]):
+        raise ValueError("its fact is not a list of a predicate and its arguments: text, numbers, booleans and times")
+    if any(isinstance(item, float) and not math.isfinite(item) for item in fact[1:]):
         raise ValueError("its fact has a number that is not finite")
-    return tuple(value)
+    return tuple(fact)
 
 
 def _time(value: Any) -> datetime:

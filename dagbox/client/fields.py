@@ -11,6 +11,9 @@ import builtins
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+if TYPE_CHECKING:
+    from dagbox.protocol.operations.writes import FactValue
+
 
 class FieldMap(dict[str, Any]):
     """A dict whose keys can be read as attributes. Subclasses declare the keys they know, with types.
@@ -332,7 +335,7 @@ class Reason(FieldMap):
 
     rule: str
     condition: str
-    bindings: dict[str, str | int | float]
+    bindings: dict[str, FactValue]
 
 
 class Proof(FieldMap):
@@ -345,7 +348,7 @@ class Proof(FieldMap):
     """The fact that holds."""
     rule: str | None
     """The rule that gives it, of kinds rule and aggregate."""
-    bindings: dict[str, str | int | float]
+    bindings: dict[str, FactValue]
     """The values of the variables of the rule."""
     children: list[Proof]
     """The proofs of the conditions of the rule, in their order; of the contributions to an aggregate."""

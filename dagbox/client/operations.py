@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -194,9 +195,9 @@ def retract_operation(predicate: Any, args: tuple[Any, ...]) -> RetractFact:
 
 def _check_fact(predicate: Any, args: tuple[Any, ...]) -> None:
     for value in args:
-        if not isinstance(value, str | int | float):
+        if not isinstance(value, str | int | float | datetime):
             raise InvalidArgument(
-                f"an argument of a fact is a key, text, number or boolean, not {type(value).__name__}"
+                f"an argument of a fact is a key, text, number, boolean or aware datetime, not {type(value).__name__}"
             )
     text("a predicate", predicate)
 

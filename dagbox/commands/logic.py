@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from dagbox.commands.output import Column, note, plain, print_json, print_rows, 
 from dagbox.commands.records import node_map, relations_of
 from dagbox.errors import LogicError
 from dagbox.notation.datalog import write_term
+from dagbox.protocol.times import looks_like_time, read_time
 from dagbox.protocol.values import Node
 from dagbox.text.terminal import printable
 
@@ -85,8 +87,8 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _argument(text: str) -> str | int | float:
-    """Return a number, boolean or quoted text if it is written as one, else the text as it stands.
+def _argument(text: str) -> str | int | float | datetime:
+    """Return a number, boolean, time or quoted text if it is written as one, else the text as it stands.
 
     Python reads more texts as numbers, `nan`, `1_000` and `infinity` among them; these are names here.
     """
@@ -96,6 +98,11 @@ def _argument(text: str) -> str | int | float:
         return _quoted(text)
     if _NUMBER.fullmatch(text):
         return float(text) if set(text) & set(".eE") else int(text)
+    if looks_like_time(text):
+        try:
+            return read_time(text)
+        except ValueError as error:
+            raise click.UsageError(f"{text}: a time {error}; a text has quotes", click.get_current_context()) from None
     return text
 
 
@@ -221,8 +228,8 @@ def facts(
 ) -> None:
     """List the facts of a predicate, or of all; or assert or retract one: facts --add depends a b.
 
-    An argument that looks like a number is one, and so are the booleans true and false; the texts are written
-    '"36"' and '"true"'.
+    An argument that looks like a number is one, and so are times such as 2026-01-31T12:00:00Z and the booleans
+    true and false; the texts are written '"36"' and '"true"'.
     """
     if (add and drop) or ((add or drop) and not predicate) or (arguments and not (add or drop)):
         raise click.UsageError(

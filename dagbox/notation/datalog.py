@@ -45,6 +45,7 @@ _STYLES: dict[str, Style] = {
     "operator": "operator",
     "parameter": "variable",
     "string": "string",
+    "time": "number",
     "variable": "variable",
 }
 
@@ -303,11 +304,13 @@ def _read_argument(scanner: Scanner, predicate: str, position: int) -> Any:
     text = match.group() if match else ""
     scanner.expect(Expect.ARGUMENT, Word(text, start, scanner.pos), (predicate, position))
     if not text:
-        scanner.absent(") is missing" if not char else "an argument expected: a name, a text in quotes, or a number")
+        scanner.absent(
+            ") is missing" if not char else "an argument expected: a name, a text in quotes, a number or time"
+        )
     if text in ("true", "false"):
         scanner.span(start, scanner.pos, "number")
         return text == "true"
-    if _is_number(text):
+    if _is_number_or_time(text):
         scanner.span(start, scanner.pos, "number")
         return _constant(scanner, text, start)
     if text[0].isupper() or text[0] == "_":
@@ -330,15 +333,15 @@ def _read_quoted(scanner: Scanner, predicate: str, position: int) -> str:
     return str(_constant(scanner, token.text, start))
 
 
-def _is_number(text: str) -> bool:
+def _is_number_or_time(text: str) -> bool:
     if text[0] not in "-0123456789":
         return False
     kinds = [token.kind for token in tokens(text)]
-    return kinds == ["number"] or (text[0] == "-" and kinds == ["operator", "number"])
+    return kinds in (["number"], ["time"]) or (text[0] == "-" and kinds == ["operator", "number"])
 
 
 def _constant(scanner: Scanner, text: str, start: int) -> Any:
-    """Return the value of a number or quoted text, as the parser of rules reads it."""
+    """Return the value of a number, time or quoted text, as the parser of rules reads it."""
     from dagbox.datalog.language.parser import parse_constant
 
     try:

@@ -32,13 +32,12 @@ import msgpack
 from dagbox.errors import InvalidArgument
 from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import Expect, Scanner, Style, Word, quote
+from dagbox.protocol.times import read_time
 from dagbox.protocol.values import Ref, as_map_key
 
 MAX_DEPTH = 200
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
-"""A fraction of a second finer than a microsecond, which `fromisoformat` would cut."""
 _NAN = struct.pack(">d", math.nan)
 _NAN_BITS = re.compile(r"nan:([0-9a-f]{16})")
 _LITERAL = re.compile(r"\w+")
@@ -159,15 +158,10 @@ def _bytes_form(item: Any) -> bytes:
 
 
 def _time_form(item: Any) -> datetime:
-    if isinstance(item, str) and _FINER.search(item):
-        raise ValueError('{"$time": ...} has microseconds at most')
     try:
-        time = datetime.fromisoformat(item)
-    except (TypeError, ValueError):
-        raise ValueError('{"$time": ...} takes ISO 8601 text such as "2026-01-31T12:00:00+00:00"') from None
-    if time.tzinfo is None:
-        raise ValueError('{"$time": ...} needs a time zone, such as +00:00')
-    return time
+        return read_time(item)
+    except ValueError as error:
+        raise ValueError(f'{{"$time": ...}} {error}') from None
 
 
 def _float_text(value: float) -> str:

@@ -149,7 +149,7 @@ def test_parameters_are_checked() -> None:
     facts = MemoryFacts({"depends": [("a", "b")]})
     with pytest.raises(UnboundParameter, match="no such parameter"):
         engine.query("needs($key, X)", facts, params={"key": "a", "kee": "b"})
-    with pytest.raises(BadFact, match="a number or a boolean"):
+    with pytest.raises(BadFact, match="a number, a boolean or a time"):
         engine.query("needs($key, X)", facts, params={"key": None})
 
 

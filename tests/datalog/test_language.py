@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import msgpack
+from datetime import datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from dagbox.datalog.language.terms import (
     constant,
 )
 from dagbox.errors import InvalidArgument, RuleSyntax
+from dagbox.protocol.values import pack, unpack
 from tests.effort import examples
 
 SAMPLES = [
@@ -55,8 +57,7 @@ SAMPLES = [
 def test_text_and_data_round_trip(text: str) -> None:
     statement = parse_rule(text)
     assert parse_rule(str(statement)) == statement
-    packed = msgpack.packb(to_data(statement))
-    assert from_data(msgpack.unpackb(packed)) == statement
+    assert from_data(unpack(pack(to_data(statement)))) == statement
     assert str(from_data(to_data(statement))) == str(statement)
 
 
@@ -105,6 +106,10 @@ WRONG = [
     ("decl mod(a).", 1, 6, "a word of the language"),
     ("p(99999999999999999999).", 1, 3, "at most 64 bits"),
     ("p(1e999).", 1, 3, "finite"),
+    ("p(2026-01-31T12:00:00).", 1, 3, "a time needs a time zone"),
+    ("p(X) :- q(X), X < 2026-13-31T12:00:00Z.", 1, 19, "a time takes ISO 8601"),
+    ("p(2026-01-31T12:00:00.1234567Z).", 1, 3, "a time has microseconds at most"),
+    ("p(0001-01-01T00:00:00+01:00).", 1, 3, "within the years 1 to 9999"),
     ('p("\\u{d800}").', 1, 3, "valid Unicode"),
     ("p(X) :- q(X), X < .", 1, 19, "cannot stand here"),
     ("derive c(value) from b.", 1, 10, "a path is key, data, or data.part.part"),
@@ -143,7 +148,7 @@ WRONG_DATA = [
     ({"head": ["p"], "tail": []}, "unknown part 'tail'"),
     ({"head": ["P"]}, "a predicate is a lower-case letter"),
     ({"head": ["not", 1]}, "no reserved word"),
-    ({"head": ["p", None]}, "an argument is text, a number or a boolean"),
+    ({"head": ["p", None]}, "an argument is text, a number, a boolean or a time"),
     ({"head": ["p", 2**64]}, "at most 64 bits"),
     ({"head": ["p", float("nan")]}, "finite"),
     ({"head": ["p", {"var": "x"}]}, "a variable is an upper-case letter"),
@@ -181,12 +186,19 @@ def test_what_is_no_text_is_refused() -> None:
         parse_rule("p(a). p(b).")
 
 
+def is_within_years(value: datetime) -> bool:
+    """Return True unless the moment is before the year 1 or after 9999 in UTC."""
+    return 1 < value.year < 9999
+
+
 names = st.from_regex(r"[a-z][A-Za-z0-9_]{0,8}", fullmatch=True).filter(lambda name: name not in RESERVED)
 values = st.one_of(
     st.text(max_size=12).map(constant),
     names,
     st.integers(-(2**63), 2**63 - 1),
     st.floats(allow_nan=False, allow_infinity=False).map(constant),
+    st.booleans().map(constant),
+    st.datetimes(timezones=st.timezones()).filter(is_within_years).map(constant),
 )
 variables = st.from_regex(r"[A-Z_][A-Za-z0-9_]{0,5}", fullmatch=True).map(Var)
 plain = st.one_of(values.map(Const), variables, names.map(Param))
@@ -212,7 +224,7 @@ statements = st.one_of(
 @given(statements)
 def test_whatever_can_be_said_survives_text_and_data(statement: object) -> None:
     assert parse_rule(str(statement)) == statement
-    assert from_data(msgpack.unpackb(msgpack.packb(to_data(statement)))) == statement
+    assert from_data(unpack(pack(to_data(statement)))) == statement
 
 
 @settings(max_examples=examples(200), deadline=None)

@@ -6,6 +6,7 @@ import itertools
 import random
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,17 @@ from tests.effort import examples
 from tests.logic.conftest import do, everything, facts, refuse
 
 LONG = "long " * 300
+TIMES = [
+    datetime.min.replace(tzinfo=UTC),
+    datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC),
+    datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime.max.replace(tzinfo=UTC),
+]
 VALUES = st.one_of(
     st.sampled_from(["a", "b", "", "é", "a\0b", "x" * 64, "x" * 65, LONG, LONG + "!"]),
     st.booleans(),
+    st.sampled_from(TIMES),
     st.sampled_from([0, 1, -1, 2**63 - 1, -(2**63), 1.0, 0.5, -0.0, 1e300, 2.0**60, 2**60]),
 )
 ARITIES = {"flag": 0, "one": 1, "two": 2, "three": 3, "four": 4}
@@ -175,13 +184,15 @@ def test_a_failed_batch_leaves_those_beside_it_alone(store: Store) -> None:
 @pytest.mark.parametrize(
     ("predicate", "args", "words"),
     [
-        ("likes", ("a", None), "text, a number or a boolean"),
+        ("likes", ("a", None), "text, a number, a boolean or a time"),
         ("likes", ("a", float("nan")), "finite"),
         ("likes", ("a", float("inf")), "finite"),
         ("likes", ("a", 2**63), "64 bits"),
         ("likes", ("a", "\ud800"), "valid Unicode"),
-        ("likes", ("a", b"bytes"), "text, a number or a boolean"),
-        ("likes", ("a", ["list"]), "text, a number or a boolean"),
+        ("likes", ("a", datetime(2026, 1, 31)), "a time has a time zone"),
+        ("likes", ("a", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))), "within the years"),
+        ("likes", ("a", b"bytes"), "text, a number, a boolean or a time"),
+        ("likes", ("a", ["list"]), "text, a number, a boolean or a time"),
         ("Likes", ("a",), "lower-case"),
         ("not", ("a",), "reserved word"),
         ("", ("a",), "lower-case"),
@@ -244,3 +255,9 @@ def test_nothing_is_kept_in_memory_of_a_large_batch(store: Store) -> None:
 def test_an_earlier_layout_is_told(parts: list[Any]) -> None:
     with pytest.raises(StoreError, match="export them"):
         read_spaces(pack_value([parts]))
+
+
+def test_figures_that_end_before_a_type_that_came_later_have_none_of_it() -> None:
+    (space,) = read_spaces(pack_value([[1, "", 1, False, 2, [2], [[1, 1, 0]], [3]]]))
+    assert space.held == [[1, 1, 0, 0]]
+    assert len(space.held[0]) == len(TYPES)

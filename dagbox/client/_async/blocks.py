@@ -11,7 +11,7 @@ from dagbox.client.values import AsyncFuture, Rows
 from dagbox.errors import DagBoxError, InvalidArgument
 from dagbox.protocol.operations.base import Operation
 from dagbox.protocol.operations.reads import Read
-from dagbox.protocol.operations.writes import BatchItem
+from dagbox.protocol.operations.writes import BatchItem, FactValue
 from dagbox.protocol.values import Node, Record, Ref, pack
 from dagbox.transport.base import Call, Packed
 
@@ -64,11 +64,11 @@ class AsyncBatch:
         """Remove a record, as `delete` of the database."""
         return self._add(operations.delete_operation(target, key, if_version), bool)
 
-    def assert_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
+    def assert_fact(self, predicate: str, *args: FactValue) -> AsyncFuture[bool]:
         """Add a fact; the result is False if it was there."""
         return self._add(operations.assert_operation(predicate, args), bool)
 
-    def retract_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
+    def retract_fact(self, predicate: str, *args: FactValue) -> AsyncFuture[bool]:
         """Remove a fact; the result is False if it was not there."""
         return self._add(operations.retract_operation(predicate, args), bool)
 
@@ -182,11 +182,11 @@ class AsyncPipeline:
         """Remove a record, as `delete` of the database."""
         return self._add("writer", operations.delete_operation(target, key, if_version, fence), bool)
 
-    def assert_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
+    def assert_fact(self, predicate: str, *args: FactValue) -> AsyncFuture[bool]:
         """Add a fact; the result is False if it was there."""
         return self._add("writer", operations.assert_operation(predicate, args), bool)
 
-    def retract_fact(self, predicate: str, *args: str | int | float) -> AsyncFuture[bool]:
+    def retract_fact(self, predicate: str, *args: FactValue) -> AsyncFuture[bool]:
         """Remove a fact; the result is False if it was not there."""
         return self._add("writer", operations.retract_operation(predicate, args), bool)
 

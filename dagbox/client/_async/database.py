@@ -18,6 +18,7 @@ from dagbox.errors import InvalidArgument
 from dagbox.protocol.operations.locks import Force, ListLocks
 from dagbox.protocol.operations.logic import ListRules, ListRunning, LogicOperation
 from dagbox.protocol.operations.reads import Buckets, GetMany, Read, Scan
+from dagbox.protocol.operations.writes import FactValue
 from dagbox.protocol.values import Node, Record, Ref, check_key, pack
 from dagbox.transport.base import AsyncTransport, Call, Packed
 
@@ -342,13 +343,13 @@ class AsyncDatabase:
 
     # --- logic
 
-    async def assert_fact(self, predicate: str, *args: str | int | float) -> bool:
+    async def assert_fact(self, predicate: str, *args: FactValue) -> bool:
         """Add a fact; False if it was there."""
         return bool(
             await self._transport.call(Call("writer", operations.assert_operation(predicate, args), self.timeout))
         )
 
-    async def retract_fact(self, predicate: str, *args: str | int | float) -> bool:
+    async def retract_fact(self, predicate: str, *args: FactValue) -> bool:
         """Remove a fact; False if it was not there."""
         return bool(
             await self._transport.call(Call("writer", operations.retract_operation(predicate, args), self.timeout))

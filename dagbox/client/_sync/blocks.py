@@ -12,7 +12,7 @@ from dagbox.client.values import Future, Rows
 from dagbox.errors import DagBoxError, InvalidArgument
 from dagbox.protocol.operations.base import Operation
 from dagbox.protocol.operations.reads import Read
-from dagbox.protocol.operations.writes import BatchItem
+from dagbox.protocol.operations.writes import BatchItem, FactValue
 from dagbox.protocol.values import Node, Record, Ref, pack
 from dagbox.transport.base import Call, Packed
 
@@ -65,11 +65,11 @@ class Batch:
         """Remove a record, as `delete` of the database."""
         return self._add(operations.delete_operation(target, key, if_version), bool)
 
-    def assert_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+    def assert_fact(self, predicate: str, *args: FactValue) -> Future[bool]:
         """Add a fact; the result is False if it was there."""
         return self._add(operations.assert_operation(predicate, args), bool)
 
-    def retract_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+    def retract_fact(self, predicate: str, *args: FactValue) -> Future[bool]:
         """Remove a fact; the result is False if it was not there."""
         return self._add(operations.retract_operation(predicate, args), bool)
 
@@ -183,11 +183,11 @@ class Pipeline:
         """Remove a record, as `delete` of the database."""
         return self._add("writer", operations.delete_operation(target, key, if_version, fence), bool)
 
-    def assert_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+    def assert_fact(self, predicate: str, *args: FactValue) -> Future[bool]:
         """Add a fact; the result is False if it was there."""
         return self._add("writer", operations.assert_operation(predicate, args), bool)
 
-    def retract_fact(self, predicate: str, *args: str | int | float) -> Future[bool]:
+    def retract_fact(self, predicate: str, *args: FactValue) -> Future[bool]:
         """Remove a fact; the result is False if it was not there."""
         return self._add("writer", operations.retract_operation(predicate, args), bool)
 

@@ -95,7 +95,7 @@ class _GroupedRows(Collection[Row]):
 
 
 def sort_values(values: Collection[Any]) -> list[Any]:
-    """Constants in their order: numbers, then text."""
+    """Constants in the order of `sort_key`."""
     try:
         return sorted(values)
     except TypeError:

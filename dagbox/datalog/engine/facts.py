@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from dagbox.datalog.language.terms import Value, constant, is_name
 from dagbox.datalog.language.types import joined, kinds_of
 from dagbox.errors import ArityMismatch, BadFact
+from dagbox.protocol.times import shown
 
 Fact = tuple[Value, ...]
 Access = Callable[[Any], Set[Any]]
@@ -103,7 +104,7 @@ class MemoryFacts:
         rows = self._facts.setdefault(predicate, set())
         arity = self._arity.get(predicate)
         if rows and arity != len(fact):
-            text = f"{predicate}({', '.join(map(repr, fact))})"
+            text = f"{predicate}({', '.join(map(shown, fact))})"
             raise ArityMismatch(predicate, len(fact), arity or 0, "the facts there are", text, (0, 0))
         if fact in rows:
             return False

@@ -1,7 +1,7 @@
 """Arithmetic and comparison of constants, as rules do it.
 
-Numbers by value; booleans come before numbers, numbers before text. Integers have 64 bits. What has no value
-(text plus a number, a division by zero, an overflow) is an `EvaluationFailed` that names the rule.
+Numbers by value; booleans come before numbers, numbers before times, times before text. Integers have 64 bits. What
+has no value (text plus a number, a division by zero, an overflow) is an `EvaluationFailed` that names the rule.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from dagbox.datalog.language.terms import Value, constant, sort_key
 from dagbox.errors import BadFact, EvaluationFailed
+from dagbox.protocol.times import shown
 
 
 def less(left: Any, right: Any) -> bool:
@@ -26,13 +27,13 @@ def less_equal(left: Any, right: Any) -> bool:
 
 def _apply(op: str, left: Any, right: Any, rule: str, compute: Callable[[Any, Any], Any]) -> Value:
     if not isinstance(left, int | float) or not isinstance(right, int | float):
-        raise EvaluationFailed(f"{left!r} {op} {right!r}: arithmetic is for numbers", rule)
+        raise EvaluationFailed(f"{shown(left)} {op} {shown(right)}: arithmetic is for numbers", rule)
     try:
         return constant(compute(left, right))
     except ZeroDivisionError:
-        raise EvaluationFailed(f"{left!r} {op} {right!r}: division by zero", rule) from None
+        raise EvaluationFailed(f"{shown(left)} {op} {shown(right)}: division by zero", rule) from None
     except (BadFact, OverflowError):
-        raise EvaluationFailed(f"{left!r} {op} {right!r}: the result is beyond 64 bits", rule) from None
+        raise EvaluationFailed(f"{shown(left)} {op} {shown(right)}: the result is beyond 64 bits", rule) from None
 
 
 def add(left: Any, right: Any, rule: str) -> Value:
@@ -108,7 +109,7 @@ def aggregate(func: str, values: Iterable[Value], rule: str) -> Value:
     numbers: list[int | float] = []
     for value in values:
         if not isinstance(value, int | float):
-            raise EvaluationFailed(f"sum of {value!r}: only numbers have a sum", rule)
+            raise EvaluationFailed(f"sum of {shown(value)}: only numbers have a sum", rule)
         numbers.append(value)
     exact = all(isinstance(value, int) for value in numbers)
     try:

@@ -1,6 +1,6 @@
 """Rules and goals as data, for programs that build them: plain lists and maps that MessagePack carries.
 
-constant      "ada", 3, 2.5, true
+constant      "ada", 3, 2.5, true, a time (MessagePack's timestamp)
 variable      {"var": "X"}; {"var": "_"}
 parameter     {"param": "key"}
 arithmetic    {"op": "+", "args": [term, term]}

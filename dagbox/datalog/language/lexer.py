@@ -18,6 +18,7 @@ class TokenKind(StrEnum):
     VARIABLE = "variable"
     PARAMETER = "parameter"
     NUMBER = "number"
+    TIME = "time"
     STRING = "string"
     KEYWORD = "keyword"
     OPERATOR = "operator"
@@ -45,6 +46,7 @@ _KINDS = {
     "VARIABLE": TokenKind.VARIABLE,
     "PARAMETER": TokenKind.PARAMETER,
     "NUMBER": TokenKind.NUMBER,
+    "TIME": TokenKind.TIME,
     "STRING": TokenKind.STRING,
     "NOT": TokenKind.KEYWORD,
     "DISTINCT": TokenKind.KEYWORD,

@@ -36,6 +36,7 @@ from dagbox.datalog.language.terms import (
     constant,
 )
 from dagbox.errors import BadFact, InvalidArgument, RuleSyntax
+from dagbox.protocol.times import LITERAL, read_time
 
 MAX_TEXT = 1_000_000
 """The longest program text, in characters."""
@@ -62,7 +63,7 @@ aggregate: NAME "(" [DISTINCT] expr ")"
 ?product: unary | product PRODUCT unary -> arith
 ?unary: primary | MINUS unary -> minus
 ?primary: VARIABLE -> variable | PARAMETER -> parameter | NAME -> name | STRING -> string
-        | NUMBER -> number | "(" expr ")"
+        | NUMBER -> number | TIME -> time | "(" expr ")"
 
 declaration: DECL NAME ("(" [word ("," word)*] ")")? "."
 derivation: DERIVE NAME "(" path ("," path)* ")" FROM word "."
@@ -88,6 +89,7 @@ WHITE: /[ \t\r\n]+/
 %ignore COMMENT
 %ignore WHITE
 """
+GRAMMAR += f"TIME.2: /{LITERAL}/\n"
 
 _EXPECTED = {
     "VARIABLE": "a variable",
@@ -95,6 +97,7 @@ _EXPECTED = {
     "NAME": "a name",
     "STRING": "a quoted text",
     "NUMBER": "a number",
+    "TIME": "a time",
     "COMPARE": "a comparison",
     "LPAR": "'('",
     "RPAR": "')'",
@@ -157,7 +160,7 @@ def parse_goal(text: str, check: Check = _no_check) -> tuple[Literal, ...]:
 
 
 def parse_constant(text: str) -> Value:
-    """Return the value of a number (perhaps with a minus sign) or of a quoted text. Raises RuleSyntax."""
+    """Return the value of a number (perhaps with a minus sign), of a time or of a quoted text. Raises RuleSyntax."""
     goal = parse_goal(f"constant({text})")
     args = goal[0].args if len(goal) == 1 and isinstance(goal[0], Atom) else ()
     if len(args) != 1 or not isinstance(args[0], Const):
@@ -327,6 +330,8 @@ class _Build:
             return Const(self.checked(self.unquote(token), at), at)
         if kind == "number":
             return Const(self.number(token, at), at)
+        if kind == "time":
+            return Const(self.time(token, at), at)
         return Const(BOOLEANS.get(str(token), str(token)), at)
 
     def arith(self, tree: Any) -> Arith:
@@ -338,6 +343,12 @@ class _Build:
             raise _fail(self.text, at, "an integer has at most 64 bits")
         text = str(token)
         return self.checked(sign * int(text) if text.isdigit() else sign * float(text), at)
+
+    def time(self, token: Any, at: Position) -> Any:
+        try:
+            return self.checked(read_time(str(token)), at)
+        except ValueError as error:
+            raise _fail(self.text, at, f"a time {error}; for a text put it between quotes") from None
 
     def checked(self, value: object, at: Position) -> Any:
         try:

@@ -4,8 +4,9 @@ Rules:
 
 1. Everything is immutable and compares by what it says, not by where it stood: positions do not count.
 2. `str()` of anything parses back to an equal value (`tests/datalog/test_language.py`).
-3. A constant is text, a boolean, an integer of 64 bits, or a finite float. A whole number is one constant however it
-   is written: 2.0 is 2. (Python's sets hold them as equal anyway; one form makes answers repeatable.)
+3. A constant is text, a boolean, a time, an integer of 64 bits, or a finite float. A whole number is one constant
+   however it is written: 2.0 is 2. (Python's sets hold them as equal anyway; one form makes answers repeatable.) So is
+   a moment: a time is in UTC.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from dagbox.errors import BadFact
 from dagbox.protocol.booleans import FALSE, TRUE, Boolean, boolean
+from dagbox.protocol.times import moment, shown
 
-Value = str | int | float | Boolean
-"""A constant: text, integer, float, boolean."""
+Value = str | int | float | Boolean | datetime
+"""A constant: text, integer, float, boolean, time in UTC."""
 
 BOOLEANS = {"true": TRUE, "false": FALSE}
 RESERVED = frozenset({"not", "mod", "decl", "derive", "from", "distinct", *BOOLEANS})
@@ -35,7 +38,6 @@ _NAME = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
 _VARIABLE = re.compile(r"[A-Z_][A-Za-z0-9_]*\Z")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
-_WHOLE = 2.0**53
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -71,7 +73,7 @@ def constant(value: object) -> Value:
     """The value as the constant it is.
 
     Raises:
-        BadFact: it is no text, number or boolean, not finite, beyond 64 bits, or not valid Unicode.
+        BadFact: it is of no type of facts, not finite, beyond 64 bits, not valid Unicode, or a time without zone.
     """
     if isinstance(value, str):
         try:
@@ -81,12 +83,17 @@ def constant(value: object) -> Value:
         return value
     if isinstance(value, bool | Boolean):
         return boolean(bool(value))
+    if isinstance(value, datetime):
+        try:
+            return moment(value)
+        except ValueError as error:
+            raise BadFact(value, str(error)) from None
     if not isinstance(value, int | float):
-        raise BadFact(value, f"an argument is text, a number or a boolean, not {type(value).__name__}")
+        raise BadFact(value, f"an argument is text, a number, a boolean or a time, not {type(value).__name__}")
     if isinstance(value, float):
         if not math.isfinite(value):
             raise BadFact(value, "a number is finite")
-        return int(value) if -_WHOLE <= value <= _WHOLE and value.is_integer() else value
+        return int(value) if _INT_MIN <= value <= _INT_MAX and value.is_integer() else value
     if not _INT_MIN <= value <= _INT_MAX:
         raise BadFact(value, "an integer has at most 64 bits")
     return value
@@ -95,7 +102,7 @@ def constant(value: object) -> Value:
 def show_value(value: Value) -> str:
     """The constant as the language writes it."""
     if not isinstance(value, str):
-        return repr(value)
+        return shown(value)
     if is_name(value):
         return value
     return quote(value)
@@ -201,7 +208,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`left op right`; `=` also gives a variable its value. Numbers come before text."""
+    """`left op right`; `=` also gives a variable its value. Other types are ordered as `sort_key` says."""
 
     op: str
     left: Expr
@@ -234,7 +241,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """`decl depends(package, package).`: what each argument is: `text`, `number`, `any`, or the bucket of its keys."""
+    """`decl depends(package, package).`: what each argument is: `text`, `number`, `time`, `any`, or a bucket."""
 
     predicate: str
     types: tuple[str, ...]
@@ -370,7 +377,9 @@ def bound_variables(body: Iterable[Literal], given: Iterable[str] = ()) -> set[s
 
 
 def sort_key(value: Value) -> tuple[int, Any]:
-    """Orders constants: false, true, then numbers by value, then text by code points."""
+    """Orders constants: false, true, then numbers by value, then times, then text by code points."""
     if isinstance(value, str):
-        return (2, value)
-    return (0, value.value) if isinstance(value, Boolean) else (1, value)
+        return (3, value)
+    if isinstance(value, int | float):
+        return (1, value)
+    return (2, value) if isinstance(value, datetime) else (0, value.value)

@@ -1,6 +1,7 @@
 """The types of arguments: declared, or following from rules, derivations and the facts there are.
 
-`any` agrees with everything; `text` with every bucket (keys are text); `number` and `boolean` with themselves only.
+`any` agrees with everything; `text` with every bucket (keys are text); `number`, `boolean` and
+`time` with themselves only.
 
 A declaration binds: no fact is stored that does not fit. What follows from rules binds nobody, since a predicate that
 is not declared may have facts of any type besides its rules. So a type is inferred only as far as the facts agree.
@@ -9,6 +10,7 @@ is not declared may have facts of any type besides its rules. So a type is infer
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from dagbox.datalog.language.terms import (
     Aggregate,
@@ -26,7 +28,9 @@ from dagbox.datalog.language.terms import (
 from dagbox.errors import TypeMismatch
 from dagbox.protocol.booleans import Boolean
 
-TEXT, NUMBER, BOOLEAN, ANY = "text", "number", "boolean", "any"
+TEXT, NUMBER, BOOLEAN, TIME, ANY = "text", "number", "boolean", "time", "any"
+NO_TEXT = frozenset((NUMBER, BOOLEAN, TIME))
+"""The types of values that are no text; a type that is not named here is a bucket."""
 
 Kinds = Callable[[str], Sequence[str]]
 """What the facts of a predicate have as each argument: a type, `any` for several, empty for none (yet)."""
@@ -36,7 +40,9 @@ def type_of(value: Value) -> str:
     """The type of a constant."""
     if isinstance(value, str):
         return TEXT
-    return BOOLEAN if isinstance(value, Boolean) else NUMBER
+    if isinstance(value, Boolean):
+        return BOOLEAN
+    return TIME if isinstance(value, datetime) else NUMBER
 
 
 def kinds_of(rows: Iterable[Sequence[Value]]) -> tuple[str, ...]:
@@ -174,7 +180,7 @@ def _named(arg: Arg) -> str:
 def _agree(one: str, other: str) -> bool:
     if ANY in (one, other) or one == other:
         return True
-    return TEXT in (one, other) and NUMBER not in (one, other) and BOOLEAN not in (one, other)
+    return TEXT in (one, other) and NO_TEXT.isdisjoint((one, other))
 
 
 def _narrower(one: str, other: str) -> str:

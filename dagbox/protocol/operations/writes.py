@@ -9,6 +9,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import starmap
 from typing import ClassVar, NamedTuple, Self
 
@@ -25,6 +26,7 @@ from dagbox.protocol.operations.limits import (
     MAX_RULE_BYTES,
     MAX_TTL_MS,
 )
+from dagbox.protocol.times import moment
 from dagbox.protocol.validate import (
     array,
     bucket_name,
@@ -37,7 +39,7 @@ from dagbox.protocol.validate import (
     whole,
 )
 
-FactValue = str | int | float | bool
+FactValue = str | int | float | bool | datetime
 
 
 class Fence(NamedTuple):
@@ -248,9 +250,14 @@ def _fact_value(arg: object, predicate: str, position: int) -> FactValue:
         return arg
     if isinstance(arg, float) and arg == arg:
         return arg
+    if isinstance(arg, datetime):
+        try:
+            return moment(arg)
+        except ValueError as error:
+            raise InvalidArgument(f"argument {position + 1} of {predicate} is {arg.isoformat()}: {error}") from None
     raise InvalidArgument(
         f"argument {position + 1} of {predicate} is {kind_of(arg)} {shown_value(arg)}: "
-        "arguments are text, numbers and booleans"
+        "arguments are text, numbers, booleans and times"
     )
 
 

@@ -86,13 +86,13 @@ def bucket_of(engine: Engine, goal: Any, variable: str) -> str | None:
     """The bucket whose keys a variable of a goal has, as declarations and derivations say; None if none does."""
     from dagbox.datalog.language.parser import parse_goal
     from dagbox.datalog.language.terms import Atom, Var
-    from dagbox.datalog.language.types import ANY, BOOLEAN, NUMBER, TEXT
+    from dagbox.datalog.language.types import ANY, NO_TEXT, TEXT
 
     conditions: Sequence[Any] = parse_goal(goal) if isinstance(goal, str) else goal
     for condition in conditions:
         if isinstance(condition, Atom):
             kinds = engine.program.types.get(condition.predicate, ())
             for argument, kind in zip(condition.args, kinds, strict=False):
-                if argument == Var(variable) and kind not in (ANY, BOOLEAN, NUMBER, TEXT):
+                if argument == Var(variable) and kind not in (ANY, TEXT, *NO_TEXT):
                     return kind
     return None

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagbox.errors import ArityMismatch, BadFact
+from dagbox.protocol.times import shown
 from dagbox.store.facts.derive import Derived
 from dagbox.store.facts.layout import (
     Index,
@@ -320,4 +321,4 @@ def _bad_name(predicate: object) -> BadFact:
 
 def _shown(predicate: str, row: Row) -> str:
     """A fact as messages show it."""
-    return f"{predicate}({', '.join(map(repr, row))})"[:200]
+    return f"{predicate}({', '.join(map(shown, row))})"[:200]

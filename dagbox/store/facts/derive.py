@@ -2,8 +2,8 @@
 
 A path is `("key",)` or `("data", part, ...)`. A part takes the field of that name from a map; on a list it goes into
 every element, unless it is a number: then it takes the element at that place. What stands at the end gives an argument:
-text, a number or a boolean itself, a ref its key, a list each of its elements; anything else gives none. Several lists
-give every combination. A record that lacks one of the arguments has no fact.
+text, a number, a boolean or a time itself, a ref its key, a list each of its elements; anything else gives none.
+Several lists give every combination. A record that lacks one of the arguments has no fact.
 
 This is the one place of the store where data is unpacked, and only for buckets that a declaration names.
 """

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from operator import itemgetter
@@ -33,8 +34,9 @@ import msgpack
 
 from dagbox.errors import BadFact, StoreError
 from dagbox.protocol.booleans import FALSE, TRUE, Boolean, boolean
+from dagbox.protocol.times import microseconds, moment, moment_at
 
-Value = str | int | float | Boolean
+Value = str | int | float | Boolean | datetime
 Row = tuple[Value, ...]
 
 PLAIN_TEXT_BYTES = 64
@@ -45,12 +47,11 @@ _SUB_KEY_BYTES = 384
 """The longest sub-key; of a longer one the rest is a digest. With all else a key stays below 511 bytes."""
 
 PREFIX_BYTES = 5
-_TEXT, _LONG, _INT, _FLOAT, _BOOLEAN = b"\x01", b"\x02", b"\x03", b"\x04", b"\x05"
-_TAIL_BYTES = {_LONG: 20, _INT: 8, _FLOAT: 8, _BOOLEAN: 1}
+_TEXT, _LONG, _INT, _FLOAT, _BOOLEAN, _TIME = b"\x01", b"\x02", b"\x03", b"\x04", b"\x05", b"\x06"
+_TAIL_BYTES = {_LONG: 20, _INT: 8, _FLOAT: 8, _BOOLEAN: 1, _TIME: 8}
 _BOOLEAN_EXTENSION = 1
 _LENGTHS = [bytes([number]) for number in range(256)]
 _INT_OFFSET = 1 << 63
-_WHOLE = 2.0**53
 _number = Struct(">Q").pack
 _float = Struct(">d").pack
 _read_float = Struct(">d").unpack
@@ -68,15 +69,15 @@ def _read_extended(code: int, data: bytes) -> Boolean:
     return TRUE if data == b"\1" else FALSE
 
 
-pack_value = partial(msgpack.packb, use_bin_type=True, default=_extended)
-unpack_value = partial(msgpack.unpackb, use_list=False, strict_map_key=False, ext_hook=_read_extended)
+pack_value = partial(msgpack.packb, use_bin_type=True, default=_extended, datetime=True)
+unpack_value = partial(msgpack.unpackb, use_list=False, strict_map_key=False, ext_hook=_read_extended, timestamp=3)
 
 
 def fact_value(value: object) -> Value:
-    """A value as facts hold it: a whole number is an integer, however it is written.
+    """A value as facts hold it: a whole number is an integer, however it is written; a time is in UTC.
 
     Raises:
-        BadFact: it is no text, number or boolean, not finite, beyond 64 bits, or not valid Unicode.
+        BadFact: it is of no type of facts, not finite, beyond 64 bits, not valid Unicode, or a time without zone.
     """
     if type(value) is str:
         try:
@@ -91,10 +92,15 @@ def fact_value(value: object) -> Value:
     if type(value) is float:
         if not math.isfinite(value):
             raise BadFact(value, "a number is finite")
-        return int(value) if -_WHOLE <= value <= _WHOLE and value.is_integer() else value
+        return int(value) if -_INT_OFFSET <= value < _INT_OFFSET and value.is_integer() else value
     if isinstance(value, bool | Boolean):
         return boolean(bool(value))
-    raise BadFact(value, f"an argument is text, a number or a boolean, not {type(value).__name__}")
+    if isinstance(value, datetime):
+        try:
+            return moment(value)
+        except ValueError as error:
+            raise BadFact(value, str(error)) from None
+    raise BadFact(value, f"an argument is text, a number, a boolean or a time, not {type(value).__name__}")
 
 
 def encode(value: Value) -> bytes:
@@ -106,6 +112,8 @@ def encode(value: Value) -> bytes:
         return _LONG + blake2b(data, digest_size=20).digest()
     if isinstance(value, Boolean):
         return _BOOLEAN + (b"\1" if value else b"\0")
+    if isinstance(value, datetime):
+        return _TIME + _number(microseconds(value) + _INT_OFFSET)
     if isinstance(value, float):
         if not value.is_integer() or not -_INT_OFFSET <= value < _INT_OFFSET:
             return _FLOAT + _float(value)
@@ -144,6 +152,8 @@ def value_of_key(key: bytes) -> Value | None:
         return float(number)
     if tag == 5:
         return boolean(key[PREFIX_BYTES + 1] != 0)
+    if tag == 6:
+        return moment_at(int.from_bytes(key[PREFIX_BYTES + 1 : PREFIX_BYTES + 9], "big") - _INT_OFFSET)
     return None
 
 
@@ -196,15 +206,17 @@ class Chunk:
         return packed
 
 
-TYPES = ("text", "number", "boolean")
-"""The types of values, in the order of the figures of a space."""
+TYPES = ("text", "number", "boolean", "time")
+"""The types of values, in the order of the figures of a space. New ones come last: figures may end before them."""
 
 
 def type_index(value: Value) -> int:
     """The place of a value's type among `TYPES`."""
     if isinstance(value, str):
         return 0
-    return 2 if isinstance(value, Boolean) else 1
+    if isinstance(value, int | float):
+        return 1
+    return 3 if isinstance(value, datetime) else 2
 
 
 @dataclass(slots=True)
@@ -260,7 +272,8 @@ class Space:
         if len(parts) != 8 or any(type(counts) is int for counts in parts[6]):
             raise StoreError("an earlier DagBox laid the facts out: export them with that one, and import them")
         number, source, arity, hidden, count, distinct, held, seen = parts
-        return cls(number, source, arity, hidden, count, list(distinct), list(map(list, held)), list(seen))
+        counts = [[*counts, *[0] * (len(TYPES) - len(counts))] for counts in held]
+        return cls(number, source, arity, hidden, count, list(distinct), counts, list(seen))
 
 
 def read_spaces(data: bytes | None) -> list[Space]:

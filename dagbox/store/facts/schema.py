@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import ArityMismatch, TypeMismatch
+from dagbox.protocol.times import shown
 from dagbox.store.facts.layout import TYPES, Row, pack_value, type_index, unpack_value
 from dagbox.store.tables import META, RULES
 
@@ -88,8 +89,8 @@ class Signature:
 
     Args:
         arity: number of arguments.
-        types: of each argument, if there is a declaration: `text`, `number`, `boolean`, `any`, or a bucket (whose keys
-            are text).
+        types: of each argument, if there is a declaration: `text`, `number`, `boolean`, `time`, `any`, or a bucket
+            (whose keys are text).
         text: where that is said.
     """
 
@@ -103,7 +104,7 @@ class Signature:
             raise ArityMismatch(predicate, len(row), self.arity, self.text, _shown(predicate, row), (0, 0))
         place = self.misfit(row)
         if place is not None and self.types is not None:
-            kind, what = self.types[place], repr(row[place])[:60]
+            kind, what = self.types[place], shown(row[place])[:60]
             other = TYPES[type_index(row[place])]
             raise TypeMismatch(what, predicate, place + 1, kind, other, _shown(predicate, row), (0, 0))
 
@@ -124,7 +125,7 @@ def needed_type(declared: str) -> str | None:
 
 
 def _shown(predicate: str, row: Row) -> str:
-    return f"{predicate}({', '.join(map(repr, row))})"[:200]
+    return f"{predicate}({', '.join(map(shown, row))})"[:200]
 
 
 def read_signature(tables: _Reading, predicate: str) -> Signature | None:

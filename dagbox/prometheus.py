@@ -44,6 +44,7 @@ _BROKER_COUNTERS = {
     "refused": "Requests refused.",
     "expired": "Requests that reached their deadline.",
     "cancelled": "Requests cancelled by their client.",
+    "abandoned": "Requests ended because their client was gone.",
     "redelivered": "Requests redelivered to another worker.",
     "forwarded": "Requests forwarded by a worker.",
     "partials": "Partial replies.",

@@ -9,6 +9,10 @@ from dagbox.protocol.frames import STATUS_SERVICES
 _CLIENT_IDLE_S = 120.0
 _PROBE_S = 10.0
 """Seconds of silence after which the broker looks whether a client is still there."""
+_PROBE_WAITING_S = 2.0
+"""The same of a client that waits for an answer: nobody needs it if the client is gone."""
+_GONE_S = 4.0
+"""Seconds for which a client that waits must be found gone: one whose connection broke is back within one."""
 _MOST_PROBES = 50
 """Number of clients that are looked after at once."""
 _FULL_HINT_MS = 1000
@@ -81,21 +85,34 @@ class Directory:
         return client
 
     def silent_clients(self, now: float) -> list[bytes]:
-        """Return clients that have been silent and wait for nothing, to be sent a sign of life; each now and then."""
+        """Return clients that have been silent, to be sent a sign of life; each now and then."""
         silent: list[bytes] = []
         for peer, client in self.clients.items():
-            if now - max(client.last_at, client.probed_at) >= _PROBE_S and not client.in_flight:
+            if now - max(client.last_at, client.probed_at) >= (_PROBE_WAITING_S if client.in_flight else _PROBE_S):
+                if client.missed_at < client.probed_at:
+                    client.missed_since = 0.0  # the last one reached it
                 client.probed_at = now
                 silent.append(peer)
                 if len(silent) == _MOST_PROBES:
                     break
         return silent
 
-    def forget_gone(self, peer: bytes) -> None:
-        """Forget a client that cannot be reached and waits for nothing."""
+    def note_gone(self, peer: bytes, now: float) -> None:
+        """A sign of life found no connection: forget the client, once nothing that it waits for is left."""
         client = self.clients.get(peer)
-        if client is not None and not client.in_flight:
-            del self.clients[peer]
+        if client is not None:
+            client.missed_at = now
+            client.missed_since = client.missed_since or now
+            if not client.in_flight:
+                del self.clients[peer]
+
+    def gone_clients(self) -> set[bytes]:
+        """Return clients that wait for answers and have been gone for long."""
+        return {
+            peer
+            for peer, client in self.clients.items()
+            if client.missed_since and client.missed_at - max(client.missed_since, client.last_at) >= _GONE_S
+        }
 
     def forget_idle(self, now: float) -> None:
         """Forget services that nobody needs, and clients that have been silent."""

@@ -197,6 +197,21 @@ class Lifecycle:
                 self.cancel_request(request, now)
         self.clients.pop(peer, None)
 
+    def drop_abandoned(self, now: float) -> None:
+        """End requests of clients that are gone, at most `MOST_EXPIRED` of them; nobody is answered."""
+        if not (gone := self.directory.gone_clients()):
+            return
+        found = [request for request in self.requests.values() if request.client in gone and not request.answered]
+        for request in found[:MOST_EXPIRED]:
+            request.timeline.append((now, "client gone", ""))
+            self.counters.abandoned += 1
+            self.clients[request.client].in_flight -= 1
+            request.quiet = True
+            self.fail(request, Cancelled(request.service.name), now)
+        for peer in gone if len(found) <= MOST_EXPIRED else ():
+            del self.clients[peer]
+        self.events.add(now, "abandoned", "clients", f"requests of {len(gone)} that are gone", at_most_every_s=1.0)
+
     def refuse(self, header: Header, error: DagBoxError, now: float) -> None:
         """Answer a message with an error instead of taking it on."""
         self.counters.refused += 1
@@ -340,7 +355,7 @@ class Lifecycle:
         worker.busy.pop(request.key, None)
         waited = header.flags & Flag.WAITED if header is not None else worker.traits.patient
         if waited and not request.answered:
-            self._note_line(request, now)
+            request.note_line(now)
         service = request.service
         service.in_flight -= 1
         request.worker = None
@@ -357,21 +372,6 @@ class Lifecycle:
             if took_s >= self.limits.slow_s and not worker.traits.patient:
                 text = f"{request.trace_id} took {worker.name} {took_s:.1f} s"
                 self.events.add(now, "slow", service.name, text, at_most_every_s=1.0)
-
-    @staticmethod
-    def _note_line(request: TrackedRequest, now: float) -> None:
-        """Count that a worker did not work on the request until now, but kept it until its turn came; tell it in
-        the trace."""
-        in_line_s = now - request.given_at
-        request.given_at = now
-        request.aside_s += in_line_s
-        request.service.line.add(in_line_s)
-        timeline = request.timeline
-        for place in range(len(timeline) - 1, -1, -1):
-            at, what, who = timeline[place]
-            if what == "given":
-                timeline[place] = (at, "in line", who)
-                return
 
     def _move_on(self, request: TrackedRequest, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         """Queue a forwarded request at the service it goes to."""
@@ -511,7 +511,7 @@ class Lifecycle:
         name = service.name.encode()
         if request.worker is not None:
             if request.worker.traits.patient:
-                self._note_line(request, now)
+                request.note_line(now)
             self._out.send(request.worker.peer, Kind.CANCEL, request.key, name)
         request.reply = frames.pack_error(error)[:SHOWN_BYTES]
         self._end(request, now, error.code)

@@ -22,7 +22,7 @@ from dagbox.broker.controls import Controls
 from dagbox.broker.directory import Directory, no_room
 from dagbox.broker.lifecycle import Lifecycle
 from dagbox.broker.model import BrokerLimits, ClientEntry, LocalReader, WorkerEntry, WorkerState
-from dagbox.broker.outbox import NO_KEY, Outbox, Send
+from dagbox.broker.outbox import GONE, NO_KEY, Outbox, Send
 from dagbox.broker.views import Views
 from dagbox.broker.workers import Registration, WorkerRegistry
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, NameTaken, ProtocolError, Refused, Stopping
@@ -186,6 +186,7 @@ class Broker:
             self.lifecycle.sample(now)
             self._feed(now)
             self._look_at_direct()
+            self.lifecycle.drop_abandoned(now)
             for peer in self.directory.silent_clients(now):
                 self._out.send(peer, Kind.PONG, peer + bytes(8), body=self._pong)
             self._next_check = now + self.limits.heartbeat_s / 2
@@ -200,7 +201,8 @@ class Broker:
     def undeliverable(self, peer: bytes, head: bytes, now: float, reason: str) -> list[Send]:
         """The driver could not send a message (the peer is gone, or its buffer full); return what to send instead."""
         if head[KEY_SLICE] == peer + bytes(8) and frames.parse(head).kind == Kind.PONG:
-            self.directory.forget_gone(peer)
+            if reason == GONE:
+                self.directory.note_gone(peer, now)
             return self._take()
         self.counters.undeliverable += 1
         worker = self._connected.get(peer)

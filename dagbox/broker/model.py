@@ -151,6 +151,18 @@ class TrackedRequest:
         """Return the id that people see."""
         return shown_request(self.key)
 
+    def note_line(self, now: float) -> None:
+        """Count that a worker did not work on it until now, but kept it until its turn came; tell it in the trace."""
+        in_line_s = now - self.given_at
+        self.given_at = now
+        self.aside_s += in_line_s
+        self.service.line.add(in_line_s)
+        for place in range(len(self.timeline) - 1, -1, -1):
+            at, what, who = self.timeline[place]
+            if what == "given":
+                self.timeline[place] = (at, "in line", who)
+                return
+
 
 class WorkerEntry:
     """A worker as the broker knows it."""
@@ -278,13 +290,25 @@ class ServiceEntry:
 class ClientEntry:
     """A client as the broker knows it."""
 
-    __slots__ = ("done", "first_at", "in_flight", "last_at", "last_report", "peer", "probed_at")
+    __slots__ = (
+        "done",
+        "first_at",
+        "in_flight",
+        "last_at",
+        "last_report",
+        "missed_at",
+        "missed_since",
+        "peer",
+        "probed_at",
+    )
 
     def __init__(self, peer: bytes, now: float) -> None:
         self.peer = peer
         self.first_at = now
         self.last_at = now
         self.probed_at = now
+        self.missed_since = self.missed_at = 0.0
+        """When a sign of life first, and last, found no connection; 0 if the last one reached it."""
         self.in_flight = 0
         self.done = 0
         self.last_report = 0
@@ -301,6 +325,7 @@ class Counters:
     refused: int = 0
     expired: int = 0
     cancelled: int = 0
+    abandoned: int = 0
     redelivered: int = 0
     forwarded: int = 0
     partials: int = 0

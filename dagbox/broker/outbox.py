@@ -9,6 +9,8 @@ from dagbox.protocol.frames import Kind
 Send = tuple[bytes, bytes, bytes | None]
 """Peer, head, tail."""
 NO_KEY = bytes(16)
+GONE = "gone"
+"""The reason of a failure to send if no connection is under that peer's id."""
 
 
 class Outbox:

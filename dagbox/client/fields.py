@@ -250,6 +250,8 @@ class BrokerFigures(FieldMap):
     refused: int
     expired: int
     cancelled: int
+    abandoned: int
+    """Ended because their client was gone."""
     forwarded: int
     redelivered: int
     repeats: int

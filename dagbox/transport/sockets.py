@@ -14,6 +14,7 @@ from pathlib import Path
 import zmq
 from zmq.backend import Socket as Backend
 
+from dagbox.broker.outbox import GONE as GONE
 from dagbox.errors import CannotConnect, Refused
 from dagbox.protocol import frames
 from dagbox.text.files import owner_only
@@ -41,8 +42,6 @@ _LEAVE_LINGER_MS = 100
 """Longest time that a socket that is closed tries to get its LEAVE out."""
 
 FULL = "its buffer is full"
-GONE = "gone"
-"""The reason of a failure if no connection is under that peer's id."""
 
 Prepare = Callable[[zmq.Socket[bytes]], None]
 Frames = tuple[bytes, bytes, bytes | None]

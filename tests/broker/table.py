@@ -32,6 +32,8 @@ class Table:
         self.raw: list[tuple[bytes, bytes, bytes | None]] = []
         self.flooded = False
         """Whether there are always more messages to receive."""
+        self.gone: tuple[str, ...] = ()
+        """Peers without a connection: what is sent to them while time passes comes back."""
 
     def say(self, who: str | bytes, message: frames.Message) -> list[Any]:
         """Hand the broker a message of a peer; what it sends for it."""
@@ -71,8 +73,12 @@ class Table:
         self.now += seconds
         return self.read(self.broker.tick(self.now))
 
-    def run(self, seconds: float, beating: tuple[str, ...] = ()) -> list[Any]:
-        """Let time pass as a driver does, with signs of life of some workers (`name:service`)."""
+    def run(self, seconds: float, beating: tuple[str, ...] = (), *, probes: bool = False) -> list[Any]:
+        """Let time pass as a driver does, with signs of life of some workers (`name:service`).
+
+        Args:
+            probes: also return the signs of life that clients are sent unasked.
+        """
         end, sent = self.now + seconds, []
         beat_at = self.now
         while self.now < end:
@@ -83,7 +89,13 @@ class Table:
                     name, _, service = worker.partition(":")
                     sent += self.ping(name, service)
             sent += self.read(self.broker.tick(self.now))
-        return sent
+            for target, head, _ in self.raw:
+                if target in [peer(name) for name in self.gone]:
+                    sent += self.read(self.broker.undeliverable(target, head, self.now, "gone"))
+        return [each for each in sent if each[0] not in self.gone and (probes or not self._is_probe(*each))]
+
+    def _is_probe(self, who: str, kind: str, request: int, body: Any) -> bool:
+        return kind == "pong" and not request and peer(who) in self.broker.directory.clients
 
     # ------------------------------------------------------------------ what peers say
 

@@ -1,16 +1,18 @@
-"""The part "open" of the status: requests without their answer, oldest first."""
+"""Requests without their answer: as the status lists them, and how those end whose client is gone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from dagbox.broker.lifecycle import MOST_EXPIRED
 from dagbox.errors import InvalidArgument
 from dagbox.protocol.frames import Kind
 from dagbox.protocol.values import pack, unpack
-from tests.broker.table import Table
+from tests.broker.table import Table, peer
 
 
 def under_way(table: Table, **how: Any) -> list[dict[str, Any]]:
@@ -88,3 +90,60 @@ def test_traces_of_one_error(table: Table) -> None:
     table.run(0.5)
     assert [each["error"] for each in table.inspect("traces", {"error": "deadline"})] == ["deadline"]
     assert len(table.inspect("traces", {"error": ""})) == 2
+
+
+def let_pass(table: Table, seconds: float, gone: tuple[str, ...], beating: tuple[str, ...] = ()) -> list[Any]:
+    """Let time pass while no connection of some clients is there; what is sent to others."""
+    table.gone = gone
+    return table.run(seconds, beating)
+
+
+ALL = ("w1:reader", "w2:logic")
+
+
+def test_requests_of_a_client_that_is_gone_end_wherever_they_are(busy: Table) -> None:
+    busy.ask("eve", 5, body=pack({"bucket": "user", "key": "k5"}))
+    sent = let_pass(busy, 12.0, ("ann", "bob"), ALL)
+    assert {(to, kind, request) for to, kind, request, _ in sent if kind not in ("pong", "ping")} == {
+        ("w1", "cancel", 1),
+        ("w2", "cancel", 4),
+    }
+    assert [(each["client"], each["state"]) for each in under_way(busy)] == [(peer("eve").hex()[:8], "queued")]
+    status = busy.inspect("status")["broker"]
+    assert (status["abandoned"], status["cancelled"]) == (4, 0)
+    assert "abandoned clients" in busy.events()
+    traces = busy.inspect("traces", {"error": "cancelled"})
+    assert [[step["what"] for step in each["timeline"]][-2:] for each in traces] == [["client gone", "failed"]] * 4
+    assert {peer("ann"), peer("bob")}.isdisjoint(busy.broker.directory.clients)
+    assert busy.answer("w1", "ann", 1) == [("w1", "request", 5, pack({"bucket": "user", "key": "k5"}))]
+    assert busy.answer("w1", "eve", 5) == [("eve", "reply", 5, b"\xc0")]
+
+
+def test_a_client_whose_connection_was_broken_for_a_moment_is_answered(busy: Table) -> None:
+    for _ in range(5):
+        let_pass(busy, 3.0, ("ann", "bob"), ALL)
+        let_pass(busy, 5.0, (), ALL)
+    assert busy.inspect("status")["broker"]["abandoned"] == 0
+    assert ("ann", "reply", 1, b"\xc0") in busy.answer("w1", "ann", 1)
+
+
+def test_a_client_that_is_heard_is_not_gone(busy: Table) -> None:
+    for count in range(10, 30):
+        let_pass(busy, 1.0, ("ann",), ALL)
+        busy.ask("ann", count, body=pack({"bucket": "user", "key": "k1"}))
+    assert busy.inspect("status")["broker"]["abandoned"] == 0
+
+
+def test_what_many_clients_left_ends_in_turns_that_leave_room_for_others(new_table: Callable[..., Table]) -> None:
+    table = new_table(expected=("reader",))
+    for count in range(3 * MOST_EXPIRED):
+        table.ask(f"c{count % 7}", count)
+    gone = tuple(f"c{number}" for number in range(7))
+    left: list[int] = []
+    while not left or left[-1]:
+        let_pass(table, 0.2, gone)
+        left.append(table.broker.lifecycle.waiting())
+        assert table.now < 130.0
+    assert max(before - after for before, after in pairwise(left)) <= MOST_EXPIRED
+    assert table.broker.counters.abandoned == 3 * MOST_EXPIRED
+    assert not table.broker.directory.clients

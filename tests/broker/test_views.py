@@ -171,8 +171,11 @@ def test_a_client_that_is_gone_is_listed_no_longer_than_its_silence_is_noticed(t
         table.ask(name, 1)
     for name in ("ann", "bob"):
         table.answer("w1", name, 1)
-    sent = [(to, kind, request) for to, kind, request, _ in table.run(12.0, beating=("w1:reader",)) if kind == "pong"]
-    assert {entry for entry in sent if entry[0] != "w1"} == {("ann", "pong", 0), ("bob", "pong", 0)}
+    sent = [
+        (to, kind, request) for to, kind, request, _ in table.run(12.0, ("w1:reader",), probes=True) if kind == "pong"
+    ]
+    assert {entry for entry in sent if entry[0] != "w1"} == {(name, "pong", 0) for name in ("ann", "bob", "cat")}
+    assert sent.count(("ann", "pong", 0)) == 1 < sent.count(("cat", "pong", 0))
     [head] = [head for to, head, _ in table.broker.tick(table.now + 10.0) if to == peer("ann")]
     before = table.inspect("status")["broker"]
     assert table.broker.undeliverable(peer("ann"), head, table.now, "gone") == []

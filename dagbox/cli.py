@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, Subcommand]] = {
     "Look": {
         "top": Subcommand("dagbox.commands.top:top_command", "watch a node live"),
         "shell": Subcommand("dagbox.commands.shell:shell_command", "explore a database by commands"),
+        "doctor": Subcommand("dagbox.commands.doctor:doctor", "what is wrong with a node or a directory"),
         "status": Subcommand("dagbox.commands.watching:status", "what a node is doing now"),
         "services": Subcommand("dagbox.commands.watching:services", "queue, workers and times of each service"),
         "workers": Subcommand("dagbox.commands.watching:workers", "heartbeat, credit and work of each worker"),

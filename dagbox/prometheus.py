@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from socketserver import ThreadingMixIn
+from time import time as clock
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import dagbox
 from dagbox.errors import requires_extra
+from dagbox.problems import BAD, PARTS, RULES, Board, Problem, asks_locks, check
 
 with requires_extra("serving metrics to Prometheus", "metrics"):
     from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -22,6 +25,7 @@ ASK_S = 3.0
 """Timeout of a scrape, in seconds."""
 CONNECTION_S = 10.0
 """Seconds that a connection may keep silent before it is dropped."""
+LOCKS_ASKED = 1_000
 STATES = ("live", "late", "draining", "dead")
 
 _SERVICE_GAUGES = {
@@ -86,6 +90,7 @@ class NodeCollector(Collector):
         self._target = target
         self._mutex = threading.Lock()
         self._db: dagbox.Database | None = None
+        self._board = Board()
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: the node is not asked at registration."""
@@ -99,6 +104,7 @@ class NodeCollector(Collector):
         yield up
         if status is not None:
             yield from metrics_of(status)
+            yield problem_metric(self._problems(status))
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
@@ -115,11 +121,27 @@ class NodeCollector(Collector):
             try:
                 if self._db is None:
                     self._db = dagbox.connect(self._target, timeout=ASK_S, direct=False)
-                answer = self._db.call("status", {"course": False}, timeout=ASK_S, repeatable=True)
+                answer = self._ask(self._db)
             except dagbox.DagBoxError:
                 self._drop()
                 return None
         return answer if isinstance(answer, dict) else None
+
+    def _ask(self, db: dagbox.Database) -> Any:
+        """Ask for the status, with what the rules of problems look at."""
+        parts = {**PARTS, "events": {"after": self._board.seq}}
+        answer = db.call("status", {"course": False, "parts": parts}, timeout=ASK_S, repeatable=True)
+        if isinstance(answer, dict) and asks_locks(answer):
+            # Who waits for locks is told with the rest, or not at all.
+            with suppress(dagbox.DagBoxError):
+                asked = {"op": "list", "limit": LOCKS_ASKED}
+                answer["locks"] = db.call("lock", asked, timeout=ASK_S, repeatable=True, untraced=True)
+        return answer
+
+    def _problems(self, status: dict[str, Any]) -> list[Problem]:
+        with self._mutex:
+            self._board.take({**status, "at": clock()})
+            return check(self._board)
 
 
 def metrics_of(status: dict[str, Any]) -> Iterator[Metric]:
@@ -128,6 +150,13 @@ def metrics_of(status: dict[str, Any]) -> Iterator[Metric]:
     yield from _service_metrics(status["services"])
     yield from _worker_metrics(status["workers"])
     yield from _store_metrics(status.get("store") or {})
+
+
+def problem_metric(problems: list[Problem]) -> Metric:
+    """Return how many problems each rule finds; a rule that finds none has 0."""
+    numbers = Counter(problem.rule for problem in problems)
+    rows = [([rule.name, "bad" if rule.sign == BAD else "watch"], float(numbers[rule.name])) for rule in RULES]
+    return _gauge("dagbox_problem", "Problems that a rule finds.", ["rule", "severity"], rows)
 
 
 def _gauge(name: str, about: str, labels: list[str], rows: Iterable[tuple[list[str], float]]) -> GaugeMetricFamily:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from socket import create_connection
 from typing import Any
@@ -13,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import dagbox
 from dagbox.broker.machine import Broker
+from dagbox.problems import RULES
+from dagbox.problems.model import Rule
 from dagbox.prometheus import _Quiet, metrics_of, serving_metrics
 from tests.tui import sample
 from tests.tui.conftest import Served
@@ -43,6 +46,28 @@ def test_the_figures_of_a_node(served: Served) -> None:
         with dagbox.connect(served.address) as db:
             db.get("user", "ada")
         assert of(scrape(url), "dagbox_service_done_total", service="reader") == before + 1
+
+
+def test_what_is_wrong_is_a_figure_of_each_rule(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_760_000_000.0]
+    monkeypatch.setattr("dagbox.prometheus.clock", lambda: now[0])
+    with serving_metrics(served.address, 0) as url, dagbox.connect(served.address) as db:
+        found = scrape(url)
+        assert {of(found, "dagbox_problem", rule=rule.name, severity=severity(rule)) for rule in RULES} == {0.0}
+        db.call("control", {"op": "break", "service": "echo", "ttl_ms": 60_000})
+        with dagbox.connect(served.address, timeout=60) as other, ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(other.call, "echo", 1)
+            while not (held := db.call("control", {"op": "held"})):
+                pass
+            scrape(url)
+            now[0] += 15.0
+            assert of(scrape(url), "dagbox_problem", rule="held", severity="watch") == 1
+            db.call("control", {"op": "let_go", "id": held[0]["id"]})
+            assert waiting.result(20) == 1
+
+
+def severity(rule: Rule) -> str:
+    return "bad" if rule.sign == "✗" else "watch"
 
 
 def test_connections_that_say_nothing_hold_up_nobody(

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dagbox import aio, errors
     from dagbox.client import (
+        ClientStatus,
         Database,
         Event,
         Fact,
@@ -102,6 +103,7 @@ __all__ = [
     "Busy",
     "Cancelled",
     "CannotConnect",
+    "ClientStatus",
     "Conflict",
     "DagBoxError",
     "Database",

@@ -49,6 +49,8 @@ def connect(
     timeout: float = DEFAULT_TIMEOUT_S,
     direct: bool = True,
     patience: float = DEFAULT_PATIENCE_S,
+    name: str | None = None,
+    tool: bool = False,
 ) -> AsyncDatabase:
     """Connect to a running node; an async context manager. See `dagbox.connect`.
 
@@ -56,13 +58,15 @@ def connect(
     """
     from dagbox.client.targets import presence_of
     from dagbox.settings import target_of
+    from dagbox.transport.claims import Identity
 
     flag(direct, "direct")
+    identity = Identity(name, tool=flag(tool, "tool"))
     presence = presence_of(target_of(target), patience)
     if presence.directory is None or not direct:
         from dagbox.transport.remote_async import AsyncRemoteTransport
 
-        return AsyncDatabase(AsyncRemoteTransport(presence), timeout=timeout)
+        return AsyncDatabase(AsyncRemoteTransport(presence, identity=identity), timeout=timeout)
     from dagbox.client.direct_async import AsyncDirectDatabase
 
-    return AsyncDirectDatabase(presence, presence.directory, timeout=timeout)
+    return AsyncDirectDatabase(presence, presence.directory, timeout=timeout, identity=identity)

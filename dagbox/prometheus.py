@@ -120,7 +120,7 @@ class NodeCollector(Collector):
         with self._mutex:
             try:
                 if self._db is None:
-                    self._db = dagbox.connect(self._target, timeout=ASK_S, direct=False)
+                    self._db = dagbox.connect(self._target, timeout=ASK_S, direct=False, tool=True)
                 answer = self._ask(self._db)
             except dagbox.DagBoxError:
                 self._drop()

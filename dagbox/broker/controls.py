@@ -36,6 +36,7 @@ class Controls:
             "breaks": views.breaks,
             "unbreak": lambda body, _: breakpoints.unset(body.get("number")),
             "held": views.held,
+            "clients": views.clients,
             "let_go": self._let_go,
             "cancel": self._cancel,
             "clear_traces": self._clear_traces,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from dagbox.broker.model import BrokerLimits, ClientEntry, ServiceEntry
 from dagbox.errors import Busy, InvalidArgument, ProtocolError
+from dagbox.protocol.claims import UNKNOWN
 from dagbox.protocol.frames import STATUS_SERVICES
 
 _CLIENT_IDLE_S = 120.0
@@ -15,6 +18,10 @@ _GONE_S = 4.0
 """Seconds for which a client that waits must be found gone: one whose connection broke is back within one."""
 _MOST_PROBES = 50
 """Number of clients that are looked after at once."""
+_MOST_ASKED = 200
+"""Number of clients that are asked at once who they are."""
+_RATE_S = 2.0
+"""Seconds over which the rates of clients are taken."""
 _FULL_HINT_MS = 1000
 """Milliseconds after which a client may try again that the broker has no room for."""
 
@@ -43,6 +50,9 @@ class Directory:
         self.limits = limits
         self.services: dict[bytes, ServiceEntry] = {name.encode(): ServiceEntry(name, True) for name in expected}
         self.clients: dict[bytes, ClientEntry] = {}
+        self._new: dict[bytes, None] = {}
+        """Clients that nobody has asked who they are."""
+        self._sampled_at = 0.0
         self._expected = frozenset(expected)
 
     def names(self) -> list[str]:
@@ -82,7 +92,26 @@ class Directory:
         if len(self.clients) >= self.limits.clients:
             return None
         client = self.clients[peer] = ClientEntry(peer, now)
+        self._new[peer] = None
         return client
+
+    def forget(self, peer: bytes) -> None:
+        """Forget a client, if it is known."""
+        self.clients.pop(peer, None)
+        self._new.pop(peer, None)
+
+    def asks(self, client: ClientEntry) -> bool:
+        """Return True if a client is to be asked who it is, with what it is sent now."""
+        self._new.pop(client.peer, None)
+        return client.claims is UNKNOWN
+
+    def strangers(self) -> list[bytes]:
+        """Return some of the clients that are to be asked who they are, since nothing else was sent to them yet; each
+        once."""
+        found = list(islice(self._new, _MOST_ASKED))
+        for peer in found:
+            del self._new[peer]
+        return found
 
     def silent_clients(self, now: float) -> list[bytes]:
         """Return clients that have been silent, to be sent a sign of life; each now and then."""
@@ -104,7 +133,7 @@ class Directory:
             client.missed_at = now
             client.missed_since = client.missed_since or now
             if not client.in_flight:
-                del self.clients[peer]
+                self.forget(peer)
 
     def gone_clients(self) -> set[bytes]:
         """Return clients that wait for answers and have been gone for long."""
@@ -115,13 +144,20 @@ class Directory:
         }
 
     def forget_idle(self, now: float) -> None:
-        """Forget services that nobody needs, and clients that have been silent."""
+        """Forget services that nobody needs, and clients that have been silent; take the rates of the others."""
         for name, service in list(self.services.items()):
             if self._forgettable(service, now):
                 del self.services[name]
         idle = [p for p, c in self.clients.items() if not c.in_flight and now - c.last_at > _CLIENT_IDLE_S]
         for peer in idle:
-            del self.clients[peer]
+            self.forget(peer)
+        span_s = now - self._sampled_at
+        if span_s >= _RATE_S:
+            self._sampled_at = now
+            for client in self.clients.values():
+                done = client.done
+                client.rate = (done - client.sampled) / span_s
+                client.sampled = done
 
     def _forgettable(self, service: ServiceEntry, now: float) -> bool:
         """Return True if nobody needs the service to be known; names must not add up to the limit over time."""

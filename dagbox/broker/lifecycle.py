@@ -109,7 +109,7 @@ class Lifecycle:
             self.refuse(header, busy(service), now)
             return
         client.in_flight += 1
-        request = self._track(key, peer, service, head, tail, now)
+        request = self.track(key, peer, service, head, tail, now)
         request.flags = header.flags
         request.deadline_ms = header.deadline_ms
         request.deadline = now + (header.deadline_ms / 1000 if header.deadline_ms else self.limits.longest_s)
@@ -131,14 +131,14 @@ class Lifecycle:
         reply, took_s = answer
         client.last_at = now
         client.in_flight += 1
-        request = self._track(key, peer, service, head, None, now)
+        request = self.track(key, peer, service, head, None, now)
         request.timeline = [(now, "queued", service.name), (now, "given", LOCAL)]
         request.reply = reply[:SHOWN_BYTES]
         request.flags = header.flags
         if not request.flags & Flag.UNTRACED:
             service.wait.add(0.0)
             service.work.add(took_s)
-        self._end(request, now + took_s, "")
+        self.end(request, now + took_s, "")
         message = frames.build(Kind.REPLY, peer, header.request, header.service, reply)
         self._out.messages.append((peer, message.head, message.tail))
         return True
@@ -149,7 +149,7 @@ class Lifecycle:
             return False
         return service.queue.has_room(client, size, limits.queue_requests, limits.queue_bytes)
 
-    def _track(
+    def track(
         self, key: bytes, client: bytes, service: ServiceEntry, head: bytes, tail: bytes | None, now: float
     ) -> TrackedRequest:
         """Make and count a request; every request is made here."""
@@ -195,7 +195,7 @@ class Lifecycle:
             for request in [r for r in self.requests.values() if r.client == peer and not r.answered]:
                 request.quiet = True
                 self.cancel_request(request, now)
-        self.clients.pop(peer, None)
+        self.directory.forget(peer)
 
     def drop_abandoned(self, now: float) -> None:
         """End requests of clients that are gone, at most `MOST_EXPIRED` of them; nobody is answered."""
@@ -314,7 +314,7 @@ class Lifecycle:
         if not request.answered:
             at = header.body_at
             request.reply = head[at : at + SHOWN_BYTES] if tail is None else tail[:SHOWN_BYTES]
-            self._end(request, now, code)
+            self.end(request, now, code)
             if not request.quiet:
                 self._out.messages.append((request.client, head, tail))
         if service.queue.waiting:
@@ -457,7 +457,7 @@ class Lifecycle:
         service = self.services.get(letter.service.encode())
         if service is None or letter.key in self.requests:
             return False
-        request = self._track(letter.key, letter.client, service, letter.head, letter.tail, now)
+        request = self.track(letter.key, letter.client, service, letter.head, letter.tail, now)
         request.quiet = True
         request.hops, request.flags = letter.hops, letter.flags
         request.deadline = now + self.limits.longest_s
@@ -469,7 +469,7 @@ class Lifecycle:
 
     # ------------------------------------------------------------------ the end of a request
 
-    def _end(self, request: TrackedRequest, now: float, code: str) -> None:
+    def end(self, request: TrackedRequest, now: float, code: str) -> None:
         """The request has its terminal answer now: off the books, into the trace."""
         request.answered = True
         request.code = code
@@ -477,11 +477,13 @@ class Lifecycle:
         request.timeline.append((now, "failed" if code else "answered", code))
         if request.worker is None:
             self._drop(request)
+        fault = is_fault(code)
         client = self.clients.get(request.client)
         if client is not None and not request.quiet:
             client.in_flight -= 1
             client.done += 1
-        if is_fault(code):
+            client.errors += fault
+        if fault:
             self.counters.failed += 1
         else:
             self.counters.answered += 1
@@ -491,7 +493,7 @@ class Lifecycle:
             request.shown = request.shown[:SHOWN_BYTES]
         if not request.flags & Flag.UNTRACED:
             request.service.done += 1
-            request.service.errors += is_fault(code)
+            request.service.errors += fault
             self.traces.add(request)
 
     def _drop(self, request: TrackedRequest) -> None:
@@ -514,7 +516,7 @@ class Lifecycle:
                 request.note_line(now)
             self._out.send(request.worker.peer, Kind.CANCEL, request.key, name)
         request.reply = frames.pack_error(error)[:SHOWN_BYTES]
-        self._end(request, now, error.code)
+        self.end(request, now, error.code)
         if not request.quiet:
             self._out.send_error(request.client, request.key, name, error)
 
@@ -549,51 +551,3 @@ class Lifecycle:
             for request in [each for each in service.held.values() if each.held_until <= now]:
                 self.release(request, now)
         self.directory.forget_idle(now)
-
-    # ------------------------------------------------------------------ calls that bypass the broker
-
-    def count_bypass(self, service: str, took_s: float, code: str, now: float, *, waited: bool = False) -> None:
-        """Count a call that did not pass the broker; `code` is its error's or empty, `waited`: it stood in line."""
-        target = self.directory.service_named(service.encode(), now)
-        if target is not None:
-            target.ever_served = True
-            target.done += 1
-            target.errors += is_fault(code)
-            (target.line if waited else target.work).add(took_s)
-            self.counters.accepted += 1
-            self.counters.failed += is_fault(code)
-            self.counters.answered += not is_fault(code)
-
-    def trace_bypass(
-        self,
-        service: str,
-        client: bytes,
-        started: float,
-        ended: float,
-        code: str,
-        body: bytes,
-        reply: bytes = b"",
-        *,
-        waited: bool = False,
-    ) -> None:
-        """Count and trace a call that did not pass the broker.
-
-        Args:
-            client: 8 bytes that stand for the program.
-            code: of its error, or empty. body, reply: packed, if known.
-            waited: it was kept until its turn came.
-        """
-        target = self.directory.service_named(service.encode(), ended)
-        if target is None:
-            return
-        target.ever_served = True
-        (target.line if waited else target.work).add(ended - started)
-        key = client + self.counters.accepted.to_bytes(8, "big")
-        request = self._track(key, client, target, body, None, started)
-        request.quiet = True
-        request.reply = reply[:SHOWN_BYTES]
-        request.aside_s = ended - started if waited else 0.0
-        request.timeline.append((started, "called", service))
-        if waited:
-            request.timeline.append((started, "in line", service))
-        self._end(request, ended, code)

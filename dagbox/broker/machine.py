@@ -27,6 +27,7 @@ from dagbox.broker.views import Views
 from dagbox.broker.workers import Registration, WorkerRegistry
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, NameTaken, ProtocolError, Refused, Stopping
 from dagbox.protocol import frames
+from dagbox.protocol.claims import FEATURES, WHO, Claims
 from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
 from dagbox.protocol.names import shown_peer
 from dagbox.protocol.reports import DirectReport
@@ -89,7 +90,8 @@ class Broker:
     ) -> None:
         self.limits = limits or BrokerLimits()
         self.epoch = epoch
-        self._pong = pack({"epoch": epoch, "version": frames.VERSION})
+        pong = {"epoch": epoch, "version": frames.VERSION, "features": list(FEATURES)}
+        self._pong, self._pong_who = pack(pong), pack(pong | {WHO: True})
         self.started_at = now
         self.about = about or {}
         self.bypass: BypassedCalls | None = None
@@ -189,6 +191,8 @@ class Broker:
             self.lifecycle.drop_abandoned(now)
             for peer in self.directory.silent_clients(now):
                 self._out.send(peer, Kind.PONG, peer + bytes(8), body=self._pong)
+            for peer in self.directory.strangers():
+                self._out.send(peer, Kind.PONG, peer + bytes(8), body=self._pong_who)
             self._next_check = now + self.limits.heartbeat_s / 2
         self._last_tick = now
         return self._take()
@@ -288,8 +292,9 @@ class Broker:
             client = self.directory.clients.get(peer) or self.directory.new_client(peer, now)
             if client is not None:
                 client.last_at = now
-                self._count_direct(client, frames.body_of(header, head, tail))
-            self._out.send(peer, Kind.PONG, head[KEY_SLICE], body=self._pong)
+                self._note_told(client, frames.body_of(header, head, tail))
+            asks = client is not None and self.directory.asks(client)
+            self._out.send(peer, Kind.PONG, head[KEY_SLICE], body=self._pong_who if asks else self._pong)
             return
         worker = self._connected.get(header.client)
         if worker is None:
@@ -305,15 +310,17 @@ class Broker:
             if worker.state is WorkerState.DRAINING:
                 self.workers.let_go_if_done(worker, now)
 
-    def _count_direct(self, client: ClientEntry, body: bytes) -> None:
-        """Take in what a client tells of its direct calls, unless it was told already."""
+    def _note_told(self, client: ClientEntry, body: bytes) -> None:
+        """Take in what a client tells of itself, and of its direct calls, unless these were told already."""
         if not body:
             return
         told = unpack_plain(body, "bytes of a ping", MAX_PING_BYTES)
+        client.claims = Claims.from_wire(told) or client.claims
         report = DirectReport.from_wire(told)
         if report is None or report.number <= client.last_report:
             return
         client.last_report = report.number
+        client.direct += report.done
         service = self.directory.services.get(report.service.encode())
         if service is not None and service.direct is not None:
             service.direct.add(report)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dagbox.broker.histograms import DirectFigures, Histogram, RateSeries
 from dagbox.broker.queues import DispatchQueue
+from dagbox.protocol.claims import UNKNOWN
 from dagbox.protocol.names import shown_peer, shown_request
 from dagbox.protocol.traits import Traits
 
@@ -291,7 +292,10 @@ class ClientEntry:
     """A client as the broker knows it."""
 
     __slots__ = (
+        "claims",
+        "direct",
         "done",
+        "errors",
         "first_at",
         "in_flight",
         "last_at",
@@ -300,6 +304,8 @@ class ClientEntry:
         "missed_since",
         "peer",
         "probed_at",
+        "rate",
+        "sampled",
     )
 
     def __init__(self, peer: bytes, now: float) -> None:
@@ -311,8 +317,15 @@ class ClientEntry:
         """When a sign of life first, and last, found no connection; 0 if the last one reached it."""
         self.in_flight = 0
         self.done = 0
+        self.errors = 0
+        self.rate = 0.0
+        self.sampled = 0
+        """How many were done when the rate was last taken."""
+        self.direct = 0
+        """Calls that it made itself, as it reports them."""
         self.last_report = 0
         """Number of the last report of its direct calls."""
+        self.claims = UNKNOWN
 
 
 @dataclass(slots=True)

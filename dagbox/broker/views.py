@@ -5,7 +5,8 @@
                                                    tell no history; each part that is named (events, traces, slowest,
                                                    breaks, held, dead_letters) is added, as its own service or
                                                    control answers its map; the part "open" {"service", "limit",
-                                                   "request_bytes"}: requests under way, oldest first
+                                                   "request_bytes"}: requests under way, oldest first; the part
+                                                   "clients" {"limit"}: the busiest clients
     services  {}                                   list of services
     workers   {}                                   list of workers, the dead ones of the last minute too
     events    {"after": seq, "limit": n}           {"events": [...], "last": seq}
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from heapq import nlargest
 from itertools import islice
 from typing import Any
 
@@ -26,7 +28,7 @@ from dagbox.broker.bodies import body_at, body_start, body_value, names_record
 from dagbox.broker.breakpoints import Breakpoints
 from dagbox.broker.histograms import NO_DIRECT_CALLS
 from dagbox.broker.lifecycle import Lifecycle
-from dagbox.broker.model import ServiceEntry, TrackedRequest, WorkerEntry, WorkerState
+from dagbox.broker.model import ClientEntry, ServiceEntry, TrackedRequest, WorkerEntry, WorkerState
 from dagbox.broker.records import SHOWN_BYTES
 from dagbox.broker.workers import WorkerRegistry
 from dagbox.errors import InvalidArgument, shown_value
@@ -72,6 +74,7 @@ class Views:
             "held": self.held,
             "dead_letters": self.dead_letters,
             "open": self.open,
+            "clients": self.clients,
         }
 
     def status(self, body: Body, now: float) -> Body:
@@ -151,6 +154,11 @@ class Views:
         """Return all workers by service and name, the dead ones too."""
         workers = [*self._registry.connected.values(), *self._registry.dead.values()]
         return [_worker(worker, now) for worker in sorted(workers, key=lambda w: (w.service.name, w.name))]
+
+    def clients(self, body: Body, now: float) -> list[Body]:
+        """Return clients, the busiest first."""
+        found = nlargest(number(body, "limit", 50), self._requests.clients.values(), _busyness)
+        return [_client(client, now) for client in found]
 
     # ------------------------------------------------------------------ logs
 
@@ -255,6 +263,24 @@ def _worker(worker: WorkerEntry, now: float) -> Body:
         "rss": report.get("rss", 0),
         "repeatable": worker.repeatable,
         "patient": worker.traits.patient,
+    }
+
+
+def _busyness(client: ClientEntry) -> tuple[float, int, int, float]:
+    return client.rate, client.in_flight, client.done, client.last_at
+
+
+def _client(client: ClientEntry, now: float) -> Body:
+    return {
+        "id": shown_peer(client.peer),
+        **client.claims._asdict(),
+        "done": client.done,
+        "errors": client.errors,
+        "direct": client.direct,
+        "rate": client.rate,
+        "in_flight": client.in_flight,
+        "age_ms": (now - client.first_at) * 1e3,
+        "idle_ms": (now - client.last_at) * 1e3,
     }
 
 

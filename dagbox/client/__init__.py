@@ -11,6 +11,7 @@ import os
 from dagbox.client._sync.database import DEFAULT_PATIENCE_S, DEFAULT_TIMEOUT_S, Database
 from dagbox.client._sync.locks import Lease
 from dagbox.client.fields import (
+    ClientStatus,
     Event,
     Fields,
     LockWaiter,
@@ -28,6 +29,7 @@ from dagbox.protocol.validate import flag
 from dagbox.protocol.values import Durability
 
 __all__ = [
+    "ClientStatus",
     "Database",
     "Durability",
     "Event",
@@ -98,6 +100,8 @@ def connect(
     timeout: float = DEFAULT_TIMEOUT_S,
     direct: bool = True,
     patience: float = DEFAULT_PATIENCE_S,
+    name: str | None = None,
+    tool: bool = False,
 ) -> Database:
     """Connect to a running node; a context manager with the same methods.
 
@@ -111,24 +115,29 @@ def connect(
         patience: how long the node may be away, in seconds, before calls that wait for it fail with `CannotConnect`; it
             takes one or two to start again. What is not known (a node on another machine that does not answer, one that
             hangs) ends with the call's time-out.
+        name: what the node calls this client in lists of clients, at most 200 characters; None: the name of the
+            script and the id of the process.
+        tool: the program watches or operates the node; lists of clients tell.
 
     Raises:
         CannotConnect: no node answers there.
     """
     from dagbox.client.targets import presence_of
     from dagbox.settings import target_of
+    from dagbox.transport.claims import Identity
 
     flag(direct, "direct")
+    identity = Identity(name, tool=flag(tool, "tool"))
     presence = presence_of(target_of(target), patience)
     database: Database
     if presence.directory is None or not direct:
         from dagbox.transport.remote import RemoteTransport
 
-        database = Database(RemoteTransport(presence), timeout=timeout)
+        database = Database(RemoteTransport(presence, identity=identity), timeout=timeout)
     else:
         from dagbox.client.direct import DirectDatabase
 
-        database = DirectDatabase(presence, presence.directory, timeout=timeout)
+        database = DirectDatabase(presence, presence.directory, timeout=timeout, identity=identity)
     try:
         database._transport.start()
     except BaseException:

@@ -40,6 +40,7 @@ from dagbox.services.reader import Reader
 from dagbox.store import store_identity
 from dagbox.store.base import Snapshot
 from dagbox.transport.base import Call
+from dagbox.transport.claims import Identity
 from dagbox.transport.direct_switch import OFF, STATE, SWITCH_FILE, told_store, view_switch
 from dagbox.transport.presence import Presence
 from dagbox.transport.remote import RemoteTransport
@@ -343,8 +344,8 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 class DirectTransport(RemoteTransport):
     """Calls to a broker, but for reads that this process can do itself."""
 
-    def __init__(self, address: str | Presence, direct: DirectReads) -> None:
-        super().__init__(address)
+    def __init__(self, address: str | Presence, direct: DirectReads, identity: Identity | None) -> None:
+        super().__init__(address, identity=identity)
         self.direct = direct
 
     def call(self, call: Call) -> Any:
@@ -391,10 +392,15 @@ class DirectDatabase(Database):
     """A database that is served by a node of this machine, whose records this process reads itself."""
 
     def __init__(
-        self, address: str | Presence, directory: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT_S
+        self,
+        address: str | Presence,
+        directory: str | os.PathLike[str],
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        identity: Identity | None = None,
     ) -> None:
         direct = self._direct = DirectReads(directory)
-        transport = DirectTransport(address, direct)
+        transport = DirectTransport(address, direct, identity)
         super().__init__(transport, timeout=timeout)
         # A new one each time: the one before may not be off the books yet.
         direct.on_first = lambda: self._keepalive.add(Reports(transport), REPORT_S)

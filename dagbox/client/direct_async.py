@@ -16,6 +16,7 @@ from dagbox.client.direct import NO_WAY, REPORT_S, SERVED, DirectReads, answered
 from dagbox.client.operations import MISSING, Target
 from dagbox.protocol.values import Record, Ref
 from dagbox.transport.base import Call
+from dagbox.transport.claims import Identity
 from dagbox.transport.direct_switch import STATE
 from dagbox.transport.presence import Presence
 from dagbox.transport.remote_async import AsyncRemoteTransport
@@ -24,8 +25,8 @@ from dagbox.transport.remote_async import AsyncRemoteTransport
 class AsyncDirectTransport(AsyncRemoteTransport):
     """Calls to a broker, but for reads that this process can do itself."""
 
-    def __init__(self, address: str | Presence, direct: DirectReads) -> None:
-        super().__init__(address)
+    def __init__(self, address: str | Presence, direct: DirectReads, identity: Identity | None) -> None:
+        super().__init__(address, identity=identity)
         self.direct = direct
 
     async def call(self, call: Call) -> Any:
@@ -64,10 +65,15 @@ class AsyncDirectDatabase(AsyncDatabase):
     """A database that is served by a node of this machine, whose records this process reads itself."""
 
     def __init__(
-        self, address: str | Presence, directory: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT_S
+        self,
+        address: str | Presence,
+        directory: str | os.PathLike[str],
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        identity: Identity | None = None,
     ) -> None:
         direct = self._direct = DirectReads(directory)
-        transport = AsyncDirectTransport(address, direct)
+        transport = AsyncDirectTransport(address, direct, identity)
         super().__init__(transport, timeout=timeout)
         direct.on_first = lambda: self._keepalive.add(AsyncReports(transport), REPORT_S)
 

@@ -166,6 +166,32 @@ class WorkerStatus(FieldMap):
     """It keeps requests on purpose, as the lock service does: their time says nothing of its speed."""
 
 
+class ClientStatus(FieldMap):
+    """A client as the broker knows it. What it is, it says itself: empty if it says nothing."""
+
+    id: str
+    name: str
+    pid: int
+    host: str
+    program: str
+    tool: bool
+    """It watches or operates the node."""
+    done: int
+    """Requests of it that ended, failed ones among them."""
+    errors: int
+    """Those that failed."""
+    direct: int
+    """Reads that it made itself, in the files of the node."""
+    rate: float
+    """Requests that ended, per second."""
+    in_flight: int
+    """Requests under way."""
+    age_ms: float
+    """Since it was first heard."""
+    idle_ms: float
+    """Since it was last heard."""
+
+
 class Event(FieldMap):
     """Something that happened at the broker, such as a worker that joined."""
 

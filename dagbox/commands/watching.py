@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from dagbox.errors import DagBoxError
 from dagbox.text.amounts import format_rate, format_size, plural
 from dagbox.text.durations import format_ms
 from dagbox.text.terminal import printable
+
+if TYPE_CHECKING:
+    from dagbox import Database
 
 
 def _part(name: str, field: str) -> Any:
@@ -59,17 +62,33 @@ WORKER_COLUMNS = (
     Column("pid", "pid"),
     Column("host", "host"),
 )
+CLIENT_COLUMNS = (
+    Column("client", "name"),
+    Column("id", "id"),
+    Column("in flight", "in_flight"),
+    Column("done", "done"),
+    Column("errors", _if_any("errors")),
+    Column("direct", _if_any("direct")),
+    Column("rate", "rate", format_rate),
+    Column("age", "age_ms", format_ms),
+    Column("idle", "idle_ms", format_ms),
+    Column("pid", _if_any("pid")),
+    Column("host", "host"),
+    Column("", lambda row: "tool" if row.get("tool") else ""),
+)
+CLIENTS_SHOWN = 20
 
 
 @click.command("status", short_help="what a node is doing now")
 @target_argument
+@click.option("--clients", is_flag=True, help=f"Show the busiest clients too, at most {CLIENTS_SHOWN}.")
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option(
     "--every", type=DURATION, default="2s", show_default=True, metavar="TIME", help="How often to refresh with --watch."
 )
 @timeout_option
 @format_option
-def status(target: str | None, watch: bool, every: float, timeout: float, output: str) -> None:
+def status(target: str | None, clients: bool, watch: bool, every: float, timeout: float, output: str) -> None:
     """Show what a node is doing now: broker, services, workers, store, locks.
 
     --watch redraws it each time, for terminals that cannot show `dagbox top`; with --format json it prints one
@@ -77,17 +96,23 @@ def status(target: str | None, watch: bool, every: float, timeout: float, output
     """
     if not watch:
         with open_database(target, timeout=timeout) as db:
-            _show_status(db.status(), output)
+            _show_status(_status_of(db, clients), output)
         return
     while True:
         try:
             with open_database(target, timeout=timeout) as db:
                 while True:
-                    _redraw(db.status(), output)
+                    _redraw(_status_of(db, clients), output)
                     time.sleep(every)
         except DagBoxError as error:
             note(f"dagbox: {error}")
             time.sleep(every)
+
+
+def _status_of(db: Database, clients: bool) -> dict[str, Any]:
+    """Return the status, with the busiest clients if they are wanted."""
+    found = db.status()
+    return {**found, "clients": db.clients(limit=CLIENTS_SHOWN)} if clients else found
 
 
 def _show_status(found: Any, output: str) -> None:
@@ -115,7 +140,9 @@ def status_lines(found: Any) -> Iterator[str]:
         yield styled("locks", bold=True) + "   " + _sentence(_figures(locks))
     if found.get("logic"):
         yield styled("logic", bold=True) + "   " + _sentence(_figures(found["logic"]))
-    for rows, columns in ((found["services"], SERVICE_COLUMNS), (found["workers"], WORKER_COLUMNS)):
+    tables = (("services", SERVICE_COLUMNS), ("workers", WORKER_COLUMNS), ("clients", CLIENT_COLUMNS))
+    for part, columns in tables:
+        rows = found.get(part)
         if rows:
             yield ""
             yield from table_lines(rows, _with_content(rows, columns))

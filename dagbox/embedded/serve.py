@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from dagbox.broker import Broker
+from dagbox.broker.bypass import count_bypass, trace_bypass
 from dagbox.broker.lifecycle import Lifecycle
 from dagbox.broker.outbox import Send
 from dagbox.embedded.node import OWN_SERVICES
@@ -67,10 +68,10 @@ class OwnCalls:
         """Have the broker count the noted calls."""
         noted, self.noted = self.noted, []
         for service, _, began, ended, error, waited in noted[:-TRACED]:
-            requests.count_bypass(service, ended - began, error.code if error else "", now, waited=waited)
+            count_bypass(requests, service, ended - began, error.code if error else "", now, waited=waited)
         for service, body, began, ended, error, waited in noted[-TRACED:]:
             code, shown = error.code if error else "", _shown(body)
-            requests.trace_bypass(service, self._client, began, ended, code, shown, waited=waited)
+            trace_bypass(requests, service, self._client, began, ended, code, shown, waited=waited)
 
     def feed_soon(self, broker: Broker, now: float) -> list[Send]:
         """Have the broker count the noted calls, on its own thread; nothing is to be sent for it."""

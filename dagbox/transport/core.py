@@ -28,6 +28,7 @@ from typing import NamedTuple, Protocol
 
 from dagbox.errors import Busy, CannotConnect, DagBoxError, DeadlineExceeded, ProtocolError, Stopping
 from dagbox.protocol import frames
+from dagbox.protocol.claims import asks_who
 
 GRACE_S = 0.25
 """Seconds that the client waits longer for an answer than the broker."""
@@ -101,16 +102,25 @@ class ClientCore:
         client: its id, 8 random bytes; also the routing id of its socket.
         max_in_flight: how many requests may wait at once; one more is refused with `Busy`.
         presence: asked whether anybody is there; None: nobody asks.
+        hello: body of the PING that tells who it is, to a broker that asks; empty: it does not say.
 
     Attributes:
         foreign: messages that do not parse, or are not for this client, so far.
         stale: answers to requests that had ended, so far.
         repeated: requests asked again, so far.
         heard: whether the broker has ever answered.
+        unsent: messages of its own accord, to be sent soon; `turn` takes them.
         due_at: no request is due before, in monotonic seconds; `next_deadline` is when one surely is.
     """
 
-    def __init__(self, client: bytes, *, max_in_flight: int = MAX_IN_FLIGHT, presence: Presence | None = None) -> None:
+    def __init__(
+        self,
+        client: bytes,
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        presence: Presence | None = None,
+        hello: bytes = b"",
+    ) -> None:
         self.client = client
         self.max_in_flight = max_in_flight
         self.foreign = 0
@@ -122,6 +132,8 @@ class ClientCore:
         self._look_at = NEVER
         """When it is looked whether anybody is there; never while nothing waits."""
         self._away_since: float | None = None
+        self.unsent: list[frames.Message] = []
+        self._hello = hello
         self._ids = count(1)
         self._waiting: dict[bytes, _Waiting] = {}
         self._due: list[tuple[float, bytes]] = []
@@ -195,13 +207,14 @@ class ClientCore:
         """Take messages in, and note that time has passed.
 
         Returns:
-            As `tick`; the events also of what the messages brought.
+            As `tick`, and what else is to be sent; the events also of what the messages brought.
         """
         events = [event for head, tail in messages for event in self.receive(head, tail, now)]
+        unsent, self.unsent = self.unsent, []
         if now < self.due_at:
-            return [], events
+            return unsent, events
         again, failed = self.tick(now)
-        return again, events + failed
+        return unsent + again, events + failed
 
     def receive(self, head: bytes, tail: bytes | None, now: float) -> list[Event]:
         """Take a message from the broker in; never raises."""
@@ -217,6 +230,8 @@ class ClientCore:
         self.heard = True
         self._heard_at = now
         kind = header.kind
+        if kind == frames.Kind.PONG and self._hello and asks_who(body):
+            self.unsent.append(frames.build(frames.Kind.PING, self.client, bytes(8), body=self._hello))
         if kind == frames.Kind.REPLY or kind == frames.Kind.PONG:
             return [Completed(header.request, body)] if self._end(header.request) else []
         if kind == frames.Kind.ERROR:

@@ -32,9 +32,10 @@ import zmq
 
 from dagbox.errors import Busy, CannotConnect, DagBoxError
 from dagbox.protocol import frames
-from dagbox.protocol.values import unpack
+from dagbox.protocol.values import pack, unpack
 from dagbox.transport import sockets
 from dagbox.transport.base import Call, Packed, packed
+from dagbox.transport.claims import Identity
 from dagbox.transport.core import ClientCore, Completed, Event, Failed, Partial
 from dagbox.transport.presence import Presence
 from dagbox.transport.wake import Wake
@@ -121,11 +122,17 @@ class _Waiter:
 class _Link:
     """One socket to one broker, and who waits for what."""
 
-    def __init__(self, presence: Presence, context: zmq.Context[zmq.Socket[bytes]], prepare: Prepare | None) -> None:
+    def __init__(
+        self,
+        presence: Presence,
+        context: zmq.Context[zmq.Socket[bytes]],
+        prepare: Prepare | None,
+        identity: Identity,
+    ) -> None:
         address = self.address = presence.address
         self._presence = presence
         self.gate = threading.Lock()
-        self.core = ClientCore(os.urandom(8), presence=presence)
+        self.core = ClientCore(os.urandom(8), presence=presence, hello=pack(identity.claims().to_wire()))
         self.closed = False
         self._waiting: dict[bytes, tuple[_Waiter, int]] = {}
         self._followers: dict[_Waiter, None] = {}
@@ -411,6 +418,7 @@ class RemoteTransport:
         connect_timeout_s: how long the first ping may take, in seconds.
         context: ZeroMQ context; the process's own if None.
         prepare: sets options on the socket before it connects.
+        identity: what the broker is told of this client.
     """
 
     embedded = False
@@ -419,6 +427,7 @@ class RemoteTransport:
         self,
         address: str | Presence,
         *,
+        identity: Identity | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         prepare: Prepare | None = None,
@@ -428,6 +437,7 @@ class RemoteTransport:
         self._connect_timeout_s = connect_timeout_s
         self._context = context
         self._prepare = prepare
+        self._identity = identity or Identity()
         self._link: _Link | None = None
         self._opening = threading.Lock()
         self._closed = False
@@ -449,7 +459,8 @@ class RemoteTransport:
             if self._closed:
                 raise CannotConnect(self.address, "this client is closed")
             if self._link is None:
-                self._link = _Link(self._presence, self._context or zmq.Context.instance(), self._prepare)
+                context = self._context or zmq.Context.instance()
+                self._link = _Link(self._presence, context, self._prepare, self._identity)
             return self._link
 
     def call(self, call: Call) -> Any:

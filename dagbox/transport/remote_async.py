@@ -21,9 +21,10 @@ import zmq
 from dagbox.errors import Busy, CannotConnect, DagBoxError, InvalidArgument
 from dagbox.protocol import frames
 from dagbox.protocol.operations.base import Operation
-from dagbox.protocol.values import unpack
+from dagbox.protocol.values import pack, unpack
 from dagbox.transport import sockets
 from dagbox.transport.base import Call, packed, value_of
+from dagbox.transport.claims import Identity
 from dagbox.transport.core import ClientCore, Completed, Event, Failed, Partial
 from dagbox.transport.gather import Gather
 from dagbox.transport.presence import Presence
@@ -43,6 +44,7 @@ class AsyncRemoteTransport:
         connect_timeout_s: how long the first ping may take, in seconds.
         context: ZeroMQ context; the process's own if None.
         prepare: sets options on the socket before it connects.
+        identity: what the broker is told of this client.
     """
 
     embedded = False
@@ -51,6 +53,7 @@ class AsyncRemoteTransport:
         self,
         address: str | Presence,
         *,
+        identity: Identity | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         prepare: Prepare | None = None,
@@ -60,7 +63,8 @@ class AsyncRemoteTransport:
         self._connect_timeout_s = connect_timeout_s
         self._context = context
         self._prepare = prepare
-        self._core = ClientCore(os.urandom(8), presence=self._presence)
+        hello = pack((identity or Identity()).claims().to_wire())
+        self._core = ClientCore(os.urandom(8), presence=self._presence, hello=hello)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._process = 0
@@ -174,6 +178,10 @@ class AsyncRemoteTransport:
             for _ in range(_DRAIN_AT_ONCE):
                 head, tail = receive(socket)
                 self._hand_out(core.receive(head, tail, time.monotonic()))
+                if core.unsent:
+                    unsent, core.unsent = core.unsent, []
+                    for message in unsent:
+                        self._send(message)
         except zmq.Again:
             return
         assert self._loop is not None

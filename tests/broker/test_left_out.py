@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from dagbox.broker.bypass import count_bypass, trace_bypass
 from dagbox.protocol.frames import Flag, Kind
 from tests.broker.table import Table
 
@@ -122,8 +123,8 @@ def test_time_in_a_break_is_neither_queue_nor_slow(node: Table, end: str) -> Non
 
 def test_a_call_beside_the_broker_that_waited_is_no_work(node: Table) -> None:
     lifecycle = node.broker.lifecycle
-    lifecycle.trace_bypass("lock", b"own call", 90.0, 99.0, "", b"\x80", waited=True)
-    lifecycle.count_bypass("lock", 9.0, "", node.now, waited=True)
+    trace_bypass(lifecycle, "lock", b"own call", 90.0, 99.0, "", b"\x80", waited=True)
+    count_bypass(lifecycle, "lock", 9.0, "", node.now, waited=True)
     lock = next(each for each in node.inspect("services") if each["name"] == "lock")
     assert (lock["work"]["count"], lock["line"]["count"]) == (0, 2)
     assert node.inspect("traces")[0]["aside_ms"] == pytest.approx(9_000)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from dagbox.broker.bypass import count_bypass, trace_bypass
 from dagbox.errors import InvalidArgument
 from dagbox.protocol.frames import Kind
 from dagbox.protocol.values import pack
@@ -105,8 +106,8 @@ def test_traces_tell_the_timeline(table: Table) -> None:
 
 def test_traces_of_the_program_s_own_calls_are_found_by_bucket_and_key(table: Table) -> None:
     body = pack({"bucket": "user", "key": "k1"})
-    table.broker.lifecycle.trace_bypass("reader", b"own call", 100.0, 100.5, "", body, b"\xc0")
-    table.broker.lifecycle.count_bypass("reader", 0.1, "limit_exceeded", 100.5)
+    trace_bypass(table.broker.lifecycle, "reader", b"own call", 100.0, 100.5, "", body, b"\xc0")
+    count_bypass(table.broker.lifecycle, "reader", 0.1, "limit_exceeded", 100.5)
     [trace] = table.inspect("traces", {"bucket": "user", "key": "k1", "service": "reader"})
     assert trace["request"] == body
     assert trace["took_ms"] == pytest.approx(500.0)

@@ -20,6 +20,7 @@ SIGNATURES = {
     "batch": "(*, fence=None)",
     "buckets": "()",
     "call": "(service, payload=None, *, timeout=None, repeatable=False, on_part=None, untraced=False)",
+    "clients": "(*, limit=50)",
     "close": "()",
     "control": "(command, **arguments)",
     "delete": "(target, key=None, *, if_version=None, fence=None)",
@@ -87,10 +88,11 @@ def test_every_public_method_is_described() -> None:
 
 def test_the_public_names() -> None:
     store = "map_size=None, max_buckets=None, readonly=False"
+    connection = "timeout=30.0, direct=True, patience=5.0, name=None, tool=False"
     assert shape(dagbox.open) == f"(path, *, serve=False, durability='full', timeout=30.0, {store})"
-    assert shape(dagbox.connect) == "(target=None, *, timeout=30.0, direct=True, patience=5.0)"
+    assert shape(dagbox.connect) == f"(target=None, *, {connection})"
     assert shape(dagbox.aio.open) == f"(path, *, serve=False, durability='full', timeout=30.0, {store})"
-    assert shape(dagbox.aio.connect) == "(target=None, *, timeout=30.0, direct=True, patience=5.0)"
+    assert shape(dagbox.aio.connect) == f"(target=None, *, {connection})"
     for name in dagbox.__all__:
         assert getattr(dagbox, name) is not None
     assert set(dagbox.__all__) <= set(dir(dagbox))

@@ -47,6 +47,18 @@ def test_status_shows_broker_store_services_and_workers(run: Run, node: str) -> 
     assert "_ms" not in locks
 
 
+def test_status_shows_the_clients_if_asked(run: Run, node: str) -> None:
+    with dagbox.connect(node, name="\x1b[31mshop\x1b[0m") as db:
+        db.put("b", 1, key="k")
+        shown = run("status", node, "--clients")
+        assert "client" not in run("status", node).out.split()
+        (row,) = run("status", node, "--clients", "--format", "json").rows
+    assert "\\x1b[31mshop" in shown.out
+    assert "\x1b" not in shown.out
+    assert "tool" not in shown.out
+    assert "\x1b[31mshop\x1b[0m" in {client["name"] for client in row["clients"]}
+
+
 def test_watch_shows_the_status_again_and_again(node: str, spawn: Spawn) -> None:
     process = spawn("status", node, "--watch", "--every", "50ms", "--format", "json")
     assert process.stdout is not None

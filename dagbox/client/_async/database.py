@@ -11,7 +11,17 @@ from dagbox.client import answers, operations
 from dagbox.client._async.blocks import AsyncBatch, AsyncPipeline
 from dagbox.client._async.locks import AsyncLease, AsyncLocking
 from dagbox.client.background import AsyncKeepAlive
-from dagbox.client.fields import Event, Fields, Proof, RunningQuery, ServiceStatus, Status, Trace, WorkerStatus
+from dagbox.client.fields import (
+    ClientStatus,
+    Event,
+    Fields,
+    Proof,
+    RunningQuery,
+    ServiceStatus,
+    Status,
+    Trace,
+    WorkerStatus,
+)
 from dagbox.client.operations import MISSING, FenceArgument, Skip, Target
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import InvalidArgument
@@ -486,6 +496,15 @@ class AsyncDatabase:
     async def workers(self) -> list[WorkerStatus]:
         """Each worker: service, age of its last heartbeat, credit, requests it holds."""
         return operations.part_of("workers", WorkerStatus, await self._broker_call("workers", {}))
+
+    async def clients(self, *, limit: int = 50) -> list[ClientStatus]:
+        """Clients of the node, the busiest first: who each says it is, and what it asked for.
+
+        Args:
+            limit: how many at most.
+        """
+        body = {"op": "clients", "limit": operations.limit_of(limit)}
+        return operations.part_of("clients", ClientStatus, await self._broker_call("control", body))
 
     async def events(self, *, after: int = 0, limit: int = 200) -> list[Event]:
         """Events of the broker, such as workers that came and went, oldest first.

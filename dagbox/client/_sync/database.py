@@ -12,7 +12,17 @@ from dagbox.client import answers, operations
 from dagbox.client._sync.blocks import Batch, Pipeline
 from dagbox.client._sync.locks import Lease, Locking
 from dagbox.client.background import KeepAlive
-from dagbox.client.fields import Event, Fields, Proof, RunningQuery, ServiceStatus, Status, Trace, WorkerStatus
+from dagbox.client.fields import (
+    ClientStatus,
+    Event,
+    Fields,
+    Proof,
+    RunningQuery,
+    ServiceStatus,
+    Status,
+    Trace,
+    WorkerStatus,
+)
 from dagbox.client.operations import MISSING, FenceArgument, Skip, Target
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import InvalidArgument
@@ -479,6 +489,15 @@ class Database:
     def workers(self) -> list[WorkerStatus]:
         """Each worker: service, age of its last heartbeat, credit, requests it holds."""
         return operations.part_of("workers", WorkerStatus, self._broker_call("workers", {}))
+
+    def clients(self, *, limit: int = 50) -> list[ClientStatus]:
+        """Clients of the node, the busiest first: who each says it is, and what it asked for.
+
+        Args:
+            limit: how many at most.
+        """
+        body = {"op": "clients", "limit": operations.limit_of(limit)}
+        return operations.part_of("clients", ClientStatus, self._broker_call("control", body))
 
     def events(self, *, after: int = 0, limit: int = 200) -> list[Event]:
         """Events of the broker, such as workers that came and went, oldest first.

@@ -86,7 +86,7 @@ class LiveSource:
         """
         with self._gate:
             if self._db is None:
-                db = dagbox.connect(self._target, timeout=ASK_S, direct=False, patience=AWAY_S)
+                db = dagbox.connect(self._target, timeout=ASK_S, direct=False, patience=AWAY_S, tool=True)
                 try:
                     db.__enter__()
                 except BaseException:

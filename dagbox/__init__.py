@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dagbox.errors import (
         ArityMismatch,
         BadBucket,
+        BadClause,
         BadFact,
         BadKey,
         BadLine,
@@ -87,6 +88,8 @@ if TYPE_CHECKING:
         UnsafeVariable,
         WorkerLost,
     )
+    from dagbox.protocol.clauses.builder import F
+    from dagbox.protocol.clauses.terms import Param
     from dagbox.protocol.values import Durability, Node, Record, Ref
     from dagbox.runtime.serve import serve, service
     from dagbox.services.function import ServiceRequest
@@ -96,6 +99,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArityMismatch",
     "BadBucket",
+    "BadClause",
     "BadFact",
     "BadKey",
     "BadLine",
@@ -111,6 +115,7 @@ __all__ = [
     "Durability",
     "EvaluationFailed",
     "Event",
+    "F",
     "Fact",
     "Fenced",
     "Fields",
@@ -130,6 +135,7 @@ __all__ = [
     "Node",
     "NotFound",
     "NotStratified",
+    "Param",
     "Proof",
     "ProtocolError",
     "QueryDeadline",
@@ -176,6 +182,8 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("aio", "errors"), ""),
     **dict.fromkeys(("Durability", "Node", "Record", "Ref"), "dagbox.protocol.values"),
+    "F": "dagbox.protocol.clauses.builder",
+    "Param": "dagbox.protocol.clauses.terms",
     **dict.fromkeys(("serve", "service"), "dagbox.runtime.serve"),
     "ServiceRequest": "dagbox.services.function",
 }

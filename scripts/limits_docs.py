@@ -91,6 +91,13 @@ PAGES = {
         Limit("name of a relation", "dagbox.relations.parse:MAX_NAME_BYTES", "bytes"),
         Limit("path into the data", "dagbox.relations.parse:MAX_PATH_BYTES", "bytes"),
         Limit("steps of a path", "dagbox.relations.parse:MAX_PATH_STEPS"),
+        Limit("records read for conditions and orders of one request", f"{READS}.rows"),
+        Limit("their data", f"{READS}.row_bytes", "bytes"),
+        Limit("time for them", f"{READS}.seconds", "s"),
+        Limit("text of one clause", "dagbox.protocol.clauses.text:MAX_TEXT_BYTES", "bytes"),
+        Limit("comparisons, fields and listed values of one clause", "dagbox.protocol.clauses.text:MAX_TERMS"),
+        Limit("brackets and negations within each other", "dagbox.protocol.clauses.text:MAX_NESTING"),
+        Limit("cursor", "dagbox.protocol.clauses.wire:MAX_CURSOR_BYTES", "bytes"),
     ),
     "Facts, rules, queries": (
         Limit("name of a predicate", f"{OPERATIONS}:MAX_PREDICATE_BYTES", "bytes"),

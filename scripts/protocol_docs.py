@@ -45,7 +45,7 @@ def table(kinds: list[Any]) -> str:
 def _form(kind: Any) -> str:
     """Return the map of an operation, its optional fields marked with a question mark."""
     named = f'"op": "{kind.op}"' if kind.op and kind.op != "read" else ""
-    names = [field.name for field in fields(kind)]
+    names = [name for field in fields(kind) for name in sorted(kind.flattened.get(field.name, {field.name}))]
     ordered = [name for name in names if name in kind.needed] + [name for name in names if name not in kind.needed]
     parts = [f'"{name}"{"" if name in kind.needed else "?"}{_shape(kind, name)}' for name in ordered]
     return "{" + ", ".join([named, *parts] if named else parts) + "}"

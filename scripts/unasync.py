@@ -20,6 +20,7 @@ _REPLACEMENTS = [
     (r"\bawait ", ""),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\b__a(enter|exit|iter|next)__\b", r"__\1__"),
+    (r"\baclose\b", "close"),
     (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"dagbox\.client\._async\b", "dagbox.client._sync"),
     (r"\basync client\b", "blocking client"),

@@ -14,13 +14,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from dagbox.client.clauses import clauses_to_wire, params_to_wire
 from dagbox.client.fields import FieldMap, LockWaiter, fields_of
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError, UnreadableRecord
 from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_FENCES, MAX_TTL_MS
 from dagbox.protocol.operations.locks import CLAIM_BYTES, Acquire
 from dagbox.protocol.operations.logic import Explain, ListFacts, Query, StopQuery, Why
-from dagbox.protocol.operations.reads import Read, Scan
+from dagbox.protocol.operations.reads import Read
 from dagbox.protocol.operations.writes import (
     AddRule,
     AssertFact,
@@ -44,8 +45,7 @@ from dagbox.protocol.validate import (
     record_name,
     whole,
 )
-from dagbox.protocol.validate import text as bounded_text
-from dagbox.protocol.values import MAX_KEY_BYTES, Node, Record, Ref, pack_data, unpack_data
+from dagbox.protocol.values import Node, Record, Ref, pack_data, unpack_data
 
 
 class Missing:
@@ -267,10 +267,14 @@ def get_many_pairs(targets: Any) -> list[tuple[str, str]]:
     return listed if are_plain_pairs(listed) else [split_target(target, None) for target in listed]
 
 
-def fetch_operation(target: Any, key: Any = None, relations: Any = None) -> Read:
+def fetch_operation(
+    target: Any, key: Any = None, relations: Any = None, fields: Any = None, default: Any = None, params: Any = None
+) -> Read:
     """Build the operation that reads a record with its relations."""
     bucket, key = split_target(target, key)
-    return Read(bucket, key, None if relations is None else relations_body(relations))
+    body = None if relations is None else relations_body(relations)
+    clauses = clauses_to_wire({"fields": fields, "default": default})
+    return Read(bucket, key, body, clauses or None, params_to_wire(params))
 
 
 def relations_body(relations: Any, depth: int = 0) -> dict[str, Any]:
@@ -305,7 +309,7 @@ def _is_pair(value: Any) -> bool:
 
 def _relation_body(name: str, relation: Any, depth: int) -> dict[str, Any] | tuple[str, str]:
     if isinstance(relation, Mapping):
-        body = dict(relation)
+        body = {**relation, **clauses_to_wire(relation)}
         if isinstance(body.get("relations"), Mapping):
             body["relations"] = relations_body(body["relations"], depth + 1)
         return body
@@ -331,21 +335,8 @@ def node_of(answer: Any) -> Node:
         decode(bucket, key, answer["data"]) if found else None,
         {name: [node_of(item) for item in items] for name, items in relations.items()} if relations else {},
         answer.get("more") or {},
+        answer.get("after"),
     )
-
-
-def scan_operation(bucket: Any, prefix: Any, start: Any, stop: Any, reverse: bool, keys_only: bool) -> Scan:
-    """Build the operation that reads a bucket; `page` of it makes the one for each page."""
-    bounds: list[str | None] = []
-    name = bucket_name(bucket)
-    for field, value in (("prefix", prefix), ("start", start), ("stop", stop)):
-        if value is None or value == "":
-            bounds.append(None)
-        elif not isinstance(value, str):
-            raise InvalidArgument(f"{field} is text, not {type(value).__name__}")
-        else:
-            bounds.append(bounded_text(value, f"the field {field!r} of scan", MAX_KEY_BYTES))
-    return Scan(name, bounds[0] or "", bounds[1], bounds[2], reverse=bool(reverse), keys_only=bool(keys_only))
 
 
 def limit_of(limit: Any) -> int | None:

@@ -6,7 +6,8 @@
     │   ├── BadBucket
     │   ├── UnknownSetting       a key of dagbox.toml that is no setting
     │   ├── BadSetting           a setting with a value that cannot be
-    │   └── BadLine              a line of an import that cannot be read
+    │   ├── BadLine              a line of an import that cannot be read
+    │   └── BadClause            a clause of a read that cannot be read, or does not fit the data; a caret
     ├── NotFound                 no such record
     │   └── UnknownBucket        no such bucket
     ├── Conflict                 the record's version is not the one that was asked for
@@ -56,7 +57,7 @@ this version does not know becomes a plain `DagBoxError` that keeps the code.
 
 from __future__ import annotations
 
-from dagbox.errors.arguments import BadBucket, BadKey, BadLine, BadSetting, InvalidArgument, UnknownSetting
+from dagbox.errors.arguments import BadBucket, BadClause, BadKey, BadLine, BadSetting, InvalidArgument, UnknownSetting
 from dagbox.errors.base import DagBoxError, error_from_wire, is_fault, shown_value
 from dagbox.errors.extras import MissingExtra, requires_extra
 from dagbox.errors.logic import (
@@ -108,6 +109,7 @@ from dagbox.errors.stores import (
 __all__ = [
     "ArityMismatch",
     "BadBucket",
+    "BadClause",
     "BadFact",
     "BadKey",
     "BadLine",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dagbox.errors.base import DagBoxError, shown_value
+from dagbox.text.terminal import printable
 
 
 class InvalidArgument(DagBoxError, ValueError):
@@ -76,3 +77,51 @@ class BadLine(InvalidArgument):
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(f"line {line}: {reason}", line=line, reason=reason)
+
+
+class BadClause(InvalidArgument):
+    """A clause of a read (`where`, `order`, ...) that cannot be read, or that does not fit the data.
+
+    Fields: clause (its name), reason, text (the clause as text), start, end (of what is wrong in it, in characters),
+    record (bucket/key of the record that it does not fit; empty: it fits none), snippet (the text, and a caret below).
+    """
+
+    code = "bad_clause"
+    clause: str
+    reason: str
+    text: str
+    start: int
+    end: int
+    record: str
+    snippet: str
+
+    def __init__(
+        self, clause: str, reason: str, text: str = "", place: tuple[int, int] = (0, 0), record: str = ""
+    ) -> None:
+        start, end = place
+        at = f" at {record}" if record else ""
+        super().__init__(
+            f"{clause}{at}: {reason}",
+            clause=clause,
+            reason=reason,
+            text=text,
+            start=start,
+            end=end,
+            record=record,
+            snippet=_snippet(text, start, end),
+        )
+
+
+_SHOWN = 60
+"""Characters of a text that a snippet shows on either side of the place."""
+
+
+def _snippet(text: str, start: int, end: int) -> str:
+    """Return the part of a text around a place, with carets below the place."""
+    if not text:
+        return ""
+    first = max(0, start - _SHOWN)
+    shown = printable(text[first : start + _SHOWN].replace("\n", " "))
+    before = len(printable(text[first:start].replace("\n", " ")))
+    carets = max(1, min(len(printable(text[start:end].replace("\n", " "))), len(shown) - before))
+    return f"{shown}\n{' ' * before}{'^' * carets}"

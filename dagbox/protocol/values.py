@@ -76,6 +76,7 @@ class Node:
         found: True if the record exists; otherwise `data` is None and `version` 0.
         relations: name -> nodes, in the order of the relation.
         more: name -> number of nodes left out by a `limit`; only for relations that were cut.
+        cursors: name -> cursor of the last node, for relations with an order that were cut; see `after`.
     """
 
     bucket: str
@@ -85,6 +86,11 @@ class Node:
     data: Any
     relations: dict[str, list[Node]] = field(default_factory=dict)
     more: dict[str, int] = field(default_factory=dict)
+    cursors: dict[str, str] | None = None
+
+    def after(self, name: str) -> str | None:
+        """Return the cursor to go on with in a relation that has an order; None if its `limit` left nothing out."""
+        return None if self.cursors is None else self.cursors.get(name)
 
     def __getitem__(self, name: str) -> list[Node]:
         return self.relations[name]

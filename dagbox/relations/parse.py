@@ -11,9 +11,9 @@ where a relation is one of
     {"path": "author", "bucket"?}                  what the record's own data refers to
     {"query": "likes(X, $key)", "var": "X", "bucket"?}    what the logic service finds
 
-and the maps take `limit` and `relations` as well. The reply is the same map, with `found`, `version` and `data` in
-every object, `relations` (name -> list of objects) where some were asked for, and `more` (name -> how many) where a
-`limit` left some out.
+and the maps take `limit`, `relations` and the clauses of `dagbox.protocol.clauses.wire` as well. The reply is the same
+map, with `found`, `version` and `data` in every object, `relations` (name -> list of objects) where some were asked
+for, `more` (name -> how many) where a `limit` left some out, and `after` (name -> cursor) where these have an order.
 
 A path is text with its steps separated by dots, or an array of steps (for names that contain a dot). A step takes
 the field of that name from a map; on an array it applies to every element, unless it is a number: then it takes the
@@ -24,10 +24,12 @@ these; an absent field and nil lead nowhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from dagbox.errors import InvalidArgument, LimitExceeded, shown_value
+from dagbox.errors import BadClause, InvalidArgument, LimitExceeded, shown_value
+from dagbox.protocol.clauses.terms import Clauses
+from dagbox.protocol.clauses.wire import CLAUSES, NO_PARAMS, Params, read_clauses, read_limit
 from dagbox.protocol.validate import (
     PlainPairs,
     are_plain_pairs,
@@ -65,6 +67,7 @@ class ByKeys:
     limit: int | None = None
     relations: tuple[Relation, ...] = ()
     own: Sequence[tuple[Relation, ...]] | None = None
+    clauses: Clauses | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class ByPath:
     bucket: str | None
     limit: int | None
     relations: tuple[Relation, ...]
+    clauses: Clauses | None = None
 
     @property
     def shown(self) -> str:
@@ -85,7 +89,11 @@ class ByPath:
 
 @dataclass(frozen=True, slots=True)
 class ByQuery:
-    """A relation by a query; `$key` in it stands for the key of the record, `var` names what is wanted."""
+    """A relation by a query; `$key` in it stands for the key of the record, `var` names what is wanted.
+
+    Attributes:
+        params: the values of its other parameters, and of some that it does not have.
+    """
 
     name: str
     query: str
@@ -93,6 +101,8 @@ class ByQuery:
     bucket: str | None
     limit: int | None
     relations: tuple[Relation, ...]
+    clauses: Clauses | None = None
+    params: Params = field(default_factory=lambda: NO_PARAMS)
 
     @property
     def shown(self) -> str:
@@ -104,13 +114,18 @@ Relation = ByKeys | ByPath | ByQuery
 
 _PAIR_TYPES = frozenset((tuple, list, Ref))
 _OBJECT_FIELDS = frozenset(("bucket", "key", "relations"))
-_KEYS_FIELDS = frozenset(("keys", "bucket", "limit", "relations"))
-_PATH_FIELDS = frozenset(("path", "bucket", "limit", "relations"))
-_QUERY_FIELDS = frozenset(("query", "var", "bucket", "limit", "relations"))
+_KEYS_FIELDS = CLAUSES.union(("keys", "bucket", "limit", "relations"))
+_PATH_FIELDS = CLAUSES.union(("path", "bucket", "limit", "relations"))
+_QUERY_FIELDS = CLAUSES.union(("query", "var", "bucket", "limit", "relations"))
 
 
-def parse_relations(value: object, budget: ReadBudget, depth: int = 1) -> tuple[Relation, ...]:
+def parse_relations(
+    value: object, budget: ReadBudget, depth: int = 1, params: Params = NO_PARAMS
+) -> tuple[Relation, ...]:
     """Check the `relations` of a read at `depth` levels below its root.
+
+    Args:
+        params: the values of parameters that clauses and queries name.
 
     Raises:
         InvalidArgument: it is not of the form that this module describes; the message names what is wrong.
@@ -125,7 +140,7 @@ def parse_relations(value: object, budget: ReadBudget, depth: int = 1) -> tuple[
     if depth > budget.limits.depth:
         raise LimitExceeded("depth of nested relations", depth, budget.limits.depth)
     _take_relations(len(value), budget)
-    return tuple([_parse_relation(name, relation, depth, budget) for name, relation in value.items()])
+    return tuple([_parse_relation(name, relation, depth, budget, params) for name, relation in value.items()])
 
 
 def _take_relations(count: int, budget: ReadBudget) -> None:
@@ -141,27 +156,27 @@ def _take_listed(count: int, budget: ReadBudget) -> None:
         raise LimitExceeded("number of keys listed in one request", budget.listed, budget.limits.nodes)
 
 
-def _parse_relation(name: object, value: object, depth: int, budget: ReadBudget) -> Relation:
+def _parse_relation(name: object, value: object, depth: int, budget: ReadBudget, params: Params) -> Relation:
     if type(name) is not str or not (0 < len(name) <= MAX_NAME_BYTES and name.isascii()):
         name = text(name, "the name of a relation", MAX_NAME_BYTES)
     if isinstance(value, list | tuple):
-        return _parse_list(name, value, depth, budget)
+        return _parse_list(name, value, depth, budget, params)
     if not isinstance(value, Mapping):
         raise InvalidArgument(
             f"{_named(name)} is an array of objects or a map with 'keys', 'path' or 'query', not {kind_of(value)}"
         )
     if "path" in value:
         _check_fields(value, _PATH_FIELDS, name)
-        return ByPath(name, _parse_path(value["path"], name), *_parse_common(value, name, depth, budget))
+        return ByPath(name, _parse_path(value["path"], name), *_parse_common(value, name, depth, budget, params))
     if "query" in value:
         _check_fields(value, _QUERY_FIELDS, name)
         what = _named(name)
         query = text(value["query"], f"the query of {what}", MAX_QUERY_BYTES)
         var = text(required(value, "var", what), f"the var of {what}", MAX_NAME_BYTES)
-        return ByQuery(name, query, var, *_parse_common(value, name, depth, budget))
+        return ByQuery(name, query, var, *_parse_common(value, name, depth, budget, params), params)
     if "keys" in value:
         _check_fields(value, _KEYS_FIELDS, name)
-        return _parse_keys(name, value, depth, budget)
+        return _parse_keys(name, value, depth, budget, params)
     raise InvalidArgument(f"{_named(name)} needs one of the fields 'keys', 'path' and 'query'")
 
 
@@ -175,27 +190,33 @@ def _check_fields(value: Mapping[str, Any], allowed: frozenset[str], name: str) 
 
 
 def _parse_common(
-    value: Mapping[str, Any], name: str, depth: int, budget: ReadBudget
-) -> tuple[str | None, int | None, tuple[Relation, ...]]:
+    value: Mapping[str, Any], name: str, depth: int, budget: ReadBudget, params: Params
+) -> tuple[str | None, int | None, tuple[Relation, ...], Clauses | None]:
     bucket, limit = value.get("bucket"), value.get("limit")
-    return (
-        None if bucket is None else bucket_name(bucket),
-        None if limit is None else whole(limit, f"the limit of {_named(name)}"),
-        parse_relations(value.get("relations"), budget, depth + 1),
-    )
+    clauses = None
+    try:
+        if limit is not None:
+            limit = whole(read_limit(limit, params), f"the limit of {_named(name)}")
+        if not CLAUSES.isdisjoint(value):
+            clauses = read_clauses(value, params)
+    except BadClause as error:
+        error.message = f"{_named(name)}: {error.message}"
+        raise
+    below = parse_relations(value.get("relations"), budget, depth + 1, params)
+    return None if bucket is None else bucket_name(bucket), limit, below, clauses
 
 
-def _parse_keys(name: str, value: Mapping[str, Any], depth: int, budget: ReadBudget) -> ByKeys:
+def _parse_keys(name: str, value: Mapping[str, Any], depth: int, budget: ReadBudget, params: Params) -> ByKeys:
     keys = array(value["keys"], f"the field 'keys' of {_named(name)}")
     _take_listed(len(keys), budget)
-    bucket, limit, relations = _parse_common(value, name, depth, budget)
+    bucket, limit, relations, clauses = _parse_common(value, name, depth, budget, params)
     refs: list[Any] = [(bucket, key) if isinstance(key, str) else key for key in keys]
     if bucket is None and any(isinstance(key, str) for key in keys):
         raise InvalidArgument(f"{_named(name)} lists text keys, so it needs the field 'bucket'")
-    return ByKeys(name, _parse_pairs(refs, name), limit, relations)
+    return ByKeys(name, _parse_pairs(refs, name), limit, relations, clauses=clauses)
 
 
-def _parse_list(name: str, value: Sequence[object], depth: int, budget: ReadBudget) -> ByKeys:
+def _parse_list(name: str, value: Sequence[object], depth: int, budget: ReadBudget, params: Params) -> ByKeys:
     _take_listed(len(value), budget)
     if type(value) is PlainPairs:
         return ByKeys(name, value)
@@ -209,7 +230,7 @@ def _parse_list(name: str, value: Sequence[object], depth: int, budget: ReadBudg
             what = f"an object of {_named(name)}"
             map_of(item, _OBJECT_FIELDS, what)
             refs.append((bucket_name(required(item, "bucket", what)), record_key(required(item, "key", what))))
-            below = parse_relations(item.get("relations"), budget, depth + 1)
+            below = parse_relations(item.get("relations"), budget, depth + 1, params)
         else:
             refs += _parse_pairs((item,), name)
         own.append(below)

@@ -7,7 +7,9 @@ Rules of the machine:
 2. A record is asked for once, however many reads, levels and relations lead to it.
 3. A read that fails leaves the other reads of the same planner alone.
 4. The limits count over all reads of a planner. Nothing is ever cut without being named.
-5. A level is a list of plain tuples, and what can be done for many of its records at once is done so: the time of a
+5. A relation with a `where` or an `order` is a group: its records are read, sifted and cut before its objects come
+   to stand in the level, so that what was dropped is followed no further (`dagbox.relations.sifting`).
+6. A level is a list of plain tuples, and what can be done for many of its records at once is done so: the time of a
    large read goes by the record (docs/decisions/level-wise-reads.md).
 """
 
@@ -24,6 +26,8 @@ from dagbox.protocol.values import Ref
 from dagbox.relations.limits import ReadBudget
 from dagbox.relations.parse import ByKeys, ByPath, ByQuery, Relation
 from dagbox.relations.shapes import Below, FoundRecord, Maps, Name, Shape
+from dagbox.relations.sifting import Group, Sieves
+from dagbox.relations.views import View
 from dagbox.text.numbers import element_at
 
 _FIRST_CHUNK = 64
@@ -81,18 +85,22 @@ class Planner:
         self._level: list[_Place] = []
         self._next: list[_Place] = []
         self._asking: list[_Asking] = []
+        self._sieves = Sieves(budget)
+        self._views: dict[int, tuple[list[Any], View]] = {}
+        """Identity of a list of objects -> the list, and what is given of their data."""
         self._records: dict[Name, FoundRecord | None] = {}
         self._need: NeedRecords | NeedKeys | None = None
         self._settled = self._known = 0
         """Numbers of places of the level that have their object, and whose record is known."""
         self._chunk = _FIRST_CHUNK
 
-    def add(self, refs: Sequence[Name], relations: tuple[Relation, ...] = ()) -> list[int]:
+    def add(self, refs: Sequence[Name], relations: tuple[Relation, ...] = (), view: View | None = None) -> list[int]:
         """Take on a read of each of some records, all with the same relations, before the first step.
 
         Args:
             refs: bucket and key of each, checked.
             relations: what `parse_relations` returned.
+            view: what is given of their data; None: all of it.
 
         Returns:
             A ticket for each, to ask for the result with.
@@ -105,6 +113,8 @@ class Planner:
         for ticket, ref in enumerate(refs, first):
             root: list[Any] = []
             self._roots.append(root)
+            if view is not None:
+                self._views[id(root)] = root, view
             self._level.append((ref, ticket, root, relations))
         return list(range(first, len(self._roots)))
 
@@ -121,6 +131,11 @@ class Planner:
         elif need is not None:
             self._take_keys(answers)
         while True:
+            if self._sieves.waiting:
+                unread = self._sift()
+                if unread:
+                    self._need = NeedRecords(unread)
+                    return self._need
             if self._settled < self._known:
                 self._settle()
             if self._settled < len(self._level):
@@ -131,8 +146,9 @@ class Planner:
             elif self._still_asking():
                 self._need = NeedKeys([asking.query for asking in self._asking])
                 return self._need
-            elif self._next:
+            elif self._next or self._sieves.coming:
                 self._level, self._next, self._settled, self._known = self._next, [], 0, 0
+                self._sieves.begin_level()
             else:
                 return None
 
@@ -188,8 +204,11 @@ class Planner:
         else:
             places, found = self._within_budget(places, found)
         if not any(place[3] for place in places):
-            for place, item in zip(places, self._made(places, found, [None] * len(places)), strict=True):
+            items = self._made(places, found, [None] * len(places))
+            for place, item in zip(places, items, strict=True):
                 place[2].append(item)
+            if self._views:
+                self._change_all(places, found, items)
             return
         belows: list[Below | None] = [
             {relation.name: [] for relation in place[3]} if place[3] else None for place in places
@@ -199,6 +218,42 @@ class Planner:
             place[2].append(item)
             if below is not None and place[1] not in failed:
                 self._follow_all(place, record, item, below)
+        if self._views:
+            self._change_all(places, found, items)
+
+    def _change_all(self, places: list[_Place], found: list[FoundRecord | None], items: list[Any]) -> None:
+        """Give what was asked for of the data of objects, once nothing needs the rest any more."""
+        for place, record, item in zip(places, found, items, strict=True):
+            viewed = self._views.get(id(place[2]))
+            if viewed is not None and record is not None and place[1] not in self._failed:
+                try:
+                    self._shape.change_data(item, viewed[1])
+                except InvalidArgument as error:
+                    self._failed[place[1]] = UnreadableRecord(*place[0], error.message)
+
+    def _sift(self) -> list[Name]:
+        """Return records that the groups of the level need; once there are none, put what they keep into the level."""
+        sieves = self._sieves
+        try:
+            unread = sieves.unread(self._records, self._failed)
+        except LimitExceeded as error:
+            self._failed.update(dict.fromkeys(sieves.tickets(), error))
+            unread = []
+        if unread:
+            return unread
+        for group in sieves.take():
+            if group.ticket in self._failed:
+                continue
+            try:
+                kept, more, after = sieves.sift(group, self._records)
+                if more:
+                    self._shape.note_more(group.item, group.relation.name, more, after)
+                self._take_nodes(len(kept))
+            except DagBoxError as error:
+                self._failed[group.ticket] = error
+                continue
+            self._level += zip(kept, repeat(group.ticket), repeat(group.children), repeat(group.relation.relations))
+        return []
 
     def _within_budget(
         self, places: list[_Place], found: list[FoundRecord | None]
@@ -287,17 +342,28 @@ class Planner:
         Args:
             where: given if the links are not checked yet.
         """
+        if relation.clauses is not None:
+            view = self._sieves.view(relation)
+            if view is not None:
+                self._views[id(children)] = children, view
+            if relation.clauses.sifts:
+                self._check_links(links, where)
+                self._sieves.add(Group(ticket, item, children, relation, links))
+                return
         if relation.limit is not None and len(links) > relation.limit:
             self._shape.note_more(item, relation.name, len(links) - relation.limit)
             links = links[: relation.limit]
+        self._check_links(links, where)
+        self._take_nodes(len(links))
+        each = relation.own if isinstance(relation, ByKeys) and relation.own else repeat(relation.relations)
+        self._next += zip(links, repeat(ticket), repeat(children), each)
+
+    def _check_links(self, links: Sequence[Name], where: _Where | None) -> None:
         if where is not None:
             try:
                 self._check(links)
             except InvalidArgument as error:
                 raise where.error(error.message) from None
-        self._take_nodes(len(links))
-        each = relation.own if isinstance(relation, ByKeys) and relation.own else repeat(relation.relations)
-        self._next += zip(links, repeat(ticket), repeat(children), each)
 
     def _check(self, links: Sequence[Name]) -> None:
         """Raise an error if a link cannot name a record."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from dagbox.errors import InvalidArgument, UnreadableRecord
-from dagbox.protocol.values import Node, extension_in_data, unpack_data, unpackb
+from dagbox.protocol.values import Node, extension_in_data, pack_data, unpack_data, unpackb
 
 Name = tuple[str, str]
 """Bucket and key of a record."""
@@ -33,8 +33,15 @@ class Shape(Protocol):
             UnreadableRecord: one of them is not a value.
         """
 
-    def note_more(self, item: Any, relation: str, count: int) -> None:
-        """Note in an object how many objects of a relation a limit left out."""
+    def note_more(self, item: Any, relation: str, count: int, after: str | None = None) -> None:
+        """Note in an object how many objects of a relation a limit left out, and the cursor to go on with."""
+
+    def change_data(self, item: Any, view: Callable[[Any], Any]) -> None:
+        """Give a part of the data of an object whose record was found, once its relations were followed.
+
+        Raises:
+            InvalidArgument: they are not a value.
+        """
 
     def data_of(self, item: Any) -> Any:
         """Return the unpacked data of an object whose record was found.
@@ -65,8 +72,13 @@ class Maps:
                 item["relations"] = below
         return items
 
-    def note_more(self, item: dict[str, Any], relation: str, count: int) -> None:
+    def note_more(self, item: dict[str, Any], relation: str, count: int, after: str | None = None) -> None:
         item.setdefault("more", {})[relation] = count
+        if after is not None:
+            item.setdefault("after", {})[relation] = after
+
+    def change_data(self, item: dict[str, Any], view: Callable[[Any], Any]) -> None:
+        item["data"] = pack_data(view(self.data_of(item)))
 
     def data_of(self, item: dict[str, Any]) -> Any:
         name = item["bucket"], item["key"]
@@ -103,8 +115,13 @@ class Nodes:
         except (ValueError, TypeError, OverflowError, RecursionError):
             return [_node(*each) for each in zip(names, records, belows, strict=True)]
 
-    def note_more(self, item: Node, relation: str, count: int) -> None:
+    def note_more(self, item: Node, relation: str, count: int, after: str | None = None) -> None:
         item.more[relation] = count
+        if after is not None:
+            item.cursors = {**(item.cursors or {}), relation: after}
+
+    def change_data(self, item: Node, view: Callable[[Any], Any]) -> None:
+        item.data = view(item.data)
 
     def data_of(self, item: Node) -> Any:
         return item.data

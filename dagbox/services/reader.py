@@ -6,6 +6,7 @@ array of their results (a failed one is an error in its place). All operations o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -15,10 +16,9 @@ from dagbox.errors import (
     InvalidArgument,
     LogicError,
     StoreBroken,
-    UnknownBucket,
     shown_value,
 )
-from dagbox.protocol.operations.limits import PAGE_BYTES
+from dagbox.protocol.clauses.wire import NO_PARAMS, read_clauses
 from dagbox.protocol.operations.reads import (
     READER,
     Buckets,
@@ -36,14 +36,14 @@ from dagbox.relations.limits import ReadBudget, ReadLimits
 from dagbox.relations.parse import parse_relations
 from dagbox.relations.planner import KeyQuery, Planner
 from dagbox.relations.shapes import Shape
+from dagbox.relations.views import new_view
 from dagbox.services.base import Failed, Outcome, Request
 from dagbox.services.operations import Answers, receive
-from dagbox.store.base import Found, PageBounds, Snapshot, Store
-from dagbox.store.tables import scan_bounds
+from dagbox.services.scans import scan_page
+from dagbox.store.base import Found, Snapshot, Store
 
 _FETCH_FIELDS = frozenset(("bucket", "relations"))
 _FIRST_CHUNK = 64
-_NAMES_SHOWN = 20
 
 
 class Resolver(Protocol):
@@ -60,6 +60,8 @@ class Reader:
         store: the store to read from.
         limits: how much one request may read.
         resolver: finds the keys of query relations; without one they fail with a typed error.
+        close_store: closes the store with the reader; by default it is left open.
+        clock: monotonic seconds, for the limit of the time that `where` and `order` take.
     """
 
     name = "reader"
@@ -75,9 +77,11 @@ class Reader:
         limits: ReadLimits | None = None,
         resolver: Resolver | None = None,
         close_store: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._close_store = close_store
+        self._clock = clock
         self._limits = limits or ReadLimits()
         self._resolver = resolver
         self._answers = Answers()
@@ -139,7 +143,7 @@ class Reader:
         Raises:
             DagBoxError: the store failed, or a limit was exceeded.
         """
-        if type(operation) is Read and not operation.relations:
+        if type(operation) is Read and operation.plain:
             # What programs ask for most, on the shortest way.
             item = _read(operation, snapshot)
             if item["found"] and len(item["data"]) > self._limits.data_bytes:
@@ -164,20 +168,19 @@ class Reader:
         Args:
             shape: makes the form in which reads with relations give their records; by default maps, as on the wire.
         """
-        budget = ReadBudget(self._limits)
+        budget = ReadBudget(self._limits, self._clock)
         planner: Planner | None = None
         planned: list[tuple[int, int | _Rows]] = []
         results: list[Any] = []
         for operation in operations:
             try:
-                if type(operation) is Read and not operation.relations:
+                if type(operation) is Read and operation.plain:
                     item = _read(operation, snapshot)
                     budget.take_bytes(len(item["data"] or b""))
                     results.append(item)
                 elif type(operation) is Read:
-                    relations = parse_relations(operation.relations, budget)
                     planner = planner or Planner(budget, shape and shape())
-                    planned.append((len(results), planner.add(((operation.bucket, operation.key),), relations)[0]))
+                    planned.append((len(results), _plan(operation, planner, budget)))
                     results.append(None)
                 elif type(operation) is FetchRows:
                     planner = planner or Planner(budget, shape and shape())
@@ -197,9 +200,7 @@ class Reader:
         if isinstance(operation, GetMany):
             return fetch_many(operation.refs, snapshot, budget)
         if isinstance(operation, Scan):
-            page = scan_page(operation, snapshot)
-            budget.take_bytes(sum(len(entry[2]) for entry in page["entries"] if entry[2] is not None))
-            return page
+            return scan_page(operation, snapshot, budget)
         if isinstance(operation, Buckets):
             return snapshot.buckets()
         if isinstance(operation, StoreStats):
@@ -212,6 +213,15 @@ class Reader:
         if self._resolver is None:
             return [_no_resolver(query) for query in queries]
         return self._resolver(queries, snapshot)
+
+
+def _plan(operation: Read, planner: Planner, budget: ReadBudget) -> int:
+    """Have a planner do a read; return its ticket."""
+    params = operation.params or NO_PARAMS
+    relations = parse_relations(operation.relations, budget, params=params)
+    clauses = None if operation.clauses is None else read_clauses(operation.clauses, params)
+    view = None if clauses is None else new_view(clauses)
+    return planner.add(((operation.bucket, operation.key),), relations, view)[0]
 
 
 class _Rows:
@@ -284,26 +294,3 @@ def fetch_many(refs: Sequence[tuple[str, str]], snapshot: Snapshot, budget: Read
         found += part
         chunk *= 4
     return found
-
-
-def scan_page(page: Scan, snapshot: Snapshot) -> dict[str, Any]:
-    """Return one page: `{"entries": [(key, version, data | None), ...], "more": bool}`.
-
-    Raises:
-        UnknownBucket: the bucket never held a record.
-    """
-    low, high = scan_bounds(page.prefix, page.start, page.stop)
-    after = page.after
-    if after is not None:
-        # Keys are ordered by their UTF-8 bytes; the key after another begins with all of it and a null byte.
-        place = after.encode()
-        if page.reverse:
-            high = place if high is None else min(high, place)
-        else:
-            low = max(low, place + b"\0")
-    found = snapshot.page(page.bucket, low, high, PageBounds(page.limit, PAGE_BYTES, page.reverse, page.keys_only))
-    entries, more = found
-    # Scanning a bucket that became empty (a queue without work) is not an error.
-    if not entries and after is None and page.bucket not in snapshot.tables.tables():
-        raise UnknownBucket(page.bucket, sorted(snapshot.buckets())[:_NAMES_SHOWN])
-    return {"entries": entries, "more": more}

@@ -18,6 +18,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
+class _Iterated:
+    """Stands for an async iterator that is one of records: blocking, with the other attributes of it."""
+
+    def __init__(self, inner: Any, items: Iterator[Any]) -> None:
+        self._inner = inner
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._items
+
+    def __next__(self) -> Any:
+        return next(self._items)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
 class Driven:
     """Stands for an object of the async client: coroutines are run, blocks and iterators are blocking ones."""
 
@@ -42,7 +59,7 @@ class Driven:
         if inspect.isawaitable(value):
             return self._wrap(self._loop.run_until_complete(value))
         if hasattr(value, "__anext__"):
-            return self._iterate(value)
+            return _Iterated(value, self._iterate(value))
         return self._wrap(value)
 
     def _wrap(self, value: Any) -> Any:

@@ -29,7 +29,7 @@ SIGNATURES = {
     "events": "(*, after=0, limit=200)",
     "explain": "(goal)",
     "facts": "(predicate=None, *, limit=None, derived=True)",
-    "fetch": "(target, key=None, *, relations=None)",
+    "fetch": "(target, key=None, *, relations=None, fields=None, default=None, params=None)",
     "get": "(target, key=None, default=MISSING)",
     "get_many": "(targets, *, skip=None)",
     "get_record": "(target, key=None, default=MISSING)",
@@ -42,7 +42,10 @@ SIGNATURES = {
     "release": "(lock, *, force=False)",
     "retract_fact": "(predicate, *args)",
     "rules": "()",
-    "scan": "(bucket, *, prefix='', start=None, stop=None, limit=None, reverse=False, keys_only=False, skip=None)",
+    "scan": (
+        "(bucket, *, prefix='', start=None, stop=None, limit=None, reverse=False, keys_only=False, skip=None,"
+        " where=None, order=None, after=None, fields=None, default=None, params=None)"
+    ),
     "services": "()",
     "status": "()",
     "stop_query": "(query_id)",

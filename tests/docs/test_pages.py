@@ -29,6 +29,11 @@ def test_every_block_of_the_readme_does_what_it_says(place: Path, terminals: Ter
     assert terminals.close() == [0, 0]
 
 
+def test_every_block_about_nested_reads_does_what_it_says(place: Path, terminals: Terminals) -> None:
+    for block in blocks_of((ROOT / "docs/nested-reads.md").read_text()):
+        run(block, place, terminals)
+
+
 def test_the_worker_of_the_readme_forwards(place: Path, terminals: Terminals) -> None:
     for block in blocks_of(README):
         if "ten_lines.py" in block.text or block.own_terminal:

@@ -358,7 +358,11 @@ def test_a_path_may_be_an_array_of_steps() -> None:
         ({"bucket": "~requests", "key": "a"}, BadBucket, "reserved"),
         ({"bucket": "", "key": "a"}, BadBucket, "at least one"),
         ({"bucket": ["u"], "key": "a"}, BadBucket, "not list"),
-        (READ | {"relation": {}}, InvalidArgument, "no field 'relation': the fields are bucket, key, op, relations"),
+        (
+            READ | {"relation": {}},
+            InvalidArgument,
+            "no field 'relation': the fields are bucket, default, fields, key, op, params, ",
+        ),
         (READ | {"relations": [["u", "b"]]}, InvalidArgument, "relations is a map of names to relations, not an array"),
         (READ | {"relations": {5: []}}, InvalidArgument, "the name of a relation is text"),
         (READ | {"relations": {"": []}}, InvalidArgument, "the name of a relation is empty"),

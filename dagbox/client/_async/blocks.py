@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dagbox.client import operations
 from dagbox.client.operations import MISSING, FenceArgument, Target
+from dagbox.client.scans import FieldList
 from dagbox.client.values import AsyncFuture, Rows
 from dagbox.errors import DagBoxError, InvalidArgument
 from dagbox.protocol.operations.base import Operation
@@ -153,9 +154,19 @@ class AsyncPipeline:
             lambda answer: operations.record_of(bucket, key, default, answer),
         )
 
-    def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> AsyncFuture[Node]:
+    def fetch(
+        self,
+        target: Target,
+        key: str | None = None,
+        *,
+        relations: Any = None,
+        fields: FieldList | None = None,
+        default: Mapping[Any, Any] | str | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> AsyncFuture[Node]:
         """Read a record with its relations, as `fetch` of the database."""
-        return self._add("reader", operations.fetch_operation(target, key, relations), operations.node_of)
+        operation = operations.fetch_operation(target, key, relations, fields, default, params)
+        return self._add("reader", operation, operations.node_of)
 
     def put(
         self,

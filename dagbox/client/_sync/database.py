@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dagbox.client import answers, operations
 from dagbox.client._sync.blocks import Batch, Pipeline
 from dagbox.client._sync.locks import Lease, Locking
+from dagbox.client._sync.records import Records
 from dagbox.client.background import KeepAlive
 from dagbox.client.fields import (
     ClientStatus,
@@ -24,11 +25,12 @@ from dagbox.client.fields import (
     WorkerStatus,
 )
 from dagbox.client.operations import MISSING, FenceArgument, Skip, Target
+from dagbox.client.scans import FieldList, OrderBy, Where, scan_operation
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import InvalidArgument
 from dagbox.protocol.operations.locks import Force, ListLocks
 from dagbox.protocol.operations.logic import ListRules, ListRunning, LogicOperation
-from dagbox.protocol.operations.reads import Buckets, GetMany, Read, Scan
+from dagbox.protocol.operations.reads import Buckets, GetMany, Read
 from dagbox.protocol.operations.writes import FactValue
 from dagbox.protocol.values import Node, Record, Ref, check_key, pack
 from dagbox.transport.base import Call, Packed, Transport
@@ -43,8 +45,6 @@ DEFAULT_TIMEOUT_S = 30.0
 """Seconds that a call waits for its answer if nothing else is said."""
 DEFAULT_PATIENCE_S = 5.0
 """Seconds that a node may be away before calls that wait for it fail; it takes one or two to start again."""
-SCAN_PAGE = 500
-"""Number of records that a scan reads at a time."""
 FACTS_PAGE = 10_000
 """Number of facts that a listing reads at a time."""
 GET_MANY_CHUNK = 10_000
@@ -181,7 +181,16 @@ class Database:
             )
         return records
 
-    def fetch(self, target: Target, key: str | None = None, *, relations: Any = None) -> Node:
+    def fetch(
+        self,
+        target: Target,
+        key: str | None = None,
+        *,
+        relations: Any = None,
+        fields: FieldList | None = None,
+        default: Mapping[Any, Any] | str | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Node:
         """A record with the records its relations name, in one request.
 
         Args:
@@ -189,17 +198,21 @@ class Database:
             relations: name -> a list of refs or (bucket, key) pairs or maps of bucket and key; or
                 `{"path": "author"}`, to follow the refs at that path of the data; or
                 `{"query": "comment_of(X, $key)", "var": "X", "bucket": "comment"}`, for the keys that logic finds.
-                A map may hold `relations`, `limit` and `bucket`.
+                A map may hold `relations`, `bucket` and the clauses `where`, `order`, `limit`, `after`, `fields`,
+                `default`: docs/nested-reads.md.
+            fields: the fields to give of the record itself; None: all.
+            default: values of fields that are missing in it.
+            params: the values of the parameters that clauses and queries name.
 
         Returns:
             The node; `found` is False if there is no such record, there as in its relations.
 
         Raises:
-            LimitExceeded: too deep, too many nodes, too many bytes.
+            LimitExceeded: too deep, too many nodes, too many bytes, too much to read for `where` and `order`.
+            BadClause: a clause that cannot be read, or does not fit a record.
         """
-        return operations.node_of(
-            self._transport.call(Call("reader", operations.fetch_operation(target, key, relations), self.timeout))
-        )
+        operation = operations.fetch_operation(target, key, relations, fields, default, params)
+        return operations.node_of(self._transport.call(Call("reader", operation, self.timeout)))
 
     def delete(
         self,
@@ -232,10 +245,17 @@ class Database:
         reverse: bool = False,
         keys_only: bool = False,
         skip: Skip | None = None,
-    ) -> Iterator[Record]:
-        """The records of a bucket, in the order of their keys, read page by page.
+        where: Where | None = None,
+        order: OrderBy | None = None,
+        after: str | Record | None = None,
+        fields: FieldList | None = None,
+        default: Mapping[Any, Any] | str | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Records:
+        """The records of a bucket, in the order of their keys or of fields, read page by page.
 
-        Each page is of one moment; what is written between two pages is seen by the later one.
+        Each page is of one moment; what is written between two pages is seen by the later one. docs/nested-reads.md
+        has the grammar of the clauses `where`, `order`, `fields` and `default`.
 
         Args:
             prefix: only keys that begin with it.
@@ -245,31 +265,30 @@ class Database:
             reverse: from high to low.
             keys_only: leave the data out: it is None in every record.
             skip: called with the error of each record that cannot be read, and is left out; it counts for the limit.
+            where: only records for which it is true: text such as `age > 30`, a condition of `dagbox.F`, or data.
+            order: fields to order by: text such as `age desc, name`, fields of `dagbox.F`, or data.
+            after: only what comes after this key, or cursor of the order: the `after` of an earlier scan.
+            fields: the fields to give of each record; None: all.
+            default: values of fields that are missing.
+            params: the values of the parameters that clauses name.
 
         Raises:
             UnknownBucket: nothing was ever put into the bucket (when the first record is asked for).
             UnreadableRecord: at a record whose data are not a value, if there is no `skip`.
+            BadClause: a clause that cannot be read, or does not fit a record.
+            LimitExceeded: an order of more records than the reader takes on.
         """
-        operation = operations.scan_operation(bucket, prefix, start, stop, reverse, keys_only)
-        return self._pages(bucket, operation, operations.limit_of(limit), skip)
-
-    def _pages(self, bucket: str, operation: Scan, limit: int | None, skip: Skip | None) -> Iterator[Record]:
-        left, more, after = limit, True, None
-        while more and (left is None or left > 0):
-            size = SCAN_PAGE if left is None else min(left, SCAN_PAGE)
-            found, more = answers.page_of(
-                bucket, self._transport.call(Call("reader", operation.page(size, after), self.timeout))
-            )
-            for each in found:
-                if isinstance(each, Record):
-                    yield each
-                elif skip is None:
-                    raise each
-                else:
-                    skip(each)
-            if found:
-                left = None if left is None else left - len(found)
-                after = found[-1].key
+        bounds = {
+            "prefix": prefix,
+            "start": start,
+            "stop": stop,
+            "after": after,
+            "reverse": reverse,
+            "keys_only": keys_only,
+        }
+        clauses = {"where": where, "order": order, "fields": fields, "default": default}
+        operation = scan_operation(bucket, bounds, clauses, params)
+        return Records(self, bucket, operation, operations.limit_of(limit), skip)
 
     def buckets(self) -> dict[str, int]:
         """Name -> number of records, for every bucket."""

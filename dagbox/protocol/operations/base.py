@@ -15,7 +15,7 @@ from dagbox.errors import InvalidArgument, LimitExceeded, shown_value
 from dagbox.protocol.operations.limits import MAX_OPERATIONS
 from dagbox.protocol.validate import kind_of, map_of
 
-_ABOUT_THE_CLASS = frozenset(("op", "label", "needed", "fields", "shapes"))
+_ABOUT_THE_CLASS = frozenset(("op", "label", "needed", "fields", "shapes", "flattened"))
 
 
 class Operation:
@@ -36,11 +36,16 @@ class Operation:
     """All fields."""
     shapes: ClassVar[Mapping[str, str]] = {}
     """Field -> form of its value, for the documentation."""
+    flattened: ClassVar[Mapping[str, frozenset[str]]] = {}
+    """Attribute -> the fields that it holds by their names, for attributes that are no field themselves."""
 
     def __init_subclass__(cls) -> None:
         inherited: frozenset[str] = getattr(cls, "fields", frozenset(("op",)))
         own = inspect.get_annotations(cls)
-        cls.fields = inherited.union(name for name in own if name not in _ABOUT_THE_CLASS)
+        for name in own:
+            if name not in _ABOUT_THE_CLASS:
+                inherited |= cls.flattened.get(name, {name})
+        cls.fields = inherited
         if "label" not in cls.__dict__ and "op" in cls.__dict__:
             cls.label = cls.op
 

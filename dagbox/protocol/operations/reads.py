@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from dagbox.errors import InvalidArgument, LimitExceeded
+from dagbox.protocol.clauses.wire import Params, read_params
 from dagbox.protocol.operations.base import Operation, ServiceOperations
 from dagbox.protocol.operations.limits import MAX_OPERATIONS, MAX_PAGE_RECORDS, PAGE_RECORDS
 from dagbox.protocol.validate import (
@@ -28,28 +29,53 @@ from dagbox.protocol.values import MAX_KEY_BYTES
 Relations = Mapping[str, object]
 """Name -> relation, as `dagbox.relations.parse` describes them; it checks them, under the limits of the reader."""
 
+_ROOT_CLAUSES = frozenset(("fields", "default"))
+_SCAN_CLAUSES = frozenset(("where", "order", "fields", "default"))
+
 
 @dataclass(slots=True)
 class Read(Operation):
     """Read a record and, nested, the records of its relations.
 
-    Answer: `{"bucket", "key", "found", "version", "data", "relations"?, "more"?}`; data is binary or nil
+    `fields` and `default` are clauses on the record itself; `params` has the values of the parameters that clauses and
+    queries name.
+
+    Answer: `{"bucket", "key", "found", "version", "data", "relations"?, "more"?, "after"?}`; data is binary or nil
     """
 
     op = "read"
     label = "a read"
     needed = ("bucket", "key")
-    shapes: ClassVar[Mapping[str, str]] = {"relations": "{name: relation}"}
+    flattened: ClassVar[Mapping[str, frozenset[str]]] = {"clauses": _ROOT_CLAUSES}
+    shapes: ClassVar[Mapping[str, str]] = {
+        "relations": "{name: relation}",
+        "fields": "[path, ...]",
+        "default": "{path: value}",
+        "params": "{name: value}",
+    }
 
     bucket: str
     key: str
     relations: Relations | None = None
+    clauses: Mapping[str, object] | None = None
+    """`fields` and `default`."""
+    params: Params | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Return True if it asks for one record as it is."""
+        return not self.relations and not self.clauses
 
     def to_wire(self) -> dict[str, object]:
         """Return the wire form, without `op`."""
-        if self.relations is None:
-            return {"bucket": self.bucket, "key": self.key}
-        return {"bucket": self.bucket, "key": self.key, "relations": self.relations}
+        wire: dict[str, object] = {"bucket": self.bucket, "key": self.key}
+        if self.relations is not None:
+            wire["relations"] = self.relations
+        if self.clauses:
+            wire.update(self.clauses)
+        if self.params is not None:
+            wire["params"] = self.params
+        return wire
 
     @classmethod
     def from_wire(cls, value: object) -> Self:
@@ -59,7 +85,11 @@ class Read(Operation):
         if relations is not None and not isinstance(relations, Mapping):
             raise InvalidArgument(f"relations is a map of names to relations, not {kind_of(relations)}")
         bucket, key = record_name(fields["bucket"], fields["key"])
-        return cls(bucket, key, relations)
+        if len(fields) <= 3:
+            return cls(bucket, key, relations)
+        clauses = {name: fields[name] for name in _ROOT_CLAUSES if fields.get(name) is not None}
+        params = fields.get("params")
+        return cls(bucket, key, relations, clauses or None, None if params is None else read_params(params))
 
 
 @dataclass(slots=True)
@@ -106,11 +136,22 @@ class Scan(Operation):
     (inclusive) and `stop` the highest (exclusive), in both directions. While `more` is true, the next page is the
     same operation with `after` set to the last key of this one. With `keys_only` the data of each entry is nil.
 
-    Answer: `{"entries": [[key, version, data], ...], "more": bool}`
+    With `where` a page may also end, even empty, after many records were looked at: its `after` is then that of the
+    next page. With `order` each entry has the cursor after it as a fourth element: `after` is a cursor then.
+
+    Answer: `{"entries": [[key, version, data], ...], "more": bool, "after"?}`
     """
 
     op = "scan"
     needed = ("bucket",)
+    flattened: ClassVar[Mapping[str, frozenset[str]]] = {"clauses": _SCAN_CLAUSES}
+    shapes: ClassVar[Mapping[str, str]] = {
+        "where": "condition",
+        "order": "[path, ...]",
+        "fields": "[path, ...]",
+        "default": "{path: value}",
+        "params": "{name: value}",
+    }
 
     bucket: str
     prefix: str = ""
@@ -120,6 +161,8 @@ class Scan(Operation):
     limit: int = PAGE_RECORDS
     reverse: bool = False
     keys_only: bool = False
+    clauses: Mapping[str, object] | None = None
+    params: Params | None = None
 
     def to_wire(self) -> dict[str, object]:
         """Return the wire form."""
@@ -134,6 +177,10 @@ class Scan(Operation):
         if self.keys_only:
             wire["keys_only"] = True
         wire["limit"] = self.limit
+        if self.clauses:
+            wire.update(self.clauses)
+        if self.params is not None:
+            wire["params"] = self.params
         return wire
 
     @classmethod
@@ -141,15 +188,19 @@ class Scan(Operation):
         """Build the operation from its wire form; see `Operation.from_wire`."""
         fields = map_of(value, cls.fields, cls.label, cls.needed)
         prefix, limit = fields.get("prefix"), fields.get("limit")
+        clauses = {name: fields[name] for name in _SCAN_CLAUSES if fields.get(name) is not None}
+        after = fields.get("after")
         return cls(
             bucket_name(fields["bucket"]),
             "" if prefix is None else text(prefix, "the prefix of scan", MAX_KEY_BYTES, empty=True),
             _bound(fields.get("start"), "start"),
             _bound(fields.get("stop"), "stop"),
-            _bound(fields.get("after"), "after"),
+            after if "order" in clauses else _bound(after, "after"),
             PAGE_RECORDS if limit is None else whole(limit, "the limit of a page of scan", 1, MAX_PAGE_RECORDS),
             flag(fields.get("reverse", False), "the field 'reverse' of scan"),
             flag(fields.get("keys_only", False), "the field 'keys_only' of scan"),
+            clauses or None,
+            None if fields.get("params") is None else read_params(fields["params"]),
         )
 
     def page(self, limit: int, after: str | None) -> Scan:

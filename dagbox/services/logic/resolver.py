@@ -38,10 +38,10 @@ class KeyResolver:
 
     def __call__(self, queries: Sequence[KeyQuery], snapshot: Snapshot) -> Sequence[Sequence[object] | DagBoxError]:
         """A list of keys or refs, or an error, for each query, in order."""
-        groups: dict[tuple[str, str, str | None], list[int]] = {}
+        groups: dict[tuple[str, str, str | None, int], list[int]] = {}
         for number, query in enumerate(queries):
             relation = query.relation
-            groups.setdefault((relation.query, relation.var, relation.bucket), []).append(number)
+            groups.setdefault((relation.query, relation.var, relation.bucket, id(relation.params)), []).append(number)
         answers: list[Sequence[object] | DagBoxError] = [[]] * len(queries)
         for numbers in groups.values():
             keys = [queries[number].key for number in numbers]
@@ -70,7 +70,8 @@ class KeyResolver:
             raise InvalidArgument(f"its query has no variable {relation.var!r}: the variables are {known}")
         wanted = list(dict.fromkeys(keys))
         asks = _KEY in prepared.wanted
-        params: list[dict[str, object]] = [{_KEY: key} for key in wanted] if asks else [{}]
+        others = {name: value for name, value in relation.params.items() if name in prepared.wanted and name != _KEY}
+        params: list[dict[str, object]] = [{**others, _KEY: key} for key in wanted] if asks else [others]
         found = engine.query_many(goal, facts, params, budget=budget)
         place = prepared.columns.index(relation.var)
         bucket = relation.bucket or bucket_of(engine, goal, relation.var)

@@ -168,8 +168,8 @@ def test_all_that_takes_values_takes_them(db: dagbox.Database, tmp_path: Path) -
     assert db.why("early(ada)").children[0].text == f"seen(ada, {TEXT})"
     with dagbox.open(tmp_path / "copy") as other:
         import_lines(other, [line.encode() for line in [*export_database(db, None, versions=False), *export_logic(db)]])
-        assert other.facts() == db.facts()
-        assert list(export_logic(other)) == list(export_logic(db))
+        assert set(other.facts()) == set(db.facts())
+        assert sorted(export_logic(other)) == sorted(export_logic(db))
     assert db.retract_fact("seen", "ada", ELSEWHERE)
     assert not db.query(f"seen(ada, {TEXT})")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dagbox.config.target import STORE_FILE, holds_store, missing_store, node_runs
-from dagbox.errors import DagBoxError
+from dagbox.errors import DagBoxError, StoreCorrupt
 from dagbox.problems import BAD, WATCH, Problem
 from dagbox.text.amounts import format_size, plural
 
@@ -89,7 +89,8 @@ def _store(directory: str) -> Iterator[Problem]:
     try:
         report = verify(directory, decode=unpack_data)
     except DagBoxError as error:
-        yield Problem("store", BAD, directory, "directory", 0.0, error.message, _remedy(directory))
+        cause = _remedy(directory) if isinstance(error, StoreCorrupt) else ""
+        yield Problem("store", BAD, directory, "directory", 0.0, error.message, cause)
         return
     for text in report.problems[:_SHOWN]:
         yield _problem("store", directory, text, _remedy(directory))

@@ -102,10 +102,10 @@ class Board:
             self._epoch = epoch
         self.at = float(poll["at"])
         self.polls += 1
-        self.broker, self.services = poll["broker"], poll["services"]
+        self.broker, self.services = poll["broker"], poll.get("services", [])
         self.store = poll.get("store") or {}
         self.workers = {}
-        for worker in poll["workers"]:
+        for worker in poll.get("workers", ()):
             self.workers.setdefault(worker["service"], []).append(worker)
         self._take_parts(poll)
         self._take_events(poll.get("events", ()))

@@ -37,6 +37,7 @@ from dagbox.tui.screens.dialogs import Confirm
 from dagbox.tui.screens.locks.screen import LocksScreen
 from dagbox.tui.screens.logic.screen import LogicScreen
 from dagbox.tui.screens.overview.screen import OverviewScreen
+from dagbox.tui.screens.problems.screen import ProblemsScreen
 from dagbox.tui.screens.store.screen import StoreScreen
 from dagbox.tui.screens.traces.screen import TracesScreen
 from dagbox.tui.session import Session
@@ -61,6 +62,7 @@ class Dashboard(Host):
         "store": StoreScreen,
         "locks": LocksScreen,
         "logic": LogicScreen,
+        "problems": ProblemsScreen,
     }
     DEFAULT_MODE = "overview"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -68,6 +70,7 @@ class Dashboard(Host):
             Binding(str(n), f"show('{mode}')", title, show=False, id=f"app.{mode}")
             for n, (mode, title) in enumerate(TABS, 1)
         ),
+        Binding("exclamation_mark", "show('problems')", "Problems", show=False, key_display="!", id="app.problems"),
         Binding("space", "pause", "Freeze", show=False, key_display="␣", id="app.pause"),
         Binding("s", "shell", "Shell", id="app.shell"),
         Binding("question_mark", "help", "Help", key_display="?", id="app.help"),
@@ -248,6 +251,7 @@ class Dashboard(Host):
         yield from super().get_system_commands(screen)
         for number, (mode, title) in enumerate(TABS, 1):
             yield SystemCommand(f"Go to {title}", f"key {number}", lambda mode=mode: self.go(mode))
+        yield SystemCommand("Go to Problems", "key !", lambda: self.go("problems"))
 
 
 def open_session(options: Options) -> Session:

@@ -193,7 +193,7 @@ def poll(second: int) -> dict[str, Any]:
 def broker(second: int) -> dict[str, Any]:
     """The broker's figures."""
     names = "answered failed refused expired cancelled redelivered forwarded partials repeats late_replies malformed"
-    zeros = dict.fromkeys([*names.split(), "undeliverable", "bytes_in", "bytes_out"], 0)
+    zeros = dict.fromkeys([*names.split(), "abandoned", "undeliverable", "bytes_in", "bytes_out"], 0)
     return zeros | {
         "pid": 3999,
         "host": "vela",

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dagbox.text.amounts import format_count, format_size
 from dagbox.tui.display import text
 from dagbox.tui.display.text import Spans
+from dagbox.tui.screens.problems.rows import count_spans
 from dagbox.tui.session import Session
 
 
 def state_spans(session: Session, *, read_only: bool, wide: bool) -> Spans:
-    """Return the right end of the first line: held requests, recording, rate, freshness."""
+    """Return the right end of the first line: problems, held requests, recording, rate, freshness."""
     model = session.model
     spans: Spans = []
+    spans += count_spans(model)
     held = sum(service.get("held", 0) for service in model.list_of("services"))
     if held:
         spans.append((f" {held} held ", "accent"))

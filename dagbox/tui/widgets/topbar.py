@@ -17,6 +17,9 @@ from dagbox.tui.widgets.state import state_spans
 
 TABS = (("overview", "Overview"), ("traces", "Traces"), ("store", "Store"), ("locks", "Locks"), ("logic", "Logic"))
 
+SHORT = 4
+"""Letters of a tab where there is no room for its name."""
+
 
 class TopBar(Widget):
     """One line: badge, name, tabs, and on the right the state of the picture. A click on a tab goes there."""
@@ -42,15 +45,19 @@ class TopBar(Widget):
             Segment(text, palette.style(role) + ground)
             for text, role in state_spans(host.session, read_only=host.options.read_only, wide=width >= 100)
         ]
-        tabs = sum(len(title) + 4 for _, title in TABS)
-        room = width - tabs - sum(cell_len(segment.text) for segment in (*segments, *right)) - 3
+        taken = sum(cell_len(segment.text) for segment in (*segments, *right))
+        titles = [title for _, title in TABS]
+        if sum(len(title) + 4 for title in titles) + taken > width:
+            # The state of the picture is worth more than whole words.
+            titles = [title[:SHORT] for title in titles]
+        room = width - sum(len(title) + 4 for title in titles) - taken - 3
         if room > 4:
             segments.append(
                 Segment(f" {truncate(printable(host.session.name), room)} ", palette.style("bold") + ground)
             )
         at = sum(cell_len(segment.text) for segment in segments)
         self._places = []
-        for number, (mode, title) in enumerate(TABS, 1):
+        for number, ((mode, _), title) in enumerate(zip(TABS, titles, strict=True), 1):
             current = mode == host.current_mode
             style = palette.style("accent" if current else "dim") + (palette.cursor if current else ground)
             text = f" {number} {title} "

@@ -12,6 +12,7 @@ from tests.tui.conftest import replay
 SIZES = [(80, 24), (120, 40), (200, 60)]
 SCREENS = {
     "overview": [],
+    "problems": ["exclamation_mark"],
     "service": ["end", "enter"],
     "worker": ["tab", "enter"],
     "letters": ["l"],

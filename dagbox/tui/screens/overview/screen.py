@@ -8,9 +8,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
+from textual.widgets import Static
 
 from dagbox.text.amounts import format_count
 from dagbox.tui.display import text
+from dagbox.tui.display.palette import rendered
 from dagbox.tui.display.roles import STATES, state_role, state_text
 from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.model import NodeModel
@@ -22,6 +24,7 @@ from dagbox.tui.screens.overview.graphs import GRAPH_LINES, TALL, Graphs
 from dagbox.tui.screens.overview.service import ServiceScreen
 from dagbox.tui.screens.overview.worker import WorkerScreen
 from dagbox.tui.screens.overview.worker_actions import WorkerActions
+from dagbox.tui.screens.problems.rows import banner
 from dagbox.tui.widgets.table import LiveTable
 
 WIDE = 150
@@ -51,6 +54,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         super().__init__()
         self._graphs_wanted: bool | None = None
         self._heights: tuple[int, int] = (0, 0)
+        self._worst = Styled()
 
     def poll_request(self) -> PollRequest:
         """The figures that every poll has."""
@@ -58,6 +62,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
 
     def compose_body(self) -> ComposeResult:
         """Tables, graphs, events, from top to bottom; where there is room the graphs stand beside the others."""
+        yield Static(id="banner")
         with Container(id="overview"):
             with Vertical(id="tables"):
                 yield LiveTable(rows.SERVICES, empty="no services yet", name="services")
@@ -83,7 +88,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
     def _size_tables(self) -> None:
         """Give the tables the lines that they need, as far as there are so many; the events have the rest."""
         services, workers = (max(len(self.model.list_of(name)), 1) + 2 for name in ("services", "workers"))
-        room = self.size.height - FRAME_LINES - EVENT_LINES
+        room = self.size.height - FRAME_LINES - EVENT_LINES - bool(self.query_one("#banner").display)
         if self.query_one("#graphs").display and not self.has_class("wide"):
             room -= GRAPH_LINES
         services = min(services, max(5, room // 2))
@@ -96,6 +101,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
 
     def show(self, model: NodeModel) -> None:
         """Show services, workers, graphs, events."""
+        self._show_worst(model)
         services, workers = self.query_one("#services", LiveTable), self.query_one("#workers", LiveTable)
         services.show(rows.service_rows(model))
         workers.show(rows.worker_rows(model))
@@ -105,6 +111,14 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         services.set_title(self._services_title(model))
         workers.set_title(self._workers_title(model))
         self.query_one("#events", LiveTable).set_title("events")
+
+    def _show_worst(self, model: NodeModel) -> None:
+        """Have the worst problem stand above the tables."""
+        worst, line = banner(model), self.query_one("#banner", Static)
+        line.display = bool(worst.spans)
+        if worst != self._worst:
+            self._worst = worst
+            line.update(rendered(self, worst))
 
     @staticmethod
     def _services_title(model: NodeModel) -> Styled:

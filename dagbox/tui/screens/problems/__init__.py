@@ -1,0 +1,1 @@
+"""Problems: what is wrong, since when, why, and the key that leads to the cure."""

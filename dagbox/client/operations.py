@@ -336,6 +336,7 @@ def node_of(answer: Any) -> Node:
         {name: [node_of(item) for item in items] for name, items in relations.items()} if relations else {},
         answer.get("more") or {},
         answer.get("after"),
+        bool(answer.get("circle")),
     )
 
 

@@ -77,6 +77,7 @@ class Node:
         relations: name -> nodes, in the order of the relation.
         more: name -> number of nodes left out by a `limit`; only for relations that were cut.
         cursors: name -> cursor of the last node, for relations with an order that were cut; see `after`.
+        circle: True if a recursive relation led back to this record, which is not followed again.
     """
 
     bucket: str
@@ -87,6 +88,7 @@ class Node:
     relations: dict[str, list[Node]] = field(default_factory=dict)
     more: dict[str, int] = field(default_factory=dict)
     cursors: dict[str, str] | None = None
+    circle: bool = False
 
     def after(self, name: str) -> str | None:
         """Return the cursor to go on with in a relation that has an order; None if its `limit` left nothing out."""

@@ -15,10 +15,11 @@ and the maps take `limit`, `relations` and the clauses of `dagbox.protocol.claus
 map, with `found`, `version` and `data` in every object, `relations` (name -> list of objects) where some were asked
 for, `more` (name -> how many) where a `limit` left some out, and `after` (name -> cursor) where these have an order.
 
-A path is text with its steps separated by dots, or an array of steps (for names that contain a dot). A step takes
-the field of that name from a map; on an array it applies to every element, unless it is a number: then it takes the
-element at that index. A path ends at a ref, a text key (if the relation names a `bucket`), nil, or an array of
-these; an absent field and nil lead nowhere.
+A path is text with its steps separated by dots, or an array of steps (for names that contain a dot). A step takes the
+field of that name from a map; on an array it applies to every element, unless it is a number: then it takes the
+element at that index. A path with `*` at its end goes on from where it leads, for `depth` levels or until nothing
+comes; the records below have the relation again. A path ends at a ref, a text key (if the relation names a `bucket`),
+nil, or an array of these; an absent field and nil lead nowhere.
 """
 
 from __future__ import annotations
@@ -72,7 +73,12 @@ class ByKeys:
 
 @dataclass(frozen=True, slots=True)
 class ByPath:
-    """A relation by what the record's data refers to."""
+    """A relation by what the record's data refers to.
+
+    Attributes:
+        recursive: True to follow it from what it leads to as well, and so on.
+        depth: how many levels of it at most; None: as many as a read may have.
+    """
 
     name: str
     steps: tuple[str, ...]
@@ -80,11 +86,13 @@ class ByPath:
     limit: int | None
     relations: tuple[Relation, ...]
     clauses: Clauses | None = None
+    recursive: bool = False
+    depth: int | None = None
 
     @property
     def shown(self) -> str:
         """The path as messages name it."""
-        return f"path {shown_value('.'.join(self.steps))}"
+        return f"path {shown_value('.'.join(self.steps) + '*' * self.recursive)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,7 @@ Relation = ByKeys | ByPath | ByQuery
 _PAIR_TYPES = frozenset((tuple, list, Ref))
 _OBJECT_FIELDS = frozenset(("bucket", "key", "relations"))
 _KEYS_FIELDS = CLAUSES.union(("keys", "bucket", "limit", "relations"))
-_PATH_FIELDS = CLAUSES.union(("path", "bucket", "limit", "relations"))
+_PATH_FIELDS = CLAUSES.union(("path", "depth", "bucket", "limit", "relations"))
 _QUERY_FIELDS = CLAUSES.union(("query", "var", "bucket", "limit", "relations"))
 
 
@@ -167,7 +175,7 @@ def _parse_relation(name: object, value: object, depth: int, budget: ReadBudget,
         )
     if "path" in value:
         _check_fields(value, _PATH_FIELDS, name)
-        return ByPath(name, _parse_path(value["path"], name), *_parse_common(value, name, depth, budget, params))
+        return _parse_by_path(name, value, depth, budget, params)
     if "query" in value:
         _check_fields(value, _QUERY_FIELDS, name)
         what = _named(name)
@@ -178,6 +186,22 @@ def _parse_relation(name: object, value: object, depth: int, budget: ReadBudget,
         _check_fields(value, _KEYS_FIELDS, name)
         return _parse_keys(name, value, depth, budget, params)
     raise InvalidArgument(f"{_named(name)} needs one of the fields 'keys', 'path' and 'query'")
+
+
+def _parse_by_path(name: str, value: Mapping[str, Any], depth: int, budget: ReadBudget, params: Params) -> ByPath:
+    path, most = value["path"], value.get("depth")
+    recursive = isinstance(path, str) and path.endswith("*")
+    steps = _parse_path(path[:-1] if recursive else path, name)
+    common = _parse_common(value, name, depth, budget, params)
+    if not recursive:
+        if most is not None:
+            raise InvalidArgument(f"the depth of {_named(name)} is of a path that goes on by itself, such as 'part*'")
+        return ByPath(name, steps, *common)
+    if any(each.name == name for each in common[2]):
+        raise InvalidArgument(f"{_named(name)} goes on by itself, so none of its own relations can have its name")
+    if most is not None:
+        most = whole(most, f"the depth of {_named(name)}", 1, budget.limits.depth)
+    return ByPath(name, steps, *common, recursive=True, depth=most)
 
 
 def _named(name: str) -> str:

@@ -25,6 +25,7 @@ from dagbox.protocol.validate import are_plain_pairs, kind_of, record_name
 from dagbox.protocol.values import Ref
 from dagbox.relations.limits import ReadBudget
 from dagbox.relations.parse import ByKeys, ByPath, ByQuery, Relation
+from dagbox.relations.recursion import Recursion
 from dagbox.relations.shapes import Below, FoundRecord, Maps, Name, Shape
 from dagbox.relations.sifting import Group, Sieves
 from dagbox.relations.views import View
@@ -86,6 +87,7 @@ class Planner:
         self._next: list[_Place] = []
         self._asking: list[_Asking] = []
         self._sieves = Sieves(budget)
+        self._recursion = Recursion(budget.limits.depth)
         self._views: dict[int, tuple[list[Any], View]] = {}
         """Identity of a list of objects -> the list, and what is given of their data."""
         self._records: dict[Name, FoundRecord | None] = {}
@@ -149,6 +151,7 @@ class Planner:
             elif self._next or self._sieves.coming:
                 self._level, self._next, self._settled, self._known = self._next, [], 0, 0
                 self._sieves.begin_level()
+                self._recursion.begin_level()
             else:
                 return None
 
@@ -252,7 +255,9 @@ class Planner:
             except DagBoxError as error:
                 self._failed[group.ticket] = error
                 continue
-            self._level += zip(kept, repeat(group.ticket), repeat(group.children), repeat(group.relation.relations))
+            self._level += zip(
+                kept, repeat(group.ticket), repeat(group.children), repeat(self._recursion.below(group.relation))
+            )
         return []
 
     def _within_budget(
@@ -284,20 +289,33 @@ class Planner:
         return items
 
     def _follow_all(self, place: _Place, record: FoundRecord | None, item: Any, below: Below) -> None:
-        ref, ticket, _, relations = place
+        ref, ticket, siblings, relations = place
+        if self._recursion.closes(siblings, ref):
+            self._shape.mark_circle(item)
+            return
         try:
             for relation in relations:
                 children = below[relation.name]
                 if isinstance(relation, ByPath):
                     if record is not None:
                         where = _Where(relation, ref)
-                        self._attach(ticket, item, children, relation, self._links_of(item, relation, where), where)
+                        links = self._links_of(item, relation, where)
+                        if relation.recursive:
+                            if relation.depth == 0:
+                                self._note_end(item, relation, links)
+                                continue
+                            self._recursion.follow(siblings, ref, children, relation, links)
+                        self._attach(ticket, item, children, relation, links, where)
                 elif isinstance(relation, ByKeys):
                     self._attach(ticket, item, children, relation, relation.refs)
                 else:
                     self._asking.append(_Asking(ticket, item, children, KeyQuery(*ref, relation)))
         except DagBoxError as error:
             self._failed[ticket] = error
+
+    def _note_end(self, item: Any, relation: ByPath, links: Sequence[Name]) -> None:
+        if links:
+            self._shape.note_more(item, relation.name, len(links))
 
     def _still_asking(self) -> bool:
         """Forget the queries of reads that have failed; return True if any are left."""
@@ -355,7 +373,8 @@ class Planner:
             links = links[: relation.limit]
         self._check_links(links, where)
         self._take_nodes(len(links))
-        each = relation.own if isinstance(relation, ByKeys) and relation.own else repeat(relation.relations)
+        own = relation.own if isinstance(relation, ByKeys) else None
+        each = own or repeat(self._recursion.below(relation))
         self._next += zip(links, repeat(ticket), repeat(children), each)
 
     def _check_links(self, links: Sequence[Name], where: _Where | None) -> None:

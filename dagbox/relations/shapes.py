@@ -36,6 +36,9 @@ class Shape(Protocol):
     def note_more(self, item: Any, relation: str, count: int, after: str | None = None) -> None:
         """Note in an object how many objects of a relation a limit left out, and the cursor to go on with."""
 
+    def mark_circle(self, item: Any) -> None:
+        """Mark an object whose record led to it, and is not followed again."""
+
     def change_data(self, item: Any, view: Callable[[Any], Any]) -> None:
         """Give a part of the data of an object whose record was found, once its relations were followed.
 
@@ -76,6 +79,9 @@ class Maps:
         item.setdefault("more", {})[relation] = count
         if after is not None:
             item.setdefault("after", {})[relation] = after
+
+    def mark_circle(self, item: dict[str, Any]) -> None:
+        item["circle"] = True
 
     def change_data(self, item: dict[str, Any], view: Callable[[Any], Any]) -> None:
         item["data"] = pack_data(view(self.data_of(item)))
@@ -119,6 +125,9 @@ class Nodes:
         item.more[relation] = count
         if after is not None:
             item.cursors = {**(item.cursors or {}), relation: after}
+
+    def mark_circle(self, item: Node) -> None:
+        item.circle = True
 
     def change_data(self, item: Node, view: Callable[[Any], Any]) -> None:
         item.data = view(item.data)

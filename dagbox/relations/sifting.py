@@ -108,18 +108,18 @@ class Sieves:
 
     def __init__(self, budget: ReadBudget) -> None:
         self._budget = budget
-        self._made: dict[int, tuple[Relation, Sieve, View | None]] = {}
+        self._made: dict[int, tuple[Clauses, Sieve, View | None]] = {}
         self.waiting: list[Group] = []
         self.coming: list[Group] = []
         self._to_read: list[Name] | None = None
         self._asked: list[Name] = []
 
-    def _ready(self, relation: Relation) -> tuple[Relation, Sieve, View | None]:
-        made = self._made.get(id(relation))
+    def _ready(self, relation: Relation) -> tuple[Clauses, Sieve, View | None]:
+        clauses = relation.clauses
+        assert clauses is not None
+        made = self._made.get(id(clauses))
         if made is None:
-            assert relation.clauses is not None
-            made = relation, Sieve(relation.clauses), new_view(relation.clauses)
-            self._made[id(relation)] = made
+            made = self._made[id(clauses)] = clauses, Sieve(clauses), new_view(clauses)
         return made
 
     def view(self, relation: Relation) -> View | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dagbox import BadClause, F, LimitExceeded, Param, Ref
+from dagbox import BadClause, F, InvalidArgument, LimitExceeded, Param, Ref
 from dagbox.protocol.clauses.builder import clause_to_wire
 from dagbox.protocol.clauses.text import MAX_NESTING, MAX_TERMS
 from dagbox.protocol.clauses.wire import read_clauses
@@ -303,3 +303,86 @@ def test_what_is_read_for_conditions_is_limited_by_name() -> None:
     with pytest.raises(LimitExceeded, match="bytes read for where and order"):
         read_with(RECORDS, {"order": "n"}, ReadLimits(row_bytes=20))
     assert read_with(RECORDS, {"where": '@key = "k1"'}, ReadLimits(rows=0))["relations"]["all"]
+
+
+# --- paths that go on
+
+
+def naive_tree(graph: dict[str, list[str]], key: str, depth: int | None, above: tuple[str, ...] = ()) -> Any:
+    """The tree of a recursive path: [key, circle, children, how many were left out]."""
+    if key in above:
+        return [key, True, [], 0]
+    links = graph.get(key, [])
+    if depth == 0:
+        return [key, False, [], len(links)]
+    deeper = None if depth is None else depth - 1
+    return [key, False, [naive_tree(graph, link, deeper, (*above, key)) for link in links], 0]
+
+
+def tree_of(item: Any) -> Any:
+    children = item.get("relations", {}).get("parts", [])
+    return [item["key"], item.get("circle", False), list(map(tree_of, children)), item.get("more", {}).get("parts", 0)]
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.lists(st.sampled_from("abcde"), max_size=2)),
+    st.none() | st.integers(1, 4),
+)
+def test_a_path_goes_on_as_plain_recursion_does(graph: dict[str, list[str]], depth: int | None) -> None:
+    records = {("p", key): {"part": [Ref("p", link) for link in links]} for key, links in graph.items()}
+    relation: dict[str, Any] = {"path": "part*"} if depth is None else {"path": "part*", "depth": depth}
+    driver = Driver(records)
+    answer = driver.one({"bucket": "p", "key": "a", "relations": {"parts": relation}})
+    assert tree_of(answer) == naive_tree(graph, "a", depth)
+    asked = [name for names in driver.asked for name in names]
+    assert len(asked) == len(set(asked))
+
+
+def test_clauses_hold_at_each_level_of_a_path_that_goes_on() -> None:
+    numbers = {f"n{number}": [f"n{number * 2 + 1}", f"n{number * 2 + 2}"] for number in range(7)}
+    records: dict[tuple[str, str], Any] = {
+        ("p", key): {"part": [Ref("p", link) for link in links], "n": int(key[1:]), "team": Ref("t", key)}
+        for key, links in numbers.items()
+    }
+    relation = {
+        "path": "part*",
+        "where": "n != 2 and @key != 'n3'",
+        "order": "n desc",
+        "fields": "n",
+        "relations": {"team": {"path": "team"}},
+    }
+    driver = Driver(records)
+    driver.shape = Nodes
+    node = driver.one({"bucket": "p", "key": "n0", "relations": {"parts": relation}})
+    assert [(each.data, each["team"][0].key) for each in node["parts"]] == [({"n": 1}, "n1")]
+    assert [each.key for each in node["parts"][0]["parts"]] == ["n4"]
+    first = {**relation, "order": "n", "where": "n > 0", "limit": 1}
+    after = driver.one({"bucket": "p", "key": "n0", "relations": {"parts": first}}).after("parts")
+    node = driver.one({"bucket": "p", "key": "n0", "relations": {"parts": {**first, "after": after}}})
+    assert [each.key for each in node["parts"]] == ["n2"]
+    assert [each.key for each in node["parts"][0]["parts"]] == ["n5"]
+
+
+def test_a_path_that_goes_on_for_too_long_is_a_named_limit_and_a_depth_is_no_limit() -> None:
+    chain = {("p", f"k{number}"): {"part": Ref("p", f"k{number + 1}")} for number in range(40)}
+    read: dict[str, Any] = {"bucket": "p", "key": "k0", "relations": {"parts": {"path": "part*"}}}
+    with pytest.raises(LimitExceeded, match="depth of nested relations is 33, the most allowed is 32"):
+        raise Driver(chain).one(read)
+    read["relations"] = {"parts": {"path": "part*", "depth": 32}}
+    assert Driver(chain).one(read)["found"]
+
+
+@pytest.mark.parametrize(
+    ("relation", "reason"),
+    [
+        ({"path": "part", "depth": 2}, "of a path that goes on by itself"),
+        ({"path": "part*", "depth": 0}, "the least allowed is 1"),
+        ({"path": "*"}, "the path of relation 'parts' is empty"),
+        ({"path": "part*", "relations": {"parts": {"path": "x"}}}, "none of its own relations can have its name"),
+    ],
+    ids=str,
+)
+def test_bad_recursions_are_typed_errors(relation: Any, reason: str) -> None:
+    with pytest.raises(InvalidArgument, match=reason):
+        Driver({}).one({"bucket": "p", "key": "k", "relations": {"parts": relation}})

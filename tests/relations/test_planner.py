@@ -369,7 +369,11 @@ def test_a_path_may_be_an_array_of_steps() -> None:
         (READ | {"relations": {"x" * 121: []}}, LimitExceeded, "121"),
         (READ | {"relations": {"r": "author"}}, InvalidArgument, "relation 'r' is an array of objects or a map"),
         (READ | {"relations": {"r": {}}}, InvalidArgument, "'keys', 'path' and 'query'"),
-        (READ | {"relations": {"r": {"path": "a", "depth": 1}}}, InvalidArgument, "relation 'r' has no field 'depth'"),
+        (
+            READ | {"relations": {"r": {"path": "a", "depth": 1}}},
+            InvalidArgument,
+            "depth of relation 'r' is of a path",
+        ),
         (READ | {"relations": {"r": {"path": "a", "query": "b"}}}, InvalidArgument, "no field 'query'"),
         (READ | {"relations": {"r": {"path": ""}}}, InvalidArgument, "empty"),
         (READ | {"relations": {"r": {"path": "a..b"}}}, InvalidArgument, "empty"),

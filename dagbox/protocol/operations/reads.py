@@ -40,7 +40,8 @@ class Read(Operation):
     `fields` and `default` are clauses on the record itself; `params` has the values of the parameters that clauses and
     queries name.
 
-    Answer: `{"bucket", "key", "found", "version", "data", "relations"?, "more"?, "after"?}`; data is binary or nil
+    Answer: `{"bucket", "key", "found", "version", "data", "relations"?, "more"?, "after"?, "circle"?}`; data is binary
+        or nil
     """
 
     op = "read"

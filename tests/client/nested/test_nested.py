@@ -119,6 +119,16 @@ def test_params_are_for_clauses_limits_and_queries_at_all_levels(db: Any, filled
         db.fetch(f"{filled}-all", "all", relations=relations, params={"most": 1})
 
 
+def test_a_path_goes_on_and_marks_a_circle(db: Any, bucket: str) -> None:
+    db.put(bucket, {"part": [Ref(bucket, "b"), Ref(bucket, "a")]}, key="a")
+    db.put(bucket, {"part": Ref(bucket, "a")}, key="b")
+    node = db.fetch(bucket, "a", relations={"parts": {"path": "part*"}})
+    assert [(each.key, each.circle) for each in node["parts"]] == [("b", False), ("a", True)]
+    assert [(each.key, each.circle, each["parts"]) for each in node["parts"][0]["parts"]] == [("a", True, [])]
+    node = db.fetch(bucket, "a", relations={"parts": {"path": "part*", "depth": 1}})
+    assert (node["parts"][0].more, node["parts"][0]["parts"]) == ({"parts": 1}, [])
+
+
 def test_a_pipeline_takes_clauses_too(db: Any, filled: str) -> None:
     with db.pipeline() as pipeline:
         one = pipeline.fetch(filled, "ada", fields="name", default={"name": "?"})

@@ -38,6 +38,7 @@ _SERVICE_GAUGES = {
 _SERVICE_COUNTERS = {
     "done": "Requests completed.",
     "errors": "Requests that ended in an error.",
+    "failed_ops": "Operations refused, or failed beside others of one request.",
     "refused": "Requests refused because the queue was full.",
     "redelivered": "Requests redelivered to another worker.",
 }
@@ -178,7 +179,7 @@ def _broker_metrics(broker: dict[str, Any]) -> Iterator[Metric]:
     for name, about in _BROKER_GAUGES.items():
         yield _gauge(f"dagbox_{name}", about, [], [([], broker[name])])
     for name, about in _BROKER_COUNTERS.items():
-        yield _counter(f"dagbox_broker_{name}", about, [], [([], broker[name])])
+        yield _counter(f"dagbox_broker_{name}", about, [], [([], broker.get(name, 0))])
 
 
 def _service_metrics(services: list[dict[str, Any]]) -> Iterator[Metric]:
@@ -186,7 +187,7 @@ def _service_metrics(services: list[dict[str, Any]]) -> Iterator[Metric]:
         rows = [([each["name"]], each[name]) for each in services]
         yield _gauge(f"dagbox_service_{name}", about, ["service"], rows)
     for name, about in _SERVICE_COUNTERS.items():
-        rows = [([each["name"]], each[name]) for each in services]
+        rows = [([each["name"]], each.get(name, 0)) for each in services]
         yield _counter(f"dagbox_service_{name}", about, ["service"], rows)
     for name, about in (("done", "Calls that clients made themselves."), ("errors", "Those of them that failed.")):
         rows = [([each["name"]], (each.get("direct") or {}).get(name, 0)) for each in services]
@@ -212,7 +213,7 @@ def _worker_metrics(workers: list[dict[str, Any]]) -> Iterator[Metric]:
     labels = ["service", "worker"]
 
     def rows(name: str, scale: float = 1.0) -> list[tuple[list[str], float]]:
-        return [([each["service"], each["name"]], each[name] * scale) for each in workers]
+        return [([each["service"], each["name"]], each.get(name, 0) * scale) for each in workers]
 
     alive = [([each["service"], each["name"]], float(each["state"] in ("live", "draining"))) for each in workers]
     yield _gauge("dagbox_worker_up", "1 if the worker's heartbeat is in time.", labels, alive)
@@ -223,6 +224,8 @@ def _worker_metrics(workers: list[dict[str, Any]]) -> Iterator[Metric]:
     yield _gauge("dagbox_worker_memory_bytes", "Memory of its process.", labels, rows("rss"))
     yield _counter("dagbox_worker_done", "Requests it answered.", labels, rows("done"))
     yield _counter("dagbox_worker_errors", "Requests it answered with an error.", labels, rows("errors"))
+    about = "Operations it refused, or that failed beside others."
+    yield _counter("dagbox_worker_failed_ops", about, labels, rows("failed_ops"))
 
 
 def _store_metrics(store: dict[str, Any]) -> Iterator[Metric]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, NameTaken
 from dagbox.protocol import frames
+from dagbox.protocol.claims import PARTLY, features_of
 from dagbox.protocol.frames import KEY_SLICE, Flag, Kind, Message
 from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, Request
 from dagbox.protocol.values import pack
@@ -89,6 +90,7 @@ class WorkerCore:
         self._about = about
         self._in_hand: set[bytes] = set()
         self._answered = 0
+        self._tells_partly = False
         self._emptied_at = -inf
         self._names_s = names_s
         self.idle = False
@@ -137,6 +139,7 @@ class WorkerCore:
             result.cancelled.append(head[KEY_SLICE])
         elif kind == Kind.PONG and self.phase is WorkerPhase.REGISTERING:
             self.phase = WorkerPhase.REGISTERED
+            self._tells_partly = PARTLY in features_of(frames.body_of(header, head, tail))
             self.due_at = inf
             self._name_again_s = NAME_AGAIN_S
         elif kind == Kind.RECONNECT and self.phase is WorkerPhase.LEAVING:
@@ -183,7 +186,10 @@ class WorkerCore:
             self._on_answered(request)
         if isinstance(outcome, Forward):
             return self._encode_forward(outcome)
-        flags = 0 if isinstance(outcome, Partial) or not outcome.waited else Flag.WAITED
+        flags = 0 if isinstance(outcome, Partial) or not outcome.waited else int(Flag.WAITED)
+        failed = outcome.failed if isinstance(outcome, Reply) and self._tells_partly else 0
+        if failed:
+            flags |= Flag.PARTLY
         if isinstance(outcome, Failed):
             kind, body = Kind.ERROR, frames.pack_error(outcome.error)
         else:
@@ -192,7 +198,7 @@ class WorkerCore:
             if isinstance(outcome, Partial):
                 self._on_answered(request)
             return self._too_large(request, len(body))
-        return frames.build(kind, request.client, request.id, self._name, body, flags=flags)
+        return frames.build(kind, request.client, request.id, self._name, body, flags=flags, deadline_ms=failed)
 
     def _encode_forward(self, outcome: Forward) -> Message:
         request = outcome.request

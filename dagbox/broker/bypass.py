@@ -18,6 +18,7 @@ def count_bypass(
     target.ever_served = True
     target.done += 1
     target.errors += fault
+    target.failed_ops += bool(code) and not fault
     (target.line if waited else target.work).add(took_s)
     requests.counters.accepted += 1
     requests.counters.failed += fault
@@ -47,6 +48,7 @@ def trace_bypass(
     if target is None:
         return
     target.ever_served = True
+    target.failed_ops += bool(code) and not is_fault(code)
     (target.line if waited else target.work).add(ended - started)
     key = client + requests.counters.accepted.to_bytes(8, "big")
     request = requests.track(key, client, target, body, None, started)

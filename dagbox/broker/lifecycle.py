@@ -310,7 +310,13 @@ class Lifecycle:
         code = ""
         if header.kind == Kind.ERROR:
             code = frames.error_code(frames.body_of(header, head, tail))
-            worker.errors += is_fault(code)
+            fault = is_fault(code)
+            worker.errors += fault
+            if not fault:
+                self._count_failed(request, worker, 1)
+        elif header.flags & Flag.PARTLY:
+            request.failed = header.deadline_ms
+            self._count_failed(request, worker, header.deadline_ms)
         if not request.answered:
             at = header.body_at
             request.reply = head[at : at + SHOWN_BYTES] if tail is None else tail[:SHOWN_BYTES]
@@ -319,6 +325,13 @@ class Lifecycle:
                 self._out.messages.append((request.client, head, tail))
         if service.queue.waiting:
             self.dispatch(service, now)
+
+    @staticmethod
+    def _count_failed(request: TrackedRequest, worker: WorkerEntry, count: int) -> None:
+        """Count operations that failed although the request, or the service, did well."""
+        worker.failed_ops += count
+        if not request.flags & Flag.UNTRACED:
+            request.service.failed_ops += count
 
     def partial(self, worker: WorkerEntry, header: Header, head: bytes, tail: bytes | None, now: float) -> None:
         """A part of an answer: to the client, if it still waits."""

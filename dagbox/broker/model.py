@@ -94,6 +94,7 @@ class TrackedRequest:
         "deadline",
         "deadline_ms",
         "ended_at",
+        "failed",
         "flags",
         "given_at",
         "head",
@@ -142,6 +143,8 @@ class TrackedRequest:
         """Nobody is to be answered: a dead letter that is tried again."""
         self.code = ""
         """The code of the error it ended with; empty for a reply."""
+        self.failed = 0
+        """How many of its operations failed, of a reply."""
         self.shown = head
         """The message as it was asked first, for the trace."""
         self.reply = b""
@@ -176,6 +179,7 @@ class WorkerEntry:
         "dead_at",
         "done",
         "errors",
+        "failed_ops",
         "heard_at",
         "host",
         "listed_free",
@@ -211,6 +215,8 @@ class WorkerEntry:
         self.pings = 0
         self.done = 0
         self.errors = 0
+        self.failed_ops = 0
+        """Operations that it refused, or that failed beside others: those that are not in `errors`."""
         self.listed_free = 0
         self.own_line = False
         """It is heard on the line of the workers alone."""
@@ -241,6 +247,7 @@ class ServiceEntry:
         "done",
         "errors",
         "ever_served",
+        "failed_ops",
         "held",
         "idle_since",
         "in_flight",
@@ -266,6 +273,8 @@ class ServiceEntry:
         self.workers: dict[bytes, WorkerEntry] = {}
         self.done = 0
         self.errors = 0
+        self.failed_ops = 0
+        """As of its workers."""
         self.refused = 0
         self.redelivered = 0
         self.wait = Histogram()

@@ -31,6 +31,7 @@ from dagbox.broker.model import (
 from dagbox.broker.outbox import Outbox
 from dagbox.broker.records import EventLog
 from dagbox.errors import InvalidArgument, LimitExceeded, NameTaken
+from dagbox.protocol.claims import FEATURES
 from dagbox.protocol.frames import Kind
 from dagbox.protocol.names import shown_peer
 from dagbox.protocol.traits import Traits
@@ -100,7 +101,7 @@ class WorkerRegistry:
 
     def greet(self, peer: bytes) -> None:
         """Tell a worker that it is registered."""
-        self._out.send(peer, Kind.PONG, body=pack({"epoch": self._epoch}))
+        self._out.send(peer, Kind.PONG, body=pack({"epoch": self._epoch, "features": list(FEATURES)}))
 
     def register(self, peer: bytes, service: ServiceEntry, about: Registration, now: float) -> list[WorkerChange]:
         """Register a worker.

@@ -118,6 +118,8 @@ class ServiceStatus(FieldMap):
     paused: bool
     done: int
     errors: int
+    failed_ops: int
+    """Operations that were refused (a conflict, a lock that is held), or failed beside others in one request."""
     refused: int
     redelivered: int
     rate: float
@@ -132,6 +134,7 @@ class ServiceStatus(FieldMap):
     direct: DirectCalls
 
     _nested = {"wait": Durations, "work": Durations, "line": Durations, "direct": DirectCalls}
+    _absent = {"failed_ops": 0}
 
 
 class WorkerStatus(FieldMap):
@@ -155,6 +158,8 @@ class WorkerStatus(FieldMap):
     """Requests it has."""
     done: int
     errors: int
+    failed_ops: int
+    """As of a service."""
     rate: float
     cpu: float
     """Share of one core."""
@@ -164,6 +169,8 @@ class WorkerStatus(FieldMap):
     """Its requests are given to another worker if it dies."""
     patient: bool
     """It keeps requests on purpose, as the lock service does: their time says nothing of its speed."""
+
+    _absent = {"failed_ops": 0}
 
 
 class ClientStatus(FieldMap):
@@ -224,12 +231,15 @@ class Trace(FieldMap):
     attempts: int
     error: str
     """The code of the error it ended with; empty for an answer."""
+    partly: int
+    """How many of its operations failed, while others had their answer."""
     bytes: int
     timeline: list[TraceStep]
     request: builtins.bytes
     reply: builtins.bytes
 
     _nested = {"timeline": TraceStep}
+    _absent = {"partly": 0}
 
 
 class RunningQuery(FieldMap):

@@ -40,6 +40,7 @@ SERVICE_COLUMNS = (
     Column("dead", _if_any("dead")),
     Column("done", "done"),
     Column("errors", _if_any("errors")),
+    Column("failed ops", _if_any("failed_ops")),
     Column("rate", "rate", format_rate),
     Column("direct", lambda row: (row.get("direct") or {}).get("rate") or None, format_rate),
     Column("wait p50", _part("wait", "p50_ms"), format_ms),
@@ -56,6 +57,7 @@ WORKER_COLUMNS = (
     Column("busy", lambda row: f"{row.get('in_use', 0)}/{row.get('credit', 0)}"),
     Column("done", "done"),
     Column("errors", _if_any("errors")),
+    Column("failed ops", _if_any("failed_ops")),
     Column("rate", "rate", format_rate),
     Column("cpu", "cpu", lambda value: f"{value:.0f}%"),
     Column("memory", "rss", lambda value: format_size(value) if value else ""),
@@ -262,7 +264,7 @@ TRACE_COLUMNS = (
     Column("ago", "age_ms", format_ms),
     Column("service", "service"),
     Column("elapsed", "took_ms", format_ms),
-    Column("error", "error"),
+    Column("error", lambda row: row.get("error") or (f"{row['partly']} failed" if row.get("partly") else "")),
     Column("timeline", lambda row: _steps(row.get("timeline") or [])),
 )
 

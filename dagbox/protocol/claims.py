@@ -13,7 +13,9 @@ from dagbox.protocol.values import unpack_plain
 
 HELLO = "hello"
 """The feature of a broker that asks clients who they are."""
-FEATURES = (HELLO,)
+PARTLY = "partly"
+"""The feature of a broker that counts the operations that failed in an array of them."""
+FEATURES = (HELLO, PARTLY)
 """The features of this version."""
 WHO = "who"
 """The field of a PONG that asks."""
@@ -80,8 +82,18 @@ def claim(value: object, what: str) -> str:
 
 def asks_who(pong: bytes) -> bool:
     """Return True if the body of a PONG asks who the client is; one of another form asks nothing."""
+    return _told(pong).get(WHO) is True
+
+
+def features_of(pong: bytes) -> frozenset[str]:
+    """Return the features that the body of a PONG names; none if it is of another form, as of earlier versions."""
+    named = _told(pong).get("features")
+    return frozenset(each for each in named if isinstance(each, str)) if isinstance(named, list) else frozenset()
+
+
+def _told(pong: bytes) -> dict[Any, Any]:
     try:
         told = unpack_plain(pong, "bytes of a pong", _MAX_PONG_BYTES) if pong else None
     except DagBoxError:
-        return False
-    return isinstance(told, dict) and told.get(WHO) is True
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -79,6 +79,8 @@ class Flag(IntEnum):
     """Of a worker's answer: it kept the request until its turn came. The time in its hands was a wait, no work."""
     UNTRACED = 16
     """A question of who watches the node: no trace, rate or figure has it, and no breakpoint holds it."""
+    PARTLY = 32
+    """Of a reply: some of its operations failed; how many stands in the place of the deadline."""
 
 
 class Header(NamedTuple):

@@ -39,11 +39,13 @@ class Reply(NamedTuple):
 
     Args:
         waited: it was kept until its turn came: the time with the service was a wait, no work.
+        failed: how many of its operations failed; the body has their errors in the place of results.
     """
 
     request: Request
     body: bytes
     waited: bool = False
+    failed: int = 0
 
 
 class Failed(NamedTuple):

@@ -70,6 +70,15 @@ def store_figures(store: Store) -> dict[str, Any]:
         return {"error": error.message}
 
 
+def failures(results: Sequence[Any]) -> int:
+    """Return how many of the results of an array of operations are errors."""
+    failed = 0
+    for result in results:
+        if isinstance(result, DagBoxError):
+            failed += 1
+    return failed
+
+
 @dataclass(slots=True)
 class Answers:
     """Turn results into outcomes. Not thread-safe: it reuses its packer."""
@@ -79,10 +88,13 @@ class Answers:
 
     def bare(self, request: Request, result: Any) -> Outcome:
         """Return the outcome of a request whose body was one map: the bare result, or failed with its error."""
-        return Failed(request, result) if isinstance(result, DagBoxError) else self.reply(request, result)
+        return Failed(request, result) if isinstance(result, DagBoxError) else self._reply(request, result, 0)
 
-    def reply(self, request: Request, result: Any) -> Outcome:
-        """Return a reply with a packed result; in an array, errors take the place of results."""
+    def reply(self, request: Request, results: Sequence[Any]) -> Outcome:
+        """Return the outcome of a request whose body was an array: errors take the place of results."""
+        return self._reply(request, results, failures(results))
+
+    def _reply(self, request: Request, result: Any, failed: int) -> Outcome:
         pack = self._pack
         if pack is None:
             pack = self._pack = new_packer()
@@ -92,4 +104,4 @@ class Answers:
             return Failed(request, InvalidArgument(f"the result cannot be packed: {error}"))
         if len(body) > _KEPT_BYTES:
             self._pack = None  # a packer never gives its buffer back
-        return Reply(request, body)
+        return Reply(request, body, failed=failed)

@@ -253,14 +253,21 @@ class Writer:
         assert request is not None
         if self.broken is not None and any(result is self.broken for result in job.results):
             return Failed(request, self.broken)
-        if job.bare:
+        if job.bare and not _carries_several(job):
             return self._answers.bare(request, job.results[0])
+        if job.bare:
+            return self._answers.reply(request, job.results[0])
         return self._answers.reply(request, job.results)
 
 
 def _open_job(request: Request) -> _Job:
     operations, bare = receive(request.body, WRITER)
     return _Job(request, operations, bare)
+
+
+def _carries_several(job: _Job) -> bool:
+    """Return True if the answer of its only operation is that of an array of lock operations."""
+    return isinstance(job.operations[0], RememberFences) and isinstance(job.results[0], list | tuple)
 
 
 def _to_pending(job: _Job, position: int, operation: Write, request: bytes | None) -> _Pending:

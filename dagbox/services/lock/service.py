@@ -42,7 +42,7 @@ from dagbox.protocol.traits import Combine, Traits
 from dagbox.protocol.values import pack
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
 from dagbox.services.lock.journal import LockJournal
-from dagbox.services.operations import receive
+from dagbox.services.operations import failures, receive
 
 RELOAD_PAUSE_S = 0.5
 """Pause between a failure of the journal and the next attempt to load the table, in seconds."""
@@ -414,12 +414,14 @@ class LockService:
                 self._ready.append(Failed(request, self.broken))
             else:
                 granted = fences_of(answers)
-                self._ready.append(self._answer(request, answers[0] if bare else answers, granted))
+                self._ready.append(self._answer(request, answers[0] if bare else answers, granted, bare=bare))
         return self._take_ready()
 
-    def _answer(self, request: Request, answer: Any, fences: Fences, *, waited: bool = False) -> Outcome:
+    def _answer(self, request: Request, answer: Any, fences: Fences, *, bare: bool, waited: bool = False) -> Outcome:
+        if isinstance(answer, DagBoxError):
+            return Failed(request, answer, waited)
         if not fences or self._fence_with is None:
-            return Reply(request, pack(answer), waited)
+            return Reply(request, pack(answer), waited, 0 if bare else failures(answer))
         return Forward(request, self._fence_with, pack(RememberFences(fences, answer).to_wire()), waited)
 
     def cancel(self, key: bytes, now: float) -> Sequence[Outcome]:
@@ -482,7 +484,8 @@ class LockService:
             else:
                 request, bare = kept
                 fences = fences_of([result])
-                self._ready.append(self._answer(request, result if bare else [result], fences, waited=True))
+                answer = result if bare else [result]
+                self._ready.append(self._answer(request, answer, fences, bare=bare, waited=True))
 
     def _take_ready(self) -> list[Outcome]:
         self._route()

@@ -179,7 +179,7 @@ class LogicService:
         result = self._operations.run(one if one is not None and not isinstance(one, DagBoxError) else operations, job)
         if isinstance(result, ForwardTo):
             return Forward(request, "reader", pack(to_wire(result.body)))
-        return Answers().reply(request, result)
+        return Answers().bare(request, result) if bare else Answers().reply(request, result)
 
     def _answer_at_once(self, request: Request) -> Outcome | None:
         try:
@@ -189,7 +189,7 @@ class LogicService:
             operation = LOGIC.make(body)
             if not isinstance(operation, AtOnce):
                 return None
-            return self._answers.reply(request, self._operations.answer_at_once(operation))
+            return self._answers.bare(request, self._operations.answer_at_once(operation))
         except DagBoxError as error:
             return Failed(request, error)
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dagbox.errors import Cancelled, LeaseLost, Locked, StoreFull
 from dagbox.protocol.values import pack, unpack
-from dagbox.services.base import Outcome, Reply, Request
+from dagbox.services.base import Failed, Outcome, Reply, Request
 from dagbox.services.lock.journal import LockJournal, read_state
 from dagbox.services.lock.service import RELOAD_PAUSE_S, LockOperations, LockService
 from tests.effort import examples
@@ -326,9 +326,9 @@ def opened(outcomes: Sequence[Outcome]) -> dict[bytes, Any]:
     """The answers by request key."""
     answers: dict[bytes, Any] = {}
     for outcome in outcomes:
-        assert isinstance(outcome, Reply)
+        assert isinstance(outcome, Reply | Failed)
         assert outcome.request.key not in answers, "two answers"
-        answers[outcome.request.key] = unpack(outcome.body)
+        answers[outcome.request.key] = unpack(outcome.body) if isinstance(outcome, Reply) else outcome.error
     return answers
 
 

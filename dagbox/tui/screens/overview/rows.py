@@ -67,6 +67,17 @@ def _direct(data: Data) -> Spans:
     return [(format_count(direct["rate"]), "")] if direct.get("done") else [("–", "dim")]
 
 
+def _errors(data: Data) -> Spans:
+    """Return the requests that failed, and behind a plus the operations that were refused, or failed beside others."""
+    failed = data.get("failed_ops", 0)
+    shown = number("errors", "bad")(data)
+    return [*shown, (f"+{format_count(failed)}", "warn")] if failed else shown
+
+
+def _all_failed(data: Data) -> int:
+    return int(data.get("errors", 0) + data.get("failed_ops", 0))
+
+
 SERVICES = [
     Column("service", "service", 10, plain("name", "bold"), field("name"), grows=True, most=30),
     Column("queue", "queue", 10, _queue, field("waiting")),
@@ -81,7 +92,7 @@ SERVICES = [
     Column("work50", "work p50", 8, _time("work", "p50_ms"), _time_value("work", "p50_ms"), right=True, rank=5),
     Column("work99", "work p99", 8, _time("work", "p99_ms"), _time_value("work", "p99_ms"), right=True, rank=1),
     Column("line99", "line p99", 8, _line, _time_value("line", "p99_ms"), right=True, rank=9),
-    Column("errors", "errors", 6, number("errors", "bad"), field("errors"), right=True, rank=2),
+    Column("errors", "errors", 6, _errors, _all_failed, right=True, rank=2),
     Column("done", "done", 6, number("done"), field("done"), right=True, rank=6),
     Column("again", "again", 6, number("redelivered", "warn"), field("redelivered"), right=True, rank=7),
     Column("refused", "refused", 7, number("refused", "warn"), field("refused"), right=True, rank=7),
@@ -125,7 +136,7 @@ WORKERS = [
     Column("rate", "req/s", 5, number("rate"), field("rate"), right=True, rank=1),
     Column("cpu", "cpu%", 5, lambda d: [(f"{d['cpu']:.0f}", "warn" if d["cpu"] > 90 else "")], field("cpu"), True, 2),
     Column("memory", "memory", 8, lambda d: [(format_size(d["rss"]), "")], field("rss"), True, 3),
-    Column("errors", "errors", 6, number("errors", "bad"), field("errors"), right=True, rank=5),
+    Column("errors", "errors", 6, _errors, _all_failed, right=True, rank=5),
     Column("pid", "process", 8, plain("pid"), field("pid"), right=True, rank=5),
     Column("host", "host", 16, plain("host", "dim"), rank=6),
     Column("age", "age", 8, lambda d: [(text.age(d["age_ms"] / 1000), "dim")], field("age_ms"), True, 7),

@@ -75,7 +75,9 @@ def _kept(data: Data) -> Spans:
 
 
 def _outcome(data: Data) -> Spans:
-    return [(data["error"], "bad")] if data["error"] else [("ok", "good")]
+    if data["error"]:
+        return [(data["error"], "bad")]
+    return [(f"{data['partly']} failed", "warn")] if data.get("partly") else [("ok", "good")]
 
 
 def _ended_ms(data: Data) -> float:

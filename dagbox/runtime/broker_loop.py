@@ -70,7 +70,8 @@ class BrokerLoop:
         self._check_sockets_at = time.monotonic() + _SOCKET_CHECK_S
         self._lines: Lines | None = None
         try:
-            self._lines = Lines(self.context, addresses, prepare)
+            watched = (self._woken,) if parent is None else (self._woken, parent)
+            self._lines = Lines(self.context, addresses, watched, prepare)
         except BaseException:
             self._close()
             raise
@@ -97,52 +98,48 @@ class BrokerLoop:
     def run(self) -> None:
         """Serve until `stop`; then answer what is open, and close."""
         assert self._lines is not None
-        everything, few = self._pollers(self._lines)
-        monotonic, broker, intake, outlet = time.monotonic, self.broker, self._intake, self._lines.outlet
+        lines, monotonic, broker, intake = self._lines, time.monotonic, self.broker, self._intake
+        outlet, wait = lines.outlet, lines.readiness.wait
         due = broker.next_deadline()
         try:
             while not self._stopping:
                 now = monotonic()
-                wait_s, poller = due - now, everything
+                wait_s, left_alone = due - now, None
                 if not intake.allowance(now):
-                    wait_s, poller = min(wait_s, FLOOR_S), few
+                    wait_s, left_alone = min(wait_s, FLOOR_S), lines.clients
                 wait_s = min(wait_s, outlet.retry_at - now)
-                self._on_other(poller.poll(max(0, int(wait_s * 1000) + 1) if wait_s > 0 else 0))
-                out = self._take(self._lines)
+                ready = wait(int(wait_s * 1000) + 1 if wait_s > 0 else 0, left_alone)
+                self._on_other(ready)
+                if left_alone is not None:
+                    ready.append(left_alone)
+                out = self._take(lines, ready)
                 if broker.direct is not self._direct:
                     self._turn_switch()  # before the answer to whoever asked for it leaves
                 self._send(out)
                 due = broker.next_deadline()
                 now = monotonic()
                 if now >= outlet.retry_at:
-                    self._on_undeliverable(outlet.retry(now))
+                    self._on_undeliverable(lines.retry(now))
                 if now >= due:
                     self._send(broker.tick(now))
                     due = broker.next_deadline()
                     if now >= self._check_sockets_at:
                         self._check_sockets_at = now + _SOCKET_CHECK_S
-                        self._look_after(self._lines)
+                        self._look_after(lines)
             self._send(broker.shut_down(monotonic()))
         finally:
             self._close()
 
-    def _pollers(self, lines: Lines) -> tuple[zmq.Poller, zmq.Poller]:
-        """Return the pollers of all that may come, and of all but clients."""
-        everything, few = zmq.Poller(), zmq.Poller()
-        everything.register(lines.clients, zmq.POLLIN)
-        for poller in (everything, few):
-            poller.register(lines.workers, zmq.POLLIN)
-            poller.register(self._woken, zmq.POLLIN)
-            if self._parent is not None:
-                poller.register(self._parent, zmq.POLLIN)
-        return everything, few
+    def _take(self, lines: Lines, ready: list[Any]) -> list[Send]:
+        """Take messages of the workers first, then as many of clients as make sense; return what is to be sent.
 
-    def _take(self, lines: Lines) -> list[Send]:
-        """Take messages of the workers first, then as many of clients as make sense; return what is to be sent."""
+        A socket that is not among those that are ready is empty, and to look would cost a system call.
+        """
         broker, intake, monotonic, receive = self.broker, self._intake, time.monotonic, self.broker.receive
         out: list[Send] = []
-        batch, emptied = lines.receive_from_workers(_WORKERS_BATCH)
-        if batch:
+        emptied = True
+        if lines.workers in ready:
+            batch, emptied = lines.receive_from_workers(_WORKERS_BATCH)
             broker.at_workers_line = True
             for peer, head, tail in batch:
                 out += receive(peer, head, tail, monotonic())
@@ -156,7 +153,7 @@ class BrokerLoop:
         allowance = intake.allowance(monotonic())
         if not allowance:
             return out
-        batch, emptied = lines.receive_from_clients(allowance)
+        batch, emptied = lines.receive_from_clients(allowance) if lines.clients in ready else ([], True)
         if self._local is not None:
             self._local.new_turn()
         for peer, head, tail in batch:
@@ -183,9 +180,9 @@ class BrokerLoop:
         open_bytes, outlet = self.broker.lifecycle.open_bytes, lines.outlet
         self._trimmer.note(open_bytes + outlet.unsent_bytes, open_bytes + outlet.take_peak())
 
-    def _on_other(self, ready: list[tuple[Any, int]]) -> None:
+    def _on_other(self, ready: list[Any]) -> None:
         """Something else than a message: a call from another thread, or the end of the parent."""
-        for source, _ in ready:
+        for source in ready:
             if source == self._woken:
                 self._wake.clear()
                 while self._calls:

@@ -16,6 +16,7 @@ from dagbox.errors import CannotConnect
 from dagbox.transport import sockets
 from dagbox.transport.address import worker_line
 from dagbox.transport.outlet import Outlet
+from dagbox.transport.readiness import Readiness
 from dagbox.transport.sockets import Failure, Frames, Prepare
 
 _MOST_KNOWN = 20_000
@@ -27,10 +28,12 @@ class Lines:
 
     Args:
         addresses: where to listen for everybody; each has a line for workers beside it, see `worker_line`.
+        descriptors: what to wait for beside messages.
         prepare: an option setter, called with each socket before it is bound (security).
 
     Attributes:
         clients, workers: the sockets.
+        readiness: tells which of them, and which of the descriptors, can be read.
         outlet: the way out to the clients.
         addresses: as they were bound.
 
@@ -39,11 +42,16 @@ class Lines:
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], addresses: Sequence[str], prepare: Prepare | None = None
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        addresses: Sequence[str],
+        descriptors: Sequence[int] = (),
+        prepare: Prepare | None = None,
     ) -> None:
         self.clients = sockets.router(context, sockets.CLIENTS_HIGH_WATER)
         self.workers = sockets.router(context)
         self.outlet = Outlet(self.clients)
+        self.readiness = Readiness((self.clients, self.workers), descriptors)
         self.addresses: list[str] = []
         self._bound: list[tuple[zmq.Socket[bytes], str]] = []
         self._at_workers: set[bytes] = set()
@@ -69,6 +77,7 @@ class Lines:
 
     def receive_from_workers(self, most: int) -> tuple[list[Frames], bool]:
         """Receive messages of the workers' line, as `receive_batch`."""
+        self.readiness.note_used(self.workers)
         found, emptied = sockets.receive_batch(self.workers, most)
         if found:
             self._at_workers.update([peer for peer, _, _ in found])
@@ -76,6 +85,7 @@ class Lines:
 
     def receive_from_clients(self, most: int) -> tuple[list[Frames], bool]:
         """Receive messages of the line for everybody, as `receive_batch`."""
+        self.readiness.note_used(self.clients)
         return sockets.receive_batch(self.clients, most)
 
     def send(self, messages: Sequence[Send], now: float) -> list[Failure]:
@@ -86,14 +96,24 @@ class Lines:
         at_workers = self._at_workers
         to_clients = [message for message in messages if message[0] not in at_workers]
         to_workers = messages if not to_clients else [message for message in messages if message[0] in at_workers]
-        failed = sockets.send_batch(self.workers, to_workers) if len(to_clients) < len(messages) else []
+        failed: list[Failure] = []
+        if len(to_clients) < len(messages):
+            self.readiness.note_used(self.workers)
+            failed = sockets.send_batch(self.workers, to_workers)
         at_workers.difference_update([peer for peer, _, reason in failed if reason == sockets.GONE])
+        self.readiness.note_used(self.clients)
         unsent = self.outlet.send(to_clients, now)
         return failed + self._send_elsewhere(to_clients, unsent) if unsent else failed
+
+    def retry(self, now: float) -> list[Failure]:
+        """Send what waits for clients; as `Outlet.retry`."""
+        self.readiness.note_used(self.clients)
+        return self.outlet.retry(now)
 
     def _send_elsewhere(self, messages: Sequence[Send], unsent: list[Failure]) -> list[Failure]:
         """Send on the workers' line what has no receiver on the other; return what could not be sent there either."""
         gone = {peer for peer, _, reason in unsent if reason == sockets.GONE}
+        self.readiness.note_used(self.workers)
         failed = sockets.send_batch(self.workers, [message for message in messages if message[0] in gone])
         self._at_workers |= gone - {peer for peer, _, _ in failed}
         return [failure for failure in unsent if failure[0] not in gone] + failed
@@ -113,6 +133,7 @@ class Lines:
         for socket, address in self._bound:
             if not sockets.is_missing(address):
                 continue
+            self.readiness.note_used(socket)
             try:
                 sockets.bind(socket, address)
             except CannotConnect as error:

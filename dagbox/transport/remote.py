@@ -267,14 +267,19 @@ class _Link:
                         return False
                     self._leader = waiter
                 # In the loop itself and not in `_drain`: a turn that finds nothing, as every other one does, is short.
-                messages = receive(self._socket, _DRAIN_AT_ONCE, MAX_DRAINED_BYTES) if not self.closed else []
+                # Who waits alone is done with one message, mostly: to see that there is no other costs system calls.
+                most = 1 if len(self._waiting) == 1 else _DRAIN_AT_ONCE
+                messages = receive(self._socket, most, MAX_DRAINED_BYTES) if not self.closed else []
                 now = time.monotonic()
                 if messages or now >= core.due_at:
                     self._take_in(messages, now)
                 if not waiter.open and not waiter.parts:
                     return True
                 self._sleeps_until = core.due_at
-                self._asleep = not waiter.parts
+                left = len(messages) == most  # the descriptor has nothing to tell of them
+                self._asleep = not waiter.parts and not left
+            if left and not waiter.parts:
+                continue
             if waiter.parts:
                 waiter.give()  # the program takes its time: look again before sleeping
                 continue

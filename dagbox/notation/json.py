@@ -4,6 +4,7 @@ A record can hold more than JSON: refs, bytes, times, maps whose keys are not te
 Each has a form as an object with one member, and these forms are read back as the values they stand for:
 
     {"$ref": "post/p1"}        a ref; `@post/p1` is accepted too while typing
+    {"$ref": ["post/p1", 7]}   a ref that names the version of its record, as those that `put` returns do
     {"$bytes": "aGk="}         bytes, in base64
     {"$time": "2026-01-31T12:00:00+00:00"}
     {"$float": "nan"}          also "inf", "-inf"; "nan:" and 16 hexadecimal digits for the bits of another NaN
@@ -79,7 +80,7 @@ def to_plain(value: Any) -> Any:
 
 def _plain_leaf(value: Any) -> Any:
     if isinstance(value, Ref):
-        return {"$ref": f"{value.bucket}/{value.key}"}
+        return {"$ref": [str(value), value.version] if value.version else str(value)}
     if isinstance(value, bytes | bytearray | memoryview):
         return {"$bytes": base64.b64encode(bytes(value)).decode()}
     if isinstance(value, datetime):
@@ -145,9 +146,12 @@ def parse_ref(text: str) -> Ref:
 
 
 def _ref_form(item: Any) -> Ref:
-    if not isinstance(item, str):
-        raise ValueError('{"$ref": ...} takes the text "bucket/key"')
-    return parse_ref(item)
+    if isinstance(item, str):
+        return parse_ref(item)
+    if isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and type(item[1]) is int and item[1] >= 0:
+        ref = parse_ref(item[0])
+        return Ref(ref.bucket, ref.key, item[1])
+    raise ValueError('{"$ref": ...} takes the text "bucket/key", or a list of it and a version')
 
 
 def _bytes_form(item: Any) -> bytes:
@@ -218,7 +222,7 @@ def dump(value: Any, *, indent: int | None = None) -> str:
 
 def write(value: Any) -> str:
     """Return the value as it is typed in the shell: JSON, with refs as `@bucket/key`."""
-    if isinstance(value, Ref) and not names_file(str(value)):
+    if isinstance(value, Ref) and not value.version and not names_file(str(value)):
         return f"@{quote(str(value))}"
     if is_list(value):
         items = []

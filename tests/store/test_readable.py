@@ -34,7 +34,7 @@ LEAVES = (
     | st.floats()
     | st.text()
     | st.binary()
-    | st.builds(dagbox.Ref, NAMES, st.text(min_size=1))
+    | st.builds(dagbox.Ref, NAMES, st.text(min_size=1), st.integers(0, 2**40))
     | st.datetimes(timezones=ZONES)
     | st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=5))
     | st.builds(
@@ -100,6 +100,7 @@ def plain(value: Any) -> Any:
 
 
 @example(-math.nan)
+@example(dagbox.Ref("b", "k", 7))
 @given(VALUES)
 def test_a_value_that_is_accepted_is_read_by_all_ways(value: Any) -> None:
     try:

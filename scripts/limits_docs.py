@@ -97,6 +97,7 @@ PAGES = {
         Limit("text of one clause", "dagbox.protocol.clauses.text:MAX_TEXT_BYTES", "bytes"),
         Limit("comparisons, fields and listed values of one clause", "dagbox.protocol.clauses.text:MAX_TERMS"),
         Limit("brackets and negations within each other", "dagbox.protocol.clauses.text:MAX_NESTING"),
+        Limit("characters of a text that count in an order", "dagbox.relations.ordering:COUNTED"),
         Limit("cursor", "dagbox.protocol.clauses.wire:MAX_CURSOR_BYTES", "bytes"),
     ),
     "Facts, rules, queries": (

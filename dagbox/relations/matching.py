@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dagbox.errors import BadClause, shown_value
-from dagbox.protocol.clauses.terms import Compare, Condition, Junction, OneOf, Path, path_text
+from dagbox.protocol.clauses.terms import Compare, Condition, Junction, Negation, OneOf, Path, path_text
 from dagbox.protocol.validate import kind_of
 from dagbox.protocol.values import Ref
 from dagbox.text.numbers import element_at
@@ -76,7 +76,8 @@ def _new_test(condition: Condition) -> Test:
         return _new_comparison(condition)
     if isinstance(condition, OneOf):
         return _new_one_of(condition)
-    inner = _new_test(condition.part)  # type: ignore[attr-defined]
+    assert isinstance(condition, Negation)
+    inner = _new_test(condition.part)
     return lambda row: not inner(row)
 
 

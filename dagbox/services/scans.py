@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagbox.errors import InvalidArgument, UnknownBucket
 from dagbox.protocol.clauses.wire import NO_PARAMS, read_clauses
@@ -73,6 +73,15 @@ def _sifted_page(page: Scan, snapshot: Snapshot, budget: ReadBudget) -> dict[str
     return found.ordered() if ordered else found.filtered()
 
 
+class _Placed(NamedTuple):
+    """A record with its place in an order; one that is not readable has no fields."""
+
+    place: Place
+    entry: PageEntry
+    row: Row
+    readable: bool
+
+
 class _Sifted:
     """A page with clauses in the making."""
 
@@ -140,30 +149,28 @@ class _Sifted:
         page, sieve = self._page, self._sieve
         ordering = sieve.ordering
         assert ordering is not None
-        kept: list[tuple[Place, PageEntry, Row]] = []
+        kept: list[_Placed] = []
         for chunk, _ in self._chunks(_range_of(page, None)):
             for entry in chunk:
                 row = self._row(entry)
                 if row is not None and sieve.test is not None and not sieve.test(row):
                     continue
-                if row is None:
-                    row = Row(page.bucket, entry[0], entry[1], None)
-                place = ordering.place_of(row)
+                placed = row or Row(page.bucket, entry[0], entry[1], None)
+                place = ordering.place_of(placed)
                 if sieve.after is None or place > sieve.after:
-                    kept.append((place, entry, row))
+                    kept.append(_Placed(place, entry, placed, row is not None))
             if len(kept) > 2 * page.limit + _CHUNK:
                 kept = _lowest(kept, page.limit + 1)
         return self._ordered_answer(_lowest(kept, page.limit + 1), ordering)
 
-    def _ordered_answer(self, kept: list[tuple[Place, PageEntry, Row]], ordering: Ordering) -> dict[str, Any]:
+    def _ordered_answer(self, kept: list[_Placed], ordering: Ordering) -> dict[str, Any]:
         entries: list[tuple[Any, ...]] = []
-        for _, entry, row in kept[: self._page.limit]:
+        for _, entry, row, readable in kept[: self._page.limit]:
             if entries and self._size > PAGE_BYTES:
                 break
-            readable = None if self._row(entry) is None else row
-            entries.append((*self._given(entry, readable), ordering.cursor(row)))
+            entries.append((*self._given(entry, row if readable else None), ordering.cursor(row)))
         return {"entries": entries, "more": len(entries) < len(kept)}
 
 
-def _lowest(kept: list[tuple[Place, PageEntry, Row]], count: int) -> list[tuple[Place, PageEntry, Row]]:
-    return sorted(kept, key=lambda each: each[0])[:count]
+def _lowest(kept: list[_Placed], count: int) -> list[_Placed]:
+    return sorted(kept, key=lambda each: each.place)[:count]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import date
+from enum import IntEnum
 from typing import Any
 
 import pytest
@@ -237,3 +239,41 @@ def random_order(chance: random.Random) -> Any:
         return None
     paths = chance.sample(["n", "s", "t.n", "@key", "l"], chance.randrange(3))
     return [{"field": path, "desc": chance.random() < 0.5} for path in paths]
+
+
+class Age(IntEnum):
+    ADULT = 36
+
+
+class Name(str):
+    """A text of a class of its own."""
+
+
+def test_constants_are_what_they_are_by_value(db: Any, filled: str) -> None:
+    assert keys(db.scan(filled, where=F.age == Age.ADULT)) == ["ada"]
+    assert keys(db.scan(filled, where=F.name.in_({Name("Bob")}))) == ["bob"]
+    assert keys(db.scan(filled, where="age = $age", params={"age": Age.ADULT})) == ["ada"]
+    assert keys(db.scan(filled, where="age = 36", default={"age": Age.ADULT})) == ["ada", "dot"]
+    relations = {"of": {"path": "of", "where": F.name == Name("Cy")}}
+    assert keys(db.fetch(f"{filled}-all", "all", relations=relations)["of"]) == ["cy"]
+    for value in ("\ud800", 2**64, date(2026, 1, 1)):
+        with pytest.raises(dagbox.InvalidArgument, match="where: cannot pack the value"):
+            keys(db.scan(filled, where=F.name == value))
+
+
+def test_an_order_by_long_texts_goes_on_page_by_page(db: Any, bucket: str) -> None:
+    for number in range(12):
+        db.put(
+            bucket, {"text": "x" * 999 + chr(97 + number % 3) + "y" * 80_000, "raw": bytes(80_000)}, key=f"k{number}"
+        )
+    expected = sorted(range(12), key=lambda number: (number % 3, f"k{number}"))
+    after, found = None, []
+    while True:
+        scan = db.scan(bucket, order="text, raw desc", limit=5, after=after, fields="@key")
+        page = keys(scan)
+        found += page
+        after = scan.after
+        if len(page) < 5:
+            break
+    assert found == [f"k{number}" for number in expected]
+    assert len(after or "") < 10_000

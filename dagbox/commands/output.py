@@ -124,10 +124,12 @@ def _node_lines(node: Node, margin: str, colour: bool) -> list[str]:
     if colour:
         name = click.style(name, bold=True)
     lines = [f"{margin}{name}" + (f"  version {node.version}" if node.found else "  not found")]
+    if node.error is not None:
+        lines[0] += f"  cannot be read: {printable(node.error.reason)}"
     margin += "  "
     if fields is not None:
         lines += align(rows, margin)
-    elif node.found:
+    elif node.found and node.error is None:
         lines.append(margin + printable(_with_refs(node.data)))
     for relation, nodes in node.relations.items():
         left = node.more.get(relation, 0)

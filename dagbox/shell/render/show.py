@@ -81,6 +81,8 @@ def document_of(node: dagbox.Node | dagbox.Record) -> dict[str, Any]:
     named: dict[str, Any] = {"bucket": node.bucket, "key": node.key}
     if isinstance(node, dagbox.Node) and not node.found:
         named["found"] = False
+    elif isinstance(node, dagbox.Node) and node.error is not None:
+        named |= {"version": node.version, "error": node.error.message}
     else:
         named |= {"version": node.version, "data": to_plain(node.data)}
     if isinstance(node, dagbox.Node) and node.relations:

@@ -104,6 +104,7 @@ class Engine:
         limit: int | None = None,
         order: str | Sequence[str] | None = None,
         budget: Budget | None = None,
+        typed: bool = True,
     ) -> Answers:
         """The answers of a goal.
 
@@ -114,6 +115,7 @@ class Engine:
             limit: how many rows at most, the first in order; None: all.
             order: variables to sort by, `-X` for falling; "any": as they are found; None: all, in order.
             budget: what the query may use.
+            typed: whether a condition that no value can meet is refused; if not, it has no answers.
 
         Returns:
             Rows, each a dict from variable to value; `[{}]` if a goal without variables holds, otherwise `[]`.
@@ -122,7 +124,7 @@ class Engine:
             LogicError: the goal is wrong.
             QueryLimit: a budget was used up.
         """
-        return self.query_many(goal, facts, [params or {}], limit=limit, order=order, budget=budget)[0]
+        return self.query_many(goal, facts, [params or {}], limit=limit, order=order, budget=budget, typed=typed)[0]
 
     def query_many(
         self,
@@ -133,6 +135,7 @@ class Engine:
         limit: int | None = None,
         order: str | Sequence[str] | None = None,
         budget: Budget | None = None,
+        typed: bool = True,
     ) -> list[Answers]:
         """The answers of one goal for each of many sets of parameters, found together.
 
@@ -143,7 +146,7 @@ class Engine:
         layered = self.layered(facts)
         meter = Meter(budget or Budget())
         meter.check()
-        prepared = self.prepare(goal, layered, meter)
+        prepared = self.prepare(goal, layered, meter, typed)
         keys = [goal_key(prepared, given) for given in params]
         _check_limit(limit)
         by = _order(prepared, order)
@@ -159,14 +162,14 @@ class Engine:
         """The facts as the program sees them: with those of its own text."""
         return LayeredFacts(self._own, facts) if self.program.facts else facts
 
-    def prepare(self, goal: Goal, facts: FactSource, meter: Meter) -> Prepared:
+    def prepare(self, goal: Goal, facts: FactSource, meter: Meter, typed: bool = True) -> Prepared:
         """Parse and check a goal. Raises LogicError, and what the meter's check raises."""
-        key = goal if isinstance(goal, str) else tuple(goal)
+        key = (goal if isinstance(goal, str) else tuple(goal), typed)
         prepared = self._prepared.get(key)
         if prepared is None:
             literals = parse_goal(goal, meter.check) if isinstance(goal, str) else tuple(goal)
             meter.check()
-            self.program.check_goal(literals, facts)
+            self.program.check_goal(literals, facts, typed)
             meter.check()
             prepared = _prepare(literals)
             self._prepared.keep(key, prepared, len(literals))

@@ -112,8 +112,11 @@ class Program:
         """Return True if a rule (not only facts) says something about it."""
         return predicate in self.by_head
 
-    def check_goal(self, goal: tuple[Literal, ...], facts: KnownFacts) -> None:
+    def check_goal(self, goal: tuple[Literal, ...], facts: KnownFacts, typed: bool = True) -> None:
         """Check a query against the program and the facts.
+
+        Args:
+            typed: whether types are checked.
 
         Raises:
             LogicError: unknown predicate, arity, types, unbound variable, a form that no query has.
@@ -130,7 +133,8 @@ class Program:
             if known != len(atom.args):
                 raise ArityMismatch(atom.predicate, len(atom.args), known, "the program", str(shown), atom.at)
         _check_bound(uses, bound, shown)
-        self._check_types([rule], facts.kinds, shown)
+        if typed:
+            self._check_types([rule], facts.kinds, shown)
 
     def _check_types(self, rules: Sequence[Rule], kinds: Kinds, shown: object = None) -> None:
         """Check rules, or what is shown as the text of one in the error. Raises TypeMismatch."""

@@ -1,6 +1,7 @@
 """Facts as a snapshot has them: what the engine reads, and pages of them for people and programs.
 
-`StoredFacts` is a `FactSource`: it reads postings when they are asked for and keeps none.
+`StoredFacts` is a `FactSource`: it reads postings when they are asked for, and keeps for as long as it is used
+what there is room for (see `memo`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dagbox.store.facts.layout import (
     unpack_value,
 )
 from dagbox.store.facts.lookup import Lookup, all_rests, scan_chunks, scan_postings, visible_rests
+from dagbox.store.facts.memo import MOST_ENTRIES, Room
 from dagbox.store.facts.over import Over, records_over
 from dagbox.store.tables import FACTS, PREDICATES, TableReader
 
@@ -42,11 +44,16 @@ class StoredFacts:
     Args:
         snapshot: facts of records whose time is over at its moment are not there.
         check: called now and then while many facts are read; what it raises ends the reading.
+        remembered: the most look-ups that are remembered.
     """
 
-    def __init__(self, snapshot: Snapshot, check: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, check: Callable[[], None] | None = None, remembered: int = MOST_ENTRIES
+    ) -> None:
         self._now_ms = snapshot.now_ms
         self._tables: TableReader = snapshot.tables if check is None else _Watched(snapshot.tables, check)
+        self.room = Room(self._tables, remembered)
+        self._accesses: dict[tuple[str, tuple[int, ...]], Access] = {}
         self._known: dict[str, list[Space]] = {}
         self._over: Mapping[str, Over] | None = None
 
@@ -115,14 +122,22 @@ class StoredFacts:
     # --- look-ups
 
     def access(self, predicate: str, bound: tuple[int, ...]) -> Access:
-        """See `FactSource.access`."""
-        spaces = self.spaces(predicate)
+        """See `FactSource.access`. What it gives for a key is remembered."""
+        access = self._accesses.get((predicate, bound))
+        if access is None:
+            access = self._accesses[predicate, bound] = self._make_access(self.spaces(predicate), bound)
+        return access
+
+    def _make_access(self, spaces: list[Space], bound: tuple[int, ...]) -> Access:
         if not spaces:
             return lambda key: NO_RESTS
         made = [self._space_access(space, bound) for space in spaces]
-        if len(made) == 1:
-            return made[0]
-        return lambda key: set(chain.from_iterable(access(key) for access in made))
+
+        def union(key: Any) -> Set[Any]:
+            return set(chain.from_iterable([access(key) for access in made]))
+
+        read = made[0] if len(made) == 1 else union
+        return self.room.remembering(read, len(bound), spaces[0].arity - len(bound)) if bound else read
 
     def _space_access(self, space: Space, bound: tuple[int, ...]) -> Access:
         if not bound:
@@ -131,8 +146,8 @@ class StoredFacts:
         if len(bound) == 1 and space.arity == 2 and over is None:
             return self._pair_access(space, bound[0])
         if len(bound) == space.arity:
-            return Lookup(self._tables, space, bound, over).holds
-        return Lookup(self._tables, space, bound, over).rests
+            return Lookup(self.room.tables, space, bound, over).holds
+        return Lookup(self.room.tables, space, bound, over).rests
 
     def holds(self, space: Space, row: Row) -> bool:
         """Return True if a space has a fact."""
@@ -141,7 +156,8 @@ class StoredFacts:
 
     def _pair_access(self, space: Space, position: int) -> Access:
         """The way of most look-ups: one argument of two."""
-        get, unpack, hidden = self._tables.getter(FACTS), unpack_value, space.hidden
+        tables, unpack, hidden = self.room.tables, unpack_value, space.hidden
+        get = tables.getter(FACTS)
         prefix = posting_prefix(space.id, position)
         texts = list(map(prefix.__add__, _TEXT_STARTS))
 
@@ -155,7 +171,7 @@ class StoredFacts:
                 return NO_RESTS
             found = unpack(value)
             if type(found) is not tuple:
-                found = all_rests(self._tables, place, found)
+                found = all_rests(tables, place, found)
             return {rest[0] for rest in found} if hidden else set(found)
 
         return rests

@@ -23,7 +23,7 @@ from dagbox.datalog.engine.plan import CallPattern, Plan, make_plan, stored_name
 from dagbox.datalog.engine.running import Compiled, Running, compile_plan
 from dagbox.datalog.engine.walk import Everywhere
 from dagbox.datalog.language.kept import Kept
-from dagbox.datalog.language.parser import parse_goal
+from dagbox.datalog.language.parser import Check, no_check, parse_goal
 from dagbox.datalog.language.program import Program
 from dagbox.datalog.language.terms import (
     Arith,
@@ -84,11 +84,12 @@ class Engine:
 
     Args:
         program: checked rules.
+        check: called for each rule; what it raises ends the making.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, check: Check = no_check) -> None:
         self.program = program
-        self._core = core_program(program)
+        self._core = core_program(program, check)
         self._own = MemoryFacts()
         for fact in program.facts:
             self._own.add(fact.predicate, *[arg.value for arg in fact.args if isinstance(arg, Const)])
@@ -169,7 +170,7 @@ class Engine:
         if prepared is None:
             literals = parse_goal(goal, meter.check) if isinstance(goal, str) else tuple(goal)
             meter.check()
-            self.program.check_goal(literals, facts, typed)
+            self.program.check_goal(literals, facts, meter.check, typed)
             meter.check()
             prepared = _prepare(literals)
             self._prepared.keep(key, prepared, len(literals))

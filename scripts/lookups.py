@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from dagbox.datalog import Engine, Program
@@ -27,12 +27,14 @@ class Task(NamedTuple):
 
     Args:
         facts: numbers for its facts: predicate -> (values of the first argument, of the second, facts).
+        options: of the query.
     """
 
     name: str
     rules: str
     goal: str
     facts: dict[str, tuple[int, int, int]]
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 POINTS_TO = """
@@ -53,6 +55,9 @@ TASKS = (
     Task("a walk", "r(X, Y) :- e(X, Y). r(X, Z) :- e(X, Y), r(Y, Z).", "r(0, X)", {"e": (100_000, 100_000, 200_000)}),
     Task("a join without repeats", "", "a(X, Y), b(Y, Z)", {"a": (50_000, 10**9, 50_000), "b": (10**9, 9, 50_000)}),
     Task("one look-up", "", "a(7, Y)", {"a": (50_000, 10**9, 50_000)}),
+    Task("none, of a hub", "", "u(_, X), not f(_, X)", {"u": (9, 2, 9), "f": (10**9, 1, 100_000)}),
+    Task("some, of a hub", "s(X) :- u(_, X), f(_, X).", "s(X)", {"u": (9, 2, 9), "f": (10**9, 1, 100_000)}),
+    Task("one of a hub", "", "f(X, 0)", {"f": (10**9, 1, 100_000)}, {"limit": 1, "order": "any"}),
 )
 
 
@@ -97,11 +102,11 @@ def measure(task: Task, directory: Path) -> list[str]:
         for _ in range(_ROUNDS):
             for most in (0, MOST_ENTRIES):
                 counting: Any = Counting(snapshot)
-                answers = len(engine.query(task.goal, StoredFacts(counting, remembered=most)))
+                answers = len(engine.query(task.goal, StoredFacts(counting, remembered=most), **task.options))
                 found[most] = (counting.lookups, answers)
                 facts = StoredFacts(snapshot, remembered=most)
                 start = time.process_time()
-                engine.query(task.goal, facts)
+                engine.query(task.goal, facts, **task.options)
                 least[most] = min(time.process_time() - start, least.get(most, 1e9))
     store.close()
     lines = []

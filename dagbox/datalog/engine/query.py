@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagbox.datalog.engine.answers import Answers, GroupedAnswers, answer_rows
+from dagbox.datalog.engine.answers import Answers, GroupedAnswers, answer_rows, first_rows
 from dagbox.datalog.engine.budget import Budget, Meter
 from dagbox.datalog.engine.core import Core, CoreProgram, core_program, core_rule
 from dagbox.datalog.engine.facts import FactSource, LayeredFacts, MemoryFacts, free_positions
@@ -151,7 +151,7 @@ class Engine:
         keys = [goal_key(prepared, given) for given in params]
         _check_limit(limit)
         by = _order(prepared, order)
-        results = self._solve(prepared, layered, keys, meter)
+        results = self._solve(prepared, layered, keys, meter, limit if by is None else None)
         made = []
         for rows in results:
             number = len(rows.tuples)
@@ -199,12 +199,19 @@ class Engine:
             core.arities.setdefault(atom.predicate, len(atom.args))
         return core
 
-    def _solve(self, prepared: Prepared, facts: FactSource, keys: list[Any], meter: Meter) -> list[Any]:
+    def _solve(
+        self, prepared: Prepared, facts: FactSource, keys: list[Any], meter: Meter, most: int | None
+    ) -> list[Any]:
+        """The answers for each key; any `most` of them are enough where that is a number."""
         compiled = self.compiled(prepared, facts, meter)
         plan = compiled.plan
         _check_arities(plan, facts, prepared.text)
         if plan.goal not in plan.nodes:
-            get = facts.access(stored_name(plan.goal.predicate), plan.goal.bound)
+            name, bound = stored_name(plan.goal.predicate), plan.goal.bound
+            if most is not None:
+                stream = facts.stream(name, bound)
+                return [first_rows(prepared, plan.goal, key, stream, meter, most) for key in keys]
+            get = facts.access(name, bound)
             return [answer_rows(prepared, plan.goal, key, get, meter) for key in keys]
         table = Running(compiled, facts, meter).tables[plan.goal]
         asked = [_narrow(prepared.node, plan.goal, key) for key in keys]

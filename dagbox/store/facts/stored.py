@@ -22,7 +22,7 @@ from dagbox.store.facts.layout import (
     rest_positions,
     unpack_value,
 )
-from dagbox.store.facts.lookup import Lookup, all_rests, scan_chunks, scan_postings, visible_rests
+from dagbox.store.facts.lookup import NO_RESTS, SOME_REST, Lookup, all_rests, scan_chunks, scan_postings, visible_rests
 from dagbox.store.facts.memo import MOST_ENTRIES, Room
 from dagbox.store.facts.over import Over, records_over
 from dagbox.store.tables import FACTS, PREDICATES, TableReader
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 Access = Callable[[Any], Any]
 """From a key to its rests: a set, or any iterable where nothing is bound."""
-NO_RESTS: frozenset[Any] = frozenset()
 _CHECK_EVERY = 1024
 """Chunks that are read between two checks."""
 _TEXT_STARTS = [b"\x01" + bytes([length]) for length in range(PLAIN_TEXT_BYTES + 1)]
@@ -54,6 +53,7 @@ class StoredFacts:
         self._tables: TableReader = snapshot.tables if check is None else _Watched(snapshot.tables, check)
         self.room = Room(self._tables, remembered)
         self._accesses: dict[tuple[str, tuple[int, ...]], Access] = {}
+        self._exists: dict[tuple[str, tuple[int, ...]], Access] = {}
         self._known: dict[str, list[Space]] = {}
         self._over: Mapping[str, Over] | None = None
 
@@ -138,6 +138,36 @@ class StoredFacts:
 
         read = made[0] if len(made) == 1 else union
         return self.room.remembering(read, len(bound), spaces[0].arity - len(bound)) if bound else read
+
+    def exists(self, predicate: str, bound: tuple[int, ...]) -> Access:
+        """See `FactSource.exists`. What it gives for a key is remembered."""
+        exists = self._exists.get((predicate, bound))
+        if exists is None:
+            made = [self._space_exists(space, bound) for space in self.spaces(predicate)]
+
+            def union(key: Any) -> Set[Any]:
+                return next(filter(None, [each(key) for each in made]), NO_RESTS)
+
+            exists = self.room.remembering(made[0] if len(made) == 1 else union, len(bound), 0)
+            self._exists[predicate, bound] = exists
+        return exists
+
+    def _space_exists(self, space: Space, bound: tuple[int, ...]) -> Access:
+        if not bound:
+            return lambda key: SOME_REST if any(True for _ in self.rows(space)) else NO_RESTS
+        over = self.over(space)
+        lookup = Lookup(self.room.tables, space, bound, over)
+        return lookup.has_posting if len(bound) == 1 and over is None else lookup.holds
+
+    def stream(self, predicate: str, bound: tuple[int, ...]) -> Callable[[Any], Iterable[Any]]:
+        """See `FactSource.stream`. Nothing is remembered."""
+        made = [self._space_stream(space, bound) for space in self.spaces(predicate)]
+        return lambda key: chain.from_iterable(each(key) for each in made)
+
+    def _space_stream(self, space: Space, bound: tuple[int, ...]) -> Callable[[Any], Iterable[Any]]:
+        if not bound:
+            return self._space_access(space, bound)
+        return Lookup(self._tables, space, bound, self.over(space)).stream
 
     def _space_access(self, space: Space, bound: tuple[int, ...]) -> Access:
         if not bound:

@@ -1,26 +1,34 @@
-"""Look-ups that a query remembers: fewer reads of the store, the same answers, and bounds that hold."""
+"""Reads that a query saves: look-ups that it remembers, within bounds, and what is behind a match that is enough."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from itertools import chain
 from sys import getsizeof
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagbox.datalog import Engine, Program
-from dagbox.store.base import AssertFact, RetractFact, Snapshot, Store
+from dagbox.datalog import Engine, MemoryFacts, Program
+from dagbox.datalog.engine.budget import Budget
+from dagbox.errors import QueryLimit
+from dagbox.protocol.operations.logic import Query
+from dagbox.protocol.values import pack
+from dagbox.services.logic.jobs import Job
+from dagbox.services.logic.operations import LogicOperations
+from dagbox.store.base import AddRule, AssertFact, Batch, Put, RetractFact, Store
+from dagbox.store.facts.layout import CHUNK_BYTES
 from dagbox.store.facts.memo import Room
 from dagbox.store.facts.stored import StoredFacts
 from dagbox.store.memory import MemoryStore
-from dagbox.store.tables import FACTS
-from tests.logic.conftest import Clock, do
+from tests.logic.conftest import Clock, Counting, do
 
+HUB = 5000
+A_LITTLE = 4 * CHUNK_BYTES
+"""The bytes of a few chunks; a posting of the hub has a good many."""
 POINTS_TO = """
 points(V, H) :- new(V, H).
 points(V, H) :- move(V, W), points(W, H).
@@ -28,29 +36,6 @@ points(V, H) :- load(V, P), points(P, G), holds(G, H).
 holds(G, H) :- save(P, W), points(P, G), points(W, H).
 """
 CHAINS = "chain(X, W) :- e(X, Y), e(Y, Z), e(Z, W)."
-
-
-class Counting:
-    """A snapshot that counts the keys that are looked up in its facts."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.now_ms = snapshot.now_ms
-        self.keys: list[bytes] = []
-        tables = snapshot.tables
-
-        def getter(table: str) -> Callable[[bytes], bytes | None]:
-            get = tables.getter(table)
-
-            def counted(key: bytes) -> bytes | None:
-                if table == FACTS:
-                    self.keys.append(key)
-                return get(key)
-
-            return counted
-
-        self.tables: Any = SimpleNamespace(
-            get=tables.get, getter=getter, scan=tables.scan, tables=tables.tables, count=tables.count
-        )
 
 
 def counted(store: Store, rules: str, goal: str, remembered: int) -> tuple[list[bytes], list[Any]]:
@@ -183,3 +168,103 @@ def test_stored_look_ups_count_the_bytes_they_read(store: Store) -> None:
             assert before - facts.room.bytes_left > 200 * 1400
         assert facts.access("e", (1,))("z" * 5000) == set()
         assert facts.access("e", (1,))("z" * 5000) == set()
+
+
+# --- one match is enough where one is asked for
+
+
+@pytest.fixture
+def hub(store: Store) -> Store:
+    """Facts of which one argument has the same value in all."""
+    store.apply([Batch([AssertFact("follows", (f"user {number}", "hub")) for number in range(HUB)])])
+    store.apply([Batch([AssertFact("rated", (f"user {number}", "hub", number % 7)) for number in range(HUB)])])
+    do(store, AssertFact("user", ("hub",)), AssertFact("user", ("nobody",)))
+    return store
+
+
+def asked(store: Store, goal: str, rules: str = "", **options: Any) -> tuple[list[Any], int]:
+    """The rows of a goal, and the bytes of facts that were read."""
+    with store.snapshot() as snapshot:
+        counting: Any = Counting(snapshot)
+        answers = Engine(Program.parse(rules)).query(goal, StoredFacts(counting), **options)
+        return list(answers.tuples), counting.bytes
+
+
+@pytest.mark.parametrize(
+    ("goal", "rules", "rows"),
+    [
+        ("user(X), not follows(_, X)", "", [("nobody",)]),
+        ("user(X), not rated(_, X, _)", "", [("nobody",)]),
+        ("user(X), not rated(_, X, 3)", "", [("nobody",)]),
+        ("followed(X)", "followed(X) :- user(X), follows(_, X).", [("hub",)]),
+        ("followed(X)", "followed(X) :- user(X), rated(Y, X, N).", [("hub",)]),
+        ("some(X)", "some(X) :- user(X), follows(Y, Z).", [("hub",), ("nobody",)]),
+        ("none(X)", "none(X) :- user(X), not follows(_, _).", []),
+        ("followed(hub)", "followed(X) :- follows(_, X).", [()]),
+    ],
+)
+def test_a_condition_whose_variables_nothing_uses_stops_at_its_first_match(
+    hub: Store, goal: str, rules: str, rows: list[Any]
+) -> None:
+    found, read = asked(hub, goal, rules)
+    assert found == rows
+    assert read < A_LITTLE
+
+
+def test_what_uses_the_variables_reads_them_all(hub: Store) -> None:
+    for goal in ("user(X), follows(Y, X)", "user(X), rated(Y, X, N), N > 5"):
+        rows, read = asked(hub, goal)
+        assert len(rows) > HUB / 10
+        assert read > 2 * A_LITTLE
+
+
+@pytest.mark.parametrize(
+    "goal", ["follows(X, hub)", "follows(X, Y)", "follows(X, _)", "rated(X, hub, N)", "follows(_, X)"]
+)
+def test_a_limit_in_any_order_reads_no_more_than_it_gives(hub: Store, goal: str) -> None:
+    for limit in (0, 1, 3):
+        rows, read = asked(hub, goal, limit=limit, order="any")
+        whole, all_of_it = asked(hub, goal)
+        assert len(rows) == len(set(rows)) == min(limit, len(whole))
+        assert set(rows) <= set(whole)
+        if len(whole) > 1:
+            assert read < A_LITTLE < all_of_it / 2
+
+
+def test_a_limit_in_any_order_is_of_different_rows() -> None:
+    """Facts of two declarations, and of records that say a thing twice, come several times."""
+    clock = Clock()
+    store = MemoryStore(clock)
+    do(store, AddRule("derive tag(data.kind, data.tag) from a."), AddRule("derive tag(data.kind, data.tag) from b."))
+    do(
+        store,
+        *[Put(bucket, f"{n}", pack({"kind": "k", "tag": n % 3}), ttl_ms=900) for n in range(30) for bucket in "ab"],
+    )
+    do(store, AssertFact("tag", ("k", 1)), AssertFact("tag", ("k", 7)))
+    with store.snapshot() as snapshot:
+        engine, facts = Engine(Program()), StoredFacts(snapshot)
+        for limit in range(6):
+            for goal in ("tag(k, X)", "tag(_, X)", "tag(Y, X)"):
+                rows = list(engine.query(goal, facts, limit=limit, order="any").tuples)
+                assert len(set(rows)) == len(rows) == min(limit, 4)
+                assert {row[-1] for row in rows} <= {0, 1, 2, 7}
+    clock.now += 1
+    assert LogicOperations(store).run(Query("tag(k, X)", limit=3, order="any"), Job("job"))["rows"] in (
+        [(1,), (7,)],
+        [(7,), (1,)],
+    )
+
+
+def test_facts_of_the_program_s_own_text_count_for_both() -> None:
+    engine = Engine(Program.parse("e(1, 2). e(1, 3). f(X) :- g(X), e(X, _). n(X) :- g(X), not e(X, _)."))
+    facts = MemoryFacts({"e": [(1, 2), (4, 4)], "g": [(1,), (4,), (5,)]})
+    assert set(engine.query("f(X)", facts).tuples) == {(1,), (4,)}
+    assert set(engine.query("n(X)", facts).tuples) == {(5,)}
+    assert sorted(engine.query("e(1, X)", facts, limit=5, order="any").tuples) == [(2,), (3,)]
+
+
+def test_what_is_streamed_counts_for_the_budget(hub: Store) -> None:
+    with hub.snapshot() as snapshot, pytest.raises(QueryLimit):
+        Engine(Program()).query(
+            "follows(X, _)", StoredFacts(snapshot), limit=HUB + 1, order="any", budget=Budget(rows=HUB - 1)
+        )

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from dagbox.commands.options import format_option, open_database, target_argument, target_option, timeout_option
-from dagbox.commands.output import Column, Unreadable, note, plain, print_json, print_rows, report
+from dagbox.commands.output import Column, Unreadable, note, print_json, print_rows, report
 from dagbox.commands.records import node_map, relations_of
 from dagbox.errors import LogicError
 from dagbox.notation.datalog import write_term
+from dagbox.notation.json import write_cell
 from dagbox.protocol.times import looks_like_time, read_time
 from dagbox.protocol.values import Node
 from dagbox.text.terminal import printable
@@ -77,7 +78,7 @@ def query(
         click.echo("yes")
         return 0
     display = [{name: _document(value) for name, value in row.items()} for row in rows]
-    columns = [Column(name, name) for name in (display[0] if display else ())]
+    columns = [Column(name, name, write_cell) for name in (display[0] if display else ())]
     print_rows(output, display, columns, empty="no rows")
     return skip.status()
 
@@ -184,7 +185,7 @@ def tree_lines(value: Any, margin: str = "") -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    return "" if value is None else printable(plain(value))
+    return "" if value is None else printable(write_cell(value))
 
 
 @click.command("rules", short_help="list, add and drop rules")

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from dagbox.errors import UnreadableRecord
-from dagbox.notation.json import dump
+from dagbox.notation.json import dump, write_cell
 from dagbox.protocol.values import Node, Ref
 from dagbox.text.tables import GAP, Cell, TextTable
 from dagbox.text.terminal import align, printable, supports_colour
@@ -147,7 +147,7 @@ def _with_refs(value: Any) -> str:
     refs = value if isinstance(value, list) and value else [value]
     if all(isinstance(ref, Ref) for ref in refs):
         return ", ".join([f"@{ref.bucket}/{ref.key}" for ref in refs])
-    return "" if value is None else plain(value)
+    return write_cell(value)
 
 
 def plain(value: Any) -> str:

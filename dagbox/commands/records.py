@@ -20,6 +20,7 @@ from dagbox.commands.options import (
     timeout_option,
 )
 from dagbox.commands.output import Column, Unreadable, print_json, print_node, print_rows, report
+from dagbox.notation.json import write_cell
 from dagbox.protocol.values import Node, Ref
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def scan(
             for record in found:
                 print_json(record.data)
         else:
-            columns = [Column("key", "key"), Column("version", "version"), Column("data", "data")]
+            columns = [Column("key", "key"), Column("version", "version"), Column("data", "data", write_cell)]
             print_rows(output, (record._asdict() for record in found), columns, empty="no records")
     return unreadable.status()
 

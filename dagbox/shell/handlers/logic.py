@@ -112,7 +112,7 @@ def query(shell: Shell, query: Query, limit: int | None, order: str | None, time
     if first_variable(query.text) is None:
         return Outcome("yes" if rows else "no", {"holds": bool(rows)})
     columns = tuple(dict.fromkeys(name for row in rows[:100] for name in row))
-    result = Rows(columns, [], "row", raw=columns[0] if len(columns) == 1 else "", tree=bool(query.fetch))
+    result = Rows(columns, [], "row", raw=columns[0] if len(columns) == 1 else "", tree=bool(query.fetch), data=True)
     result.rows = at_most(rows, limit, result.notes)
     result.unreadable = unreadable
     return result

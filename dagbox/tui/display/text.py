@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from dagbox.notation.json import is_list
+from dagbox.errors import InvalidArgument
+from dagbox.notation.json import is_list, write_cell
 from dagbox.text.durations import format_duration
 from dagbox.text.terminal import printable, truncate
 
@@ -106,6 +107,15 @@ def one_line(value: object, most: int = 400) -> str:
     """Return a value on one line, in at most `most` cells."""
     text = value if isinstance(value, str) else as_json(value, indent=None)
     return truncate(printable(" ".join(text[: most * 2].split())), most)
+
+
+def of_data(value: Any, most: int = 400) -> str:
+    """Return a value of a record or a row on one line, so that different values look different unless they are cut."""
+    try:
+        text = write_cell(value)
+    except InvalidArgument:  # nested too deep for JSON that can be read back
+        text = as_json(value, indent=None)
+    return truncate(printable(text[: most * 2]), most)
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from dagbox.errors import InvalidArgument
 from dagbox.notation.json import is_list, write_cell
+from dagbox.text import bars
 from dagbox.text.durations import format_duration
 from dagbox.text.terminal import printable, truncate
 
@@ -24,7 +25,6 @@ Spans = list[Span]
 MOST_DEPTH = 64
 """Levels of a value that are shown as JSON."""
 
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEVELS = "▁▂▃▄▅▆▇█"
 _BEATS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -79,10 +79,7 @@ def moment(at: float) -> str:
 
 def bar(share: float, width: int, role: str = "bar") -> Spans:
     """Return a bar of `width` cells, filled to `share` (0 to 1) in steps of an eighth of a cell."""
-    share = min(max(share, 0.0), 1.0)
-    eighths = int(share * width * 8 + 0.5)
-    full, rest = divmod(eighths, 8)
-    text = "█" * full + (_EIGHTHS[rest] if rest else "")
+    text = bars.bar(share, width)
     return [(text, role), ("·" * (width - len(text)), "track")]
 
 

@@ -1,4 +1,4 @@
-"""`python -m dagbox.bench`: measure the project against its peers, and its own bounds."""
+"""`dagbox bench`: run benchmarks."""
 
 from __future__ import annotations
 

@@ -49,7 +49,6 @@ from dagbox.errors import (
 )
 from dagbox.protocol import frames
 from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
-from dagbox.protocol.operations.limits import MAX_OPERATIONS
 
 _PATCH_SHARE = 20
 """A deadline is rewritten at dispatch once a request waited more than this fraction of its span (1/20)."""
@@ -213,7 +212,7 @@ class Lifecycle:
             request.quiet = True
             self.fail(request, Cancelled(request.service.name), now)
         for peer in gone if len(found) <= MOST_EXPIRED else ():
-            self.directory.forget(peer)
+            del self.clients[peer]
         self.events.add(now, "abandoned", "clients", f"requests of {len(gone)} that are gone", at_most_every_s=1.0)
 
     def refuse(self, header: Header, error: DagBoxError, now: float) -> None:
@@ -319,8 +318,8 @@ class Lifecycle:
             if not fault:
                 self._count_failed(request, worker, 1)
         elif header.flags & Flag.PARTLY:
-            request.failed = min(header.deadline_ms, MAX_OPERATIONS)
-            self._count_failed(request, worker, request.failed)
+            request.failed = header.deadline_ms
+            self._count_failed(request, worker, header.deadline_ms)
         if not request.answered:
             at = header.body_at
             request.reply = head[at : at + SHOWN_BYTES] if tail is None else tail[:SHOWN_BYTES]

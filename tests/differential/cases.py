@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,7 +53,7 @@ def _spoiled(text: str, chance: random.Random) -> str:
     """The rule or goal with a change that may make it wrong."""
     head = text.partition(" :-")[0]
     ways: list[Callable[[], str]] = [
-        lambda: re.sub(r"\bX\b(?!\")", "Q", text, count=1),
+        lambda: text.replace("X", "Q", 1),
         lambda: text.replace("(X", "(Q", 1),
         lambda: text.replace("e(", "not e(", 1).replace("not not", "not"),
         lambda: text.replace("p00(", "e(", 1),

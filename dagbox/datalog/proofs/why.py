@@ -371,8 +371,7 @@ def _reasons(
             tried = min(2 * most, len(ordered))
         else:
             tried = (most + least) // 2
-        # The values of the goal may be of types that a condition never has: then that is the one that fails.
-        rows = list(engine.query(ordered[:tried], facts, limit=1, budget=budget, typed=False))
+        rows = list(engine.query(ordered[:tried], facts, limit=1, budget=budget))
         if rows:
             most, values = tried, rows[0]
         else:

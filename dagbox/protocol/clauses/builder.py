@@ -12,8 +12,7 @@ from dagbox.protocol.clauses.text import read_path_text
 class FieldName:
     """A field in a query of Python: `F.age > 30`, `F.team.name == "core"`, `F["first name"]`, `F("@key")`.
 
-    Comparing it gives a `Condition`; `desc()` gives a term of an order. A field that has the name of a method of this
-    class is `F["desc"]`.
+    Comparing it gives a `Condition`; `desc()` gives a term of an order.
     """
 
     __slots__ = ("_path",)
@@ -36,12 +35,13 @@ class FieldName:
         return f"<field {path_text(self._path)}>" if self._path else "<fields>"
 
     def __str__(self) -> str:
-        return path_text(self._steps())
+        return path_text(self.path)
 
     def __hash__(self) -> int:
         return hash(self._path)
 
-    def _steps(self) -> Path:
+    @property
+    def path(self) -> Path:
         """Return the steps of its path.
 
         Raises:
@@ -52,40 +52,40 @@ class FieldName:
         return self._path
 
     def __eq__(self, value: object) -> Compare:  # type: ignore[override]
-        return Compare("=", self._steps(), _constant(value))
+        return Compare("=", self.path, _constant(value))
 
     def __ne__(self, value: object) -> Compare:  # type: ignore[override]
-        return Compare("!=", self._steps(), _constant(value))
+        return Compare("!=", self.path, _constant(value))
 
     def __lt__(self, value: object) -> Compare:
-        return Compare("<", self._steps(), _constant(value))
+        return Compare("<", self.path, _constant(value))
 
     def __le__(self, value: object) -> Compare:
-        return Compare("<=", self._steps(), _constant(value))
+        return Compare("<=", self.path, _constant(value))
 
     def __gt__(self, value: object) -> Compare:
-        return Compare(">", self._steps(), _constant(value))
+        return Compare(">", self.path, _constant(value))
 
     def __ge__(self, value: object) -> Compare:
-        return Compare(">=", self._steps(), _constant(value))
+        return Compare(">=", self.path, _constant(value))
 
     def in_(self, values: Iterable[object] | Param) -> OneOf:
         """Return the condition that it is one of some values."""
         if isinstance(values, Param):
-            return OneOf(self._steps(), values)
-        return OneOf(self._steps(), tuple(map(_constant, values)))
+            return OneOf(self.path, values)
+        return OneOf(self.path, tuple(map(_constant, values)))
 
     def startswith(self, prefix: str | Param) -> Compare:
         """Return the condition that it is a text with this beginning."""
-        return Compare("prefix", self._steps(), prefix)
+        return Compare("prefix", self.path, prefix)
 
     def asc(self) -> OrderTerm:
         """Return the term of an order from low to high."""
-        return OrderTerm(self._steps())
+        return OrderTerm(self.path)
 
     def desc(self) -> OrderTerm:
         """Return the term of an order from high to low."""
-        return OrderTerm(self._steps(), descending=True)
+        return OrderTerm(self.path, descending=True)
 
 
 F = FieldName()
@@ -103,7 +103,7 @@ def clause_to_wire(value: Any) -> Any:
     if isinstance(value, Condition | OrderTerm | Param):
         return value.to_wire()
     if isinstance(value, FieldName):
-        return list(value._steps())
+        return list(value.path)
     if isinstance(value, list | tuple):
         return [clause_to_wire(item) for item in value]
     if isinstance(value, Mapping):

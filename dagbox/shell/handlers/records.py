@@ -54,8 +54,11 @@ def _read(
     if relations or any(isinstance(ref, ReadRequest) for ref in refs):
         for ref in refs:
             target, own = (ref.ref, ref.relations) if isinstance(ref, ReadRequest) else (ref, {})
-            node = shell.db.fetch(target, relations={**own, **relations}, skip=unreadable.append)
-            if node.error is None:
+            try:
+                node = shell.db.fetch(target, relations={**own, **relations})
+            except dagbox.UnreadableRecord as error:
+                unreadable.append(error)
+            else:
                 yield node
         return
     targets = [ref for ref in refs if isinstance(ref, dagbox.Ref)]

@@ -98,7 +98,7 @@ async def test_the_reason_stands_beside_the_queue_of_a_running_node(served: Serv
         served.stop("echo")
         call = Calls(served.address, "echo", "hello")
         await screen.sees("no worker")
-        await screen.until(lambda: screen.keys("services")[0] == "echo", "first of all")
+        assert screen.keys("services")[0] == "echo"
         served.start("echo")
         await call.end()
         await screen.until(lambda: "no worker" not in screen.text(), "somebody serves it")

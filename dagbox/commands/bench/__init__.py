@@ -1,1 +1,0 @@
-"""`dagbox bench`: its options, and what it prints."""

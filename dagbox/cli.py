@@ -39,7 +39,7 @@ SECTIONS: dict[str, dict[str, Subcommand]] = {
         "demo": Subcommand("dagbox.commands.demo:demo", "run a node on real data, with gentle traffic"),
         "broker": Subcommand("dagbox.runtime.process:broker_command", "run a broker alone"),
         "worker": Subcommand("dagbox.runtime.process:worker_command", "run one worker"),
-        "bench": Subcommand("dagbox.bench.command:bench_command", "measure speed against the peers"),
+        "bench": Subcommand("dagbox.commands.bench.command:bench", "measure how fast a database is, and compare"),
     },
     "Look": {
         "top": Subcommand("dagbox.commands.top:top_command", "watch a node live"),

@@ -45,6 +45,7 @@ BROKER = "dagbox.broker.model:BrokerLimits"
 OUTLET = "dagbox.transport.outlet"
 LOCKS = "dagbox.locks.model:LockLimits"
 READS = "dagbox.relations.limits:ReadLimits"
+MEMO = "dagbox.store.facts.memo"
 QUERIES = "dagbox.services.logic.jobs:QueryLimits"
 PAGES = {
     "Records": (
@@ -97,6 +98,7 @@ PAGES = {
         Limit("text of one clause", "dagbox.protocol.clauses.text:MAX_TEXT_BYTES", "bytes"),
         Limit("comparisons, fields and listed values of one clause", "dagbox.protocol.clauses.text:MAX_TERMS"),
         Limit("brackets and negations within each other", "dagbox.protocol.clauses.text:MAX_NESTING"),
+        Limit("characters of a text that count in an order", "dagbox.relations.ordering:COUNTED"),
         Limit("cursor", "dagbox.protocol.clauses.wire:MAX_CURSOR_BYTES", "bytes"),
     ),
     "Facts, rules, queries": (
@@ -109,6 +111,8 @@ PAGES = {
         Limit("time of a query", f"{QUERIES}.seconds", "s", "`QueryLimit`; `timeout=` sets a shorter one"),
         Limit("rows of an answer", f"{QUERIES}.rows", "", "`QueryLimit`"),
         Limit("memory of the derived facts of a query, estimated", f"{QUERIES}.bytes", "bytes", "`QueryLimit`"),
+        Limit("look-ups that a query remembers", f"{MEMO}:MOST_ENTRIES", "", "then it forgets them and reads again"),
+        Limit("memory of those", f"{MEMO}:MOST_BYTES", "bytes", "likewise"),
         Limit("rows that a query looks at", f"{QUERIES}.read", "", "`QueryLimit`"),
         Limit("rows that a `derive` line makes of one record", "dagbox.store.facts.derive:MAX_ROWS"),
         Limit("steps of a proof", "dagbox.datalog.proofs.why:MAX_PROOF_NODES", "", "the rest is marked as left out"),

@@ -1,1 +1,1 @@
-"""Benchmarks, each against a peer in the same run: `dagbox bench` or `python -m dagbox.bench`."""
+"""Load that users measure (`load`: `dagbox bench`), and benchmarks against peers (`python -m dagbox.bench`)."""

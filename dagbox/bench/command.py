@@ -1,4 +1,4 @@
-"""`dagbox bench`: run benchmarks."""
+"""`python -m dagbox.bench`: measure the project against its peers, and its own bounds."""
 
 from __future__ import annotations
 

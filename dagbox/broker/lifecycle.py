@@ -49,6 +49,7 @@ from dagbox.errors import (
 )
 from dagbox.protocol import frames
 from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
+from dagbox.protocol.operations.limits import MAX_OPERATIONS
 
 _PATCH_SHARE = 20
 """A deadline is rewritten at dispatch once a request waited more than this fraction of its span (1/20)."""
@@ -98,7 +99,6 @@ class Lifecycle:
         if client is None:
             self.refuse(header, no_room(header.service), now)
             return
-        head, parent = frames.take_parent(header, head)
         client.last_at = now
         service = self.services.get(header.service) or self.directory.service_named(header.service, now)
         if service is None:
@@ -111,7 +111,7 @@ class Lifecycle:
             return
         client.in_flight += 1
         request = self.track(key, peer, service, head, tail, now)
-        request.flags, request.parent = header.flags, parent
+        request.flags = header.flags
         request.deadline_ms = header.deadline_ms
         request.deadline = now + (header.deadline_ms / 1000 if header.deadline_ms else self.limits.longest_s)
         self.requests[key] = request
@@ -126,9 +126,7 @@ class Lifecycle:
         client = self.clients.get(peer) or self.directory.new_client(peer, now)
         if client is None:
             return False
-        body = head[header.body_at :]
-        head, parent = frames.take_parent(header, head)
-        answer = local.read(body, now)
+        answer = local.read(head[header.body_at :], now)
         if answer is None:
             return False
         reply, took_s = answer
@@ -137,7 +135,7 @@ class Lifecycle:
         request = self.track(key, peer, service, head, None, now)
         request.timeline = [(now, "queued", service.name), (now, "given", LOCAL)]
         request.reply = reply[:SHOWN_BYTES]
-        request.flags, request.parent = header.flags, parent
+        request.flags = header.flags
         if not request.flags & Flag.UNTRACED:
             service.wait.add(0.0)
             service.work.add(took_s)
@@ -212,7 +210,7 @@ class Lifecycle:
             request.quiet = True
             self.fail(request, Cancelled(request.service.name), now)
         for peer in gone if len(found) <= MOST_EXPIRED else ():
-            del self.clients[peer]
+            self.directory.forget(peer)
         self.events.add(now, "abandoned", "clients", f"requests of {len(gone)} that are gone", at_most_every_s=1.0)
 
     def refuse(self, header: Header, error: DagBoxError, now: float) -> None:
@@ -318,8 +316,8 @@ class Lifecycle:
             if not fault:
                 self._count_failed(request, worker, 1)
         elif header.flags & Flag.PARTLY:
-            request.failed = header.deadline_ms
-            self._count_failed(request, worker, header.deadline_ms)
+            request.failed = min(header.deadline_ms, MAX_OPERATIONS)
+            self._count_failed(request, worker, request.failed)
         if not request.answered:
             at = header.body_at
             request.reply = head[at : at + SHOWN_BYTES] if tail is None else tail[:SHOWN_BYTES]

@@ -46,6 +46,7 @@ from dagbox.protocol.validate import (
     whole,
 )
 from dagbox.protocol.values import Node, Record, Ref, pack_data, unpack_data
+from dagbox.relations.shapes import Flawed
 
 
 class Missing:
@@ -318,25 +319,50 @@ def _relation_body(name: str, relation: Any, depth: int) -> dict[str, Any] | tup
     raise InvalidArgument(f"relation {name!r} is a list of refs, a path or a query: not {type(relation).__name__}")
 
 
-def node_of(answer: Any) -> Node:
-    """Convert the answer of a nested read to a node, which an embedded node answers with itself."""
+def node_of(answer: Any, skip: Skip | None = None) -> Node:
+    """Convert the answer of a nested read to a node, which an embedded node answers with itself.
+
+    Args:
+        skip: called once with the error of each record that cannot be read; by default the first one is raised.
+    """
     if type(answer) is Node:
         return answer
+    if type(answer) is Flawed:
+        node, errors = answer
+    else:
+        errors = {}
+        node = _node_of(answer, errors)
+    for error in errors.values():
+        if skip is None:
+            raise error
+        skip(error)
+    return node
+
+
+def _node_of(answer: Any, errors: dict[tuple[str, str], UnreadableRecord]) -> Node:
+    """Convert a map to a node; note the errors of data that cannot be read."""
     if not isinstance(answer, dict) or "found" not in answer:
         raise unexpected("fetch", answer)
     found = bool(answer["found"])
     relations = answer.get("relations")
     bucket, key = answer.get("bucket", ""), answer.get("key", "")
+    data = error = None
+    if found:
+        try:
+            data = decode(bucket, key, answer["data"])
+        except UnreadableRecord as unreadable:
+            errors[bucket, key] = error = unreadable
     return Node(
         bucket,
         key,
         found,
         answer.get("version") or 0,
-        decode(bucket, key, answer["data"]) if found else None,
-        {name: [node_of(item) for item in items] for name, items in relations.items()} if relations else {},
+        data,
+        {name: [_node_of(item, errors) for item in items] for name, items in relations.items()} if relations else {},
         answer.get("more") or {},
         answer.get("after"),
         bool(answer.get("circle")),
+        error,
     )
 
 
@@ -473,14 +499,14 @@ def _fetch_body(fetch: Any) -> dict[str, Any]:
     return body
 
 
-def rows_of(answer: Any) -> Rows:
-    """Convert the answer of a query to rows; fetched variables hold nodes."""
+def rows_of(answer: Any, skip: Skip | None = None) -> Rows:
+    """Convert the answer of a query to rows; fetched variables hold nodes. See `node_of` for `skip`."""
     if not isinstance(answer, dict) or not isinstance(answer.get("rows"), list):
         raise unexpected("query", answer)
     columns = answer.get("columns") or []
     rows = Rows(bool(answer.get("more")), map(dict, map(partial(zip, columns), answer["rows"])))
     for variable, objects in (answer.get("nodes") or {}).items():
-        nodes = {key: node_of(item) for key, item in objects.items()}
+        nodes = {key: node_of(item, skip) for key, item in objects.items()}
         for row in rows:
             row[variable] = nodes[row[variable]]
     return rows

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from dagbox.commands.options import format_option, open_database, target_argument, target_option, timeout_option
-from dagbox.commands.output import Column, note, plain, print_json, print_rows, report
+from dagbox.commands.output import Column, Unreadable, note, print_json, print_rows, report
 from dagbox.commands.records import node_map, relations_of
 from dagbox.errors import LogicError
 from dagbox.notation.datalog import write_term
+from dagbox.notation.json import write_cell
 from dagbox.protocol.times import looks_like_time, read_time
 from dagbox.protocol.values import Node
 from dagbox.text.terminal import printable
@@ -50,7 +51,7 @@ def query(
     target: str | None,
     timeout: float,
     output: str,
-) -> None:
+) -> int:
     """Show the rows of a goal, such as 'needs(rich, X)'.
 
     Without variables the answer is yes or no. The exit status is 0 even if there are no rows.
@@ -63,15 +64,23 @@ def query(
             what["relations"] = relations_of(relations)
     values = {name: _argument(value) for name, value in map(_pair, params)}
     with open_database(target, timeout=timeout) as db:
+        skip = Unreadable()
         rows = db.query(
-            goal, fetch=wanted or None, limit=limit, timeout=timeout, params=values or None, order=order or None
+            goal,
+            fetch=wanted or None,
+            limit=limit,
+            timeout=timeout,
+            params=values or None,
+            order=order or None,
+            skip=skip,
         )
     if output == "table" and rows and not rows[0]:
         click.echo("yes")
-        return
+        return 0
     display = [{name: _document(value) for name, value in row.items()} for row in rows]
-    columns = [Column(name, name) for name in (display[0] if display else ())]
+    columns = [Column(name, name, write_cell) for name in (display[0] if display else ())]
     print_rows(output, display, columns, empty="no rows")
+    return skip.status()
 
 
 def _fetch(text: str) -> tuple[str, str]:
@@ -176,7 +185,7 @@ def tree_lines(value: Any, margin: str = "") -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    return "" if value is None else printable(plain(value))
+    return "" if value is None else printable(write_cell(value))
 
 
 @click.command("rules", short_help="list, add and drop rules")

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from dagbox.errors import UnreadableRecord
-from dagbox.notation.json import dump
+from dagbox.notation.json import dump, write_cell
 from dagbox.protocol.values import Node, Ref
 from dagbox.text.tables import GAP, Cell, TextTable
 from dagbox.text.terminal import align, printable, supports_colour
@@ -124,10 +124,12 @@ def _node_lines(node: Node, margin: str, colour: bool) -> list[str]:
     if colour:
         name = click.style(name, bold=True)
     lines = [f"{margin}{name}" + (f"  version {node.version}" if node.found else "  not found")]
+    if node.error is not None:
+        lines[0] += f"  cannot be read: {printable(node.error.reason)}"
     margin += "  "
     if fields is not None:
         lines += align(rows, margin)
-    elif node.found:
+    elif node.found and node.error is None:
         lines.append(margin + printable(_with_refs(node.data)))
     for relation, nodes in node.relations.items():
         left = node.more.get(relation, 0)
@@ -145,7 +147,7 @@ def _with_refs(value: Any) -> str:
     refs = value if isinstance(value, list) and value else [value]
     if all(isinstance(ref, Ref) for ref in refs):
         return ", ".join([f"@{ref.bucket}/{ref.key}" for ref in refs])
-    return "" if value is None else plain(value)
+    return write_cell(value)
 
 
 def plain(value: Any) -> str:

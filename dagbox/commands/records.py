@@ -20,13 +20,10 @@ from dagbox.commands.options import (
     timeout_option,
 )
 from dagbox.commands.output import Column, Unreadable, print_json, print_node, print_rows, report
-from dagbox.errors import UnreadableRecord
+from dagbox.notation.json import write_cell
 from dagbox.protocol.values import Node, Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import dagbox
     from dagbox import Database
 
 _fence_option = click.option(
@@ -70,13 +67,15 @@ def get(
     """
     wanted = None if relations is None else relations_of(relations)
     with open_database(target, timeout=timeout) as db:
-        failed = 0
-        for node in _fetched(db, records, wanted):
-            if isinstance(node, UnreadableRecord):
-                failed += 1
-                report(node.message)
-            elif not node.found:
-                failed += 1
+        skip, missing = Unreadable(), 0
+        with db.pipeline() as pipeline:
+            answers = [pipeline.fetch(record, relations=wanted, skip=skip) for record in records]
+        for answer in answers:
+            node = answer.result()
+            if node.error is not None:
+                continue  # it was reported
+            if not node.found:
+                missing += 1
                 report(f"no record {node.bucket}/{node.key}")
             elif only_data:
                 print_json(node.data)
@@ -84,20 +83,7 @@ def get(
                 print_json(node_map(node))
             else:
                 print_node(node)
-    return 1 if failed else 0
-
-
-def _fetched(
-    db: dagbox.Database, records: Sequence[Ref], relations: dict[str, Any] | None
-) -> list[Node | UnreadableRecord]:
-    """Read records with the records they refer to, in one request; or the error of what cannot be read."""
-    with db.pipeline() as pipeline:
-        answers = [pipeline.fetch(record, relations=relations) for record in records]
-    errors = [answer.exception() for answer in answers]
-    return [
-        error if isinstance(error, UnreadableRecord) else answer.result()
-        for answer, error in zip(answers, errors, strict=True)
-    ]
+    return skip.status() or int(missing > 0)
 
 
 def relations_of(text: str) -> dict[str, Any]:
@@ -130,6 +116,8 @@ def node_map(node: Node) -> dict[str, Any]:
         "version": node.version,
         "data": node.data,
     }
+    if node.error is not None:
+        fields["error"] = node.error.message
     if node.relations:
         fields["relations"] = {name: [node_map(each) for each in nodes] for name, nodes in node.relations.items()}
     if node.more:
@@ -248,7 +236,7 @@ def scan(
             for record in found:
                 print_json(record.data)
         else:
-            columns = [Column("key", "key"), Column("version", "version"), Column("data", "data")]
+            columns = [Column("key", "key"), Column("version", "version"), Column("data", "data", write_cell)]
             print_rows(output, (record._asdict() for record in found), columns, empty="no records")
     return unreadable.status()
 

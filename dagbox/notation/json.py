@@ -33,8 +33,9 @@ import msgpack
 from dagbox.errors import InvalidArgument
 from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import Expect, Scanner, Style, Word, quote
-from dagbox.protocol.times import read_time
+from dagbox.protocol.times import looks_like_time, read_time
 from dagbox.protocol.values import Ref, as_map_key
+from dagbox.text.terminal import printable
 
 MAX_DEPTH = 200
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -43,6 +44,8 @@ _NAN = struct.pack(">d", math.nan)
 _NAN_BITS = re.compile(r"nan:([0-9a-f]{16})")
 _LITERAL = re.compile(r"\w+")
 _LITERALS = {"true": True, "false": False, "null": None}
+_BEGINNINGS = ("", '"', "{", "[", "@")
+"""The beginnings of values that are no bare text: of none at all, and of JSON and refs."""
 
 
 class Document(dict[str, Any]):
@@ -235,6 +238,29 @@ def write(value: Any) -> str:
             members.append(f"{_ENCODER.encode(key)}: {write(item)}")
         return "{" + ", ".join(members) + "}"
     return dump(value)
+
+
+def write_cell(value: Any) -> str:
+    """Return a value as a table shows it: different values never look alike, also once the cell is made `printable`.
+
+    A text stands as it is, unless it could be taken for another value, or for none: then it is in quotes. That is so
+    of texts that `printable` changes too, as the escape of a character is also a text. Times stand as ISO 8601.
+    All else is JSON.
+    """
+    if isinstance(value, str):
+        return _ENCODER.encode(value) if _looks_like_other(value) else value
+    return value.isoformat() if isinstance(value, datetime) else dump(value)
+
+
+def _looks_like_other(text: str) -> bool:
+    return (
+        text in _LITERALS
+        or text != text.strip()
+        or text[:1] in _BEGINNINGS
+        or text != printable(text)
+        or _NUMBER.fullmatch(text) is not None
+        or looks_like_time(text)
+    )
 
 
 def load(text: str) -> Any:

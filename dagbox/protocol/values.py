@@ -16,7 +16,15 @@ from typing import Any, Literal, NamedTuple
 
 import msgpack
 
-from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, LimitExceeded, error_from_wire
+from dagbox.errors import (
+    BadBucket,
+    BadKey,
+    DagBoxError,
+    InvalidArgument,
+    LimitExceeded,
+    UnreadableRecord,
+    error_from_wire,
+)
 
 MAX_KEY_BYTES = 511
 """The longest key, in bytes of UTF-8: the limit of LMDB's default build."""
@@ -78,6 +86,7 @@ class Node:
         more: name -> number of nodes left out by a `limit`; only for relations that were cut.
         cursors: name -> cursor of the last node, for relations with an order that were cut; see `after`.
         circle: True if a recursive relation led back to this record, which is not followed again.
+        error: what is wrong with data that cannot be read, which are None then; see `skip` of `fetch`.
     """
 
     bucket: str
@@ -89,6 +98,7 @@ class Node:
     more: dict[str, int] = field(default_factory=dict)
     cursors: dict[str, str] | None = None
     circle: bool = False
+    error: UnreadableRecord | None = None
 
     def after(self, name: str) -> str | None:
         """Return the cursor to go on with in a relation that has an order; None if its `limit` left nothing out."""

@@ -13,14 +13,19 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dagbox.errors import BadClause, shown_value
-from dagbox.protocol.clauses.terms import Compare, Condition, Junction, OneOf, Path, path_text
+from dagbox.protocol.clauses.terms import Compare, Condition, Junction, Negation, OneOf, Path, path_text
 from dagbox.protocol.validate import kind_of
 from dagbox.protocol.values import Ref
 from dagbox.text.numbers import element_at
 
 
 class Row(NamedTuple):
-    """A record as conditions see it; of one that is not there `data` is None and `version` 0."""
+    """A record as conditions see it.
+
+    Attributes:
+        data: its fields; None of a record that is not there, `UNREADABLE` of one whose data are not a value.
+        version: 0 of a record that is not there.
+    """
 
     bucket: str
     key: str
@@ -29,6 +34,9 @@ class Row(NamedTuple):
 
 
 Test = Callable[[Row], bool]
+
+UNREADABLE = object()
+"""The data of a row that are not a value: it fits every condition, so that it is seen, and has no fields."""
 
 _KINDS = {bool: "boolean", int: "number", float: "number", str: "text", bytes: "binary", datetime: "time", Ref: "ref"}
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -51,12 +59,12 @@ class _Misfit(Exception):
 
 
 def new_test(where: Condition) -> Test:
-    """Return the function that tests a row. It raises BadClause for a row that does not fit."""
+    """Return the function that tests a row. It raises BadClause for a row that the condition does not suit."""
     test = _new_test(where)
 
     def checked(row: Row) -> bool:
         try:
-            return test(row)
+            return row.data is UNREADABLE or test(row)
         except _Misfit as misfit:
             text, part = str(where), str(misfit.condition)
             start = max(text.find(part), 0)
@@ -76,7 +84,8 @@ def _new_test(condition: Condition) -> Test:
         return _new_comparison(condition)
     if isinstance(condition, OneOf):
         return _new_one_of(condition)
-    inner = _new_test(condition.part)  # type: ignore[attr-defined]
+    assert isinstance(condition, Negation)
+    inner = _new_test(condition.part)
     return lambda row: not inner(row)
 
 
@@ -162,7 +171,7 @@ def _walk(data: Any, path: Path, strict: Condition | None) -> list[Any]:
                     reached += element_at(value, step)
                 else:
                     waiting += reversed(value)
-            elif value is not None and strict is not None:
+            elif value is not None and value is not UNREADABLE and strict is not None:
                 hint = ": follow it with a relation" if isinstance(value, Ref) else ""
                 name = path_text(path)
                 raise _Misfit(strict, f"step {shown_value(step)} of {name} meets {kind_of(value)}{hint}")

@@ -1,7 +1,8 @@
 """The order of records by their fields, and cursors: places in such an order.
 
 Kinds of values come in one order: booleans, numbers, texts, binary data, times, refs, all others. Of an array the first
-element counts. Records without a value come last, whether the term is descending or not; records that are equal in
+element counts; of a text, of binary data and of what has no order but that of its bytes, the beginning, so that a
+cursor is short. Records without a value come last, whether the term is descending or not; records that are equal in
 all terms come by bucket and key. So an order is total, and a cursor is a place in it that needs no record to be there.
 """
 
@@ -16,10 +17,13 @@ from typing import Any
 
 from dagbox.errors import BadClause, InvalidArgument
 from dagbox.protocol.clauses.terms import Order, order_text
+from dagbox.protocol.clauses.wire import MAX_CURSOR_BYTES
 from dagbox.protocol.values import Ref, pack, unpack_plain
 from dagbox.relations.matching import Row, new_finder
 
-MAX_CURSOR_BYTES = 49_152
+COUNTED = 1_000
+"""Characters of a text, or bytes, that count in an order."""
+_MOST_PACKED = MAX_CURSOR_BYTES * 3 // 4  # base64 has four characters for three bytes
 
 Place = tuple[Any, ...]
 """What records are sorted by."""
@@ -56,7 +60,7 @@ class Ordering:
 
     def values(self, row: Row) -> list[Any]:
         """Return what a row is ordered by: a value for each term, None where it has none."""
-        return [found[0] if (found := find(row)) else None for find in self._finders]
+        return [_counted(found[0]) if (found := find(row)) else None for find in self._finders]
 
     def place(self, values: Sequence[Any], bucket: str, key: str) -> Place:
         """Return the place of a row with these values."""
@@ -68,7 +72,7 @@ class Ordering:
 
     def cursor(self, row: Row) -> str:
         """Return the cursor after a row."""
-        values = [value if _comparable(value) else [pack(value)] for value in self.values(row)]
+        values = [[bytes(value)] if type(value) is _Packed else value for value in self.values(row)]
         packed = pack([self.text, values, row.bucket, row.key])
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
@@ -80,7 +84,7 @@ class Ordering:
         """
         try:
             packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            text, values, bucket, key = unpack_plain(packed, "bytes of after", MAX_CURSOR_BYTES)
+            text, values, bucket, key = unpack_plain(packed, "bytes of after", _MOST_PACKED)
             if isinstance(text, str) and text != self.text:
                 reason = f"it is a cursor of the order {text!r:.200}, and this read has the order {self.text!r:.200}"
                 raise BadClause("after", reason)
@@ -98,8 +102,11 @@ class _Packed(bytes):
     """The bytes of a value that is of no kind which has an order."""
 
 
-def _comparable(value: Any) -> bool:
-    return value is None or type(value) in _RANKS
+def _counted(value: Any) -> Any:
+    """Return what counts of a value."""
+    if isinstance(value, str | bytes):
+        return value[:COUNTED]
+    return value if type(value) in _RANKS else _Packed(pack(value)[:COUNTED])
 
 
 _RANKS: dict[type, int] = {bool: 0, int: 1, float: 1, str: 2, bytes: 3, datetime: 4, Ref: 5}
@@ -121,8 +128,4 @@ def _number(value: float) -> tuple[bool, float]:
     return (True, 0) if math.isnan(value) else (False, value)
 
 
-def _packed(value: Any) -> bytes:
-    return bytes(value) if isinstance(value, _Packed) else pack(value)
-
-
-_VIEWS: dict[int, Callable[[Any], Any]] = {1: _number, 5: lambda ref: (ref.bucket, ref.key), 6: _packed}
+_VIEWS: dict[int, Callable[[Any], Any]] = {1: _number, 5: lambda ref: (ref.bucket, ref.key)}

@@ -5,7 +5,8 @@ Rules of the machine:
 1. `step` says what is needed next; the driver (`run`, mostly) fetches it and gives it to the next `step`, until nothing
    is needed. One level is done before the next one begins.
 2. A record is asked for once, however many reads, levels and relations lead to it.
-3. A read that fails leaves the other reads of the same planner alone.
+3. A read that fails leaves the other reads of the same planner alone. Data that are not a value fail none: they lead
+   nowhere, fit every condition, so that they are seen, and come last in every order.
 4. The limits count over all reads of a planner. Nothing is ever cut without being named.
 5. A relation with a `where` or an `order` is a group: its records are read, sifted and cut before its objects come
    to stand in the level, so that what was dropped is followed no further (`dagbox.relations.sifting`).
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, UnreadableRecord, shown_value
+from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.protocol.validate import are_plain_pairs, kind_of, record_name
 from dagbox.protocol.values import Ref
 from dagbox.relations.limits import ReadBudget
@@ -172,7 +173,7 @@ class Planner:
 
     def result(self, ticket: int) -> Any:
         """Return the reply of a read, or the error that it failed with; after the last step."""
-        return self._failed[ticket] if ticket in self._failed else self._roots[ticket][0]
+        return self._failed[ticket] if ticket in self._failed else self._shape.result(self._roots[ticket][0])
 
     def _take_nodes(self, count: int) -> None:
         budget = self._budget
@@ -207,7 +208,7 @@ class Planner:
         else:
             places, found = self._within_budget(places, found)
         if not any(place[3] for place in places):
-            items = self._made(places, found, [None] * len(places))
+            items = self._make(places, found, [None] * len(places))
             for place, item in zip(places, items, strict=True):
                 place[2].append(item)
             if self._views:
@@ -216,7 +217,7 @@ class Planner:
         belows: list[Below | None] = [
             {relation.name: [] for relation in place[3]} if place[3] else None for place in places
         ]
-        items = self._made(places, found, belows)
+        items = self._make(places, found, belows)
         for place, record, item, below in zip(places, found, items, belows, strict=True):
             place[2].append(item)
             if below is not None and place[1] not in failed:
@@ -229,10 +230,7 @@ class Planner:
         for place, record, item in zip(places, found, items, strict=True):
             viewed = self._views.get(id(place[2]))
             if viewed is not None and record is not None and place[1] not in self._failed:
-                try:
-                    self._shape.change_data(item, viewed[1])
-                except InvalidArgument as error:
-                    self._failed[place[1]] = UnreadableRecord(*place[0], error.message)
+                self._shape.change_data(item, viewed[1])
 
     def _sift(self) -> list[Name]:
         """Return records that the groups of the level need; once there are none, put what they keep into the level."""
@@ -273,20 +271,9 @@ class Planner:
         left = [pair for pair in zip(places, found, strict=True) if pair[0][1] not in self._failed]
         return [place for place, _ in left], [record for _, record in left]
 
-    def _made(self, places: list[_Place], found: list[FoundRecord | None], belows: list[Below | None]) -> list[Any]:
-        """Return the object of each place; None where it failed."""
-        try:
-            return self._shape.make_all([place[0] for place in places], found, belows)
-        except DagBoxError:
-            pass
-        items: list[Any] = []
-        for place, record, below in zip(places, found, belows, strict=True):
-            try:
-                items += self._shape.make_all([place[0]], [record], [below])
-            except DagBoxError as error:
-                self._failed.setdefault(place[1], error)
-                items.append(None)
-        return items
+    def _make(self, places: list[_Place], found: list[FoundRecord | None], belows: list[Below | None]) -> list[Any]:
+        """Return the object of each place."""
+        return self._shape.make_all([place[0] for place in places], found, belows)
 
     def _follow_all(self, place: _Place, record: FoundRecord | None, item: Any, below: Below) -> None:
         ref, ticket, siblings, relations = place
@@ -299,7 +286,7 @@ class Planner:
                 if isinstance(relation, ByPath):
                     if record is not None:
                         where = _Where(relation, ref)
-                        links = self._links_of(item, relation, where)
+                        links = _ends(self._shape.data_of(item), relation, where)
                         if relation.recursive:
                             if relation.depth == 0:
                                 self._note_end(item, relation, links)
@@ -337,14 +324,6 @@ class Planner:
                 self._attach(ticket, item, children, query.relation, links, where)
             except DagBoxError as error:
                 self._failed[ticket] = error
-
-    def _links_of(self, item: Any, relation: ByPath, where: _Where) -> list[Name]:
-        """Return the records that a path leads to."""
-        try:
-            data = self._shape.data_of(item)
-        except InvalidArgument as error:
-            raise UnreadableRecord(*where.ref, error.message) from None
-        return _ends(data, relation, where)
 
     def _attach(
         self,

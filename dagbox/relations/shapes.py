@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import InvalidArgument, UnreadableRecord
 from dagbox.protocol.values import Node, extension_in_data, pack_data, unpack_data, unpackb
@@ -13,6 +13,8 @@ Name = tuple[str, str]
 Below = dict[str, list[Any]]
 """Name of a relation -> its objects. The planner fills the lists as it gets there."""
 
+
+_NIL = pack_data(None)
 
 FoundRecord = tuple[int, bytes]
 """A record as the driver gives it: version, packed data."""
@@ -28,9 +30,6 @@ class Shape(Protocol):
 
         Args:
             belows: for each object, the lists of its relations; None if none were asked for.
-
-        Raises:
-            UnreadableRecord: one of them is not a value.
         """
 
     def note_more(self, item: Any, relation: str, count: int, after: str | None = None) -> None:
@@ -40,18 +39,13 @@ class Shape(Protocol):
         """Mark an object whose record led to it, and is not followed again."""
 
     def change_data(self, item: Any, view: Callable[[Any], Any]) -> None:
-        """Give a part of the data of an object whose record was found, once its relations were followed.
-
-        Raises:
-            InvalidArgument: they are not a value.
-        """
+        """Give a part of the data of an object whose record was found, once its relations were followed."""
 
     def data_of(self, item: Any) -> Any:
-        """Return the unpacked data of an object whose record was found.
+        """Return the unpacked data of an object whose record was found; None if they are not a value."""
 
-        Raises:
-            InvalidArgument: they are not a value.
-        """
+    def result(self, root: Any) -> Any:
+        """Return the reply of a read, from the object at its root."""
 
 
 class Maps:
@@ -63,7 +57,7 @@ class Maps:
     def make_all(
         self, names: Sequence[Name], records: Sequence[FoundRecord | None], belows: Sequence[Below | None]
     ) -> list[dict[str, Any]]:
-        """See `Shape`. Raises nothing."""
+        """See `Shape`; data that are not a value are given as they are, for the client to tell."""
         items: list[dict[str, Any]] = [
             {"bucket": name[0], "key": name[1], "found": False, "version": 0, "data": None}
             if record is None
@@ -84,19 +78,42 @@ class Maps:
         item["circle"] = True
 
     def change_data(self, item: dict[str, Any], view: Callable[[Any], Any]) -> None:
-        item["data"] = pack_data(view(self.data_of(item)))
+        data = self.data_of(item)
+        if data is not None or item["data"] == _NIL:
+            try:
+                item["data"] = pack_data(view(data))
+            except InvalidArgument:
+                pass  # nested deeper than is packed, by a client of another kind: all of them are given
 
     def data_of(self, item: dict[str, Any]) -> Any:
         name = item["bucket"], item["key"]
         try:
             return self._unpacked[name]
         except KeyError:
-            data = self._unpacked[name] = unpack_data(item["data"])
-            return data
+            pass
+        try:
+            data = unpack_data(item["data"])
+        except InvalidArgument:
+            data = None
+        self._unpacked[name] = data
+        return data
+
+    def result(self, root: dict[str, Any]) -> dict[str, Any]:
+        return root
+
+
+class Flawed(NamedTuple):
+    """The reply of a read that found data which are not a value: the node at its root, and the error of each record."""
+
+    node: Node
+    errors: dict[Name, UnreadableRecord]
 
 
 class Nodes:
     """Objects as `Database.fetch` returns them, each with data of its own."""
+
+    def __init__(self) -> None:
+        self._flawed = False
 
     def make_all(
         self, names: Sequence[Name], records: Sequence[FoundRecord | None], belows: Sequence[Below | None]
@@ -119,7 +136,19 @@ class Nodes:
                 for name, record, below in zip(names, records, belows, strict=True)
             ]
         except (ValueError, TypeError, OverflowError, RecursionError):
-            return [_node(*each) for each in zip(names, records, belows, strict=True)]
+            return [self._node(*each) for each in zip(names, records, belows, strict=True)]
+
+    def _node(self, name: Name, record: FoundRecord | None, below: Below | None) -> Node:
+        """Make one node, with care: its data may have a list as a key, or be no value."""
+        if record is None:
+            return Node(*name, False, 0, None, below or {})
+        node = Node(*name, True, record[0], None, below or {})
+        try:
+            node.data = unpack_data(record[1])
+        except InvalidArgument as error:
+            node.error = UnreadableRecord(*name, error.message)
+            self._flawed = True
+        return node
 
     def note_more(self, item: Node, relation: str, count: int, after: str | None = None) -> None:
         item.more[relation] = count
@@ -130,17 +159,22 @@ class Nodes:
         item.circle = True
 
     def change_data(self, item: Node, view: Callable[[Any], Any]) -> None:
-        item.data = view(item.data)
+        if item.error is None:
+            item.data = view(item.data)
 
     def data_of(self, item: Node) -> Any:
         return item.data
 
-
-def _node(name: Name, record: FoundRecord | None, below: Below | None) -> Node:
-    """Make one node, with care: its data may have a list as a key, or be no value."""
-    if record is None:
-        return Node(*name, False, 0, None, below or {})
-    try:
-        return Node(*name, True, record[0], unpack_data(record[1]), below or {})
-    except InvalidArgument as error:
-        raise UnreadableRecord(*name, error.message) from None
+    def result(self, root: Node) -> Node | Flawed:
+        """See `Shape`; the reply is `Flawed` if the read found data that are not a value."""
+        if not self._flawed:
+            return root
+        errors: dict[Name, UnreadableRecord] = {}
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            if node.error is not None:
+                errors[(node.bucket, node.key)] = node.error
+            for nodes in node.relations.values():
+                waiting += nodes
+        return Flawed(root, errors) if errors else root

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dagbox.errors import InvalidArgument, UnreadableRecord
+from dagbox.errors import InvalidArgument
 from dagbox.protocol.clauses.terms import Clauses, Compare, Condition, Junction, Negation, OneOf, Order, Path
 from dagbox.protocol.values import unpack_data
 from dagbox.relations.limits import ReadBudget
-from dagbox.relations.matching import Row, Test, new_test
+from dagbox.relations.matching import UNREADABLE, Row, Test, new_test
 from dagbox.relations.ordering import Ordering, Place
 from dagbox.relations.parse import Relation
 from dagbox.relations.shapes import FoundRecord, Name
@@ -175,21 +175,22 @@ class Sieves:
         """Return what is kept of a group.
 
         Raises:
-            UnreadableRecord: the data of one are not a value.
             BadClause: a record does not fit the condition.
         """
         sieve = self._ready(group.relation)[1]
         if sieve.early:
             rows = [Row(*name, 0, None) for name in group.links]
         else:
-            rows = [_row(name, records[name], sieve.filled) for name in group.links]
+            rows = [row_of(*name, records[name], sieve.filled) for name in group.links]
         return sieve.sift(rows, group.relation.limit)
 
 
-def _row(name: Name, record: FoundRecord | None, filled: View) -> Row:
+def row_of(bucket: str, key: str, record: FoundRecord | None, filled: View) -> Row:
+    """Return a record as conditions see it, with its defaults filled in."""
     if record is None:
-        return Row(*name, 0, None)
+        return Row(bucket, key, 0, None)
     try:
-        return Row(*name, record[0], filled(unpack_data(record[1])))
-    except InvalidArgument as error:
-        raise UnreadableRecord(*name, error.message) from None
+        data = unpack_data(record[1])
+    except InvalidArgument:
+        return Row(bucket, key, record[0], UNREADABLE)
+    return Row(bucket, key, record[0], filled(data))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagbox.errors import InvalidArgument, UnknownBucket
 from dagbox.protocol.clauses.wire import NO_PARAMS, read_clauses
 from dagbox.protocol.operations.limits import PAGE_BYTES
 from dagbox.protocol.operations.reads import Scan
-from dagbox.protocol.values import pack_data, unpack_data
+from dagbox.protocol.values import pack_data
 from dagbox.relations.limits import ReadBudget
-from dagbox.relations.matching import Row
+from dagbox.relations.matching import UNREADABLE, Row
 from dagbox.relations.ordering import Ordering, Place
-from dagbox.relations.sifting import Sieve
+from dagbox.relations.sifting import Sieve, row_of
 from dagbox.relations.views import View, new_view
 from dagbox.store.base import PageBounds, PageEntry, Snapshot
 from dagbox.store.tables import scan_bounds
@@ -73,6 +73,14 @@ def _sifted_page(page: Scan, snapshot: Snapshot, budget: ReadBudget) -> dict[str
     return found.ordered() if ordered else found.filtered()
 
 
+class _Placed(NamedTuple):
+    """A record with its place in an order."""
+
+    place: Place
+    entry: PageEntry
+    row: Row
+
+
 class _Sifted:
     """A page with clauses in the making."""
 
@@ -97,22 +105,18 @@ class _Sifted:
             if entries:
                 low, high = _range_of(page, entries[-1][0])
 
-    def _row(self, entry: PageEntry) -> Row | None:
-        """Return a record as the condition sees it; None if its data are not a value, which the client will say."""
+    def _row(self, entry: PageEntry) -> Row:
         key, version, data = entry
         if data is None:
             return Row(self._page.bucket, key, version, None)
-        try:
-            return Row(self._page.bucket, key, version, self._sieve.filled(unpack_data(data)))
-        except InvalidArgument:
-            return None
+        return row_of(self._page.bucket, key, (version, data), self._sieve.filled)
 
-    def _given(self, entry: PageEntry, row: Row | None) -> PageEntry:
+    def _given(self, entry: PageEntry, row: Row) -> PageEntry:
         """Return the entry of the answer."""
         key, version, data = entry
         if self._page.keys_only:
             data = None
-        elif self._view is not None and row is not None:
+        elif self._view is not None and row.data is not UNREADABLE:
             data = pack_data(self._view(row.data))
         self._size += len(key) + len(data or b"")
         return key, version, data
@@ -125,7 +129,7 @@ class _Sifted:
         for chunk, more in self._chunks(_range_of(page, page.after)):
             for place, entry in enumerate(chunk, 1):
                 row = self._row(entry)
-                if test is not None and row is not None and not test(row):
+                if test is not None and not test(row):
                     continue
                 entries.append(self._given(entry, row))
                 if len(entries) == page.limit or self._size > PAGE_BYTES:
@@ -140,30 +144,27 @@ class _Sifted:
         page, sieve = self._page, self._sieve
         ordering = sieve.ordering
         assert ordering is not None
-        kept: list[tuple[Place, PageEntry, Row]] = []
+        kept: list[_Placed] = []
         for chunk, _ in self._chunks(_range_of(page, None)):
             for entry in chunk:
                 row = self._row(entry)
-                if row is not None and sieve.test is not None and not sieve.test(row):
+                if sieve.test is not None and not sieve.test(row):
                     continue
-                if row is None:
-                    row = Row(page.bucket, entry[0], entry[1], None)
                 place = ordering.place_of(row)
                 if sieve.after is None or place > sieve.after:
-                    kept.append((place, entry, row))
+                    kept.append(_Placed(place, entry, row))
             if len(kept) > 2 * page.limit + _CHUNK:
                 kept = _lowest(kept, page.limit + 1)
         return self._ordered_answer(_lowest(kept, page.limit + 1), ordering)
 
-    def _ordered_answer(self, kept: list[tuple[Place, PageEntry, Row]], ordering: Ordering) -> dict[str, Any]:
+    def _ordered_answer(self, kept: list[_Placed], ordering: Ordering) -> dict[str, Any]:
         entries: list[tuple[Any, ...]] = []
         for _, entry, row in kept[: self._page.limit]:
             if entries and self._size > PAGE_BYTES:
                 break
-            readable = None if self._row(entry) is None else row
-            entries.append((*self._given(entry, readable), ordering.cursor(row)))
+            entries.append((*self._given(entry, row), ordering.cursor(row)))
         return {"entries": entries, "more": len(entries) < len(kept)}
 
 
-def _lowest(kept: list[tuple[Place, PageEntry, Row]], count: int) -> list[tuple[Place, PageEntry, Row]]:
-    return sorted(kept, key=lambda each: each[0])[:count]
+def _lowest(kept: list[_Placed], count: int) -> list[_Placed]:
+    return sorted(kept, key=lambda each: each.place)[:count]

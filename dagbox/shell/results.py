@@ -50,6 +50,8 @@ class Rows:
         raw: the column that the raw format shows alone; "" for all, divided by tabs.
         tree: whether a tree for each row is what people expect.
         shown: makes of a row what a table shows of it; documents always hold the row itself.
+        data: whether the values are data of users, which may be of any type.
+        unreadable: as those of `Nodes`.
     """
 
     columns: tuple[str, ...]
@@ -58,7 +60,9 @@ class Rows:
     raw: str = ""
     tree: bool = False
     shown: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    data: bool = False
     notes: list[str] = field(default_factory=list)
+    unreadable: list[dagbox.UnreadableRecord] = field(default_factory=list)
 
 
 @dataclass(slots=True)

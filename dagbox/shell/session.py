@@ -26,7 +26,7 @@ from dagbox.shell.grammar.parsed import ParsedCommand
 from dagbox.shell.output import DEFAULT_PAGER, Output
 from dagbox.shell.problems import CommandFailed, Declined, LeaveShell, told_of
 from dagbox.shell.render.show import View, show
-from dagbox.shell.results import Nodes, Outcome, Result
+from dagbox.shell.results import Nodes, Outcome, Result, Rows
 from dagbox.shell.settings import Configuration, Environment, Settings
 from dagbox.text.durations import format_duration
 
@@ -229,7 +229,7 @@ class Shell:
             self.output.write(show(result, view), pager=_pager() if use_pager else "")
         for note in result.notes:
             self.output.say(note)
-        if isinstance(result, Nodes | Outcome) and result.unreadable:
+        if isinstance(result, Nodes | Outcome | Rows) and result.unreadable:
             raise CommandFailed(told_of(result.unreadable))
 
     def tell_error(self, error: Exception) -> None:

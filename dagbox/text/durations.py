@@ -47,6 +47,23 @@ def format_duration(seconds: float, *, whole: bool = False) -> str:
     return f"{rounded // 86_400}d {rounded % 86_400 // 3600:02d}h"
 
 
+def format_latency(seconds: float) -> str:
+    """Return a measured time with three significant digits: `1.52 µs`, `341 µs`, `12.4 ms`, `1.20 s`; `0` for none."""
+    if seconds <= 0:
+        return "0"
+    for unit, size in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3)):
+        # Of what rounds to 1,000 of a unit the next one is told.
+        if float(f"{seconds / size:.3g}") < 1000:
+            return f"{_three(seconds / size)} {unit}"
+    return f"{_three(seconds)} s" if seconds < 1000 else format_duration(seconds)
+
+
+def _three(value: float) -> str:
+    """Return a value with three significant digits, zeros included."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:.{2 if rounded < 10 else 1 if rounded < 100 else 0}f}"
+
+
 def format_ms(milliseconds: float, *, whole: bool = False) -> str:
     """Return a duration given in milliseconds as `format_duration` shows it."""
     return format_duration(milliseconds / 1000, whole=whole)

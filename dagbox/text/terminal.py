@@ -77,6 +77,24 @@ def truncate(text: str, cells: int) -> str:
     return text
 
 
+def truncate_middle(text: str, cells: int) -> str:
+    """Return the text in at most `cells` cells; an ellipsis in its middle shows that some is missing.
+
+    Names that belong together often begin alike, and differ at their end.
+    """
+    if cell_width(text) <= cells:
+        return text
+    if cells < 3:
+        return truncate(text, cells)
+    end = (cells - 1) // 2
+    tail = ""
+    for char in reversed(text):
+        if cell_width(char + tail) > end:
+            break
+        tail = char + tail
+    return truncate(text, cells - cell_width(tail)) + tail
+
+
 def pad(text: str, cells: int, *, right: bool = False) -> str:
     """Return the text with spaces after it, or before it to align it right, up to `cells` cells."""
     space = " " * (cells - cell_width(text))

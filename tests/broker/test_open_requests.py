@@ -115,6 +115,7 @@ def test_requests_of_a_client_that_is_gone_end_wherever_they_are(busy: Table) ->
     traces = busy.inspect("traces", {"error": "cancelled"})
     assert [[step["what"] for step in each["timeline"]][-2:] for each in traces] == [["client gone", "failed"]] * 4
     assert {peer("ann"), peer("bob")}.isdisjoint(busy.broker.directory.clients)
+    assert {peer("ann"), peer("bob")}.isdisjoint(busy.broker.directory.strangers())
     assert busy.answer("w1", "ann", 1) == [("w1", "request", 5, pack({"bucket": "user", "key": "k5"}))]
     assert busy.answer("w1", "eve", 5) == [("eve", "reply", 5, b"\xc0")]
 

@@ -66,9 +66,26 @@ def test_get_shows_the_others_names_it_and_fails(run: Run) -> None:
     ]
     ended = run("get", "b/a", "c/to", "--with", "to: via ref", "--format", "json")
     assert ended.status == 1
-    assert "b/bad" in ended.err
+    assert ended.err.count("b/bad") == 1
+    assert [(row["key"], [(to["key"], "error" in to) for to in row["relations"]["to"]]) for row in ended.rows] == [
+        ("a", []),
+        ("to", [("bad", True)]),
+    ]
+    ended = run("get", "c/to", "--with", "to: via ref")
+    assert ended.status == 1
+    assert "b/bad  version 1  cannot be read: not one MessagePack value" in ended.out
     ended = run("get", "b/bad")
     assert (ended.status, ended.out) == (1, "")
+
+
+@pytest.mark.usefixtures("directory")
+def test_query_shows_the_others_names_it_and_fails(run: Run) -> None:
+    with dagbox.open("data") as db:
+        for key in ("a", "bad"):
+            db.assert_fact("is", key)
+    ended = run("query", "is(X)", "--fetch", "X=b", "--format", "json")
+    assert (ended.status, [row["X"]["key"] for row in ended.rows]) == (1, ["a", "bad"])
+    assert ended.err.count(REASON) == 1
 
 
 @pytest.mark.usefixtures("directory")
@@ -86,6 +103,16 @@ def test_the_shell_shows_the_others_names_it_and_fails(driven: Driven, tmp_path:
     assert f"error: the data of b/bad {REASON}" in driven.error("get b/a b/bad b/c")
     assert driven.take().count('"n":') == 2
     assert f"error: the data of b/bad {REASON}" in driven.error("get b/a c/to b/c { to: via ref }")
+    shown = driven.take()
+    assert shown.count('"n":') == 2
+    assert f'"error": "the data of b/bad {REASON}' in shown
+    assert driven.run("set format tree")
+    assert f"error: the data of b/bad {REASON}" in driven.error("get c/to { to: via ref }")
+    assert "b/bad  version 1  cannot be read: not one MessagePack value" in driven.take()
+    assert driven.run("set format json", "assert is(bad)", "assert is(a)")
+    driven.take()
+    assert f"error: the data of b/bad {REASON}" in driven.error("query is(X) fetch X in b")
+    assert driven.take().count('"key":') == 2
     assert f"error: the data of b/bad {REASON}" in driven.error("scan b --limit 2")
     assert '"key": "a"' in driven.take()
     assert driven.run("scan b --limit 1", "ls b", "ls b --limit 2", "scan b --limit 1 --reverse")
@@ -95,7 +122,7 @@ def test_the_shell_shows_the_others_names_it_and_fails(driven: Driven, tmp_path:
     assert "error: 2 records cannot be read" in driven.error(f"scan b > {tmp_path}/b.jsonl")
     assert len((tmp_path / "b.jsonl").read_text().splitlines()) == 3
     assert "error: 3 records cannot be read" in driven.error(f"export {tmp_path}/all.jsonl")
-    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 4
+    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 6  # with the facts
 
 
 def test_the_shell_deletes_and_overwrites_it(driven: Driven) -> None:

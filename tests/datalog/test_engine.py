@@ -17,6 +17,7 @@ from dagbox.errors import (
     LimitExceeded,
     QueryDeadline,
     QueryLimit,
+    TypeMismatch,
 )
 
 
@@ -318,6 +319,18 @@ def test_why_shows_the_steps_and_why_not_the_first_condition_that_fails() -> Non
     assert missing is not None
     assert [r.condition for r in missing.reasons] == ["parent(lisa, abe)", "parent(lisa, Z)"]
     assert why_not(engine, "anc(abe, X)", facts) is None
+
+
+def test_why_not_takes_the_goal_s_values_whatever_their_types() -> None:
+    engine = Engine(
+        Program.parse("decl e(number, any). q(X) :- a(X), not n(X, 1), n(_, 2). n(X, count(Y)) :- e(X, Y).")
+    )
+    facts = MemoryFacts({"a": [("text",), (1,)], "e": [(1, "x")]})
+    told = why_not(engine, "q(text)", facts)
+    assert told is not None
+    assert [reason.condition for reason in told.reasons] == ["n(_, 2)"]
+    with pytest.raises(TypeMismatch):
+        engine.query("a(X), n(text, _)", facts)
 
 
 def test_a_long_proof_says_that_it_is_cut() -> None:

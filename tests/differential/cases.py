@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,7 +54,7 @@ def _spoiled(text: str, chance: random.Random) -> str:
     """The rule or goal with a change that may make it wrong."""
     head = text.partition(" :-")[0]
     ways: list[Callable[[], str]] = [
-        lambda: text.replace("X", "Q", 1),
+        lambda: re.sub(r"\bX\b(?!\")", "Q", text, count=1),
         lambda: text.replace("(X", "(Q", 1),
         lambda: text.replace("e(", "not e(", 1).replace("not not", "not"),
         lambda: text.replace("p00(", "e(", 1),

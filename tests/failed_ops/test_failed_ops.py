@@ -14,6 +14,7 @@ from dagbox.errors import Conflict, Locked, NotFound, StoreError
 from dagbox.protocol import frames
 from dagbox.protocol.claims import FEATURES, PARTLY, features_of
 from dagbox.protocol.frames import Flag, Kind
+from dagbox.protocol.operations.limits import MAX_OPERATIONS
 from dagbox.protocol.outcomes import Reply
 from dagbox.protocol.values import pack
 from dagbox.services.assembly import open_service
@@ -150,6 +151,13 @@ def test_what_failed_beside_others_is_counted_and_traced(table: Table) -> None:
     table.answer("w1", "ann", 2)
     assert figures(table) == [(0, 3), (0, 3)]
     assert [(trace["error"], trace["partly"]) for trace in table.inspect("traces")] == [("", 0), ("", 3)]
+
+
+def test_no_worker_tells_of_more_than_an_array_can_have(table: Table) -> None:
+    table.register("w1", credit=4)
+    table.ask("ann", 1)
+    partly(table, "w1", "ann", 1, 2**32 - 1)
+    assert figures(table) == [(0, MAX_OPERATIONS)] * 2
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dagbox.errors import DagBoxError
-from dagbox.store.base import Applied, Batch, Operation, Store
+from dagbox.store.base import Applied, Batch, Operation, Snapshot, Store
 from dagbox.store.facts.page import facts_page
 from dagbox.store.facts.stored import StoredFacts
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 from dagbox.store.memory import MemoryStore
+from dagbox.store.tables import FACTS
 
 
 @dataclass
@@ -45,6 +47,37 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
     lmdb.close()
     report = verify(tmp_path / "store")
     assert report.sound, report.problems
+
+
+class Counting:
+    """A snapshot that notes the keys that are looked up in its facts, and the bytes that are read of them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.now_ms = snapshot.now_ms
+        self.keys: list[bytes] = []
+        self.bytes = 0
+        tables = snapshot.tables
+
+        def getter(table: str) -> Callable[[bytes], bytes | None]:
+            get = tables.getter(table)
+
+            def counted(key: bytes) -> bytes | None:
+                value = get(key)
+                if table == FACTS:
+                    self.keys.append(key)
+                    self.bytes += len(value or b"")
+                return value
+
+            return counted
+
+        def scan(table: str, *bounds: Any) -> Iterator[tuple[bytes, bytes]]:
+            for key, value in tables.scan(table, *bounds):
+                self.bytes += len(value) if table == FACTS else 0
+                yield key, value
+
+        self.tables: Any = SimpleNamespace(
+            get=tables.get, getter=getter, scan=scan, tables=tables.tables, count=tables.count
+        )
 
 
 def do(store: Store, *operations: Operation) -> list[Any]:

@@ -102,6 +102,8 @@ def compare(one: Any, other: Any) -> int:
         one, other = (one.bucket, one.key), (other.bucket, other.key)
     elif ranks[0] == 9:
         one, other = pack(one), pack(other)
+    if isinstance(one, str | bytes):
+        one, other = one[:1000], other[:1000]
     return int(one > other) - int(one < other)
 
 

@@ -55,6 +55,7 @@ def test_a_condition_is_the_same_as_text_as_data_and_over_the_wire(condition: An
         (F.age.in_([1]), "age in (1)"),
         (~F.age.in_([1]), "age not in [1]"),
         (F["not"] == 1, '"not" = 1'),
+        (F.path == 1, "path = 1"),
     ],
     ids=str,
 )

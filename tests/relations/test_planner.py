@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, LimitExceeded, LogicError, UnreadableRecord
+from dagbox.errors import BadBucket, BadKey, DagBoxError, InvalidArgument, LimitExceeded, LogicError
 from dagbox.protocol.operations.reads import Read
 from dagbox.protocol.values import Node, Ref, pack, unpack
 from dagbox.relations.limits import MAX_DEPTH, ReadBudget, ReadLimits
 from dagbox.relations.parse import parse_relations
 from dagbox.relations.planner import NeedKeys, NeedRecords, Planner
-from dagbox.relations.shapes import Maps, Nodes, Shape
+from dagbox.relations.shapes import Flawed, Maps, Nodes, Shape
 from tests.effort import examples
 
 Records = dict[tuple[str, str], Any]
@@ -190,7 +190,7 @@ def test_each_node_has_data_of_its_own() -> None:
     assert (node.data["x"], second.data["x"]) == ([1], [1])
 
 
-def test_a_node_that_cannot_be_read_fails_its_own_read() -> None:
+def test_a_node_that_cannot_be_read_is_told_with_its_own_read() -> None:
     class Damaged(NodeDriver):
         def _found(self, ref: tuple[str, str]) -> Found | None:
             return Found(1, b"\xc1") if ref == ("u", "bad") else super()._found(ref)
@@ -198,8 +198,11 @@ def test_a_node_that_cannot_be_read_fails_its_own_read() -> None:
     listed = {"x": [["u", "bad"], ["u", "a"]]}
     driver = Damaged({("u", "a"): {(1, 2): 3}})
     bad, good = driver.run(READ | {"relations": listed}, READ | {"relations": {"x": [["u", "a"]]}})
-    assert isinstance(bad, UnreadableRecord)
-    assert (bad.bucket, bad.key) == ("u", "bad")
+    assert isinstance(bad, Flawed)
+    assert list(bad.errors) == [("u", "bad")]
+    damaged, whole = bad.node["x"]
+    assert (damaged.data, damaged.error) == (None, bad.errors["u", "bad"])
+    assert whole.data == {(1, 2): 3}
     assert good.data == good["x"][0].data == {(1, 2): 3}
 
 
@@ -309,8 +312,8 @@ def test_data_is_unpacked_only_for_path_relations() -> None:
     listed = {"x": [["u", "b"]]}
     assert Raw({}).one({"bucket": "u", "key": "a", "relations": listed})["relations"]["x"][0]["found"]
     result = Raw({}).one({"bucket": "u", "key": "a", "relations": {"x": {"path": "b"}}})
-    assert isinstance(result, UnreadableRecord)
-    assert "the data of u/a cannot be read (not one MessagePack value" in result.message
+    assert result["data"] == b"\xc1 not MessagePack"
+    assert result["relations"] == {"x": []}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagbox.text.terminal import align, cell_width, one_line, pad, printable, supports_colour, truncate
+from dagbox.text.terminal import align, cell_width, one_line, pad, printable, supports_colour, truncate, truncate_middle
 
 ATTACKS = {
     "clear the screen": ("\x1b[2J", r"\x1b[2J"),
@@ -137,3 +137,25 @@ def test_colours_are_for_terminals_that_understand_them(monkeypatch: pytest.Monk
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("TERM", "dumb")
     assert not supports_colour(_Terminal())
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "cut"),
+    [
+        ("render-eu-west-1", 16, "render-eu-west-1"),
+        ("render-eu-west-1", 15, "render-…-west-1"),
+        ("render-eu-west-1", 3, "r…1"),
+        ("render-eu-west-1", 2, "r…"),
+        ("render", 0, ""),
+        ("日本語日本語", 8, "日本…語"),
+    ],
+)
+def test_names_are_cut_in_their_middle(text: str, cells: int, cut: str) -> None:
+    assert truncate_middle(text, cells) == cut
+
+
+@given(st.text(max_size=30).map(printable), st.integers(0, 40))
+def test_a_name_that_is_cut_fits(text: str, cells: int) -> None:
+    shown = truncate_middle(text, cells)
+    assert cell_width(shown) <= max(cells, 0)
+    assert (shown == text) == (cell_width(text) <= cells)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dagbox.client import operations
-from dagbox.client.operations import MISSING, FenceArgument, Target
+from dagbox.client.operations import MISSING, FenceArgument, Skip, Target
 from dagbox.client.scans import FieldList
 from dagbox.client.values import AsyncFuture, Rows
 from dagbox.errors import DagBoxError, InvalidArgument
@@ -163,10 +164,11 @@ class AsyncPipeline:
         fields: FieldList | None = None,
         default: Mapping[Any, Any] | str | None = None,
         params: Mapping[str, Any] | None = None,
+        skip: Skip | None = None,
     ) -> AsyncFuture[Node]:
         """Read a record with its relations, as `fetch` of the database."""
         operation = operations.fetch_operation(target, key, relations, fields, default, params)
-        return self._add("reader", operation, operations.node_of)
+        return self._add("reader", operation, partial(operations.node_of, skip=skip))
 
     def put(
         self,
@@ -209,10 +211,11 @@ class AsyncPipeline:
         limit: int | None = None,
         params: dict[str, Any] | None = None,
         order: str | Sequence[str] | None = None,
+        skip: Skip | None = None,
     ) -> AsyncFuture[Rows]:
         """Ask for the rows of a goal, as `query` of the database."""
         operation = operations.query_operation(goal, limit, None, fetch, params, order)
-        return self._add("logic", operation, operations.rows_of)
+        return self._add("logic", operation, partial(operations.rows_of, skip=skip))
 
     def call(self, service: str, payload: Any = None, *, repeatable: bool = False) -> AsyncFuture[Any]:
         """Call any service; each call is a message of its own."""

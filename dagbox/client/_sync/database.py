@@ -190,6 +190,7 @@ class Database:
         fields: FieldList | None = None,
         default: Mapping[Any, Any] | str | None = None,
         params: Mapping[str, Any] | None = None,
+        skip: Skip | None = None,
     ) -> Node:
         """A record with the records its relations name, in one request.
 
@@ -203,16 +204,19 @@ class Database:
             fields: the fields to give of the record itself; None: all.
             default: values of fields that are missing in it.
             params: the values of the parameters that clauses and queries name.
+            skip: called once with the error of each record that cannot be read; its nodes have that error, no data
+                and no relations by a path.
 
         Returns:
             The node; `found` is False if there is no such record, there as in its relations.
 
         Raises:
+            UnreadableRecord: the data of a record are not a value, and there is no `skip`.
             LimitExceeded: too deep, too many nodes, too many bytes, too much to read for `where` and `order`.
             BadClause: a clause that cannot be read, or does not fit a record.
         """
         operation = operations.fetch_operation(target, key, relations, fields, default, params)
-        return operations.node_of(self._transport.call(Call("reader", operation, self.timeout)))
+        return operations.node_of(self._transport.call(Call("reader", operation, self.timeout)), skip)
 
     def delete(
         self,
@@ -425,6 +429,7 @@ class Database:
         timeout: float | None = None,
         params: dict[str, Any] | None = None,
         order: str | Sequence[str] | None = None,
+        skip: Skip | None = None,
     ) -> Rows:
         """The rows of a goal.
 
@@ -436,6 +441,7 @@ class Database:
             timeout: how long the query may run, in seconds.
             params: values for the `$names` in the goal.
             order: variables to sort by, `-X` for falling; else by the values, in the order of the variables.
+            skip: called with the error of each fetched record that cannot be read; see `fetch`.
 
         Returns:
             One map of variable -> value for each row; `[{}]` if a goal without variables holds, `[]` if not. Its
@@ -443,10 +449,11 @@ class Database:
 
         Raises:
             LogicError: the goal is wrong.
+            UnreadableRecord: the data of a fetched record are not a value, and there is no `skip`.
             QueryLimit, QueryDeadline: it was stopped; both tell how far it came.
         """
         operation = operations.query_operation(goal, limit, timeout, fetch, params, order)
-        return operations.rows_of(self._logic_call(operation, timeout))
+        return operations.rows_of(self._logic_call(operation, timeout), skip)
 
     def why(self, goal: Goal, *, params: dict[str, Any] | None = None, timeout: float | None = None) -> Proof:
         """The proof tree of an answer, or for each rule the first condition that failed."""
@@ -534,8 +541,7 @@ class Database:
         Args:
             limit: how many at most.
             slowest: of those that took longest.
-            which: only those of this `id`, `client`, `service`, `bucket`, `key`; or of this `parent`: the requests that
-                its handler made.
+            which: only those of this `id`, `client`, `service`, `bucket`, `key`.
         """
         body = {"limit": operations.limit_of(limit), "slowest": bool(slowest)} | which
         return operations.part_of("traces", Trace, self._broker_call("traces", body))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dagbox.datalog.engine.budget import Meter
@@ -148,3 +148,19 @@ def answer_rows(prepared: Prepared, goal: CallPattern, key: Any, get: Callable[[
     answers = Answers(prepared.columns, rows)
     meter.count(len(rows), 0)
     return answers
+
+
+def first_rows(
+    prepared: Prepared, goal: CallPattern, key: Any, stream: Callable[[Any], Iterable[Any]], meter: Meter, most: int
+) -> Answers:
+    """The first different rows that stored facts give for a goal's key; no more is read than that takes."""
+    free = free_positions(prepared.arity, goal.bound)
+    picks = [free.index(i) for i in prepared.picks]
+    rows: dict[Row, None] = {}
+    for rest in stream(key) if most else ():
+        flat = (rest,) if len(free) == 1 else rest
+        rows[tuple([flat[n] for n in picks])] = None
+        meter.count(1, 0)
+        if len(rows) >= most:
+            break
+    return Answers(prepared.columns, rows.keys())

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagbox.datalog.engine.core import Core
 from dagbox.datalog.engine.facts import free_positions
@@ -50,6 +50,14 @@ class LinkCode:
     node: CallPattern | None
 
 
+class AccessCode(NamedTuple):
+    """Facts that a rule reads: by which positions, and whether only to see if there are any."""
+
+    predicate: str
+    bound: tuple[int, ...]
+    exists: bool
+
+
 @dataclass(slots=True)
 class RuleCode:
     """A compiled rule.
@@ -57,13 +65,13 @@ class RuleCode:
     Args:
         make: `make(table, links, access, count, record)` -> the functions `(enter, continuation 1, ...)`.
         links: what the continuations read, in order.
-        access: the facts that the functions read, in order: (predicate, bound positions).
+        access: the facts that the functions read, in order.
         traced: names of the variables that `record` gets, in order.
     """
 
     make: Callable[..., tuple[Callable[[Any], None], ...]]
     links: list[LinkCode]
-    access: list[tuple[str, tuple[int, ...]]]
+    access: list[AccessCode]
     source: str
     traced: tuple[str, ...] = ()
 
@@ -132,7 +140,7 @@ class _Compiler:
         self.constants: list[Any] = []
         self.names: dict[str, str] = {}
         self.links: list[LinkCode] = []
-        self.access: list[tuple[str, tuple[int, ...]]] = []
+        self.access: list[AccessCode] = []
         self.loops = 0
         self.last: _Loop | None = None
         self.made = 0
@@ -241,9 +249,10 @@ class _Compiler:
             self.last.filters.append(condition)
 
     def read_stored(self, step: ReadStep, number: int) -> None:
-        rows = self.fetch(step.node, step.atom)
         outs = free_positions(len(step.atom.args), step.node.bound)
-        if not outs or (step.node.bound and not self.wanted(step.atom, outs, number)):
+        idle = not outs or not self.wanted(step.atom, outs, number)
+        rows = self.fetch(step.node, step.atom, idle)
+        if idle:
             self.put("n += 1")
             self.put(f"if not {rows}: continue")
             return
@@ -258,7 +267,7 @@ class _Compiler:
         known = all(arg != Var("_") for arg in step.atom.args)
         member = self.rest_of(step.atom, rest) if rest and known else ""
         if step.stored:
-            rows = self.fetch(step.node, step.atom)
+            rows = self.fetch(step.node, step.atom, not member)
             self.put("n += 1")
         else:
             self.link(step.node, tuple(step.atom.args[i] for i in step.node.bound), number)
@@ -277,10 +286,10 @@ class _Compiler:
         else:
             self.unpack_rows(step.atom, outs, "rests")
 
-    def fetch(self, node: CallPattern, atom: Atom) -> str:
-        """A name that holds the rests of a key of stored facts."""
+    def fetch(self, node: CallPattern, atom: Atom, exists: bool) -> str:
+        """A name that holds the rests of a key of stored facts, or what is true if there are any."""
         index = len(self.access)
-        self.access.append((stored_name(node.predicate), node.bound))
+        self.access.append(AccessCode(stored_name(node.predicate), node.bound, exists))
         self.out.set_up(f"get{index} = access[{index}]")
         rows = self.fresh("s")
         key = self.tuple([self.term(atom.args[i]) for i in node.bound])

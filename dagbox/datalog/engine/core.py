@@ -6,6 +6,7 @@ solutions of the body, and an aggregation of it. Names with `~` are ours: no tex
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dagbox.datalog.language.program import Program
@@ -70,10 +71,15 @@ class CoreProgram:
     """Predicates that need another one which needs them."""
 
 
-def core_program(program: Program) -> CoreProgram:
-    """The core form of a checked program."""
+def core_program(program: Program, check: Callable[[], None]) -> CoreProgram:
+    """The core form of a checked program.
+
+    Args:
+        check: called for each rule; what it raises ends the work.
+    """
     core = CoreProgram({}, {}, dict(program.arities))
     for number, rule in enumerate(program.rules, 1):
+        check()
         if any(isinstance(arg, Aggregate) for arg in rule.head.args):
             _add_grouping(core, rule, number)
         else:

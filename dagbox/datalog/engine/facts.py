@@ -8,6 +8,7 @@ stands for itself, several are a tuple, none is `()`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -48,6 +49,12 @@ class FactSource(Protocol):
         With nothing bound the function is called with `()`, and what it gives need not be a set but may be
         any iterable of different rests, so that it can be read piece by piece.
         """
+
+    def exists(self, predicate: str, bound: tuple[int, ...]) -> Callable[[Any], object]:
+        """A function from a key, `()` where nothing is bound, to what is true if it has any rest: the first will do."""
+
+    def stream(self, predicate: str, bound: tuple[int, ...]) -> Callable[[Any], Iterable[Any]]:
+        """A function from a key to its rests, each at the cost of itself; one may come several times."""
 
     def groups(self, predicate: str, bound: tuple[int, ...]) -> Mapping[Any, Set[Any]]:
         """All facts as key -> rests: for closures, which want everything."""
@@ -161,6 +168,12 @@ class MemoryFacts:
         get = self.groups(predicate, bound).get
         return lambda key: get(key, NO_RESTS)
 
+    def exists(self, predicate: str, bound: tuple[int, ...]) -> Callable[[Any], object]:
+        return self.access(predicate, bound)
+
+    def stream(self, predicate: str, bound: tuple[int, ...]) -> Callable[[Any], Iterable[Any]]:
+        return self.access(predicate, bound)
+
     def groups(self, predicate: str, bound: tuple[int, ...]) -> dict[Any, set[Any]]:
         index = self._indexes.get((predicate, bound))
         if index is None:
@@ -222,6 +235,20 @@ class LayeredFacts:
             return below
         above = self.own.access(predicate, bound)
         return lambda key: {*above(key), *below(key)}
+
+    def exists(self, predicate: str, bound: tuple[int, ...]) -> Callable[[Any], object]:
+        below = self.source.exists(predicate, bound)
+        if not self.own.count(predicate):
+            return below
+        above = self.own.exists(predicate, bound)
+        return lambda key: above(key) or below(key)
+
+    def stream(self, predicate: str, bound: tuple[int, ...]) -> Callable[[Any], Iterable[Any]]:
+        below = self.source.stream(predicate, bound)
+        if not self.own.count(predicate):
+            return below
+        above = self.own.stream(predicate, bound)
+        return lambda key: chain(above(key), below(key))
 
     def groups(self, predicate: str, bound: tuple[int, ...]) -> Mapping[Any, Set[Any]]:
         below = self.source.groups(predicate, bound)

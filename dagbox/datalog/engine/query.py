@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagbox.datalog.engine.answers import Answers, GroupedAnswers, answer_rows
+from dagbox.datalog.engine.answers import Answers, GroupedAnswers, answer_rows, first_rows
 from dagbox.datalog.engine.budget import Budget, Meter
 from dagbox.datalog.engine.core import Core, CoreProgram, core_program, core_rule
 from dagbox.datalog.engine.facts import FactSource, LayeredFacts, MemoryFacts, free_positions
@@ -23,7 +23,7 @@ from dagbox.datalog.engine.plan import CallPattern, Plan, make_plan, stored_name
 from dagbox.datalog.engine.running import Compiled, Running, compile_plan
 from dagbox.datalog.engine.walk import Everywhere
 from dagbox.datalog.language.kept import Kept
-from dagbox.datalog.language.parser import parse_goal
+from dagbox.datalog.language.parser import Check, no_check, parse_goal
 from dagbox.datalog.language.program import Program
 from dagbox.datalog.language.terms import (
     Arith,
@@ -84,11 +84,12 @@ class Engine:
 
     Args:
         program: checked rules.
+        check: called for each rule; what it raises ends the making.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, check: Check = no_check) -> None:
         self.program = program
-        self._core = core_program(program)
+        self._core = core_program(program, check)
         self._own = MemoryFacts()
         for fact in program.facts:
             self._own.add(fact.predicate, *[arg.value for arg in fact.args if isinstance(arg, Const)])
@@ -104,6 +105,7 @@ class Engine:
         limit: int | None = None,
         order: str | Sequence[str] | None = None,
         budget: Budget | None = None,
+        typed: bool = True,
     ) -> Answers:
         """The answers of a goal.
 
@@ -114,6 +116,7 @@ class Engine:
             limit: how many rows at most, the first in order; None: all.
             order: variables to sort by, `-X` for falling; "any": as they are found; None: all, in order.
             budget: what the query may use.
+            typed: whether a condition that no value can meet is refused; if not, it has no answers.
 
         Returns:
             Rows, each a dict from variable to value; `[{}]` if a goal without variables holds, otherwise `[]`.
@@ -122,7 +125,7 @@ class Engine:
             LogicError: the goal is wrong.
             QueryLimit: a budget was used up.
         """
-        return self.query_many(goal, facts, [params or {}], limit=limit, order=order, budget=budget)[0]
+        return self.query_many(goal, facts, [params or {}], limit=limit, order=order, budget=budget, typed=typed)[0]
 
     def query_many(
         self,
@@ -133,6 +136,7 @@ class Engine:
         limit: int | None = None,
         order: str | Sequence[str] | None = None,
         budget: Budget | None = None,
+        typed: bool = True,
     ) -> list[Answers]:
         """The answers of one goal for each of many sets of parameters, found together.
 
@@ -143,11 +147,11 @@ class Engine:
         layered = self.layered(facts)
         meter = Meter(budget or Budget())
         meter.check()
-        prepared = self.prepare(goal, layered, meter)
+        prepared = self.prepare(goal, layered, meter, typed)
         keys = [goal_key(prepared, given) for given in params]
         _check_limit(limit)
         by = _order(prepared, order)
-        results = self._solve(prepared, layered, keys, meter)
+        results = self._solve(prepared, layered, keys, meter, limit if by is None else None)
         made = []
         for rows in results:
             number = len(rows.tuples)
@@ -159,14 +163,14 @@ class Engine:
         """The facts as the program sees them: with those of its own text."""
         return LayeredFacts(self._own, facts) if self.program.facts else facts
 
-    def prepare(self, goal: Goal, facts: FactSource, meter: Meter) -> Prepared:
+    def prepare(self, goal: Goal, facts: FactSource, meter: Meter, typed: bool = True) -> Prepared:
         """Parse and check a goal. Raises LogicError, and what the meter's check raises."""
-        key = goal if isinstance(goal, str) else tuple(goal)
+        key = (goal if isinstance(goal, str) else tuple(goal), typed)
         prepared = self._prepared.get(key)
         if prepared is None:
             literals = parse_goal(goal, meter.check) if isinstance(goal, str) else tuple(goal)
             meter.check()
-            self.program.check_goal(literals, facts)
+            self.program.check_goal(literals, facts, meter.check, typed)
             meter.check()
             prepared = _prepare(literals)
             self._prepared.keep(key, prepared, len(literals))
@@ -195,12 +199,19 @@ class Engine:
             core.arities.setdefault(atom.predicate, len(atom.args))
         return core
 
-    def _solve(self, prepared: Prepared, facts: FactSource, keys: list[Any], meter: Meter) -> list[Any]:
+    def _solve(
+        self, prepared: Prepared, facts: FactSource, keys: list[Any], meter: Meter, most: int | None
+    ) -> list[Any]:
+        """The answers for each key; any `most` of them are enough where that is a number."""
         compiled = self.compiled(prepared, facts, meter)
         plan = compiled.plan
         _check_arities(plan, facts, prepared.text)
         if plan.goal not in plan.nodes:
-            get = facts.access(stored_name(plan.goal.predicate), plan.goal.bound)
+            name, bound = stored_name(plan.goal.predicate), plan.goal.bound
+            if most is not None:
+                stream = facts.stream(name, bound)
+                return [first_rows(prepared, plan.goal, key, stream, meter, most) for key in keys]
+            get = facts.access(name, bound)
             return [answer_rows(prepared, plan.goal, key, get, meter) for key in keys]
         table = Running(compiled, facts, meter).tables[plan.goal]
         asked = [_narrow(prepared.node, plan.goal, key) for key in keys]

@@ -101,7 +101,8 @@ class Running:
             target = None if link.node is None else self.tables[link.node]
             inside = link.node is not None and layer_of[link.node] == layer_of[node]
             links.append(Link(target, inside))
-        access = [self.facts.access(predicate, bound) for predicate, bound in code.access]
+        facts = self.facts
+        access = [(facts.exists if each.exists else facts.access)(each.predicate, each.bound) for each in code.access]
         record = self.record
         names = code.traced
 

@@ -118,22 +118,25 @@ _SIMPLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", "0":
 Check = Callable[[], None]
 
 
-def _no_check() -> None:
-    """Let a parse take the time it takes."""
+def no_check() -> None:
+    """Let the work take the time it takes."""
 
 
-def parse_program(text: str) -> list[Statement]:
+def parse_program(text: str, check: Check = no_check) -> list[Statement]:
     """The rules, facts and declarations of a text, in order.
+
+    Args:
+        check: called now and then in a long text; what it raises ends the parsing.
 
     Raises:
         RuleSyntax: with line, column and a snippet with a caret.
     """
-    return _Build(text).program(_parse(text, "program"))
+    return _Build(text, check).program(_parse(text, "program", check))
 
 
-def parse_rule(text: str) -> Statement:
-    """The one rule, fact or declaration of a text. Raises RuleSyntax."""
-    statements = parse_program(text)
+def parse_rule(text: str, check: Check = no_check) -> Statement:
+    """The one rule, fact or declaration of a text. Raises RuleSyntax, and what the check raises."""
+    statements = parse_program(text, check)
     if len(statements) != 1:
         raise _fail(text, Position(1, 1), f"one rule was expected, but there are {len(statements)}")
     return statements[0]
@@ -143,7 +146,7 @@ _goals: Kept[str, tuple[Literal, ...]] = Kept(4096, 1_000_000)
 """The goals that were parsed last, up to so many and to so many characters."""
 
 
-def parse_goal(text: str, check: Check = _no_check) -> tuple[Literal, ...]:
+def parse_goal(text: str, check: Check = no_check) -> tuple[Literal, ...]:
     """The conditions of a query. The final dot may be left out.
 
     Args:
@@ -168,7 +171,7 @@ def parse_constant(text: str) -> Value:
     return args[0].value
 
 
-def _parse(text: object, start: str, check: Check = _no_check) -> Any:
+def _parse(text: object, start: str, check: Check = no_check) -> Any:
     """The tree of a text. Raises RuleSyntax."""
     if not isinstance(text, str):
         raise InvalidArgument(f"rules and queries are text, not {type(text).__name__}")
@@ -267,7 +270,7 @@ def _fail(text: str, at: Position, reason: str) -> RuleSyntax:
 class _Build:
     """Turns the parser's tree into values."""
 
-    def __init__(self, text: str, check: Check = _no_check) -> None:
+    def __init__(self, text: str, check: Check = no_check) -> None:
         self.text = text
         self.check = check
         self.depth = 0

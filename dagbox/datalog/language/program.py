@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from dagbox.datalog.language.graph import components
-from dagbox.datalog.language.parser import parse_program
+from dagbox.datalog.language.parser import Check, no_check, parse_program
 from dagbox.datalog.language.terms import (
     NOWHERE,
     Aggregate,
@@ -66,6 +66,7 @@ class Program:
         statements: in the order they were added.
         arities: predicates that the facts elsewhere have, with their number of arguments.
         kinds: of the facts elsewhere.
+        check: called for each rule and each step of the checks; what it raises ends them.
 
     Raises:
         LogicError: one of the classes under it; names rule, variable and position.
@@ -76,6 +77,7 @@ class Program:
         statements: Iterable[Statement] = (),
         arities: Mapping[str, int] | None = None,
         kinds: Kinds | None = None,
+        check: Check = no_check,
     ) -> None:
         self.statements = tuple(statements)
         everything = [s for s in self.statements if isinstance(s, Rule)]
@@ -87,14 +89,15 @@ class Program:
         self.by_head: dict[str, list[Rule]] = {}
         for rule in self.rules:
             self.by_head.setdefault(rule.head.predicate, []).append(rule)
-        self.arities = self._check_arities(arities or {})
-        for rule, (uses, bound) in zip(self.rules, [uses_of(rule) for rule in self.rules], strict=True):
-            _check_rule(rule, uses, bound)
-        self.strata = self._check_strata()
+        self.arities = self._check_arities(arities or {}, check)
+        for rule in self.rules:
+            check()
+            _check_rule(rule, *uses_of(rule))
+        self.strata = self._check_strata(check)
         self._own_kinds = self._kinds_of_facts()
         self._check_declarations()
-        self.types = self._types(kinds or _no_kinds)
-        self._check_types((*map(Rule, self.facts), *self.rules), kinds or _no_kinds)
+        self.types = self._types(kinds or _no_kinds, check)
+        self._check_types((*map(Rule, self.facts), *self.rules), kinds or _no_kinds, check)
 
     @classmethod
     def parse(cls, text: str) -> Program:
@@ -112,8 +115,12 @@ class Program:
         """Return True if a rule (not only facts) says something about it."""
         return predicate in self.by_head
 
-    def check_goal(self, goal: tuple[Literal, ...], facts: KnownFacts) -> None:
+    def check_goal(self, goal: tuple[Literal, ...], facts: KnownFacts, check: Check, typed: bool = True) -> None:
         """Check a query against the program and the facts.
+
+        Args:
+            check: called now and then; what it raises ends the work.
+            typed: whether types are checked.
 
         Raises:
             LogicError: unknown predicate, arity, types, unbound variable, a form that no query has.
@@ -130,26 +137,29 @@ class Program:
             if known != len(atom.args):
                 raise ArityMismatch(atom.predicate, len(atom.args), known, "the program", str(shown), atom.at)
         _check_bound(uses, bound, shown)
-        self._check_types([rule], facts.kinds, shown)
+        if typed:
+            self._check_types([rule], facts.kinds, check, shown)
 
-    def _check_types(self, rules: Sequence[Rule], kinds: Kinds, shown: object = None) -> None:
+    def _check_types(self, rules: Sequence[Rule], kinds: Kinds, check: Check, shown: object = None) -> None:
         """Check rules, or what is shown as the text of one in the error. Raises TypeMismatch."""
         checker, exact = Types(self.types), True
         for rule in rules:
+            check()
             try:
                 checker.check(rule, shown)
             except TypeMismatch:
                 if not exact:
                     raise
                 # The facts there are now may be of other types than those there were when the types were inferred.
-                checker, exact = Types(self._types(kinds, widely=True)), False
+                checker, exact = Types(self._types(kinds, check, widely=True)), False
                 checker.check(rule, shown)
 
-    def _check_arities(self, facts: Mapping[str, int]) -> dict[str, int]:
+    def _check_arities(self, facts: Mapping[str, int], check: Check) -> dict[str, int]:
         places: dict[str, tuple[int, object, Position]] = {
             name: (arity, "the facts there are", NOWHERE) for name, arity in facts.items()
         }
         for name, arity, at, statement in self._uses():
+            check()
             known, other, place = places.setdefault(name, (arity, statement, at))
             if known != arity:
                 shown = f"{other} ({place})" if place.line else str(other)
@@ -166,13 +176,14 @@ class Program:
                 for atom in (statement.head, *atoms(statement.body)):
                     yield atom.predicate, len(atom.args), atom.at, statement
 
-    def _check_strata(self) -> list[list[str]]:
+    def _check_strata(self, check: Check) -> list[list[str]]:
         """Groups of predicates that depend on each other, each after those it needs. Raises NotStratified."""
         needs = {name: list(dict.fromkeys(p for p, _, _ in _needs(rules))) for name, rules in self.by_head.items()}
         groups = components(needs)
         group_of = {name: number for number, group in enumerate(groups) for name in group}
         for name, rules in self.by_head.items():
             for rule in rules:
+                check()
                 for needed, through, at in _needs([rule]):
                     if through and group_of[needed] == group_of[name]:
                         cycle = [name, *_path(needs, needed, name)]
@@ -195,7 +206,7 @@ class Program:
             rows.setdefault(fact.predicate, []).append(tuple(arg.value for arg in fact.args if isinstance(arg, Const)))
         return {name: kinds_of(group) for name, group in rows.items()}
 
-    def _types(self, kinds: Kinds, widely: bool = False) -> dict[str, tuple[str, ...]]:
+    def _types(self, kinds: Kinds, check: Check, widely: bool = False) -> dict[str, tuple[str, ...]]:
         """For each predicate what its arguments are, declared or inferred, with such facts elsewhere."""
         own = self._own_kinds
 
@@ -204,7 +215,7 @@ class Program:
             return tuple(map(joined, mine, others)) if mine and others else mine or others
 
         types = {name: declared.types for name, declared in self.declarations.items()}
-        Types(types).infer(self.strata, self.by_head, self.derivations, all_kinds, widely)
+        Types(types).infer(self.strata, self.by_head, self.derivations, all_kinds, check, widely)
         return types
 
 

@@ -94,6 +94,7 @@ class Types:
         rules: Mapping[str, Sequence[Rule]],
         derivations: Iterable[Derivation],
         kinds: Kinds,
+        check: Callable[[], None],
         widely: bool = False,
     ) -> None:
         """Add the types of predicates that are not declared.
@@ -102,6 +103,7 @@ class Types:
             strata: the predicates of rules, each after those it needs or together with them.
             rules: by the predicate of their head.
             kinds: of the facts there are.
+            check: called for each predicate each time; what it raises ends the work.
             widely: whether text that is a fact beside the keys of a bucket may be the keys of another.
         """
         declared = set(self.types)
@@ -113,11 +115,15 @@ class Types:
             if name not in declared:
                 self.types[name] = _held(own, kinds(name), widely)
         for group in strata:
-            for _ in group:
-                for name in group:
-                    if name not in declared and name in rules:
-                        found = self._of_rules(name, rules[name], derived.get(name))
-                        self.types[name] = _held(found, kinds(name), widely)
+            open_ones = [name for name in group if name not in declared and name in rules]
+            for _ in open_ones:
+                before = [self.types.get(name) for name in open_ones]
+                for name in open_ones:
+                    check()
+                    found = self._of_rules(name, rules[name], derived.get(name))
+                    self.types[name] = _held(found, kinds(name), widely)
+                if before == [self.types[name] for name in open_ones]:
+                    break
 
     def _of_rules(self, name: str, rules: Sequence[Rule], derived: tuple[str, ...] | None) -> tuple[str, ...]:
         """Return what the arguments of a predicate are by its rules and derivations."""

@@ -67,12 +67,13 @@ def explain(engine: Engine, goal: Goal, facts: FactSource, budget: Budget | None
     meter.check()
     prepared = engine.prepare(goal, facts, meter)
     plan = engine.compiled(prepared, facts, meter).plan
-    layers = tuple(tuple(_table(plan, plan.nodes[node]) for node in layer) for layer in plan.layers)
+    layers = tuple(tuple(_table(plan, plan.nodes[node], meter) for node in layer) for layer in plan.layers)
     asks = str(plan.goal) if plan.goal in plan.nodes else f"{plan.goal}, stored facts"
     return Explanation(prepared.text, asks, layers, plan.sizes)
 
 
-def _table(plan: Plan, made: PatternPlan) -> dict[str, Any]:
+def _table(plan: Plan, made: PatternPlan, meter: Meter) -> dict[str, Any]:
+    meter.check()
     rules = [{"rule": str(rule.core.source), "steps": [_step(step) for step in rule.steps]} for rule in made.rules]
     rules += [{"rule": str(group.grouping.source), "steps": [f"group {group.node}"]} for group in made.groups]
     return {"table": str(made.node), "strategy": _strategy(plan, made), "rules": rules}

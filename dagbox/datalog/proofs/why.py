@@ -371,7 +371,8 @@ def _reasons(
             tried = min(2 * most, len(ordered))
         else:
             tried = (most + least) // 2
-        rows = list(engine.query(ordered[:tried], facts, limit=1, budget=budget))
+        # The values of the goal may be of types that a condition never has: then that is the one that fails.
+        rows = list(engine.query(ordered[:tried], facts, limit=1, budget=budget, typed=False))
         if rows:
             most, values = tried, rows[0]
         else:

@@ -12,7 +12,8 @@ from dagbox.protocol.clauses.text import read_path_text
 class FieldName:
     """A field in a query of Python: `F.age > 30`, `F.team.name == "core"`, `F["first name"]`, `F("@key")`.
 
-    Comparing it gives a `Condition`; `desc()` gives a term of an order.
+    Comparing it gives a `Condition`; `desc()` gives a term of an order. A field that has the name of a method of this
+    class is `F["desc"]`.
     """
 
     __slots__ = ("_path",)
@@ -35,13 +36,12 @@ class FieldName:
         return f"<field {path_text(self._path)}>" if self._path else "<fields>"
 
     def __str__(self) -> str:
-        return path_text(self.path)
+        return path_text(self._steps())
 
     def __hash__(self) -> int:
         return hash(self._path)
 
-    @property
-    def path(self) -> Path:
+    def _steps(self) -> Path:
         """Return the steps of its path.
 
         Raises:
@@ -52,40 +52,40 @@ class FieldName:
         return self._path
 
     def __eq__(self, value: object) -> Compare:  # type: ignore[override]
-        return Compare("=", self.path, _constant(value))
+        return Compare("=", self._steps(), _constant(value))
 
     def __ne__(self, value: object) -> Compare:  # type: ignore[override]
-        return Compare("!=", self.path, _constant(value))
+        return Compare("!=", self._steps(), _constant(value))
 
     def __lt__(self, value: object) -> Compare:
-        return Compare("<", self.path, _constant(value))
+        return Compare("<", self._steps(), _constant(value))
 
     def __le__(self, value: object) -> Compare:
-        return Compare("<=", self.path, _constant(value))
+        return Compare("<=", self._steps(), _constant(value))
 
     def __gt__(self, value: object) -> Compare:
-        return Compare(">", self.path, _constant(value))
+        return Compare(">", self._steps(), _constant(value))
 
     def __ge__(self, value: object) -> Compare:
-        return Compare(">=", self.path, _constant(value))
+        return Compare(">=", self._steps(), _constant(value))
 
     def in_(self, values: Iterable[object] | Param) -> OneOf:
         """Return the condition that it is one of some values."""
         if isinstance(values, Param):
-            return OneOf(self.path, values)
-        return OneOf(self.path, tuple(map(_constant, values)))
+            return OneOf(self._steps(), values)
+        return OneOf(self._steps(), tuple(map(_constant, values)))
 
     def startswith(self, prefix: str | Param) -> Compare:
         """Return the condition that it is a text with this beginning."""
-        return Compare("prefix", self.path, prefix)
+        return Compare("prefix", self._steps(), prefix)
 
     def asc(self) -> OrderTerm:
         """Return the term of an order from low to high."""
-        return OrderTerm(self.path)
+        return OrderTerm(self._steps())
 
     def desc(self) -> OrderTerm:
         """Return the term of an order from high to low."""
-        return OrderTerm(self.path, descending=True)
+        return OrderTerm(self._steps(), descending=True)
 
 
 F = FieldName()
@@ -103,7 +103,7 @@ def clause_to_wire(value: Any) -> Any:
     if isinstance(value, Condition | OrderTerm | Param):
         return value.to_wire()
     if isinstance(value, FieldName):
-        return list(value.path)
+        return list(value._steps())
     if isinstance(value, list | tuple):
         return [clause_to_wire(item) for item in value]
     if isinstance(value, Mapping):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -29,7 +30,7 @@ _BARE_LATER = re.compile(r"[\w-]+")
 _BARE_REF = re.compile(r"""[^\s"'()\[\],|>]+""")
 
 
-class Condition:
+class Condition(ABC):
     """A condition on a record. Conditions are joined by `&`, `|` and `~`."""
 
     __slots__ = ()
@@ -46,9 +47,9 @@ class Condition:
     def __bool__(self) -> bool:
         raise TypeError("conditions are joined by &, | and ~, each in brackets: (F.age > 30) & (F.name == 'Ada')")
 
+    @abstractmethod
     def to_wire(self) -> list[Any]:
         """Return the wire form."""
-        raise NotImplementedError
 
 
 def _condition(value: object) -> Condition:

@@ -61,6 +61,8 @@ _STEP = re.compile(r"[\w-]+")
 _REF = re.compile(r"""[^\s"'()\[\],|>]+""")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t"}
+_DIGITS = 100
+"""More than a whole number has, with some zeros before it."""
 _SAME = {"==": "=", "<>": "!="}
 _CONSTANTS: dict[str, Constant] = {"true": True, "false": False, "nil": None, "null": None}
 _END = re.compile(r"\s*\Z")
@@ -359,7 +361,11 @@ def read_path_text(text: str) -> Path:
 
 
 def _number(word: str) -> int | float:
-    return int(word) if word.lstrip("+-").isdecimal() else float(word)
+    if not word.lstrip("+-").isdecimal():
+        return float(word)
+    if len(word) > _DIGITS:
+        raise ValueError(f"a number of {len(word):,} digits is beyond 64 bits, as no number in data is")
+    return int(word)
 
 
 def _unquoted(word: str) -> str:

@@ -29,7 +29,7 @@ from dagbox.protocol.operations.reads import FetchRows, ReaderOperation, ReturnV
 from dagbox.protocol.validate import map_of
 from dagbox.services.logic.jobs import Job, QueryLimits, RunningJobs
 from dagbox.services.logic.peers import SHOW_S, PeerQueries
-from dagbox.services.logic.rules import RuleBook, bucket_of, facts_of, goal_of, shown_goal
+from dagbox.services.logic.rules import RuleBook, bucket_of, check_of, facts_of, goal_of, shown_goal
 from dagbox.store.base import Snapshot, Store
 from dagbox.store.facts.page import facts_page, predicate_sizes
 from dagbox.store.facts.rules import stored_rules
@@ -134,18 +134,12 @@ class LogicOperations:
             case Explain():
                 return self._explain(operation, snapshot, job)
             case ListFacts():
-                page = facts_page(
-                    snapshot,
-                    operation.predicate,
-                    operation.limit,
-                    after=operation.after,
-                    derived=operation.derived,
-                )
-                return {"facts": page.facts, "more": page.more, "after": page.after}
+                return self._facts(operation, snapshot, job)
             case ListPredicates():
-                return self._predicates(snapshot)
+                return self._predicates(snapshot, job)
             case ListRules():
-                return [{"id": rule.id, "text": rule.text} for rule in stored_rules(snapshot.tables)]
+                rules = stored_rules(snapshot.tables, check_of(job.budget(self._limits, None)))
+                return [{"id": rule.id, "text": rule.text} for rule in rules]
             case ListRunning():
                 return self._running()
             case StopQuery():
@@ -157,7 +151,8 @@ class LogicOperations:
     def _query(self, operation: Query, snapshot: Snapshot, job: Job) -> Any:
         goal = _goal(operation.goal, job)
         limit = operation.limit
-        engine, budget = self._book.engine(snapshot), job.budget(self._limits, _timeout_s(operation))
+        budget = job.budget(self._limits, _timeout_s(operation))
+        engine = self._book.engine(snapshot, budget)
         facts = facts_of(snapshot, budget)
         answers = engine.query(
             goal,
@@ -181,8 +176,8 @@ class LogicOperations:
         from dagbox.datalog.proofs.why import why, why_not
 
         goal, params = _goal(operation.goal, job), operation.params
-        engine = self._book.engine(snapshot)
         budget = job.budget(self._limits, _timeout_s(operation))
+        engine = self._book.engine(snapshot, budget)
         facts = facts_of(snapshot, budget)
         proof = why(engine, goal, facts, params=params, budget=budget)
         if proof is not None:
@@ -194,13 +189,25 @@ class LogicOperations:
         from dagbox.datalog.proofs.explain import explain
 
         goal, budget = _goal(operation.goal, job), job.budget(self._limits, None)
-        return explain(self._book.engine(snapshot), goal, facts_of(snapshot, budget), budget).to_data()
+        return explain(self._book.engine(snapshot, budget), goal, facts_of(snapshot, budget), budget).to_data()
 
     # --- what there is
 
-    def _predicates(self, snapshot: Snapshot) -> list[dict[str, Any]]:
-        program = self._book.engine(snapshot).program
-        sizes = predicate_sizes(snapshot)
+    def _facts(self, operation: ListFacts, snapshot: Snapshot, job: Job) -> dict[str, Any]:
+        page = facts_page(
+            snapshot,
+            operation.predicate,
+            operation.limit,
+            after=operation.after,
+            derived=operation.derived,
+            check=check_of(job.budget(self._limits, None)),
+        )
+        return {"facts": page.facts, "more": page.more, "after": page.after}
+
+    def _predicates(self, snapshot: Snapshot, job: Job) -> list[dict[str, Any]]:
+        budget = job.budget(self._limits, None)
+        program = self._book.engine(snapshot, budget).program
+        sizes = predicate_sizes(snapshot, check_of(budget))
         names = sorted({*sizes, *program.arities})
         return [
             {

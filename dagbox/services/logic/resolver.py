@@ -61,8 +61,8 @@ class KeyResolver:
     def _found(self, relation: ByQuery, keys: list[str], snapshot: Snapshot) -> list[Any]:
         from dagbox.datalog.engine.budget import Meter
 
-        engine, goal = self._book.engine(snapshot), relation.query
         budget = Job(relation.name).budget(self._limits, None)
+        engine, goal = self._book.engine(snapshot, budget), relation.query
         facts = facts_of(snapshot, budget)
         prepared = engine.prepare(goal, engine.layered(facts), Meter(budget))
         if relation.var not in prepared.columns:

@@ -6,7 +6,7 @@ The language and the engine are imported when the first query comes, so that a p
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dagbox.datalog.engine.budget import Budget
     from dagbox.datalog.engine.query import Engine
 
+_LOOK_S = 0.05
+"""How often a thread that waits for another to compile the rules looks whether it should go on."""
 _KEPT = 4
 """Compiled rule sets that are kept: snapshots of a little while ago may still be in use."""
 
@@ -28,37 +30,51 @@ class RuleBook:
     """The compiled rules of one store; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
+        self.compiling = threading.Lock()
+        """Held by the thread that compiles."""
         self._engines: dict[int, Engine] = {}
 
-    def engine(self, snapshot: Snapshot) -> Engine:
-        """The engine for the rules as a snapshot has them, whichever process changed them last."""
+    def engine(self, snapshot: Snapshot, budget: Budget) -> Engine:
+        """The engine for the rules as a snapshot has them, whichever process changed them last.
+
+        Args:
+            budget: its check ends the compiling, and the waiting for another thread that compiles.
+        """
         number = read_schema_version(snapshot.tables).rules
         engine = self._engines.get(number)
         if engine is None:
-            with self._mutex:
-                engine = self._engines.get(number) or self._compile(snapshot, number)
+            check = check_of(budget)
+            while not self.compiling.acquire(timeout=_LOOK_S):
+                check()
+            try:
+                engine = self._engines.get(number) or self._compile(snapshot, number, check)
+            finally:
+                self.compiling.release()
         return engine
 
-    def _compile(self, snapshot: Snapshot, number: int) -> Engine:
+    def _compile(self, snapshot: Snapshot, number: int, check: Callable[[], None]) -> Engine:
         from dagbox.datalog.engine.query import Engine
         from dagbox.datalog.language.program import Program
 
         facts = StoredFacts(snapshot)
-        engine = Engine(Program(parse_stored(stored_rules(snapshot.tables)), kinds=facts.kinds))
+        statements = parse_stored(stored_rules(snapshot.tables, check), check)
+        engine = Engine(Program(statements, kinds=facts.kinds, check=check), check)
         kept = sorted(self._engines)[1 - _KEPT :]
         self._engines = {old: self._engines[old] for old in kept} | {number: engine}
         return engine
 
 
-def facts_of(snapshot: Snapshot, budget: Budget | None = None) -> StoredFacts:
+def facts_of(snapshot: Snapshot, budget: Budget) -> StoredFacts:
     """The facts of a snapshot; reading many of them is ended by the check of a budget, too."""
-    check = None if budget is None else budget.check
-    if check is None:
-        return StoredFacts(snapshot)
+    return StoredFacts(snapshot, check_of(budget))
+
+
+def check_of(budget: Budget) -> Callable[[], None]:
+    """The check of a budget for work that derives nothing."""
     from dagbox.datalog.engine.budget import QueryProgress
 
-    return StoredFacts(snapshot, partial(check, QueryProgress(0, 0)))
+    check = budget.check
+    return (lambda: None) if check is None else partial(check, QueryProgress(0, 0))
 
 
 def goal_of(value: object) -> Any:
@@ -83,7 +99,7 @@ def shown_goal(goal: Any) -> str:
 
 
 def bucket_of(engine: Engine, goal: Any, variable: str) -> str | None:
-    """The bucket whose keys a variable of a goal has, as declarations and derivations say; None if none does."""
+    """The bucket whose keys a variable of a goal that was asked has, as the rules say; None if they do not."""
     from dagbox.datalog.language.parser import parse_goal
     from dagbox.datalog.language.terms import Atom, Var
     from dagbox.datalog.language.types import ANY, NO_TEXT, TEXT

@@ -308,10 +308,14 @@ def _sample_via(db: Any, source: Source) -> Iterator[Any]:
     relations: dict[str, Any] = {}
     for path in paths:
         relations = {"_": {"path": path, "limit": SAMPLE, **({"relations": relations} if relations else {})}}
-    nodes = [db.fetch(*root, relations=relations)]
+    nodes = [db.fetch(*root, relations=relations, skip=_ignore)]
     for _ in paths:
         nodes = [child for node in nodes for child in node.relations.get("_", ())]
     yield from (node.data for node in nodes if node.found)
+
+
+def _ignore(error: dagbox.UnreadableRecord) -> None:
+    """Pass over a record that cannot be read, which has no names of fields."""
 
 
 def _fields_of(data: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> Iterator[Name]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import dagbox
 from dagbox.notation.datalog import Fact, first_variable, write_fact, write_term
 from dagbox.shell.grammar.parsed import Query
 from dagbox.shell.problems import CommandFailed
@@ -99,18 +100,21 @@ def danger_of_drop(shell: Shell, rule_id: str) -> str | None:
 
 def query(shell: Shell, query: Query, limit: int | None, order: str | None, timeout: float | None) -> Rows | Outcome:
     """The rows of a query, with records where they were asked for."""
+    unreadable: list[dagbox.UnreadableRecord] = []
     rows = shell.db.query(
         query.text,
         fetch=query.fetch or None,
         limit=None if limit is None else limit + 1,
         timeout=timeout,
         order=order.split(",") if order else None,
+        skip=unreadable.append,
     )
     if first_variable(query.text) is None:
         return Outcome("yes" if rows else "no", {"holds": bool(rows)})
     columns = tuple(dict.fromkeys(name for row in rows[:100] for name in row))
-    result = Rows(columns, [], "row", raw=columns[0] if len(columns) == 1 else "", tree=bool(query.fetch))
+    result = Rows(columns, [], "row", raw=columns[0] if len(columns) == 1 else "", tree=bool(query.fetch), data=True)
     result.rows = at_most(rows, limit, result.notes)
+    result.unreadable = unreadable
     return result
 
 

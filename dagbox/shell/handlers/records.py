@@ -54,11 +54,8 @@ def _read(
     if relations or any(isinstance(ref, ReadRequest) for ref in refs):
         for ref in refs:
             target, own = (ref.ref, ref.relations) if isinstance(ref, ReadRequest) else (ref, {})
-            try:
-                node = shell.db.fetch(target, relations={**own, **relations})
-            except dagbox.UnreadableRecord as error:
-                unreadable.append(error)
-            else:
+            node = shell.db.fetch(target, relations={**own, **relations}, skip=unreadable.append)
+            if node.error is None:
                 yield node
         return
     targets = [ref for ref in refs if isinstance(ref, dagbox.Ref)]

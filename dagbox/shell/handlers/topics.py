@@ -65,6 +65,7 @@ The first variable of a query is the wanted one; `var Y` names another. The JSON
 Values are JSON. What JSON has no form for is written as an object with one member:
 
     {"$ref": "post/p1"}                   a ref to a record; while typing also @post/p1
+    {"$ref": ["post/p1", 7]}              a ref that names the version of its record
     {"$bytes": "aGk="}                    bytes, in base64
     {"$time": "2026-01-31T12:00:00+00:00"}
     {"$float": "nan"}                     also "inf", "-inf"

@@ -10,7 +10,7 @@ from typing import Any
 import dagbox
 from dagbox.notation.json import Document, dump, to_plain
 from dagbox.shell.render.grid import Grid
-from dagbox.shell.render.text import Line
+from dagbox.shell.render.text import Line, of_data
 from dagbox.shell.render.tree import Branch, branches_of, draw, node_tree, value_tree
 from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows, Text
 from dagbox.text.amounts import plural_or_no
@@ -81,6 +81,8 @@ def document_of(node: dagbox.Node | dagbox.Record) -> dict[str, Any]:
     named: dict[str, Any] = {"bucket": node.bucket, "key": node.key}
     if isinstance(node, dagbox.Node) and not node.found:
         named["found"] = False
+    elif isinstance(node, dagbox.Node) and node.error is not None:
+        named |= {"version": node.version, "error": node.error.message}
     else:
         named |= {"version": node.version, "data": to_plain(node.data)}
     if isinstance(node, dagbox.Node) and node.relations:
@@ -143,6 +145,8 @@ def _row_trees(result: Rows) -> Iterator[Line]:
 def _table(result: Rows, view: View) -> Iterator[Line]:
     grid = Grid(result.columns, view.screen)
     rows = result.rows if result.shown is None else map(result.shown, result.rows)
+    if result.data:
+        rows = ({name: of_data(value) for name, value in row.items()} for row in rows)
     yield from grid.draw(rows)
     _note_table(result, grid, result.noun)
 
@@ -156,11 +160,12 @@ def _table_of_nodes(result: Nodes, view: View) -> Iterator[Line]:
 
 def _node_rows(result: Nodes) -> Iterator[Mapping[str, Any]]:
     for item in result.items:
-        row = {"record": f"{item.bucket}/{item.key}", "version": item.version, "data": item.data}
+        row = {"record": f"{item.bucket}/{item.key}", "version": item.version, "data": of_data(item.data)}
         if isinstance(item, dagbox.Node) and not item.found:
             row |= {"version": None, "data": "missing"}
         for name in result.fields:
-            row[name] = item.data.get(name) if isinstance(item.data, Mapping) else None
+            if isinstance(item.data, Mapping) and name in item.data:
+                row[name] = of_data(item.data[name])
         yield row
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import dagbox
-from dagbox.notation.json import dump, write
+from dagbox.notation.json import dump, write, write_cell
 from dagbox.shell.results import Phrase
 from dagbox.text.terminal import printable
 
@@ -24,6 +25,13 @@ def cell(value: Any) -> str:
     if isinstance(value, dagbox.Node):
         return printable(f"{value.bucket}/{value.key}" + ("" if value.found else " (missing)"))
     return printable(write(value))
+
+
+def of_data(value: Any) -> Any:
+    """Return a value of a record or a row as what its cell shows: values of different types look different."""
+    if value is None or isinstance(value, str | datetime):
+        return write_cell(value)
+    return Phrase(write(value)) if isinstance(value, dagbox.Ref) else value
 
 
 def scalar(value: Any) -> tuple[str, str]:

@@ -124,7 +124,12 @@ def _node_branch(node: dagbox.Node | dagbox.Record) -> Branch:
     if isinstance(node, dagbox.Node) and not node.found:
         relations = node.relations
         return Branch([name, ("missing", "  missing")], lambda: _relation_branches(relations, {}))
-    return Branch([name, ("version", f"  version {node.version}")], lambda: _node_children(node))
+    label: Line = [name, ("version", f"  version {node.version}")]
+    if isinstance(node, dagbox.Node) and node.error is not None:
+        relations = node.relations
+        label.append(("missing", f"  cannot be read: {printable(node.error.reason)}"))
+        return Branch(label, lambda: _relation_branches(relations, {}))
+    return Branch(label, lambda: _node_children(node))
 
 
 def _node_children(node: dagbox.Node | dagbox.Record) -> list[Branch]:

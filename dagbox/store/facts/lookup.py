@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
+from itertools import chain
 from typing import Any
 
 from dagbox.store.facts.layout import (
@@ -24,7 +25,7 @@ from dagbox.store.facts.postings import Reading
 from dagbox.store.tables import FACTS, TableReader, after_prefix
 
 NO_RESTS: frozenset[Any] = frozenset()
-_THERE: frozenset[Any] = frozenset({()})
+SOME_REST: frozenset[Any] = frozenset({()})
 
 
 def scan_chunks(
@@ -52,12 +53,15 @@ def _value_before(tables: Reading, key: bytes) -> Value | None:
 def all_rests(tables: TableReader, place: bytes, first: Any) -> tuple[Any, ...]:
     """The rests of a posting whose first chunk says more than its rests."""
     rests: tuple[Any, ...] = first[0]
-    if not first[1]:
-        return rests
-    gathered = list(rests)
-    for _, data in tables.scan(FACTS, place + b"\0", after_prefix(place)):
-        gathered.extend(unpack_value(data))
-    return tuple(gathered)
+    return tuple(chain.from_iterable(chunks_of(tables, place, first))) if first[1] else rests
+
+
+def chunks_of(tables: TableReader, place: bytes, first: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the rests of each chunk of a posting whose first one says more than its rests, as they are wanted."""
+    yield first[0]
+    if first[1]:
+        for _, data in tables.scan(FACTS, place + b"\0", after_prefix(place)):
+            yield unpack_value(data)
 
 
 class Lookup:
@@ -89,11 +93,19 @@ class Lookup:
         pick = self._pick
         return {pick(rest) for rest in self._matching(key)}
 
+    def stream(self, key: Any) -> Iterator[Any]:
+        """The rests of a key, read as they are wanted."""
+        return map(self._pick, self._matching(key))
+
     def holds(self, key: Any) -> Set[Any]:
-        """Return what a key of all arguments has: `()`, or nothing."""
+        """Return `()` if the key has any rest, or nothing: what a key of all arguments has."""
         for _ in self._matching(key):
-            return _THERE
+            return SOME_REST
         return NO_RESTS
+
+    def has_posting(self, key: Any) -> Set[Any]:
+        """Return the same for a key of one argument, where no record is over: no posting is empty."""
+        return NO_RESTS if self._get(self._prefix + encode(key)) is None else SOME_REST
 
     def _matching(self, key: Any) -> Iterator[Any]:
         parts = key if len(self._bound) != 1 else (key,)
@@ -105,12 +117,10 @@ class Lookup:
         if data is None:
             return
         found = unpack_value(data)
-        if type(found) is tuple:
-            rests = [found]
-        elif found[1]:
-            rests = self._chunks(place, sub_key_prefix(parts[at] for at in self._run))
-        else:
-            rests = [found[0]]
+        rests: Iterable[tuple[Any, ...]] = (found,)
+        if type(found) is not tuple:
+            run = sub_key_prefix(parts[at] for at in self._run)
+            rests = self._chunks(place, run) if run and found[1] else chunks_of(self._tables, place, found)
         wanted = [(place, parts[at]) for place, at in self._checks]
         for part in rests:
             for rest in part:
@@ -118,18 +128,14 @@ class Lookup:
                 if all(flat[n] == value for n, value in wanted) and (owner is None or flat[owner] not in over):
                     yield flat
 
-    def _chunks(self, place: bytes, run: bytes) -> Any:
-        """The chunks that can hold rests which begin with a run of values."""
-        if not run:
-            return [all_rests(self._tables, place, unpack_value(self._get(place) or b"\x90"))]
+    def _chunks(self, place: bytes, run: bytes) -> Iterator[tuple[Any, ...]]:
+        """Yield the chunks that can hold rests which begin with a run of values."""
         low = place
         for key, _ in self._tables.scan(FACTS, place, place + run + b"\0", True):
             low = key
             break
-        parts = []
         for _, data in self._tables.scan(FACTS, low, after_prefix(place + run)):
-            parts.append(tuple(Chunk.read(data).rests))
-        return parts
+            yield tuple(Chunk.read(data).rests)
 
 
 def _best_index(space: Space, bound: tuple[int, ...]) -> tuple[int, list[int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dagbox.errors import InvalidArgument
 from dagbox.protocol.booleans import plain
@@ -12,6 +13,15 @@ from dagbox.store.tables import PREDICATES
 
 if TYPE_CHECKING:
     from dagbox.store.base import Snapshot
+
+
+_CHECK_EVERY = 1024
+"""Facts that are looked at between two checks."""
+Item = TypeVar("Item")
+
+
+def _no_check() -> None:
+    """Let a listing take the time it takes."""
 
 
 class FactsPage(NamedTuple):
@@ -32,20 +42,27 @@ class _Cursor(NamedTuple):
 
 
 def facts_page(
-    snapshot: Snapshot, predicate: str | None, limit: int, *, after: object = None, derived: bool = True
+    snapshot: Snapshot,
+    predicate: str | None,
+    limit: int,
+    *,
+    after: object = None,
+    derived: bool = True,
+    check: Callable[[], None] = _no_check,
 ) -> FactsPage:
     """Up to `limit` facts of one predicate, or of all; those of one predicate together.
 
     Args:
         after: the `after` of the page before.
         derived: whether those that declarations derive are listed too.
+        check: called now and then; what it raises ends the listing.
 
     Raises:
         InvalidArgument: `after` is none that a page had.
     """
     start = _read_cursor(after)
     facts: list[list[Any]] = []
-    source = StoredFacts(snapshot)
+    source = StoredFacts(snapshot, check)
     for name in [predicate] if predicate is not None else source.names():
         listed = [space for space in source.spaces(name) if derived or not space.source]
         for number, space in enumerate(listed):
@@ -53,7 +70,7 @@ def facts_page(
                 continue
             begin = start if (name, space.id) == start[:2] else _Cursor(name, space.id)
             chunk, given = begin.chunk, 0
-            for key, row in source.keyed_rows(space, begin.chunk):
+            for key, row in _watched(source.keyed_rows(space, begin.chunk), check):
                 given = given + 1 if key == chunk else 1
                 chunk = key
                 if key == begin.chunk and given <= begin.given:
@@ -78,17 +95,30 @@ def _read_cursor(after: object) -> _Cursor:
     raise InvalidArgument("the field 'after' of facts is what the page before had, as it was")
 
 
-def predicate_sizes(snapshot: Snapshot) -> dict[str, tuple[int, int]]:
-    """Predicate -> number of arguments, and of facts, which may all be gone."""
+def predicate_sizes(snapshot: Snapshot, check: Callable[[], None]) -> dict[str, tuple[int, int]]:
+    """Predicate -> number of arguments, and of facts, which may all be gone.
+
+    Args:
+        check: called for each predicate, and now and then; what it raises ends the listing.
+    """
     found: dict[str, tuple[int, int]] = {}
-    tables, source = snapshot.tables, StoredFacts(snapshot)
+    tables, source = snapshot.tables, StoredFacts(snapshot, check)
     for name, data in tables.scan(PREDICATES):
+        check()
         spaces = read_spaces(data)
         if spaces:
             arity = next((space.arity for space in spaces if space.count), spaces[0].arity)
             found[name.decode()] = (
                 arity,
                 sum(space.count for space in spaces)
-                - sum(1 for over in map(source.over, spaces) if over for _ in over.rows(tables)),
+                - sum(1 for over in map(source.over, spaces) if over for _ in _watched(over.rows(tables), check)),
             )
     return found
+
+
+def _watched(items: Iterable[Item], check: Callable[[], None]) -> Iterator[Item]:
+    """The items, with a look now and then whether they should go on."""
+    for number, item in enumerate(items, 1):
+        if number % _CHECK_EVERY == 0:
+            check()
+        yield item

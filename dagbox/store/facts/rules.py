@@ -13,7 +13,7 @@ The language is imported when the first rule comes: a program without rules does
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,30 +42,42 @@ class StoredRule(NamedTuple):
     number: int
 
 
-def stored_rules(tables: Scanned) -> list[StoredRule]:
-    """The rules and declarations, in the order they were added."""
+def stored_rules(tables: Scanned, check: Callable[[], None] | None = None) -> list[StoredRule]:
+    """The rules and declarations, in the order they were added.
+
+    Args:
+        check: called for each; what it raises ends the reading.
+    """
     found = []
     for key, data in tables.scan(RULES, _RULE, _AFTER_RULES):
+        if check is not None:
+            check()
         number, text = unpack_value(data)
         found.append(StoredRule(key[1:].decode(), text, number))
     return sorted(found, key=lambda rule: rule.number)
 
 
-def parse_stored(rules: Iterable[StoredRule]) -> list[Statement]:
-    """The rules parsed; each text is parsed once in a process."""
-    return [_statement(rule.text) for rule in rules]
+def parse_stored(rules: Iterable[StoredRule], check: Callable[[], None] | None = None) -> list[Statement]:
+    """The rules parsed; each text is parsed once in a process.
+
+    Args:
+        check: called now and then; what it raises ends the parsing.
+    """
+    return [_statement(rule.text, check) for rule in rules]
 
 
 _parsed: dict[str, Statement] = {}
 _MOST_PARSED = 10_000
 
 
-def _statement(text: str) -> Statement:
-    from dagbox.datalog.language.parser import parse_rule
+def _statement(text: str, check: Callable[[], None] | None = None) -> Statement:
+    from dagbox.datalog.language.parser import no_check, parse_rule
 
     statement = _parsed.get(text)
     if statement is None:
-        statement = parse_rule(text)
+        look = check or no_check
+        look()
+        statement = parse_rule(text, look)
         if len(_parsed) >= _MOST_PARSED:
             _parsed.clear()
         _parsed[text] = statement

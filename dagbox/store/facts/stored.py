@@ -1,6 +1,7 @@
 """Facts as a snapshot has them: what the engine reads, and pages of them for people and programs.
 
-`StoredFacts` is a `FactSource`: it reads postings when they are asked for and keeps none.
+`StoredFacts` is a `FactSource`: it reads postings when they are asked for, and keeps for as long as it is used
+what there is room for (see `memo`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from dagbox.store.facts.layout import (
     rest_positions,
     unpack_value,
 )
-from dagbox.store.facts.lookup import Lookup, all_rests, scan_chunks, scan_postings, visible_rests
+from dagbox.store.facts.lookup import NO_RESTS, SOME_REST, Lookup, all_rests, scan_chunks, scan_postings, visible_rests
+from dagbox.store.facts.memo import MOST_ENTRIES, Room
 from dagbox.store.facts.over import Over, records_over
 from dagbox.store.tables import FACTS, PREDICATES, TableReader
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 Access = Callable[[Any], Any]
 """From a key to its rests: a set, or any iterable where nothing is bound."""
-NO_RESTS: frozenset[Any] = frozenset()
 _CHECK_EVERY = 1024
 """Chunks that are read between two checks."""
 _TEXT_STARTS = [b"\x01" + bytes([length]) for length in range(PLAIN_TEXT_BYTES + 1)]
@@ -42,11 +43,17 @@ class StoredFacts:
     Args:
         snapshot: facts of records whose time is over at its moment are not there.
         check: called now and then while many facts are read; what it raises ends the reading.
+        remembered: the most look-ups that are remembered.
     """
 
-    def __init__(self, snapshot: Snapshot, check: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, check: Callable[[], None] | None = None, remembered: int = MOST_ENTRIES
+    ) -> None:
         self._now_ms = snapshot.now_ms
         self._tables: TableReader = snapshot.tables if check is None else _Watched(snapshot.tables, check)
+        self.room = Room(self._tables, remembered)
+        self._accesses: dict[tuple[str, tuple[int, ...]], Access] = {}
+        self._exists: dict[tuple[str, tuple[int, ...]], Access] = {}
         self._known: dict[str, list[Space]] = {}
         self._over: Mapping[str, Over] | None = None
 
@@ -115,14 +122,52 @@ class StoredFacts:
     # --- look-ups
 
     def access(self, predicate: str, bound: tuple[int, ...]) -> Access:
-        """See `FactSource.access`."""
-        spaces = self.spaces(predicate)
+        """See `FactSource.access`. What it gives for a key is remembered."""
+        access = self._accesses.get((predicate, bound))
+        if access is None:
+            access = self._accesses[predicate, bound] = self._make_access(self.spaces(predicate), bound)
+        return access
+
+    def _make_access(self, spaces: list[Space], bound: tuple[int, ...]) -> Access:
         if not spaces:
             return lambda key: NO_RESTS
         made = [self._space_access(space, bound) for space in spaces]
-        if len(made) == 1:
-            return made[0]
-        return lambda key: set(chain.from_iterable(access(key) for access in made))
+
+        def union(key: Any) -> Set[Any]:
+            return set(chain.from_iterable([access(key) for access in made]))
+
+        read = made[0] if len(made) == 1 else union
+        return self.room.remembering(read, len(bound), spaces[0].arity - len(bound)) if bound else read
+
+    def exists(self, predicate: str, bound: tuple[int, ...]) -> Access:
+        """See `FactSource.exists`. What it gives for a key is remembered."""
+        exists = self._exists.get((predicate, bound))
+        if exists is None:
+            made = [self._space_exists(space, bound) for space in self.spaces(predicate)]
+
+            def union(key: Any) -> Set[Any]:
+                return next(filter(None, [each(key) for each in made]), NO_RESTS)
+
+            exists = self.room.remembering(made[0] if len(made) == 1 else union, len(bound), 0)
+            self._exists[predicate, bound] = exists
+        return exists
+
+    def _space_exists(self, space: Space, bound: tuple[int, ...]) -> Access:
+        if not bound:
+            return lambda key: SOME_REST if any(True for _ in self.rows(space)) else NO_RESTS
+        over = self.over(space)
+        lookup = Lookup(self.room.tables, space, bound, over)
+        return lookup.has_posting if len(bound) == 1 and over is None else lookup.holds
+
+    def stream(self, predicate: str, bound: tuple[int, ...]) -> Callable[[Any], Iterable[Any]]:
+        """See `FactSource.stream`. Nothing is remembered."""
+        made = [self._space_stream(space, bound) for space in self.spaces(predicate)]
+        return lambda key: chain.from_iterable(each(key) for each in made)
+
+    def _space_stream(self, space: Space, bound: tuple[int, ...]) -> Callable[[Any], Iterable[Any]]:
+        if not bound:
+            return self._space_access(space, bound)
+        return Lookup(self._tables, space, bound, self.over(space)).stream
 
     def _space_access(self, space: Space, bound: tuple[int, ...]) -> Access:
         if not bound:
@@ -131,8 +176,8 @@ class StoredFacts:
         if len(bound) == 1 and space.arity == 2 and over is None:
             return self._pair_access(space, bound[0])
         if len(bound) == space.arity:
-            return Lookup(self._tables, space, bound, over).holds
-        return Lookup(self._tables, space, bound, over).rests
+            return Lookup(self.room.tables, space, bound, over).holds
+        return Lookup(self.room.tables, space, bound, over).rests
 
     def holds(self, space: Space, row: Row) -> bool:
         """Return True if a space has a fact."""
@@ -141,7 +186,8 @@ class StoredFacts:
 
     def _pair_access(self, space: Space, position: int) -> Access:
         """The way of most look-ups: one argument of two."""
-        get, unpack, hidden = self._tables.getter(FACTS), unpack_value, space.hidden
+        tables, unpack, hidden = self.room.tables, unpack_value, space.hidden
+        get = tables.getter(FACTS)
         prefix = posting_prefix(space.id, position)
         texts = list(map(prefix.__add__, _TEXT_STARTS))
 
@@ -155,7 +201,7 @@ class StoredFacts:
                 return NO_RESTS
             found = unpack(value)
             if type(found) is not tuple:
-                found = all_rests(self._tables, place, found)
+                found = all_rests(tables, place, found)
             return {rest[0] for rest in found} if hidden else set(found)
 
         return rests

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from dagbox.text.terminal import printable
 from dagbox.tui.display.text import Spans
 
 Data = Any
+NAME_CELLS = 24
+"""Cells of a name that are shown before any figure is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Column:
         rank: columns of the highest rank go first when there is no room.
         grows: whether it takes room that is left.
         most: how wide it grows.
+        name: whether it is of names: they get the cells that they need, up to `NAME_CELLS`, and are cut in the middle.
     """
 
     id: str
@@ -38,6 +41,7 @@ class Column:
     rank: int = 0
     grows: bool = False
     most: int = 10_000
+    name: bool = False
 
     def sort_value(self, data: Data) -> Any:
         """Return what the row is sorted by under this column."""
@@ -57,21 +61,37 @@ class Row:
     data: Data
 
 
-def fit(columns: Sequence[Column], width: int, gap: int = 1) -> list[tuple[Column, int]]:
-    """The columns that fit into `width` cells, in their order, each with its width; the first always does."""
+def fit(
+    columns: Sequence[Column], width: int, gap: int = 1, longest: Mapping[str, int] | None = None
+) -> list[tuple[Column, int]]:
+    """The columns that fit into `width` cells, in their order, each with its width; the first always does.
+
+    Args:
+        longest: cells of the longest name of each column of names, by its id.
+    """
+    needed = {
+        column.id: max(column.width, min((longest or {}).get(column.id, 0), NAME_CELLS))
+        if column.name
+        else column.width
+        for column in columns
+    }
     chosen: list[Column] = []
     left = width
     for column in sorted(columns, key=lambda column: column.rank):
-        need = column.width + (gap if chosen else 0)
+        need = needed[column.id] + (gap if chosen else 0)
         if need <= left or not chosen:
             chosen.append(column)
             left -= need
     shown = [column for column in columns if column in chosen]
     fitted: list[tuple[Column, int]] = []
     for column in shown:
-        more = max(0, min(left, column.most - column.width)) if column.grows else 0
+        cells = needed[column.id]
+        most = max(column.most, cells)
+        if column.name and longest is not None:
+            most = max(cells, min(most, longest.get(column.id, 0)))
+        more = max(0, min(left, most - cells)) if column.grows else 0
         left -= more
-        fitted.append((column, column.width + more))
+        fitted.append((column, cells + more))
     return fitted
 
 

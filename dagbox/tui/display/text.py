@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from dagbox.notation.json import is_list
+from dagbox.errors import InvalidArgument
+from dagbox.notation.json import is_list, write_cell
+from dagbox.text import bars
 from dagbox.text.durations import format_duration
 from dagbox.text.terminal import printable, truncate
 
@@ -23,7 +25,6 @@ Spans = list[Span]
 MOST_DEPTH = 64
 """Levels of a value that are shown as JSON."""
 
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEVELS = "▁▂▃▄▅▆▇█"
 _BEATS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -78,10 +79,7 @@ def moment(at: float) -> str:
 
 def bar(share: float, width: int, role: str = "bar") -> Spans:
     """Return a bar of `width` cells, filled to `share` (0 to 1) in steps of an eighth of a cell."""
-    share = min(max(share, 0.0), 1.0)
-    eighths = int(share * width * 8 + 0.5)
-    full, rest = divmod(eighths, 8)
-    text = "█" * full + (_EIGHTHS[rest] if rest else "")
+    text = bars.bar(share, width)
     return [(text, role), ("·" * (width - len(text)), "track")]
 
 
@@ -106,6 +104,15 @@ def one_line(value: object, most: int = 400) -> str:
     """Return a value on one line, in at most `most` cells."""
     text = value if isinstance(value, str) else as_json(value, indent=None)
     return truncate(printable(" ".join(text[: most * 2].split())), most)
+
+
+def of_data(value: Any, most: int = 400) -> str:
+    """Return a value of a record or a row on one line, so that different values look different unless they are cut."""
+    try:
+        text = write_cell(value)
+    except InvalidArgument:  # nested too deep for JSON that can be read back
+        text = as_json(value, indent=None)
+    return truncate(printable(text[: most * 2]), most)
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:

@@ -23,7 +23,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dagbox.text.terminal import printable, truncate
+from dagbox.text.terminal import printable, truncate, truncate_middle
 from dagbox.tui.display.columns import Column, Filter, Row, fit, ordered
 from dagbox.tui.display.palette import Palette, palette_of, rendered
 from dagbox.tui.display.text import Spans, Styled
@@ -118,8 +118,9 @@ class LiveTable(ScrollView, can_focus=True):
         self._strips: dict[str, tuple[Any, Strip]] = {}
         self._cursor = 0
         self._cursor_key = ""
-        self._column = 0
+        self._column = next((place for place, column in enumerate(columns) if column.title), 0)
         self._fitted: list[tuple[Column, int]] = []
+        self._longest: dict[str, int] = {}
         self._look: tuple[object, ...] = ()
         self._ground = Style()
 
@@ -134,6 +135,11 @@ class LiveTable(ScrollView, can_focus=True):
     def selected(self) -> Row | None:
         """The row that has the cursor."""
         return self._rows[self._cursor] if self._cursor < len(self._rows) else None
+
+    @property
+    def chosen(self) -> str:
+        """The key of the row that the user has moved the cursor to; empty while it stands where it began."""
+        return self._cursor_key if self._pinned else ""
 
     @property
     def column(self) -> Column:
@@ -187,11 +193,25 @@ class LiveTable(ScrollView, can_focus=True):
         before = self._rows
         by = next((column for column in self.columns if column.id == self.sort_by), None)
         self._rows = ordered(rows, by, self.descending)
+        self._measure()
         self._follow_cursor()
         height = len(self._rows) + 1
         if self.virtual_size.height != height:
             self.virtual_size = Size(self.size.width, height)
         self._refresh_changed(before)
+
+    def _measure(self) -> None:
+        """Note how long the longest names are; fit the columns anew if that has changed."""
+        longest = {
+            column.id: max((cell_len(column.text(row.data)) for row in self._rows), default=0)
+            for column in self.columns
+            if column.name
+        }
+        if longest != self._longest:
+            self._longest = longest
+            self._fitted = []
+            self._strips.clear()
+            self.refresh()
 
     def _follow_cursor(self) -> None:
         """Have the cursor go with its key; if that is gone, it stays at its place.
@@ -254,9 +274,9 @@ class LiveTable(ScrollView, can_focus=True):
         if look != self._look or not self._fitted:
             self._look = look
             self._ground = self.rich_style
-            self._fitted = fit(self.columns, width)
+            self._fitted = fit(self.columns, width, longest=self._longest)
             if len(self._fitted) < len(self.columns):
-                self._fitted = fit(self.columns, width - _NOTE)
+                self._fitted = fit(self.columns, width - _NOTE, longest=self._longest)
             self._strips.clear()
         if y == 0:
             return self._header(palette, width).apply_style(self._ground)
@@ -301,7 +321,10 @@ class LiveTable(ScrollView, can_focus=True):
             if segments:
                 segments.append(Segment(_GAP, over))
             style = palette.cursor_cell if number == chosen else over
-            segments += fill(column.spans(row.data), cells, column.right, palette, style)
+            spans = column.spans(row.data)
+            if column.name:
+                spans = [(truncate_middle(printable(text), cells), role) for text, role in spans]
+            segments += fill(spans, cells, column.right, palette, style)
         return segments
 
     def _cursor_line(self, row: Row, palette: Palette, width: int) -> Strip:

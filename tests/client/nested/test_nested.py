@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import date
+from enum import IntEnum
 from typing import Any
 
 import pytest
 
 import dagbox
-from dagbox import BadClause, F, LimitExceeded, Param, Ref
+from dagbox import BadClause, F, LimitExceeded, Param, Ref, UnreadableRecord
 from tests.relations import oracle
 from tests.relations.oracle import Held
 
@@ -237,3 +239,115 @@ def random_order(chance: random.Random) -> Any:
         return None
     paths = chance.sample(["n", "s", "t.n", "@key", "l"], chance.randrange(3))
     return [{"field": path, "desc": chance.random() < 0.5} for path in paths]
+
+
+class Age(IntEnum):
+    ADULT = 36
+
+
+class Name(str):
+    """A text of a class of its own."""
+
+
+def test_constants_are_what_they_are_by_value(db: Any, filled: str) -> None:
+    assert keys(db.scan(filled, where=F.age == Age.ADULT)) == ["ada"]
+    assert keys(db.scan(filled, where=F.name.in_({Name("Bob")}))) == ["bob"]
+    assert keys(db.scan(filled, where="age = $age", params={"age": Age.ADULT})) == ["ada"]
+    assert keys(db.scan(filled, where="age = 36", default={"age": Age.ADULT})) == ["ada", "dot"]
+    relations = {"of": {"path": "of", "where": F.name == Name("Cy")}}
+    assert keys(db.fetch(f"{filled}-all", "all", relations=relations)["of"]) == ["cy"]
+    for value in ("\ud800", 2**64, date(2026, 1, 1)):
+        with pytest.raises(dagbox.InvalidArgument, match="where: cannot pack the value"):
+            keys(db.scan(filled, where=F.name == value))
+
+
+def test_an_order_by_long_texts_goes_on_page_by_page(db: Any, bucket: str) -> None:
+    for number in range(12):
+        db.put(
+            bucket, {"text": "x" * 999 + chr(97 + number % 3) + "y" * 80_000, "raw": bytes(80_000)}, key=f"k{number}"
+        )
+    expected = sorted(range(12), key=lambda number: (number % 3, f"k{number}"))
+    after, found = None, []
+    while True:
+        scan = db.scan(bucket, order="text, raw desc", limit=5, after=after, fields="@key")
+        page = keys(scan)
+        found += page
+        after = scan.after
+        if len(page) < 5:
+            break
+    assert found == [f"k{number}" for number in expected]
+    assert len(after or "") < 10_000
+
+
+def damage(db: Any, bucket: str, key: str) -> None:
+    """Have a record with data that are not a value, as a client of another kind writes them."""
+    db.call("writer", {"op": "put", "bucket": bucket, "key": key, "data": b"\xc1"})
+
+
+def test_records_that_cannot_be_read_are_told_and_the_others_given(db: Any, filled: str) -> None:
+    damage(db, filled, "bob")
+    damage(db, f"{filled}-team", "core")
+    relations = {
+        "of": {"path": "of", "relations": {"team": {"path": "team"}}},
+        "old": {"path": "of", "where": "age > 40", "order": "age", "fields": "name"},
+        "young": {"path": "of", "where": "age < 30", "limit": 1},
+        "listed": [(filled, "bob"), (filled, "ada")],
+    }
+    with pytest.raises(UnreadableRecord, match="cannot be read"):
+        db.fetch(f"{filled}-all", "all", relations=relations)
+    told: list[UnreadableRecord] = []
+    node = db.fetch(f"{filled}-all", "all", relations=relations, skip=told.append)
+    assert sorted((error.bucket, error.key) for error in told) == [(filled, "bob"), (f"{filled}-team", "core")]
+    of = {each.key: each for each in node["of"]}
+    assert sorted(of) == ["ada", "bob", "cy", "dot", "eve"]
+    assert (of["bob"].found, of["bob"].data, of["bob"]["team"]) == (True, None, [])
+    assert of["bob"].version > 0
+    assert of["bob"].error is not None
+    assert of["bob"].error.key == "bob"
+    assert of["ada"].data["name"] == "Ada"
+    assert [each.error is not None for each in of["ada"]["team"]] == [True]
+    assert [each.key for each in node["old"]] == ["cy", "bob"]
+    assert [each.data for each in node["old"]] == [{"name": "Cy"}, None]
+    assert [each.key for each in node["young"]] == ["bob"]
+    assert [each.error is None for each in node["listed"]] == [False, True]
+    with db.pipeline() as pipeline:
+        bad = pipeline.fetch(filled, "bob", relations={"team": {"path": "team"}})
+        skipped = pipeline.fetch(filled, "bob", relations={"team": {"path": "team"}}, fields="name", skip=told.append)
+        good = pipeline.fetch(filled, "ada", relations={"bob": [(filled, "bob")]}, fields="name", skip=told.append)
+    assert isinstance(bad.exception(), UnreadableRecord)
+    assert (skipped.result().data, skipped.result().error) == (None, told[2])
+    assert (good.result().data, good.result()["bob"][0].error) == ({"name": "Ada"}, told[3])
+    assert [error.key for error in told[2:]] == ["bob", "bob"]
+
+
+def test_a_root_that_cannot_be_read_is_told(db: Any, bucket: str) -> None:
+    damage(db, bucket, "bad")
+    ways: list[dict[str, Any]] = [{}, {"fields": "name"}, {"relations": {}}, {"default": {"a": 1}}]
+    for options in ways:
+        with pytest.raises(UnreadableRecord) as raised:
+            db.fetch(bucket, "bad", **options)
+        assert (raised.value.bucket, raised.value.key) == (bucket, "bad")
+        told: list[UnreadableRecord] = []
+        node = db.fetch(bucket, "bad", **options, skip=told.append)
+        assert (node.found, node.data, node.error) == (True, None, told[0])
+
+
+def test_fetched_rows_tell_of_records_that_cannot_be_read(db: Any, filled: str) -> None:
+    damage(db, filled, "bob")
+    name = filled.replace("bucket", "is")
+    for key in ("ada", "bob"):
+        db.assert_fact(name, key)
+    with pytest.raises(UnreadableRecord):
+        db.query(f"{name}(X)", fetch={"X": {"bucket": filled}})
+    told: list[UnreadableRecord] = []
+    rows = db.query(f"{name}(X)", fetch={"X": {"bucket": filled}}, skip=told.append)
+    assert [(row["X"].key, row["X"].error) for row in rows] == [("ada", None), ("bob", told[0])]
+
+
+def test_a_scan_with_clauses_shows_what_cannot_be_read(db: Any, filled: str) -> None:
+    damage(db, filled, "bob")
+    for options in ({"where": "age > 40"}, {"where": "age > 40", "order": "age desc", "limit": 5}, {"fields": "name"}):
+        told: list[UnreadableRecord] = []
+        found = keys(db.scan(filled, **options, skip=told.append))
+        assert [error.key for error in told] == ["bob"]
+        assert found == (["ada", "cy", "dot", "eve"] if "fields" in options else ["cy"])

@@ -92,7 +92,7 @@ async def test_what_is_taken_out_is_seen_as_an_escape() -> None:
     app = Dashboard(Session(Polls(poll, "data"), first=[poll]), Options(refresh_s=60))
     async with showing(app, (200, 60)) as screen:
         await screen.sees("reader-3\\x1b[2J")
-        assert screen.table("services").texts()[0][0].endswith("\\x1b[2J")
+        assert screen.table("services").texts()[0][1].endswith("\\x1b[2J")
         await screen.press("y")
         assert "\x1b" not in app.clipboard
 

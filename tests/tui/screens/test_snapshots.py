@@ -34,6 +34,14 @@ SMALL_ONLY = ("letters", "rules", "running", "line", "help")
 CASES = [(screen, size) for screen in SCREENS for size in SIZES if size == SIZES[0] or screen not in SMALL_ONLY]
 
 
+@pytest.mark.parametrize("screen", ["overview", "problems", "traces", "locks"])
+def test_the_screen_without_colours_looks_as_before(
+    snap_compare: Any, recording: Path, screen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(replay(recording, environment="staging"), press=SCREENS[screen], terminal_size=SIZES[0])
+
+
 @pytest.mark.parametrize(("screen", "size"), CASES, ids=[f"{name}-{wide}x{high}" for name, (wide, high) in CASES])
 def test_the_screen_looks_as_before(snap_compare: Any, recording: Path, screen: str, size: tuple[int, int]) -> None:
     app = replay(recording, environment="staging")

@@ -34,12 +34,15 @@ def answer_columns(rows: list[dict[str, Any]]) -> list[Column]:
 
 
 def _answer_column(name: str, number: int, rows: list[dict[str, Any]], *, last: bool) -> Column:
-    longest = max((len(text.one_line(row.get(name, ""), 30)) for row in rows[:200]), default=0)
+    def shown(row: dict[str, Any]) -> str:
+        return text.of_data(row[name]) if name in row else ""
+
+    longest = max((len(shown(row)) for row in rows[:200]), default=0)
     return Column(
         name.casefold(),
         name,
         min(30, max(8, len(name), longest)),
-        lambda row: [(text.one_line(row.get(name, "")), "")],
+        lambda row: [(shown(row), "")],
         lambda row: row.get(name, ""),
         grows=last,
         rank=number,

@@ -8,15 +8,19 @@ from dagbox.text.amounts import format_count, format_size
 from dagbox.text.durations import format_ms
 from dagbox.tui.display import text
 from dagbox.tui.display.columns import Column, Data, Row, field, number, plain
-from dagbox.tui.display.roles import event_role, slow_role, state_role, state_text
+from dagbox.tui.display.roles import STATES, event_role, slow_role, state_role, state_text
 from dagbox.tui.display.text import Spans
 from dagbox.tui.polling.model import Event, NodeModel, busy_of
-from dagbox.tui.screens.overview.trouble import queue_reason, service_order, worker_order
+from dagbox.tui.screens.overview.trouble import queue_reason, service_order, signs_of, worker_order
 
 
 def service_rows(model: NodeModel) -> list[Row]:
-    """A row for each service, those in trouble first."""
-    services = sorted(model.list_of("services"), key=service_order)
+    """A row for each service, the worst first."""
+    signs, board = signs_of(model), model.board
+    services = sorted(
+        model.list_of("services"),
+        key=lambda each: service_order(each, signs[each["name"]], board.gained(each["name"], "errors", "failed_ops")),
+    )
     workers = model.list_of("workers")
     deepest = max([*(each["waiting"] for each in services), 10])
     rows = []
@@ -25,6 +29,7 @@ def service_rows(model: NodeModel) -> list[Row]:
         more = {"deepest": deepest, "depths": course.of("waiting")[-40:] if course else [], "lost": bool(model.lost)}
         more["busy"] = busy_of(each)
         more["why"] = [] if model.lost else queue_reason(each, workers)
+        more["sign"] = signs[each["name"]]
         rows.append(Row(each["name"], {**each, **more}))
     return rows
 
@@ -36,12 +41,16 @@ def _queue(data: Data) -> Spans:
 
 
 def _members(data: Data) -> Spans:
+    """A sign for each worker while they are few, and for many how many there are of each."""
     if data.get("lost"):
         return [("unknown", "dim")]
-    live, late, dead = data["live"], data["late"], data["dead"]
-    spans: Spans = [(str(live), "good" if live else "bad"), ("/", "dim"), (str(late), "warn" if late else "dim")]
-    spans += [("/", "dim"), (str(dead), "bad" if dead else "dim")]
-    return [*spans, (f" {data['draining']}d", "second")] if data.get("draining") else spans
+    states = [state for state in STATES if data.get(state)]
+    few = sum(data[state] for state in states) <= SIGNS
+    spans: Spans = []
+    for state in states:
+        sign, role = STATES[state]
+        spans.append((sign * data[state] if few else f"{sign}{format_count(data[state])}", role))
+    return spans or [("–", "dim")]
 
 
 def _time(group: str, figure: str) -> Any:
@@ -78,12 +87,15 @@ def _all_failed(data: Data) -> int:
     return int(data.get("errors", 0) + data.get("failed_ops", 0))
 
 
+SIGNS = 6
+"""The most workers of a service of which each has a sign of its own."""
 SERVICES = [
-    Column("service", "service", 10, plain("name", "bold"), field("name"), grows=True, most=30),
+    Column("sign", "", 2, lambda d: [(d["sign"].text, d["sign"].role)], lambda d: d["sign"].place),
+    Column("service", "service", 10, plain("name", "bold"), field("name"), grows=True, most=40, name=True),
     Column("queue", "queue", 10, _queue, field("waiting")),
     Column("why", "why", 9, lambda d: d["why"], rank=0, grows=True, most=18),
     Column("course", "course", 8, lambda d: [(text.course(d["depths"], 8, d["deepest"]), "bar")], None, rank=2),
-    Column("flight", "busy", 4, number("busy"), field("busy"), right=True, rank=1),
+    Column("flight", "busy", 4, number("busy"), field("busy"), right=True, rank=3),
     Column("workers", "workers", 8, _members, field("live"), rank=0),
     Column("rate", "req/s", 6, number("rate"), field("rate"), right=True),
     Column("direct", "direct/s", 8, _direct, _time_value("direct", "rate"), right=True, rank=4),
@@ -126,7 +138,7 @@ def _credit(data: Data) -> Spans:
 
 
 WORKERS = [
-    Column("worker", "worker", 15, plain("name", "bold"), grows=True, most=36),
+    Column("worker", "worker", 15, plain("name", "bold"), grows=True, most=48, name=True),
     Column("service", "service", 9, plain("service"), rank=4),
     Column("state", "state", 10, lambda d: [(state_text(d["state"]), state_role(d["state"]))], field("state")),
     Column("pulse", "♥", 1, _pulse, field("pings")),

@@ -21,6 +21,7 @@ from dagbox.tui.screens.overview import rows
 from dagbox.tui.screens.overview.dead_letters import DeadLettersScreen
 from dagbox.tui.screens.overview.events import EventsScreen
 from dagbox.tui.screens.overview.graphs import GRAPH_LINES, TALL, Graphs
+from dagbox.tui.screens.overview.order import SteadyOrder
 from dagbox.tui.screens.overview.service import ServiceScreen
 from dagbox.tui.screens.overview.worker import WorkerScreen
 from dagbox.tui.screens.overview.worker_actions import WorkerActions
@@ -55,6 +56,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         self._graphs_wanted: bool | None = None
         self._heights: tuple[int, int] = (0, 0)
         self._worst = Styled()
+        self._order = SteadyOrder()
 
     def poll_request(self) -> PollRequest:
         """The figures that every poll has."""
@@ -65,7 +67,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         yield Static(id="banner")
         with Container(id="overview"):
             with Vertical(id="tables"):
-                yield LiveTable(rows.SERVICES, empty="no services yet", name="services")
+                yield LiveTable(rows.SERVICES, empty="no services yet", newest_first=True, name="services")
                 yield LiveTable(rows.WORKERS, empty="no workers yet", name="workers")
             yield Graphs()
             yield LiveTable(rows.EVENTS, empty="no events yet", newest_first=True, name="events")
@@ -103,7 +105,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
         """Show services, workers, graphs, events."""
         self._show_worst(model)
         services, workers = self.query_one("#services", LiveTable), self.query_one("#workers", LiveTable)
-        services.show(rows.service_rows(model))
+        services.show(self._order.arrange(rows.service_rows(model), model.at, services.chosen))
         workers.show(rows.worker_rows(model))
         self.query_one("#events", LiveTable).show(rows.event_rows(model))
         self.query_one(Graphs).show(model.total)
@@ -123,7 +125,7 @@ leave the table after a minute, or with f. While the node itself is not heard, e
     @staticmethod
     def _services_title(model: NodeModel) -> Styled:
         broker = model.map_of("broker")
-        title = Styled("services", "bold")
+        title = Styled("services", "bold").append(" · worst first")
         title.append(f" · up {text.age(broker.get('uptime_ms', 0) / 1000)}")
         clients = broker.get("clients", 0)
         title.append(f" · {clients} {'client' if clients == 1 else 'clients'}")

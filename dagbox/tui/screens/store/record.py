@@ -221,7 +221,7 @@ def add_value(node: TreeNode[Leaf], value: Any, name: str = "", *, render: Calla
         target = node.add(items, Leaf(value), expand=len(value) <= 20)
         _add_items(target, [(str(number), each) for number, each in enumerate(value)], render)
     else:
-        node.add_leaf(render(label.append(text.one_line(value, 300))), Leaf(value))
+        node.add_leaf(render(label.append(text.of_data(value, 300))), Leaf(value))
 
 
 def _add_items(node: TreeNode[Leaf], items: list[tuple[str, Any]], render: Callable[[Styled], Text]) -> None:

@@ -64,5 +64,5 @@ def record_columns(longest: int) -> list[Column]:
     return [
         Column("key", "key", width, lambda record: [(record.key, "bold")], rank=0),
         Column("version", "version", 8, lambda r: [(str(r.version), "dim")], lambda r: r.version, right=True, rank=2),
-        Column("data", "data", 20, lambda record: [(text.one_line(record.data), "")], grows=True, rank=1),
+        Column("data", "data", 20, lambda record: [(text.of_data(record.data), "")], grows=True, rank=1),
     ]

@@ -98,7 +98,7 @@ async def test_the_reason_stands_beside_the_queue_of_a_running_node(served: Serv
         served.stop("echo")
         call = Calls(served.address, "echo", "hello")
         await screen.sees("no worker")
-        assert screen.keys("services")[0] == "echo"
+        await screen.until(lambda: screen.keys("services")[0] == "echo", "first of all")
         served.start("echo")
         await call.end()
         await screen.until(lambda: "no worker" not in screen.text(), "somebody serves it")

@@ -1,0 +1,1 @@
+"""`dagbox bench`: its options, and what it prints."""

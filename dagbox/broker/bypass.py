@@ -36,13 +36,14 @@ def trace_bypass(
     reply: bytes = b"",
     *,
     waited: bool = False,
+    parent: bytes = b"",
 ) -> None:
     """Count and trace a call that did not pass the broker.
 
     Args:
         client: 8 bytes that stand for the program.
         code: of its error, or empty. body, reply: packed, if known.
-        waited: it was kept until its turn came.
+        waited: it was kept until its turn came. parent: the key of the request that it serves, if any.
     """
     target = requests.directory.service_named(service.encode(), ended)
     if target is None:
@@ -53,6 +54,7 @@ def trace_bypass(
     key = client + requests.counters.accepted.to_bytes(8, "big")
     request = requests.track(key, client, target, body, None, started)
     request.quiet = True
+    request.parent = parent
     request.reply = reply[:SHOWN_BYTES]
     request.aside_s = ended - started if waited else 0.0
     request.timeline.append((started, "called", service))

@@ -99,6 +99,7 @@ class Lifecycle:
         if client is None:
             self.refuse(header, no_room(header.service), now)
             return
+        head, parent = frames.take_parent(header, head)
         client.last_at = now
         service = self.services.get(header.service) or self.directory.service_named(header.service, now)
         if service is None:
@@ -111,7 +112,7 @@ class Lifecycle:
             return
         client.in_flight += 1
         request = self.track(key, peer, service, head, tail, now)
-        request.flags = header.flags
+        request.flags, request.parent = header.flags, parent
         request.deadline_ms = header.deadline_ms
         request.deadline = now + (header.deadline_ms / 1000 if header.deadline_ms else self.limits.longest_s)
         self.requests[key] = request
@@ -126,7 +127,9 @@ class Lifecycle:
         client = self.clients.get(peer) or self.directory.new_client(peer, now)
         if client is None:
             return False
-        answer = local.read(head[header.body_at :], now)
+        body = head[header.body_at :]
+        head, parent = frames.take_parent(header, head)
+        answer = local.read(body, now)
         if answer is None:
             return False
         reply, took_s = answer
@@ -135,7 +138,7 @@ class Lifecycle:
         request = self.track(key, peer, service, head, None, now)
         request.timeline = [(now, "queued", service.name), (now, "given", LOCAL)]
         request.reply = reply[:SHOWN_BYTES]
-        request.flags = header.flags
+        request.flags, request.parent = header.flags, parent
         if not request.flags & Flag.UNTRACED:
             service.wait.add(0.0)
             service.work.add(took_s)

@@ -102,6 +102,7 @@ class TrackedRequest:
         "held_until",
         "hops",
         "key",
+        "parent",
         "queued_at",
         "quiet",
         "reply",
@@ -143,6 +144,8 @@ class TrackedRequest:
         """Nobody is to be answered: a dead letter that is tried again."""
         self.code = ""
         """The code of the error it ended with; empty for a reply."""
+        self.parent = b""
+        """The key of the request that it serves, as its client claims; empty for none. It may be over, or unknown."""
         self.failed = 0
         """How many of its operations failed, of a reply."""
         self.shown = head

@@ -10,7 +10,8 @@
     services  {}                                   list of services
     workers   {}                                   list of workers, the dead ones of the last minute too
     events    {"after": seq, "limit": n}           {"events": [...], "last": seq}
-    traces    {"limit", "slowest", "service", "client", "bucket", "id", "error"}
+    traces    {"limit", "slowest", "service", "client", "bucket", "id", "error",
+               "parent"}
                                                    list of traces, newest (or slowest) first
 
 Ages and spans are in ms, counted back from the moment of the answer: the broker tells no clock times.
@@ -32,7 +33,7 @@ from dagbox.broker.model import ClientEntry, ServiceEntry, TrackedRequest, Worke
 from dagbox.broker.records import SHOWN_BYTES
 from dagbox.broker.workers import WorkerRegistry
 from dagbox.errors import InvalidArgument, shown_value
-from dagbox.protocol.names import shown_peer
+from dagbox.protocol.names import shown_peer, shown_request
 from dagbox.protocol.traits import Combine
 
 Body = dict[str, Any]
@@ -297,6 +298,7 @@ def _under_way(request: TrackedRequest, now: float, shown: int) -> Body:
         "age_ms": (now - request.accepted_at) * 1e3,
         "left_ms": (request.deadline - now) * 1e3,
         "attempts": request.attempt + 1,
+        "parent": shown_request(request.parent) if request.parent else "",
         "bytes": request.size,
         "request": body_start(request.head, request.tail, shown),
     }
@@ -314,6 +316,9 @@ def _matches(request: TrackedRequest, body: Body) -> bool:
         return False
     client = body.get("client")
     if client and not shown_peer(request.client).startswith(str(client)):
+        return False
+    parent = body.get("parent")
+    if parent and (not request.parent or shown_request(request.parent) != parent):
         return False
     code = body.get("error")
     if code and request.code != code:
@@ -338,6 +343,7 @@ def _trace(request: TrackedRequest, now: float) -> Body:
         "attempts": request.attempt + 1,
         "error": request.code,
         "partly": request.failed,
+        "parent": shown_request(request.parent) if request.parent else "",
         "bytes": request.size,
         "timeline": [{"at_ms": (at - start) * 1e3, "what": what, "who": who} for at, what, who in request.timeline],
         "request": request.shown[body_at(request.shown) :],

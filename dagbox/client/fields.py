@@ -233,13 +233,15 @@ class Trace(FieldMap):
     """The code of the error it ended with; empty for an answer."""
     partly: int
     """How many of its operations failed, while others had their answer."""
+    parent: str
+    """The id of the request whose handler made it, as its client says; empty for none."""
     bytes: int
     timeline: list[TraceStep]
     request: builtins.bytes
     reply: builtins.bytes
 
     _nested = {"timeline": TraceStep}
-    _absent = {"partly": 0}
+    _absent = {"partly": 0, "parent": ""}
 
 
 class RunningQuery(FieldMap):

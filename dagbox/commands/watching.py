@@ -262,6 +262,7 @@ def _print_event(event: Any, output: str) -> None:
 TRACE_COLUMNS = (
     Column("id", "id"),
     Column("ago", "age_ms", format_ms),
+    Column("parent", lambda row: row.get("parent") or ""),
     Column("service", "service"),
     Column("elapsed", "took_ms", format_ms),
     Column("error", lambda row: row.get("error") or (f"{row['partly']} failed" if row.get("partly") else "")),

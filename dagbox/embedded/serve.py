@@ -21,6 +21,7 @@ from dagbox.broker.outbox import Send
 from dagbox.embedded.node import OWN_SERVICES
 from dagbox.errors import DagBoxError
 from dagbox.protocol.operations.base import to_wire
+from dagbox.protocol.serving import served
 from dagbox.protocol.values import pack
 from dagbox.runtime.broker_loop import BrokerLoop
 from dagbox.runtime.filelock import RoleLock
@@ -42,7 +43,7 @@ TRACED = 1_000
 _HANDOVER_S = 1.0
 _FEED_AT = 20_000
 """Number of noted calls that makes the broker count them at once."""
-Noted = tuple[str, Any, float, float, "DagBoxError | None", bool]
+Noted = tuple[str, Any, float, float, "DagBoxError | None", bool, bytes]
 
 
 class OwnCalls:
@@ -60,18 +61,18 @@ class OwnCalls:
         """Note a call that does not pass the broker; cheap, and from any thread."""
         if service not in self._direct:
             return
-        self.noted.append((service, body, began, ended, error, waited))
+        self.noted.append((service, body, began, ended, error, waited, served()))
         if len(self.noted) == _FEED_AT:
             self.hurry()
 
     def feed(self, requests: Lifecycle, now: float) -> None:
         """Have the broker count the noted calls."""
         noted, self.noted = self.noted, []
-        for service, _, began, ended, error, waited in noted[:-TRACED]:
+        for service, _, began, ended, error, waited, _ in noted[:-TRACED]:
             count_bypass(requests, service, ended - began, error.code if error else "", now, waited=waited)
-        for service, body, began, ended, error, waited in noted[-TRACED:]:
+        for service, body, began, ended, error, waited, parent in noted[-TRACED:]:
             code, shown = error.code if error else "", _shown(body)
-            trace_bypass(requests, service, self._client, began, ended, code, shown, waited=waited)
+            trace_bypass(requests, service, self._client, began, ended, code, shown, waited=waited, parent=parent)
 
     def feed_soon(self, broker: Broker, now: float) -> list[Send]:
         """Have the broker count the noted calls, on its own thread; nothing is to be sent for it."""

@@ -15,7 +15,9 @@ HELLO = "hello"
 """The feature of a broker that asks clients who they are."""
 PARTLY = "partly"
 """The feature of a broker that counts the operations that failed in an array of them."""
-FEATURES = (HELLO, PARTLY)
+PARENT = "parent"
+"""The feature of a broker that takes requests that name their parent."""
+FEATURES = (HELLO, PARTLY, PARENT)
 """The features of this version."""
 WHO = "who"
 """The field of a PONG that asks."""

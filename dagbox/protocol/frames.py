@@ -17,7 +17,8 @@ are big endian.
         30     1  length of the service name in bytes
         31     1  reserved, 0
         32     n  service name (UTF-8)
-      32+n        body (MessagePack), unless it is the tail
+      32+n    16  parent: client id and request id of the request that this one serves, if flagged `PARENT`
+         …        body (MessagePack), unless it is the tail
 
 docs/protocol.md describes each kind and its body.
 """
@@ -38,6 +39,7 @@ HEADER = struct.Struct(">4sBBH8s8sIBBBB")
 HEADER_BYTES = HEADER.size
 KEY_SLICE = slice(8, 24)
 """Position of client id and request id, which identify a request, in the header."""
+KEY_BYTES = 16
 TAIL_BYTES = 65_536
 """Bodies of this size or more are sent as a second frame."""
 MAX_SERVICE_BYTES = 100
@@ -81,6 +83,8 @@ class Flag(IntEnum):
     """A question of who watches the node: no trace, rate or figure has it, and no breakpoint holds it."""
     PARTLY = 32
     """Of a reply: some of its operations failed; how many stands in the place of the deadline."""
+    PARENT = 64
+    """Of a request: the key of its parent follows the service name."""
 
 
 class Header(NamedTuple):
@@ -106,6 +110,7 @@ class Message(NamedTuple):
 
 _unpack_header = HEADER.unpack_from
 _KINDS = frozenset(int(kind) for kind in Kind)
+_PARENT, _REQUEST = int(Flag.PARENT), int(Kind.REQUEST)
 
 
 def parse(head: bytes) -> Header:
@@ -128,7 +133,28 @@ def parse(head: bytes) -> Header:
         raise ProtocolError(f"a service name of {length} bytes, the most allowed is {MAX_SERVICE_BYTES}")
     if len(head) < body_at:
         raise ProtocolError("service name cut off")
-    return Header(kind, flags, client, request, deadline_ms, hops, attempt, head[HEADER_BYTES:body_at], body_at)
+    service = head[HEADER_BYTES:body_at]
+    if flags & _PARENT and kind == _REQUEST:
+        body_at += KEY_BYTES
+        if len(head) < body_at:
+            raise ProtocolError("parent cut off")
+    return Header(kind, flags, client, request, deadline_ms, hops, attempt, service, body_at)
+
+
+def take_parent(header: Header, head: bytes) -> tuple[bytes, bytes]:
+    """Return the head of a request without its parent, and the key of that; empty if it has none.
+
+    Raises:
+        ProtocolError: no request, or the request itself, is named as its parent.
+    """
+    if not header.flags & _PARENT:
+        return head, b""
+    begin = header.body_at - KEY_BYTES
+    parent = head[begin : header.body_at]
+    if parent == head[KEY_SLICE] or not any(parent):
+        raise ProtocolError("the parent of a request is another request")
+    flags = (header.flags & ~_PARENT).to_bytes(2, "big")
+    return b"".join((head[:6], flags, head[8:begin], head[header.body_at :])), parent
 
 
 def build(
@@ -142,8 +168,12 @@ def build(
     deadline_ms: int = 0,
     hops: int = 0,
     attempt: int = 0,
+    parent: bytes = b"",
 ) -> Message:
     """Build a message; a body of `TAIL_BYTES` or more becomes the second frame.
+
+    Args:
+        parent: of a request: the key of the request that it serves; empty if there is none.
 
     Raises:
         ProtocolError: the service name is longer than `MAX_SERVICE_BYTES`.
@@ -152,6 +182,9 @@ def build(
     length = len(service)
     if length > MAX_SERVICE_BYTES:
         raise ProtocolError(f"a service name of {length} bytes, the most allowed is {MAX_SERVICE_BYTES}")
+    if parent:
+        flags |= _PARENT
+        service += parent
     if len(body) < TAIL_BYTES:
         head = HEADER.pack(MAGIC, VERSION, kind, flags, client, request, deadline_ms, hops, attempt, length, 0)
         return Message(head + service + body)

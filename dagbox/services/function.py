@@ -19,6 +19,7 @@ from typing import Any
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.protocol.frames import MAX_SERVICE_BYTES
 from dagbox.protocol.names import unique_request
+from dagbox.protocol.serving import serving
 from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack
 from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Request, failure_of
@@ -217,7 +218,8 @@ class FunctionService:
         if handed.cancelled:
             return Failed(request, Cancelled(self.name))
         try:
-            value = self._function(unpack(request.body), handed)
+            with serving(request.key):
+                value = self._function(unpack(request.body), handed)
             if isinstance(value, ForwardTo):
                 return Forward(request, value.service, pack(value.payload))
             return Reply(request, pack(value))

@@ -28,7 +28,8 @@ from typing import NamedTuple, Protocol
 
 from dagbox.errors import Busy, CannotConnect, DagBoxError, DeadlineExceeded, ProtocolError, Stopping
 from dagbox.protocol import frames
-from dagbox.protocol.claims import asks_who
+from dagbox.protocol.claims import PARENT, asks_who, features_of
+from dagbox.protocol.serving import served
 
 GRACE_S = 0.25
 """Seconds that the client waits longer for an answer than the broker."""
@@ -134,6 +135,7 @@ class ClientCore:
         self._away_since: float | None = None
         self.unsent: list[frames.Message] = []
         self._hello = hello
+        self._tells_parent = False
         self._ids = count(1)
         self._waiting: dict[bytes, _Waiting] = {}
         self._due: list[tuple[float, bytes]] = []
@@ -167,7 +169,14 @@ class ClientCore:
         timeout_ms = min(max(1, int(timeout_s * 1000)), _MAX_SPAN_MS)
         request = next(self._ids).to_bytes(8, "big")
         message = frames.build(
-            frames.Kind.REQUEST, self.client, request, service.encode(), body, flags=flags, deadline_ms=timeout_ms
+            frames.Kind.REQUEST,
+            self.client,
+            request,
+            service.encode(),
+            body,
+            flags=flags,
+            deadline_ms=timeout_ms,
+            parent=served() if self._tells_parent else b"",
         )
         self._start(request, message, service, now, timeout_ms, bool(flags & frames.Flag.REPEATABLE))
         return request, message
@@ -230,8 +239,8 @@ class ClientCore:
         self.heard = True
         self._heard_at = now
         kind = header.kind
-        if kind == frames.Kind.PONG and self._hello and asks_who(body):
-            self.unsent.append(frames.build(frames.Kind.PING, self.client, bytes(8), body=self._hello))
+        if kind == frames.Kind.PONG:
+            self._on_pong(body)
         if kind == frames.Kind.REPLY or kind == frames.Kind.PONG:
             return [Completed(header.request, body)] if self._end(header.request) else []
         if kind == frames.Kind.ERROR:
@@ -243,6 +252,11 @@ class ClientCore:
             return []
         self.foreign += 1
         return []
+
+    def _on_pong(self, body: bytes) -> None:
+        self._tells_parent = PARENT in features_of(body)
+        if self._hello and asks_who(body):
+            self.unsent.append(frames.build(frames.Kind.PING, self.client, bytes(8), body=self._hello))
 
     def _failed(self, request: bytes, error: DagBoxError, now: float) -> list[Event]:
         waiting = self._waiting.get(request)

@@ -3,7 +3,7 @@
 Rules:
 
 1. What was asked in one turn leaves at the end of that turn, in the order in which it was asked.
-2. Calls share a request only if service, time-out and flags are the same.
+2. Calls share a request only if service, time-out, flags and the request that they serve are the same.
 3. Each caller gets its own result or error. A caller who is cancelled leaves the others alone; the request
    itself is cancelled when all its callers are.
 """
@@ -12,22 +12,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any
 
 from dagbox.errors import DagBoxError, ProtocolError
+from dagbox.protocol.serving import served
 from dagbox.transport.base import Call
 
 MAX_GATHERED = 1_000
 """Number of operations that share one request; more make another."""
 
-_Key = tuple[str, float, bool, bool, bool]
+_Key = tuple[str, float, bool, bool, bool, bytes]
 
 
 class _Group:
-    __slots__ = ("calls", "waiting")
+    __slots__ = ("calls", "context", "waiting")
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.context = copy_context()
+        """That of its first caller: it has the request that all of them serve."""
         self.waiting: list[asyncio.Future[Any]] = []
 
 
@@ -48,7 +52,7 @@ class Gather:
         loop = asyncio.get_running_loop()
         if not self._groups:
             loop.call_soon(self._flush)
-        key = (call.service, call.timeout_s, call.repeatable, call.urgent, call.untraced)
+        key = (call.service, call.timeout_s, call.repeatable, call.urgent, call.untraced, served())
         group = self._groups.get(key)
         if group is None or len(group.calls) >= MAX_GATHERED:
             if group is not None:
@@ -65,7 +69,7 @@ class Gather:
             self._start(group)
 
     def _start(self, group: _Group) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(group))
+        task = asyncio.get_running_loop().create_task(self._run(group), context=group.context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         left = len(group.waiting)

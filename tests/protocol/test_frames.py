@@ -80,7 +80,7 @@ def test_kinds_and_flags_have_the_documented_numbers() -> None:
     kinds = "register ping pong request reply reconnect error partial cancel leave forward"
     assert " ".join(kind.name.lower() for kind in Kind) == kinds
     assert [kind.value for kind in Kind] == list(range(1, 12))
-    names = ("TAIL", "REPEATABLE", "URGENT", "WAITED", "UNTRACED", "PARTLY")
+    names = ("TAIL", "REPEATABLE", "URGENT", "WAITED", "UNTRACED", "PARTLY", "PARENT")
     assert {flag.name: flag.value for flag in Flag} == {name: 1 << bit for bit, name in enumerate(names)}
 
 

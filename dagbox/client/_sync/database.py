@@ -541,7 +541,8 @@ class Database:
         Args:
             limit: how many at most.
             slowest: of those that took longest.
-            which: only those of this `id`, `client`, `service`, `bucket`, `key`.
+            which: only those of this `id`, `client`, `service`, `bucket`, `key`; or of this `parent`: the requests that
+                its handler made.
         """
         body = {"limit": operations.limit_of(limit), "slowest": bool(slowest)} | which
         return operations.part_of("traces", Trace, self._broker_call("traces", body))

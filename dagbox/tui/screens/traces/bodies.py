@@ -9,10 +9,12 @@ from dagbox.tui.display.text import Styled
 from dagbox.tui.polling.body import read_body
 from dagbox.tui.polling.request import Map
 from dagbox.tui.screens.traces import rows
-from dagbox.tui.screens.traces.waterfall import place, stretches
+from dagbox.tui.screens.traces.waterfall import Stretch, place, stretches
 
 _KINDS = {"waiting": ("▒", "warn"), "working": ("█", "good"), "in line": ("░", "second"), "held": ("▓", "accent")}
 """The sign and the role of each kind of stretch: they differ without colours too."""
+MOST_CALLS = 50
+"""Requests of a handler that are shown a line each."""
 _AXIS_STEP = 20
 """Cells between two marks of the time axis, at least."""
 
@@ -49,7 +51,28 @@ def waterfall_text(trace: Map, width: int) -> Styled:
         result.append(f" {format_ms(stretch.took_ms):>8}\n")
         if stretch.note and stretch.note != "let go":
             result.append(f"{'':<{wide}} {stretch.note}\n", "second" if stretch.note.startswith("→") else "bad")
+    _append_calls(result, trace, wide, room)
     return result
+
+
+def _append_calls(result: Styled, trace: Map, wide: int, room: int) -> None:
+    """Append who made the request, and a line for each request that its handler made."""
+    if trace.get("parent"):
+        result.append(f"called by the handler of {printable(trace['parent'])}\n", "second")
+    calls = trace.get("calls", [])
+    for call in calls[:MOST_CALLS]:
+        begin = trace["age_ms"] - call["age_ms"]
+        first, cells = place(Stretch("call", "", begin, begin + call["took_ms"]), trace["took_ms"], room)
+        first = min(first, room - 1)
+        cells = min(cells, room - first)
+        who = pad(truncate(f"↳ {printable(rows.path_of(call))}", wide), wide)
+        result.append(f"{who} call    ", "second")
+        result.append("·" * first, "track")
+        result.append("▄" * cells if cells else "▏", "bad" if call["error"] else "second")
+        result.append("·" * (room - first - max(cells, 1)), "track")
+        result.append(f" {format_ms(call['took_ms']):>8}\n")
+    if len(calls) > MOST_CALLS:
+        result.append(f"↳ and {len(calls) - MOST_CALLS:,} more\n", "second")
 
 
 def time_axis(whole_ms: float, width: int) -> str:

@@ -16,9 +16,20 @@ from dagbox.tui.polling.request import Map
 def trace_rows(traces: list[Map], late_ms: float = 0.0) -> list[Row]:
     """A row for each trace; its operation is read from its request."""
     slowest = max([_work_ms(each) for each in traces], default=0.0)
+    calls = _calls(traces)
     return [
-        Row(f"{each['id']} {number}", _aged(each, late_ms) | {"slowest": slowest}) for number, each in _numbered(traces)
+        Row(f"{each['id']} {number}", _aged(each, late_ms) | {"slowest": slowest, "calls": calls.get(each["id"], [])})
+        for number, each in _numbered(traces)
     ]
+
+
+def _calls(traces: list[Map]) -> dict[str, list[Map]]:
+    """Return the requests that handlers made, oldest first, by the id of the request that each handler served."""
+    found: dict[str, list[Map]] = {}
+    for each in sorted(traces, key=lambda trace: -trace["age_ms"]):
+        if each.get("parent"):
+            found.setdefault(each["parent"], []).append(each)
+    return found
 
 
 def _aged(trace: Map, late_ms: float) -> Map:

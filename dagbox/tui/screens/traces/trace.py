@@ -26,8 +26,8 @@ class TraceScreen(NodeScreen):
 
     HELP = """
 One request from its acceptance to its answer. ▒: it waited in a queue; █: a worker had it; ░: it was in line for a
-lock; ▓: a break held it. Below: what was asked and what was answered, as far as the trace keeps it (4,096 bytes of
-each).
+lock; ▓: a break held it; ↳ ▄: a request that its handler made, as far as the list of requests has it. Below: what was
+asked and what was answered, as far as the trace keeps it (4,096 bytes of each).
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "follow_client", "Follow its client", id="trace.follow_client"),
@@ -81,7 +81,9 @@ each).
 
     def action_copy_trace(self) -> None:
         """Copy the trace."""
-        plain = {name: value for name, value in self._trace.items() if name not in ("request", "reply", "slowest")}
+        plain = {
+            name: value for name, value in self._trace.items() if name not in ("request", "reply", "slowest", "calls")
+        }
         bodies = {name: read_body(self._trace[name]).value for name in ("request", "reply")}
         self.app.copy_to_clipboard(text.as_json(plain | bodies))
         self.notify("copied the trace")

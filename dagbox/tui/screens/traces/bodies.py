@@ -37,7 +37,10 @@ def waterfall_text(trace: Map, width: int) -> Styled:
     tries = "1 try" if trace["attempts"] == 1 else f"{trace['attempts']} tries"
     result.append(f" after {format_ms(trace['took_ms'])} · {tries} · client {trace['client']} · {trace['id']}\n")
     found = stretches(trace)
-    wide = min(28, max((cell_width(printable(stretch.who)) for stretch in found), default=4))
+    names = [stretch.who for stretch in found] + [
+        f"↳ {rows.path_of(call)}" for call in trace.get("calls", [])[:MOST_CALLS]
+    ]
+    wide = min(28, max((cell_width(printable(name)) for name in names), default=4))
     room = max(10, width - wide - 20)
     result.append(f"{'':<{wide + 9}}{time_axis(trace['took_ms'], room)}\n", "dim")
     for stretch in found:

@@ -25,6 +25,7 @@ def shown(traces: list[dict[str, Any]], at: int, width: int = 100) -> list[str]:
 def test_each_has_a_line_with_its_bar_in_its_place() -> None:
     lines = [line for line in shown(family(2), -1) if line.startswith("↳")]
     assert len(lines) == 2
+    assert lines[0].startswith("↳ logic → reader call")
     bar = lines[0].split(" call    ")[1].split()[0]
     assert abs(bar.index("▄") / len(bar) - 0.5) < 0.1
     assert abs(bar.count("▄") / len(bar) - 0.2) < 0.1

@@ -1,7 +1,10 @@
-"""What holds for all tests: how many examples properties have, and the summary of what was tried."""
+"""What holds for all tests: how many examples properties have, compiled code, and the summary of what was tried."""
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Generator
 from typing import Any
 
@@ -12,6 +15,21 @@ from tests.effort import EXAMPLES, Tried, examples, summary
 
 settings.register_profile("dagbox", max_examples=examples(100), deadline=None)
 settings.load_profile("dagbox")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the compiled code of the hundreds of programs that tests start, if the environment has Python keep none.
+
+    Each would compile the whole package. It is kept for this run alone; processes of pytest inherit the place.
+    """
+    if not sys.dont_write_bytecode or "PYTHONPYCACHEPREFIX" in os.environ:
+        return
+    place = tempfile.TemporaryDirectory(prefix="dagbox-compiled-")
+    environment = pytest.MonkeyPatch()
+    environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    environment.setenv("PYTHONPYCACHEPREFIX", place.name)
+    config.add_cleanup(place.cleanup)
+    config.add_cleanup(environment.undo)
 
 
 @pytest.fixture

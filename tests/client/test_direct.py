@@ -24,6 +24,7 @@ from dagbox.client.embedded import EmbeddedDatabase
 from dagbox.embedded import node as node_module
 from dagbox.runtime import local_reads
 from dagbox.store.maintenance import compact
+from dagbox.transport.remote import RemoteTransport
 from tests.interrupts import interruption_after, interruption_at, on_a_thread
 from tests.runtime.nodes import node_on, processes, until
 
@@ -41,6 +42,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def served(db: dagbox.Database) -> int:
     """How many requests the readers have done."""
     return next(service.done for service in db.services() if service.name == "reader")
+
+
+def asked_again(db: dagbox.Database) -> int:
+    """How many requests a client has asked again, of a broker that had no time: it may do a read once more."""
+    transport = db._transport
+    assert isinstance(transport, RemoteTransport)
+    assert transport._link is not None
+    return transport._link.core.repeated
 
 
 def reported(db: dagbox.Database) -> int:
@@ -69,7 +78,7 @@ def test_every_read_but_a_query_relation_comes_without_the_broker(place: Path) -
         db.assert_fact("likes", "p1", "ada")
         found = db.fetch("post", "p1", relations={"fans": {"query": "likes($key, X)", "var": "X", "bucket": "user"}})
         assert [node.key for node in found.relations["fans"]] == ["ada"]
-        assert served(db) == before + 1
+        assert before < served(db) <= before + 1 + asked_again(db)
 
 
 @pytest.mark.parametrize("choice", ["address", "direct=False"])
@@ -79,7 +88,7 @@ def test_an_address_and_who_does_not_want_it_read_through_the_broker(place: Path
     with dagbox.connect(place, direct=False) if choice != "address" else dagbox.connect(address) as db:
         before = served(db)
         assert db.get("user", "ada") == {"n": 1}
-        assert served(db) == before + 1
+        assert before < served(db) <= before + 1 + asked_again(db)
 
 
 def test_direct_is_checked(place: Path) -> None:
@@ -392,7 +401,7 @@ def test_without_a_place_among_the_readers_of_the_file_the_broker_is_asked(
         assert [record.data for record in db.get_many([("user", "ada")]) if record] == [{"n": 1}]
         assert [record.key for record in db.scan("user")] == ["ada"]
         assert db.fetch("user", "ada").found
-        assert served(watcher) == before + 5
+        assert before + 5 <= served(watcher) <= before + 5 + asked_again(db)
 
 
 def test_reports_tell_only_what_is_new() -> None:

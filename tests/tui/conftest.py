@@ -33,6 +33,7 @@ from dagbox.tui.options import Options
 from dagbox.tui.recording.format import RECORDED
 from dagbox.tui.recording.reader import Recording
 from dagbox.tui.recording.replay import ReplaySource
+from dagbox.tui.screens.dialogs import Confirm
 from dagbox.tui.session import Session
 from dagbox.tui.widgets.table import LiveTable
 from tests.tui import sample
@@ -191,6 +192,17 @@ class Screen:
     async def press(self, *keys: str) -> None:
         """Press keys, one after the other."""
         await self.pilot.press(*keys)
+
+    async def asks(self, *keys: str) -> None:
+        """Press keys, and wait until the question that they lead to takes answers."""
+        await self.press(*keys)
+        await self.until(lambda: isinstance(self.app.screen, Confirm) and self.app.screen.drawn, "the question")
+
+    async def answer(self, key: str) -> None:
+        """Press the key of an answer, and wait until the question is gone."""
+        question = self.app.screen
+        await self.press(key)
+        await self.until(lambda: self.app.screen is not question, "the answer is taken")
 
     def text(self) -> str:
         """Everything that is on the screen."""

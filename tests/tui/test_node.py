@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 import dagbox
-from dagbox.tui.screens.dialogs import Confirm
 from tests.tui.conftest import Screen, watching
 
 ROOT = str(Path(dagbox.__file__).parent.parent)
@@ -67,9 +66,8 @@ async def act_on(screen: Screen, worker: str, key: str) -> None:
     table.focus()
     table.select(next(row.key for row in table.rows if row.data["name"] == worker))
     await screen.pilot.pause()
-    await screen.press(key)
-    await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-    await screen.press("y")
+    await screen.asks(key)
+    await screen.answer("y")
 
 
 async def test_a_worker_is_restarted_and_readers_come_and_go(node: str) -> None:
@@ -130,9 +128,8 @@ async def test_a_running_query_is_seen_and_stopped_whichever_worker_has_it(node:
         await screen.until(lambda: len(screen.keys("queries")) == 2, "both queries")
         await screen.sees("query next(A, B)", "working", "logic-1", "logic-2")
         for left in (1, 0):
-            await screen.press("x")
-            await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-            await screen.press("y")
+            await screen.asks("x")
+            await screen.answer("y")
             await screen.until(partial(lambda left: len(screen.keys("queries")) == left, left), "one less")
     for thread in threads:
         await asyncio.to_thread(thread.join, 20)

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 import dagbox
-from dagbox.tui.screens.dialogs import Confirm
 from tests.tui.conftest import Screen, Served, watching
 
 WORKER = Path(__file__).with_name("worker_process.py")
@@ -60,9 +59,8 @@ async def test_a_killed_worker_is_late_then_dead_then_forgotten_by_hand(served: 
             table = screen.table("workers")
             table.focus()
             table.select(next(row.key for row in table.rows if row.data["name"] == "victim"))
-            await screen.press("f")
-            await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-            await screen.press("y")
+            await screen.asks("f")
+            await screen.answer("y")
             await screen.until(lambda: not states(screen, "victim"), "the victim is forgotten")
 
 

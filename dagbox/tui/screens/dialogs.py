@@ -44,6 +44,11 @@ class Confirm(ModalScreen[bool]):
     _asked_at: float | None = None
     """When the question was drawn, on the clock of events."""
 
+    @property
+    def drawn(self) -> bool:
+        """True once the question is there to be read, and takes answers."""
+        return self._asked_at is not None
+
     def on_mount(self) -> None:
         """Give the safe answer the focus."""
         self.set_focus(self.query_one("#no", Button))

@@ -45,9 +45,8 @@ class Calls:
 
 async def confirmed(screen: Screen, *keys: str) -> None:
     """Press keys that lead to a question, and say yes."""
-    await screen.press(*keys)
-    await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-    await screen.press("y")
+    await screen.asks(*keys)
+    await screen.answer("y")
 
 
 async def choose(screen: Screen, table: str, name: str) -> None:
@@ -67,10 +66,11 @@ def service_of(served: Served, name: str) -> dict[str, Any]:
 async def test_no_is_the_answer_that_has_the_focus(served: Served) -> None:
     async with watching(served) as screen:
         await choose(screen, "services", "echo")
-        await screen.press("p", "enter")
-        assert not isinstance(screen.app.screen, Confirm)
+        await screen.asks("p")
+        await screen.answer("enter")
         assert not service_of(served, "echo")["paused"]
-        await screen.press("p", "escape")
+        await screen.asks("p")
+        await screen.answer("escape")
         assert not service_of(served, "echo")["paused"]
 
 
@@ -113,16 +113,12 @@ async def test_a_drained_worker_is_started_again(served: Served) -> None:
         await screen.press("u")
         await screen.until(lambda: "no worker of this node is drained" in screen.notices(), "the notice")
         served.supervisor.processes = [{"name": "reader", "state": "running"}, {"name": "echo", "state": "drained"}]
-        await screen.press("u")
-        await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-        await screen.press("y")
+        await confirmed(screen, "u")
         await screen.until(lambda: {"op": "restart", "worker": "echo"} in served.supervisor.asked, "the start")
         served.supervisor.processes.append({"name": "fail", "state": "drained"})
         await screen.press("u")
         await screen.sees("There are echo, fail.")
-        await screen.press(*["backspace"] * 4, *"fail", "enter")
-        await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-        await screen.press("y")
+        await confirmed(screen, *["backspace"] * 4, *"fail", "enter")
         await screen.until(lambda: {"op": "restart", "worker": "fail"} in served.supervisor.asked, "the start")
 
 
@@ -174,9 +170,7 @@ async def test_a_break_holds_a_request_until_it_is_let_go(served: Served) -> Non
 async def test_a_held_request_is_cancelled(served: Served) -> None:
     async with watching(served) as screen:
         await choose(screen, "services", "echo")
-        await screen.press("b", "enter")
-        await screen.until(lambda: isinstance(screen.app.screen, Confirm), "the question")
-        await screen.press("y")
+        await confirmed(screen, "b", "enter")
         await screen.press("2")
         await screen.until(lambda: screen.table("breaks").display, "the break")
         call = Calls(served.address, "echo", 1)
@@ -338,11 +332,10 @@ async def test_leaving_a_dashboard_that_has_a_node_asks_first(served: Served) ->
         await screen.press("ctrl+z")
         await screen.until(lambda: "runs the node" in screen.notices(), "the refusal")
         for key in ("q", "ctrl+q"):
-            await screen.press(key)
+            await screen.asks(key)
             await screen.sees("stop the node?")
-            await screen.press("n")
+            await screen.answer("n")
             assert screen.app.is_running
-        await screen.press("q")
-        await screen.sees("stop the node?")
+        await screen.asks("q")
         await screen.press("y")
         await screen.until(lambda: not screen.app.is_running, "the end")

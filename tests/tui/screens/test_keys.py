@@ -59,12 +59,12 @@ async def test_a_question_is_not_answered_by_keys_that_were_typed_before_it_was_
         screen.table("workers").focus()
         await screen.pilot.pause()
         burst(screen, "dy")
-        await screen.until(lambda: isinstance(app.screen, Confirm), "the question")
+        await screen.asks()
         await screen.pilot.pause()
         await screen.pilot.pause()
         assert not done
         assert isinstance(app.screen, Confirm)
-        await screen.press("y")
+        await screen.answer("y")
         await screen.until(lambda: done, "the answer")
 
 

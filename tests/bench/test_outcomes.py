@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagbox.bench.load import compare as comparing
+from dagbox.bench.load.choice import DRAWN
 from dagbox.bench.load.compare import BETTER, FEW_REQUESTS, FEW_WINDOWS, NOISE, ONE_RUN, WORSE, chance, compare
 from dagbox.bench.load.latencies import Latencies
 from dagbox.bench.load.outcome import Outcome, Window, trusted
@@ -180,6 +181,12 @@ def test_a_report_tells_of_requests_that_were_never_begun() -> None:
     assert slow.unsent == 9000
     assert "9,000 requests were due" in "\n".join(report(slow))
     assert run.unsent == 0
+
+
+@pytest.mark.parametrize(("more", "told"), [({}, True), ({"keys": DRAWN}, False), ({"workload": "call"}, False)])
+def test_a_report_tells_that_not_all_records_are_asked_for(more: dict[str, Any], told: bool) -> None:
+    run = outcome(**{"keys": 10_000_000} | more)
+    assert ("131,072 choices" in "\n".join(report(run))) is told
 
 
 def test_a_run_without_answers_is_told_too() -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import tracemalloc
 from collections import Counter
+from itertools import chain
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dagbox.bench.load import slots
+from dagbox.bench.load.dagbox import DagBoxSide
 from dagbox.bench.load.latencies import Latencies
+from dagbox.bench.load.outcome import Outcome
+from dagbox.bench.load.plan import Plan, key_of
+from dagbox.bench.load.process import LoadProcess
 from dagbox.bench.load.run import windows_of
 from dagbox.bench.load.schedule import Schedule
-from dagbox.bench.load.slots import WINDOW_S, Part, Recorder, merged, run_slot
+from dagbox.bench.load.slots import WINDOW_S, Part, Recorder, merged, own_time, run_slot, run_task
 from dagbox.errors import Busy
 from tests.effort import examples
 
@@ -68,6 +77,74 @@ def test_a_stall_counts_for_every_request_that_it_held_up() -> None:
     assert found.at(99.99) > 0.99
     # The stall lasts for a hundred requests, and those that caught up were late by less and less.
     assert 90 <= found.count - found.up_to([0.0011])[0] <= 125
+
+
+def run_as_task(clock: Clock, request: Any, rate: float, duration_s: float = 10.0) -> list[Part]:
+    parts: list[Part] = []
+    recorder, begin = Recorder(clock.now, parts.append), clock.now
+    stop = cast("threading.Event", clock)
+
+    async def awaited() -> None:
+        request()
+
+    schedule = Schedule(rate, 1, 0, duration_s)
+    asyncio.run(run_task(awaited, schedule, recorder, begin + duration_s, stop, clock))
+    recorder.flush()
+    return parts
+
+
+@pytest.mark.parametrize("way", [run, run_as_task])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_slot_that_is_behind_begins_nothing_after_the_end(way: Any, fails: bool) -> None:
+    clock, begun = Clock(), 0
+
+    def request() -> None:
+        nonlocal begun
+        begun += 1
+        clock.now += 0.125
+        if fails:
+            raise RuntimeError
+
+    parts = way(clock, request, rate=1000.0, duration_s=2.0)
+    assert begun == 16
+    outcome = Outcome(Plan(rate=1000.0, duration_s=2.0), "a node", clock.now - 100.0, together(parts))
+    for part in parts:
+        outcome.errors.update(part.errors)
+    assert outcome.unsent == 2000 - 16
+
+
+def test_what_this_program_takes_is_told_by_its_fastest_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = iter([3e-6, 1e-6, 2e-6, *[4e-6] * 20])
+    monkeypatch.setattr(slots, "_trial", lambda: next(trials))
+    assert own_time() == 1e-6
+
+
+def test_what_this_program_takes_is_more_than_nothing() -> None:
+    assert 0 < own_time() < 0.01
+
+
+def test_a_thousand_clients_share_the_choices_of_a_process() -> None:
+    plan = Plan(keys=20_000)
+    choosers = LoadProcess(plan, DagBoxSide("nowhere"), 0, 1000, lambda message: None)._keys()
+    first = [next(choosers)() for _ in range(2)]
+    tracemalloc.start()
+    try:
+        some = [next(choosers) for _ in range(100)]
+        drawn = [[choose() for _ in range(10)] for choose in some]
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    known = {key_of(number) for number in range(plan.keys)}
+    assert known.issuperset(chain(first, *drawn))
+    assert len({tuple(each) for each in drawn}) > 90
+
+
+def test_choices_repeat_after_the_last() -> None:
+    choose = next(LoadProcess(Plan(keys=3), DagBoxSide("nowhere"), 0, 1, lambda message: None)._keys())
+    for _ in range(1000):  # to the end of the list, from wherever this one began
+        choose()
+    one, other = ([choose() for _ in range(1000)] for _ in range(2))
+    assert one == other
 
 
 def test_without_a_rate_the_same_stall_counts_once() -> None:

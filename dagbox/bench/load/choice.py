@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 EXPONENT = 0.99
 """The skew of Zipf's law; the usual one of benchmarks of databases."""
+DRAWN = 1 << 17
+"""Choices that a load process makes before the run, at most, and then repeats: a choice takes as long as a read."""
 _STRIDE = 0x9E3779B97F4A7C15
 
 

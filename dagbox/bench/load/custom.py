@@ -18,7 +18,7 @@ from inspect import iscoroutinefunction
 from itertools import count
 from typing import Any
 
-from dagbox.bench.load.side import AwaitedRequest, Request
+from dagbox.bench.load.plan import AwaitedRequest, Request
 from dagbox.errors import InvalidArgument
 
 

@@ -6,13 +6,25 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import dagbox
 from dagbox import aio
 from dagbox.bench.load.custom import CustomWork
-from dagbox.bench.load.plan import BATCH, CUSTOM, LISTS, LOCK, PAGE, PREDICATE, SERVICE, Plan, record_of
-from dagbox.bench.load.side import AwaitedRequest, Keys, Request
+from dagbox.bench.load.plan import (
+    BATCH,
+    CUSTOM,
+    LISTS,
+    LOCK,
+    PAGE,
+    PREDICATE,
+    SERVICE,
+    AwaitedRequest,
+    Keys,
+    Plan,
+    Request,
+    record_of,
+)
 
 GOAL = f"{PREDICATE}($key, X)"
 MEMBERS = {"members": {"path": "members"}}
@@ -31,9 +43,6 @@ class DagBoxSide:
         timeout: of each request, in seconds.
     """
 
-    name: ClassVar[str] = "dagbox"
-    tasks: ClassVar[bool] = True
-
     target: str
     embedded: bool = False
     direct: bool = True
@@ -41,8 +50,8 @@ class DagBoxSide:
     timeout: float = 30.0
 
     def as_map(self) -> dict[str, Any]:
-        """Return the fields, with the name as `side`."""
-        return asdict(self) | {"side": self.name}
+        """Return the fields as a plain map."""
+        return asdict(self)
 
     def open(self, *, readonly: bool = False) -> dagbox.Database:
         """Connect, or open the directory."""

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from dagbox.bench.load.choice import DRAWN
 from dagbox.bench.load.compare import Difference
 from dagbox.bench.load.latencies import PERCENTILES, Latencies
 from dagbox.bench.load.outcome import Outcome, percentile_name, trusted
-from dagbox.bench.load.plan import Plan
+from dagbox.bench.load.plan import CUSTOM, Plan
 from dagbox.text.amounts import format_rate, plural
 from dagbox.text.bars import bar
 from dagbox.text.durations import format_duration, format_latency
@@ -129,6 +130,11 @@ def remarks(outcome: Outcome) -> Iterator[str]:
         yield (
             f"The target did not keep up: {outcome.unsent:,} requests were due and no slot was free to begin them, "
             "so the percentiles are too low. Give a lower --rate, or more --clients or --in-flight."
+        )
+    if plan.keys > DRAWN and plan.workload not in ("call", CUSTOM):
+        yield (
+            f"Each load process repeats {DRAWN:,} choices that were made before the run: at most so many of the "
+            f"{plan.keys:,} records are asked for by each."
         )
     if outcome.done and not trusted(PERCENTILES[-1], outcome.done):
         yield "* too few requests were slower to be sure: have it run longer."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -30,6 +30,12 @@ PAGE = 100
 BATCH = 100
 """Records that a `batch` writes."""
 LEAST_SIZE = 32
+
+Keys = Callable[[], str]
+"""Chooses the key of a record."""
+Request = Callable[[], Any]
+"""Makes one request and returns once it is answered and the values in the answer are decoded."""
+AwaitedRequest = Callable[[], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,19 +22,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import cycle, islice
+from itertools import chain, islice, repeat
 from typing import Any, TextIO
 
-from dagbox.bench.load.choice import chooser
+from dagbox.bench.load.choice import DRAWN, chooser
 from dagbox.bench.load.dagbox import DagBoxSide
-from dagbox.bench.load.plan import CUSTOM, Plan, key_of
+from dagbox.bench.load.plan import CUSTOM, AwaitedRequest, Keys, Plan, Request, key_of
 from dagbox.bench.load.schedule import Schedule
-from dagbox.bench.load.side import AwaitedRequest, Keys, Request, Side, side_of
 from dagbox.bench.load.slots import WINDOW_S, Part, Recorder, merged, own_time, run_slot, run_task
-from dagbox.errors import InvalidArgument
-
-_DRAWN = 1 << 17
-"""Choices that are made before the run, at most, and then repeated: drawing takes as long as a read of the store."""
 
 
 class LoadProcess:
@@ -45,7 +40,9 @@ class LoadProcess:
         say: called with each map for the process that started this one.
     """
 
-    def __init__(self, plan: Plan, side: Side, first: int, clients: int, say: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, plan: Plan, side: DagBoxSide, first: int, clients: int, say: Callable[[dict[str, Any]], None]
+    ) -> None:
         self._plan = plan
         self._side = side
         self._first = first
@@ -64,7 +61,7 @@ class LoadProcess:
     def run(self) -> None:
         """Connect, say so, make requests once told, and tell about them."""
         own = own_time()
-        if self._plan.in_flight > 1 and self._side.tasks:
+        if self._plan.in_flight > 1:
             asyncio.run(self._run_tasks(own))
         else:
             self._run_threads(own)
@@ -76,11 +73,12 @@ class LoadProcess:
         choose = chooser(self._plan.distribution, self._plan.keys, source)
         drawn = [
             key_of(choose()) if names is None else names[choose()]
-            for _ in range(min(_DRAWN, max(1000, 8 * self._plan.keys)))
+            for _ in range(min(DRAWN, max(1000, 8 * self._plan.keys)))
         ]
         while True:
             start = source.randrange(len(drawn))
-            yield cycle([*islice(drawn, start, None), *islice(drawn, start)]).__next__
+            # Without a copy: there may be a thousand clients.
+            yield chain(islice(drawn, start, None), chain.from_iterable(repeat(drawn))).__next__
 
     def _ready(self, own: float) -> None:
         """Say that all are connected, and wait for the begin."""
@@ -195,10 +193,8 @@ class _AsyncStack:
         return request
 
 
-def names_in(side: Side, plan: Plan) -> list[str]:
+def names_in(side: DagBoxSide, plan: Plan) -> list[str]:
     """Return the keys of a bucket that is read as it is, as many as the plan says."""
-    if not isinstance(side, DagBoxSide):
-        raise InvalidArgument(f"{side.name} has no bucket {plan.bucket}")
     with side.open(readonly=True) as db:
         return [record.key for record in db.scan(plan.bucket, limit=plan.keys, keys_only=True)]
 
@@ -229,7 +225,7 @@ def main() -> int:
 
     task = json.loads(sys.stdin.readline())
     try:
-        plan, side = Plan.from_map(task["plan"]), side_of(task["side"])
+        plan, side = Plan.from_map(task["plan"]), DagBoxSide(**task["side"])
         process = LoadProcess(plan, side, task["first"], task["clients"], say)
         threading.Thread(target=_obey, args=(process, sys.stdin), daemon=True).start()
         process.run()

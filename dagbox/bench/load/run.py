@@ -23,10 +23,10 @@ from types import TracebackType
 from typing import Any
 
 from dagbox import __version__
+from dagbox.bench.load.dagbox import DagBoxSide
 from dagbox.bench.load.latencies import Latencies
 from dagbox.bench.load.outcome import Outcome, Window
 from dagbox.bench.load.plan import Plan, share
-from dagbox.bench.load.side import Side
 from dagbox.bench.load.slots import WINDOW_S
 from dagbox.errors import DagBoxError
 
@@ -69,7 +69,7 @@ def about() -> dict[str, Any]:
 class Loaders:
     """The load processes of a run; a context manager that ends them."""
 
-    def __init__(self, plan: Plan, side: Side) -> None:
+    def __init__(self, plan: Plan, side: DagBoxSide) -> None:
         self._plan = plan
         self._messages: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
         self._stack = ExitStack()
@@ -160,7 +160,7 @@ def _close(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
-def measure(plan: Plan, side: Side, words: str, live: Live | None = None) -> Outcome:
+def measure(plan: Plan, side: DagBoxSide, words: str, live: Live | None = None) -> Outcome:
     """Run a plan on a side that is up and has its records, and return what was measured.
 
     Args:

@@ -52,6 +52,47 @@ def counted_from(due: float, started: float, *, waited: bool) -> float:
     return started if waited and started - due <= TIMER_S else due
 
 
+class Pace:
+    """The starts of one slot's requests, one after the other, until the time of the run is over.
+
+    A slot that is behind its schedule begins what is due at once, and nothing after the end: that is never begun.
+
+    Args:
+        begin, end: the time in which requests are begun, by the clock that `next` is told of.
+    """
+
+    __slots__ = ("_begin", "_end", "_schedule", "_turn", "start")
+
+    def __init__(self, schedule: Schedule, begin: float, end: float) -> None:
+        self._schedule = schedule if schedule.rate else None
+        self._begin = begin
+        self._end = end
+        self._turn = 0
+        self.start = begin
+        """The time that the latency of the present request counts from."""
+
+    def next(self, now: float) -> float | None:
+        """Go on to the next request; return the seconds to wait until it is to begin, None if there is none.
+
+        After a wait, `woke` must be called.
+        """
+        if now >= self._end:
+            return None
+        self.start = now
+        if self._schedule is None:
+            return 0.0
+        due = self._schedule.due(self._turn)
+        if due is None:
+            return None
+        self._turn += 1
+        self.start = self._begin + due
+        return max(0.0, self.start - now)
+
+    def woke(self, now: float) -> None:
+        """Tell when the wait for the present request was over."""
+        self.start = counted_from(self.start, now, waited=True)
+
+
 def planned(rate: float, duration_s: float) -> int:
     """Return how many requests are due before the end, of all slots together."""
     return math.ceil(rate * duration_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -274,20 +274,33 @@ def _steps(timeline: Iterable[Any]) -> str:
     return "  ".join(f"{step['at_ms']:.2f} {step['what']} {step['who']}".rstrip() for step in timeline)
 
 
+_FILTERS = {
+    "service": ("NAME", "Only requests to this service."),
+    "bucket": ("NAME", "Only requests on this bucket."),
+    "key": ("KEY", "Only requests on this key."),
+    "client": ("ID", "Only requests of this client."),
+    "parent": ("ID", "Only the requests that the handler of this one made."),
+    "error": ("CODE", "Only requests that ended with this error, such as conflict."),
+}
+
+
+def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
+    for name, (metavar, text) in reversed(_FILTERS.items()):
+        command = click.option(f"--{name}", metavar=metavar, help=text)(command)
+    return command
+
+
 @click.command("traces", short_help="timelines of recent or slow requests")
 @target_argument
 @click.option(
     "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most this many."
 )
 @click.option("--slowest", is_flag=True, help="The slowest requests on record, instead of the latest.")
-@click.option("--service", metavar="NAME", help="Only requests to this service.")
-@click.option("--bucket", metavar="NAME", help="Only requests on this bucket.")
+@_filter_options
 @timeout_option
 @format_option
-def traces(
-    target: str | None, limit: int, slowest: bool, service: str | None, bucket: str | None, timeout: float, output: str
-) -> None:
+def traces(target: str | None, limit: int, slowest: bool, timeout: float, output: str, **filters: str | None) -> None:
     """Show timelines of requests: each step with the milliseconds since the request arrived, and who took it."""
-    which = {name: value for name, value in (("service", service), ("bucket", bucket)) if value}
+    which = {name: value for name, value in filters.items() if value}
     with open_database(target, timeout=timeout) as db:
         print_rows(output, db.traces(limit=limit, slowest=slowest, **which), TRACE_COLUMNS, empty="no traces")

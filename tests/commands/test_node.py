@@ -85,6 +85,11 @@ def test_workers_events_and_traces(run: Run, node: str) -> None:
     (trace,) = run("traces", node, "--bucket", "trace", "--format", "json").rows
     assert trace["service"] == "writer"
     assert "writer" in run("traces", node, "--slowest", "--service", "writer").out
+    assert run("traces", node, "--key", "this", "--client", trace["client"], "--format", "json").rows == [
+        trace | {"age_ms": pytest.approx(trace["age_ms"], abs=60_000)}
+    ]
+    assert run("traces", node, "--key", "that").out == ""
+    assert run("traces", node, "--bucket", "trace", "--error", "conflict").out == ""
 
 
 def test_events_are_followed(node: str, spawn: Spawn, run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 
 import dagbox
 import dagbox.aio
+from dagbox.cli import main
 from dagbox.protocol.serving import serving as serves
 from dagbox.services.function import ServiceFunction, ServiceRequest
 from tests.client.nodes import serving
@@ -126,3 +128,26 @@ def test_calls_of_a_serving_program_are_noted_with_it(tmp_path: Path) -> None:
             db.call("outer", None)
             [parent] = db.traces(service="outer")
             assert [trace.parent for trace in writes(db, key="k1")] == [parent.id]
+
+
+SHOWING: dict[str, Callable[[str, str], list[str]]] = {
+    "command line": lambda at, parent: ["traces", at, "--parent", parent, "--format", "json"],
+    "shell": lambda at, parent: ["shell", at, "-c", f"traces --parent {parent}", "--format", "json"],
+}
+
+
+@pytest.mark.parametrize("face", sorted(SHOWING))
+def test_the_calls_of_a_handler_are_listed(tmp_path: Path, face: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(tmp_path / "data") as address, dagbox.connect(address) as db:
+
+        @dagbox.service("outer")
+        def outer(payload: Any, request: ServiceRequest) -> None:
+            put(db, "k1")
+            put(db, "k2")
+
+        with served_by(address, outer):
+            db.call("outer", None)
+            [parent] = db.traces(service="outer")
+            assert main(SHOWING[face](str(address), parent.id)) == 0
+    calls = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(call["service"], call["parent"]) for call in calls] == [("writer", parent.id)] * 2

@@ -76,6 +76,7 @@ COMPLETIONS: list[tuple[str, list[str]]] = [
     ("get user/ada po", ["post/"]),
     ("get user/ada ", ["post/", "team/", "user/", '"odd one/"', "{", "--format"]),
     ("get user/zzz", []),
+    ("traces --parent ", ["b9eb-1"]),
     ("get post/p/", ["post/p/3"]),
     ("get user/ada --", ["--format"]),
     ("get user/ada --format ", ["tree", "table", "json", "raw"]),

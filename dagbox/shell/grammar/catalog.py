@@ -344,6 +344,7 @@ NODE = (
         (
             Option("slowest", "the slowest ones that are kept"),
             Option("service", "only of this service", Kind.SERVICE, "NAME"),
+            Option("parent", "only what the handler of this request asked for", Kind.TRACE, "ID"),
             Option("limit", "at most so many (20)", Kind.NUMBER, "N"),
         ),
     ),

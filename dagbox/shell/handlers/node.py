@@ -106,12 +106,12 @@ def _per_second(value: Any) -> str:
     return f"{value:.1f}/s" if isinstance(value, int | float) else ""
 
 
-def traces(shell: Shell, slowest: bool, service: str | None, limit: int | None) -> Rows:
+def traces(shell: Shell, slowest: bool, service: str | None, parent: str | None, limit: int | None) -> Rows:
     """Recent requests, or the slowest."""
     most = DEFAULT_LIMIT if limit is None else limit
-    which = {} if service is None else {"service": service}
+    which = {name: value for name, value in (("service", service), ("parent", parent)) if value is not None}
     found = shell.db.traces(limit=most + 1, slowest=slowest, **which)
-    columns = ("id", "service", "took", "age", "hops", "attempts", "bytes", "error")
+    columns = ("id", "parent", "service", "took", "age", "hops", "attempts", "bytes", "error")
     result = Rows(columns, [], "trace", raw="id", shown=_trace_row)
     result.rows = ({**trace} for trace in at_most(found, most, result.notes))
     return result

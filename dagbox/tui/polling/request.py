@@ -17,7 +17,7 @@ class PollRequest:
 
     Attributes:
         parts: some of `PARTS`.
-        traces: the filter of the traces: service, client, bucket, key, id; empty for all.
+        traces: the filter of the traces: service, client, bucket, key, id, parent; empty for all.
         limit: how many traces.
     """
 

@@ -1,4 +1,5 @@
-"""The traces that are followed: those of a client, a service, a bucket, a key. Knows no Textual."""
+"""The traces that are followed: those of a client, a service, a bucket, a key, and those that a
+handler asked for. Knows no Textual."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ def followed(traces: Sequence[Map], follow: Mapping[str, str]) -> list[Map]:
     """The traces that match; the broker has chosen them so already, a recording may hold others too.
 
     Args:
-        follow: some of service, client, id (their beginnings), bucket, key.
+        follow: some of service, client, id (their beginnings), bucket, key, parent.
     """
     return [trace for trace in traces if matches(trace, follow)] if follow else list(traces)
 
@@ -26,6 +27,8 @@ def matches(trace: Map, follow: Mapping[str, str]) -> bool:
     for name in ("client", "id"):
         if not str(trace.get(name, "")).startswith(follow.get(name, "")):
             return False
+    if follow.get("parent") and trace.get("parent") != follow["parent"]:
+        return False
     service = follow.get("service", "")
     if service and all(step["who"] != service for step in trace["timeline"] if step["what"] in ("queued", "called")):
         return False

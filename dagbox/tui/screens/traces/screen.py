@@ -24,7 +24,7 @@ from dagbox.tui.screens.traces.trace import TraceScreen
 from dagbox.tui.widgets.table import LiveTable
 
 _TITLES = {"traces": "last requests", "slowest": "slowest requests", "open": "under way, oldest first"}
-_FIELDS = ("service", "client", "bucket", "key", "id")
+_FIELDS = ("service", "client", "bucket", "key", "id", "parent")
 
 
 class TracesScreen(NodeScreen):

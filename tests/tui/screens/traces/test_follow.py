@@ -30,7 +30,12 @@ class TestTraces:
             ({"bucket": "user", "key": "u3"}, 1),
             ({"key": "nobody"}, 0),
             ({"id": sample.CLIENT + "-2"}, 1),
+            ({"parent": sample.CLIENT + "-2"}, 0),
         ],
     )
     def test_following(self, follow: dict[str, str], found: int) -> None:
         assert len(followed(sample.parts(0)["traces"], follow)) == found
+
+    def test_the_calls_of_a_handler_are_followed_by_their_whole_parent(self) -> None:
+        calls = [sample.trace(n, 1.0) | {"parent": parent} for n, parent in enumerate(("a1-1", "a1-12", "", "a1-1"))]
+        assert followed([*calls, sample.trace(9, 1.0)], {"parent": "a1-1"}) == [calls[0], calls[3]]

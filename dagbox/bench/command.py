@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+import time
+from collections.abc import Iterator
 from importlib import import_module
 
 import click
 
-from dagbox.bench.report import Figure
+from dagbox.bench.bounds.table import BOUNDS
+from dagbox.bench.report import Bound, Effort, Figure
+from dagbox.errors import DagBoxError
 
 SUITES = {
     "embedded": ("dagbox.bench.core", "embedded_get"),
     "direct": ("dagbox.bench.direct", "direct_reads"),
     "nested": ("dagbox.bench.nested", "nested_reads"),
     "broker": ("dagbox.bench.core", "broker_reads"),
-    "puts": ("dagbox.bench.core", "durable_puts"),
-    "start": ("dagbox.bench.core", "start_time"),
+    "puts": ("dagbox.bench.bounds.puts", "durable_puts"),
+    "start": ("dagbox.bench.bounds.start", "start_time"),
     "overload": ("dagbox.bench.overload", "overload"),
     "refresh": ("dagbox.bench.dashboard", "refresh_cost"),
     "watched": ("dagbox.bench.dashboard", "watching_cost"),
@@ -27,8 +32,16 @@ SUITES = {
 
 @click.command("bench", short_help="measure speed against the peers")
 @click.argument("suites", nargs=-1, type=click.Choice(sorted(SUITES)))
-@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def bench_command(suites: tuple[str, ...], output: str) -> None:
+@click.option("--bounds", "bounds_only", is_flag=True, help="Print the table of bounds, with what was reached.")
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How much of the usual turns, calls and seconds to take: a little shows that everything runs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one document a line.")
+def bench_command(suites: tuple[str, ...], bounds_only: bool, share: float, as_json: bool) -> None:
     """Measure DagBox against its peers in the same run; all SUITES by default.
 
     Logic has benchmarks of its own: python -m dagbox.bench.datalog and python -m dagbox.bench.logic.
@@ -36,16 +49,62 @@ def bench_command(suites: tuple[str, ...], output: str) -> None:
     Compare figures within one run; those of two runs are comparable only if nothing else on the machine changed.
     """
     click.echo(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", err=True)
-    for suite in suites or tuple(SUITES):
-        module, function = SUITES[suite]
-        for figure in getattr(import_module(module), function)():
-            _print(suite, figure, output)
+    bounds = [bound for bound in BOUNDS if not suites or bound.suite in suites]
+    names = list(dict.fromkeys(bound.suite for bound in bounds)) if bounds_only else list(suites or SUITES)
+    found: dict[str, Figure] = {}
+    try:
+        for suite, figure in _measured(names, bounds, Effort(share)):
+            found[figure.name] = figure
+            if not bounds_only:
+                _print(suite, figure, as_json)
+    finally:
+        if bounds_only:
+            _print_bounds(bounds, found, as_json)
 
 
-def _print(suite: str, figure: Figure, output: str) -> None:
-    if output == "json":
+def _measured(names: list[str], bounds: list[Bound], effort: Effort) -> Iterator[tuple[str, Figure]]:
+    """Run suites, and yield their figures; a suite that fails gives the reason for each of its bounds."""
+    for number, suite in enumerate(names, 1):
+        began = time.monotonic()
+        click.echo(f"[{number}/{len(names)}] {suite} ...", err=True, nl=False)
+        try:
+            figures = measure(suite, effort)
+            click.echo(f" {time.monotonic() - began:.0f} s", err=True)
+        except (DagBoxError, OSError, subprocess.SubprocessError) as error:
+            click.echo(f" failed: {error}", err=True)
+            figures = [bound.not_measured(str(error)) for bound in bounds if bound.suite == suite]
+        for figure in figures:
+            yield suite, figure
+
+
+def measure(suite: str, effort: Effort) -> list[Figure]:
+    """Run a suite, and return its figures."""
+    if suite not in SUITES:
+        return [bound.not_measured("no suite measures it yet") for bound in BOUNDS if bound.suite == suite]
+    module, function = SUITES[suite]
+    figures: list[Figure] = getattr(import_module(module), function)(effort)
+    return figures
+
+
+def _print(suite: str, figure: Figure, as_json: bool) -> None:
+    if as_json:
         click.echo(json.dumps({"suite": suite} | figure.as_map()))
         return
-    verdict = "" if figure.reached is None else f"{figure.target:>14}  {'reached' if figure.reached else 'MISSED'}"
-    number = f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.2f}"
-    click.echo(f"{suite:<9} {figure.name:<52} {number:>12} {figure.unit:<6} {verdict}".rstrip())
+    line = f"{suite:<9} {figure.name:<55} {figure.number:>12} {figure.unit:<6} {figure.target:>14}  {figure.verdict}"
+    click.echo(line.rstrip())
+
+
+def _print_bounds(bounds: list[Bound], found: dict[str, Figure], as_json: bool) -> None:
+    """Print a row for each bound, and the misses once more at the end."""
+    rows = [(bound.suite, found.get(bound.work) or bound.not_measured("the run ended before")) for bound in bounds]
+    if not as_json:
+        click.echo(f"{'suite':<9} {'work':<55} {'reached':>12} {'':<6} {'bound':>14}")
+    for suite, figure in rows:
+        _print(suite, figure, as_json)
+    missed = [figure.name for _, figure in rows if figure.reached is False]
+    unknown = [figure.name for _, figure in rows if figure.value is None]
+    if not as_json:
+        click.echo(f"\n{len(rows) - len(missed) - len(unknown)} of {len(rows)} reached.")
+        for word, names in (("Missed", missed), ("Not measured", unknown)):
+            if names:
+                click.echo(f"{word}: {'; '.join(names)}.")

@@ -1,10 +1,8 @@
-"""The core against its peers: embedded reads against raw py-lmdb and sqlite3, the broker over ipc, group commit.
+"""The core against its peers: embedded reads against raw py-lmdb and sqlite3, the broker over ipc.
 
 embedded   one get of a 200-byte record: raw py-lmdb in its own transaction (no unpacking), sqlite3 by primary key
            with unpacking, `db.get`
 broker     processes on Unix sockets: one broker, one reader, this client
-puts       durable puts through the broker, one at a time and 64 in flight
-start      `dagbox --help`
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ import zmq
 
 import dagbox
 from dagbox import aio
-from dagbox.bench.report import Figure, at_least, at_most, each_us, median_of_turns
+from dagbox.bench.report import FULL, Effort, Figure, at_least, at_most, each_us, median_of_turns
 from dagbox.protocol.values import pack, unpack_trusted
 from dagbox.transport import sockets
 from dagbox.transport.ask import ask
@@ -39,10 +36,11 @@ RECORD = {"name": "Ada Lovelace", "text": "x" * 166}
 TURNS = 5
 
 
-def embedded_get() -> list[Figure]:
+def embedded_get(effort: Effort = FULL) -> list[Figure]:
     """Measure one embedded get against raw py-lmdb and sqlite3."""
     packed = pack(RECORD)
     keys = [f"key-{number:08d}" for number in range(KEYS)]
+    many = effort.count(50_000)
     with tempfile.TemporaryDirectory() as directory:
         raw = open_raw(Path(directory) / "raw", keys, packed)
         table = _sqlite(Path(directory) / "sqlite.db", keys, packed)
@@ -59,10 +57,10 @@ def embedded_get() -> list[Figure]:
                     transaction.get(encoded)
 
             raw_us, sqlite_us, own_us = median_of_turns(
-                TURNS,
-                lambda: each_us(raw_get, 50_000),
-                lambda: each_us(lambda: unpack_trusted(table.execute(select, (key,)).fetchone()[0]), 20_000),
-                lambda: each_us(lambda: get("user", key), 50_000),
+                effort.count(TURNS),
+                lambda: each_us(raw_get, many),
+                lambda: each_us(lambda: unpack_trusted(table.execute(select, (key,)).fetchone()[0]), many // 2 + 1),
+                lambda: each_us(lambda: get("user", key), many),
             )
         raw.close()
         table.close()
@@ -132,7 +130,7 @@ def _wait_for(address: str, workers: int) -> None:
     raise dagbox.CannotConnect(address, "its workers did not come up")
 
 
-class _Pipe:
+class Pipe:
     """One client connection that keeps a number of requests in flight."""
 
     def __init__(self, address: str) -> None:
@@ -176,17 +174,18 @@ def _answer(event: Any) -> None:
             unpack_trusted(data)
 
 
-def broker_reads() -> list[Figure]:
+def broker_reads(effort: Effort = FULL) -> list[Figure]:
     """Measure gets through broker and reader on Unix sockets: single, pipelined, many keys to a message."""
+    turns = effort.count(TURNS)
     with node_processes() as (_, address):
         with dagbox.connect(address) as db:
             keys = [f"key-{number:08d}" for number in range(1000)]
             with db.batch() as batch:
                 for key in keys:
                     batch.put("user", RECORD, key=key)
-            trip_us = median_of_turns(TURNS, lambda: each_us(lambda: db.get("user", keys[7]), 500))[0]
+            trip_us = median_of_turns(turns, lambda: each_us(lambda: db.get("user", keys[7]), effort.count(500)))[0]
             refs = [("user", key) for key in keys[:256]]
-            many_us = median_of_turns(TURNS, lambda: each_us(lambda: db.get_many(refs), 100))[0]
+            many_us = median_of_turns(turns, lambda: each_us(lambda: db.get_many(refs), effort.count(100)))[0]
 
             def pipeline_us() -> float:
                 with db.pipeline() as pipe:
@@ -197,13 +196,14 @@ def broker_reads() -> list[Figure]:
             for _ in range(10):
                 pipeline_us()
             pipeline_rate = 10 * len(keys) / (time.perf_counter() - began)
-        pipe = _Pipe(address)
+        pipe = Pipe(address)
         body = pack({"bucket": "user", "key": keys[7]})
-        rates = median_of_turns(TURNS, *[lambda w=w: pipe.run("reader", body, 20_000, w) for w in (16, 64, 256)])
+        gets = effort.count(20_000)
+        rates = median_of_turns(turns, *[lambda w=w: pipe.run("reader", body, gets, w) for w in (16, 64, 256)])
         many = pack([{"op": "get_many", "refs": refs}])
-        many_rate = median_of_turns(TURNS, lambda: pipe.run("reader", many, 400, 4))[0] * len(refs)
+        many_rate = median_of_turns(turns, lambda: pipe.run("reader", many, effort.count(400), 4))[0] * len(refs)
         pipe.close()
-        gathered = median_of_turns(3, lambda: asyncio.run(_async_gets(address, keys)))[0]
+        gathered = median_of_turns(effort.count(3), lambda: asyncio.run(_async_gets(address, keys)))[0]
     return [
         Figure("broker: round trip of one get", trip_us, "us"),
         Figure("broker: single gets, 16 in flight", rates[0], "per s"),
@@ -226,64 +226,3 @@ async def _async_gets(address: str, keys: list[str]) -> float:
         began = time.perf_counter()
         await asyncio.gather(*[some() for _ in range(256)])
         return 256 * 40 / (time.perf_counter() - began)
-
-
-def durable_puts() -> list[Figure]:
-    """Measure durable puts through broker and writer: one at a time, and 64 messages in flight."""
-    with node_processes() as (_, address):
-        pipe = _Pipe(address)
-        body = pack({"bucket": "user", "data": pack(RECORD)})
-        pipe.run("writer", body, 200, 1)
-        alone, many = median_of_turns(
-            TURNS, lambda: pipe.run("writer", body, 300, 1), lambda: pipe.run("writer", body, 6_400, 64)
-        )
-        pipe.close()
-        with dagbox.connect(address) as db:
-            one = median_of_turns(TURNS, lambda: 1e6 / each_us(lambda: db.put("user", RECORD), 300))[0]
-        tasks = median_of_turns(TURNS, lambda: asyncio.run(_async_puts(address, 64, 40)))[0]
-    with tempfile.TemporaryDirectory() as directory, dagbox.open(directory) as db:
-        by_one, threads = median_of_turns(
-            TURNS, lambda: 1e6 / each_us(lambda: db.put("user", RECORD), 100), lambda: _threaded_puts(db, 64, 20)
-        )
-    return [
-        Figure("durable puts, one message at a time", alone, "per s"),
-        Figure("durable puts, 64 messages in flight", many, "per s"),
-        at_least("durable puts, 64 messages in flight / one at a time", many / alone, "x", 15),
-        Figure("durable puts, one at a time, blocking client", one, "per s"),
-        Figure("durable puts, 64 in flight, async client", tasks, "per s"),
-        at_least("durable puts, 64 in flight / one at a time", tasks / one, "x", 15),
-        Figure("durable puts, 64 threads, embedded", threads, "per s"),
-        at_least("durable puts, 64 threads / one at a time, embedded", threads / by_one, "x", 4),
-    ]
-
-
-def _threaded_puts(db: dagbox.Database, threads: int, each: int) -> float:
-    with ThreadPoolExecutor(threads) as pool:
-        began = time.perf_counter()
-        done = [pool.submit(lambda: [db.put("user", RECORD) for _ in range(each)]) for _ in range(threads)]
-        for one in done:
-            one.result()
-        return threads * each / (time.perf_counter() - began)
-
-
-async def _async_puts(address: str, tasks: int, each: int) -> float:
-    async with aio.connect(address) as db:
-
-        async def some() -> None:
-            for _ in range(each):
-                await db.put("user", RECORD)
-
-        began = time.perf_counter()
-        await asyncio.gather(*[some() for _ in range(tasks)])
-        return tasks * each / (time.perf_counter() - began)
-
-
-def start_time() -> list[Figure]:
-    """Measure the time of a whole `dagbox --help` process."""
-
-    def once() -> float:
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "dagbox", "--help"], stdout=subprocess.DEVNULL, check=True)
-        return time.perf_counter() - began
-
-    return [at_most("dagbox --help", median_of_turns(7, once)[0], "s", 0.25)]

@@ -3,8 +3,8 @@
 refresh    CPU time of this process for one poll of 200 workers and 50 services, drawn at 200x60 with all tables and
            graphs; the process does nothing else
 watched    reads through the broker, one to a request, 64 in flight, in turns while a dashboard in a process of its own
-           polls every second and while it is stopped. The share that is left is computed from the CPU time that the
-           node's processes take for a read: throughput would reflect the machine's other work
+           polls every second and while it is stopped. The cost is computed from the CPU time that the node's
+           processes take for a read: throughput would reflect the machine's other work
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import psutil
 
 import dagbox
 from dagbox import aio
+from dagbox.bench.bounds import table
 from dagbox.bench.core import node_processes
-from dagbox.bench.report import Figure, at_least, at_most
+from dagbox.bench.report import FULL, Effort, Figure, at_most
 from dagbox.tui.app import Dashboard, open_session
 from dagbox.tui.options import Options
 from dagbox.tui.poller import Polled
@@ -39,17 +40,18 @@ WINDOW_S = 2.0
 IN_FLIGHT = 64
 
 
-def refresh_cost() -> list[Figure]:
+def refresh_cost(effort: Effort = FULL) -> list[Figure]:
     """Measure the cost of one refresh for a large node."""
-    times = asyncio.run(_refreshes())
+    times = asyncio.run(_refreshes(effort.count(POLLS)))
     return [
         at_most(f"refresh, {WORKERS} workers, {SERVICES} services: CPU", statistics.median(times) * 1e3, "ms", 50),
         Figure("the slowest of them", max(times) * 1e3, "ms"),
     ]
 
 
-def watching_cost() -> list[Figure]:
+def watching_cost(effort: Effort = FULL) -> list[Figure]:
     """Measure how much of a node's throughput being watched takes."""
+    span_s = effort.seconds(WINDOW_S)
     with node_processes() as (_, address):
         command = [sys.executable, "-m", "dagbox.bench.dashboard", address]
         watcher = subprocess.Popen(command, stdout=subprocess.PIPE)
@@ -62,9 +64,9 @@ def watching_cost() -> list[Figure]:
             node = [psutil.Process(pid) for pid in {status.broker.pid, *(each.pid for each in status.workers)}]
             free: list[tuple[float, float]] = []
             watched: list[tuple[float, float]] = []
-            for _ in range(TURNS):
-                free.append(_reads(address, node, watcher, signal.SIGSTOP))
-                watched.append(_reads(address, node, watcher, signal.SIGCONT))
+            for _ in range(effort.count(TURNS)):
+                free.append(_reads(address, node, watcher, signal.SIGSTOP, span_s))
+                watched.append(_reads(address, node, watcher, signal.SIGCONT, span_s))
         finally:
             watcher.kill()
             watcher.wait()
@@ -78,28 +80,30 @@ def watching_cost() -> list[Figure]:
         Figure("reads, a dashboard polls every second", watched_rate, "per s"),
         Figure("CPU of the node for a read, nobody watches", free_us, "us"),
         Figure("CPU of the node for a read, watched", watched_us, "us"),
-        at_least("share of the node that is left for reads", free_us / watched_us, "x", 0.97),
+        table.WATCHED.figure((1 - free_us / watched_us) * 100)
+        if watched_us
+        else table.WATCHED.not_measured("the run was too short to take time of the processor"),
     ]
 
 
 def _reads(
-    address: str, node: list[psutil.Process], watcher: subprocess.Popen[bytes], sign: signal.Signals
+    address: str, node: list[psutil.Process], watcher: subprocess.Popen[bytes], sign: signal.Signals, span_s: float
 ) -> tuple[float, float]:
     """Return reads per second, and the node's CPU time for each in us, while the watcher runs or is stopped."""
     os.kill(watcher.pid, sign)
     before = _cpu_s(node)
-    rate = asyncio.run(_read(address))
-    return rate, (_cpu_s(node) - before) / (rate * WINDOW_S) * 1e6
+    rate = asyncio.run(_read(address, span_s))
+    return rate, (_cpu_s(node) - before) / (rate * span_s) * 1e6
 
 
 def _cpu_s(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-async def _read(address: str) -> float:
+async def _read(address: str, span_s: float) -> float:
     async with aio.connect(address) as db:
         record = {"bucket": "bench", "key": "k"}
-        end = time.perf_counter() + WINDOW_S
+        end = time.perf_counter() + span_s
 
         async def one() -> int:
             done = 0
@@ -109,7 +113,7 @@ async def _read(address: str) -> float:
             return done
 
         counts = await asyncio.gather(*(one() for _ in range(IN_FLIGHT)))
-    return sum(counts) / WINDOW_S
+    return sum(counts) / span_s
 
 
 class _Polls:
@@ -125,12 +129,12 @@ class _Polls:
         return None
 
 
-async def _refreshes() -> list[float]:
+async def _refreshes(polls: int) -> list[float]:
     session = Session(_Polls(), refresh_s=60, first=[large_poll(0)])
     app = Dashboard(session, Options())
     times = []
     async with app.run_test(size=SIZE) as pilot:
-        for second in range(1, POLLS + 1):
+        for second in range(1, polls + 1):
             poll = large_poll(second)
             await pilot.pause()
             began = time.process_time()
@@ -140,7 +144,7 @@ async def _refreshes() -> list[float]:
             await pilot.pause()
             times.append(time.process_time() - began)
     session.close()
-    return times[POLLS // 4 :]
+    return times[polls // 4 :]
 
 
 def large_poll(second: int) -> Map:

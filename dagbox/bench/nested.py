@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import dagbox
+from dagbox.bench.bounds import table
 from dagbox.bench.core import RECORD, TURNS, open_raw
-from dagbox.bench.report import Figure, at_most, each_us, median_of_turns
+from dagbox.bench.report import FULL, Effort, Figure, each_us, median_of_turns
 from dagbox.protocol.values import pack, unpack_trusted
 
 RECORDS = 2000
 OTHERS = 50
 
 
-def nested_reads() -> list[Figure]:
+def nested_reads(effort: Effort = FULL) -> list[Figure]:
     """Measure reads of many records for each record read."""
-    keys = [f"key-{number:08d}" for number in range(RECORDS)]
+    keys = [f"key-{number:08d}" for number in range(effort.count(RECORDS))]
     refs = [("user", key) for key in keys]
     with tempfile.TemporaryDirectory() as directory:
         raw = open_raw(Path(directory) / "raw", keys, pack(RECORD))
@@ -40,6 +41,8 @@ def nested_reads() -> list[Figure]:
             _fill(db, keys)
             below = {"path": "members", "relations": {"team": {"path": "team"}}}
             figures = _turns(
+                effort,
+                len(keys),
                 raw_reads,
                 raw_scan,
                 lambda: list(db.scan("user")),
@@ -53,25 +56,25 @@ def nested_reads() -> list[Figure]:
     return [
         Figure("raw py-lmdb get + unpack, one transaction", raw_us, "us"),
         Figure("raw py-lmdb cursor + unpack, one transaction", raw_scan_us, "us"),
-        at_most("scan / raw cursor, per record", scan / raw_scan_us, "x", 2.0),
-        at_most("get_many / raw, per record", many / raw_us, "x", 1.7),
-        at_most("fetch of listed records / raw, per record", listed / raw_us, "x", 2.3),
-        at_most("fetch by path / raw, per record", by_path / raw_us, "x", 3.0),
+        table.SCAN.figure(scan / raw_scan_us),
+        table.GET_MANY.figure(many / raw_us),
+        table.FETCH_NODE.figure(listed / raw_us),
+        table.FETCH_PATH.figure(by_path / raw_us),
         Figure("fetch by path over two levels / raw, per record", levels / 2 / raw_us, "x"),
     ]
 
 
-def _turns(*reads: Any) -> list[float]:
+def _turns(effort: Effort, records: int, *reads: Any) -> list[float]:
     """Return the time of each read for each of its records, in microseconds.
 
     What the process holds already is kept out of Python's garbage collection: its full passes would fall on whichever
     read allocates at that moment.
     """
-    measures = [lambda read=read: each_us(read, 5) / RECORDS for read in reads]
+    measures = [lambda read=read: each_us(read, 5) / records for read in reads]
     gc.collect()
     gc.freeze()
     try:
-        return median_of_turns(3 * TURNS, *measures)
+        return median_of_turns(effort.count(3 * TURNS), *measures)
     finally:
         gc.unfreeze()
 

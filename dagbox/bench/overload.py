@@ -19,7 +19,7 @@ from pathlib import Path
 import zmq
 
 import dagbox
-from dagbox.bench.report import Figure, at_least, at_most
+from dagbox.bench.report import FULL, Effort, Figure, at_least, at_most
 from dagbox.protocol.values import pack
 from dagbox.transport import sockets
 from dagbox.transport.address import node_address
@@ -41,7 +41,7 @@ dagbox.serve(work, connect=sys.argv[1])
 """
 
 
-def overload() -> list[Figure]:
+def overload(effort: Effort = FULL) -> list[Figure]:
     """Measure a service under ten times the load that it can bear."""
     with tempfile.TemporaryDirectory() as directory:
         data = str(Path(directory) / "data")
@@ -51,7 +51,7 @@ def overload() -> list[Figure]:
             _until_ready(data, "writer")
             worker = subprocess.Popen([sys.executable, "-c", _SLEEPER, data], stderr=subprocess.DEVNULL)
             _until_ready(data, "work")
-            return _measure(data)
+            return _measure(data, effort)
         finally:
             for process in (worker, node):
                 if process is not None:
@@ -59,14 +59,15 @@ def overload() -> list[Figure]:
                     process.wait(10)
 
 
-def _measure(data: str) -> list[Figure]:
+def _measure(data: str, effort: Effort) -> list[Figure]:
     with dagbox.connect(data, direct=False) as operator:
         memory = _broker_bytes(operator)
-        peak = _peak(data)
+        span_s = effort.seconds(SPAN_S)
+        peak = _peak(data, effort.seconds(PEAK_SPAN_S))
         flood = _Flood(node_address(data), TIMES * peak)
         asked: list[float] = []
         flood.start()
-        end = time.monotonic() + SPAN_S
+        end = time.monotonic() + span_s
         while time.monotonic() < end:
             began = time.monotonic()
             operator.status()
@@ -80,8 +81,8 @@ def _measure(data: str) -> list[Figure]:
     asked.sort()
     return [
         Figure("peak: answers to 16 clients that wait for them", peak, "per s"),
-        Figure("sent", flood.sent / SPAN_S, "per s"),
-        at_least("answered in time / peak", flood.answered / SPAN_S / peak, "x", 0.9),
+        Figure("sent", flood.sent / span_s, "per s"),
+        at_least("answered in time / peak", flood.answered / span_s / peak, "x", 0.9),
         at_most("workers called lost", len(lost), "", 0),
         Figure("status of an operator meanwhile, median", statistics.median(asked), "ms"),
         at_most("status of an operator meanwhile, p99", asked[int(len(asked) * 0.99)], "ms", 100),
@@ -109,9 +110,9 @@ def _broker_bytes(db: dagbox.Database) -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _peak(data: str) -> float:
+def _peak(data: str, span_s: float) -> float:
     counts = [0] * CLIENTS
-    end = time.monotonic() + PEAK_SPAN_S
+    end = time.monotonic() + span_s
 
     def ask(number: int) -> None:
         with dagbox.connect(data, direct=False) as db:
@@ -124,7 +125,7 @@ def _peak(data: str) -> float:
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts) / PEAK_SPAN_S
+    return sum(counts) / span_s
 
 
 def _until_served(db: dagbox.Database) -> float:

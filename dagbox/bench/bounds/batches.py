@@ -1,0 +1,71 @@
+"""Batches of writes, embedded, without a sync of the disk, against raw py-lmdb.
+
+batches    1,000 puts of 200 bytes under new keys in one batch; py-lmdb puts values that are packed already, in one
+           transaction; the same with packing each
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import lmdb
+
+import dagbox
+from dagbox.bench.bounds import table
+from dagbox.bench.core import RECORD, TURNS
+from dagbox.bench.report import FULL, Effort, Figure, each_us, median_of_turns
+from dagbox.protocol.values import pack
+
+PUTS = 1000
+
+
+def batch_puts(effort: Effort = FULL) -> list[Figure]:
+    """Measure batches of puts for each put."""
+    packed, calls = pack(RECORD), effort.count(5)
+    with tempfile.TemporaryDirectory() as directory:
+        places = [str(Path(directory) / name) for name in ("raw", "packing")]
+        raws = [lmdb.open(each, max_dbs=4, map_size=1 << 28, sync=False, metasync=False) for each in places]
+        with dagbox.open(Path(directory) / "dagbox", durability="process") as db:
+
+            def own(keys: list[str]) -> None:
+                with db.batch() as batch:
+                    for key in keys:
+                        batch.put("user", RECORD, key=key)
+
+            writes = [own, _raw(raws[0], lambda: packed), _raw(raws[1], lambda: pack(RECORD))]
+            own_us, raw_us, packing_us = median_of_turns(
+                effort.count(3 * TURNS), *[_each_put_us(write, calls) for write in writes]
+            )
+        for raw in raws:
+            raw.close()
+    return [
+        Figure("batch of 1,000 puts, per put", own_us, "us"),
+        Figure("raw puts of packed values in one transaction, per put", raw_us, "us"),
+        table.BATCH_PUTS.figure(own_us / raw_us),
+        Figure("batch of 1,000 puts / raw puts that pack too", own_us / packing_us, "x"),
+    ]
+
+
+def _raw(environment: lmdb.Environment, value: Callable[[], bytes]) -> Callable[[list[str]], None]:
+    bucket = environment.open_db(b"user")
+
+    def write(keys: list[str]) -> None:
+        with environment.begin(write=True, db=bucket) as transaction:
+            for key in keys:
+                transaction.put(key.encode(), value())
+
+    return write
+
+
+def _each_put_us(write: Callable[[list[str]], None], calls: int) -> Callable[[], float]:
+    """Return what measures a write of new keys, for each of them."""
+    numbers = count()
+
+    def measure() -> float:
+        made = iter([[f"key-{next(numbers):08d}" for _ in range(PUTS)] for _ in range(calls)])
+        return each_us(lambda: write(next(made)), calls) / PUTS
+
+    return measure

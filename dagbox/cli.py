@@ -20,10 +20,8 @@ from typing import Any, NamedTuple
 import click
 
 from dagbox import __version__
-from dagbox.errors import BadSetting, CannotConnect, DagBoxError, UnknownSetting
+from dagbox.errors.reporting import DONE, INTERRUPTED, WRONG_USAGE, report_error
 from dagbox.text.streams import prepare_standard_streams
-
-DONE, FAILED, WRONG_USAGE, NO_CONNECTION, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class Subcommand(NamedTuple):
@@ -178,34 +176,4 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("DAGBOX_DEBUG"):
             raise
-        return _report(error)
-
-
-def _report(error: Exception) -> int:
-    """Write one line about the error to standard error, and return the exit status."""
-    from dagbox.text.terminal import one_line, printable, supports_colour
-
-    status = FAILED
-    if isinstance(error, click.ClickException):
-        status = error.exit_code
-        text = error.format_message().strip()
-        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
-        text += f" (see {path} --help)" if path else ""
-    elif isinstance(error, DagBoxError):
-        text = error.message
-        if isinstance(error, CannotConnect):
-            status = NO_CONNECTION
-        elif isinstance(error, UnknownSetting | BadSetting):
-            status = WRONG_USAGE
-    elif isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    else:
-        text = f"{type(error).__name__}: {error} (this is a fault of dagbox; DAGBOX_DEBUG=1 shows where)"
-    label = "dagbox: error:"
-    if supports_colour(sys.stderr):
-        label = click.style(label, fg="red")
-    click.echo(f"{label} {one_line(text)}", err=True)
-    for line in getattr(error, "snippet", "").splitlines():
-        # The position in a rule or goal, with a caret below it: a tab must stay as wide as the caret's line has it.
-        click.echo(f"  {printable(line.replace(chr(9), ' '))}", err=True)
-    return status
+        return report_error(error)

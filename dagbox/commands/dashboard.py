@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from dagbox.commands.output import note
 from dagbox.text.files import make_private_directory, private
+from dagbox.text.streams import note
 
 LOG_FILE = "node.log"
 READY = "dagbox: serving"
@@ -71,7 +71,8 @@ def _starts(node: subprocess.Popen[bytes], log: IO[bytes]) -> bool:
     while READY.encode() not in seen:
         seen += log.read()
         if node.poll() is not None:
-            note((seen + log.read()).decode(errors="replace").strip())
+            for line in (seen + log.read()).decode(errors="replace").strip().split("\n"):
+                note(line)
             return False
         try:
             node.wait(_POLL_S)

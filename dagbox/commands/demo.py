@@ -8,7 +8,7 @@ import click
 
 from dagbox.commands.node import logic_option, node_settings, readers_option
 from dagbox.commands.options import DURATION
-from dagbox.commands.output import note
+from dagbox.text.streams import note
 
 
 @click.command("demo", short_help="run a node on real data, with gentle traffic")

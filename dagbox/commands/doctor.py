@@ -12,12 +12,13 @@ from typing import Any
 import click
 
 from dagbox.commands.options import DURATION, default_target, format_option, target_argument
-from dagbox.commands.output import note, print_json, styled
+from dagbox.commands.output import print_json, print_styled, styled
 from dagbox.config.target import is_address, node_runs
 from dagbox.errors import CannotConnect, DagBoxError
 from dagbox.problems import BAD, RULES, Problem
 from dagbox.text.amounts import plural_or_no
 from dagbox.text.durations import format_duration
+from dagbox.text.streams import note
 from dagbox.text.terminal import printable
 
 POLL_S = 1.0
@@ -85,7 +86,7 @@ def doctor(target: str | None, for_s: float, allow: tuple[str, ...], as_json: bo
         for each in told:
             print_json(_as_map(each, allow))
     else:
-        sys.stdout.writelines(line + "\n" for line in lines_of(told, allow))
+        print_styled(lines_of(told, allow))
     return 1 if any(each.problem.sign == BAD and each.problem.rule not in allow for each in told) else 0
 
 
@@ -104,7 +105,7 @@ def _watched(target: str, for_s: float) -> list[Told]:
 
     with closing(LiveSource(target)) as source:
         if sys.stderr.isatty():
-            note(f"dagbox: looking at {printable(source.name)} for {format_duration(for_s, whole=True)}")
+            note(f"dagbox: looking at {source.name} for {format_duration(for_s, whole=True)}")
         return watch(source.polls, for_s, time.monotonic, time.sleep)
 
 

@@ -20,11 +20,13 @@ from dagbox.commands.options import (
     target_option,
     timeout_option,
 )
-from dagbox.commands.output import print_json, report
+from dagbox.commands.output import print_json
 from dagbox.config.target import holds_store, is_address, missing_store, node_runs
 from dagbox.errors import BadLine, CannotConnect, StoreUnavailable, UnreadableRecord
 from dagbox.text.amounts import format_size, plural
 from dagbox.text.files import whole_file
+from dagbox.text.streams import print_line, report
+from dagbox.text.terminal import printable_json
 
 if TYPE_CHECKING:
     from dagbox.transfer import Imported
@@ -34,17 +36,20 @@ MAX_BROKEN_LINES = 20
 
 
 @contextmanager
-def progress_bar(title: str, total: int | None, *, in_bytes: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    title: str, total: int | None, *, in_bytes: bool, hidden: bool = False
+) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error, if that is a terminal.
 
     Args:
         total: the whole amount; None if it is unknown.
         in_bytes: True if the amounts are bytes, False if they are records.
+        hidden: show none: what is written to the terminal shows the progress itself.
 
     Yields:
         A function to be called with each further amount that is done.
     """
-    if not sys.stderr.isatty():
+    if hidden or not sys.stderr.isatty():
         yield lambda amount: None
         return
     from rich.console import Console
@@ -110,7 +115,7 @@ def import_file(
     if output == "json":
         print_json(figures)
     else:
-        click.echo(", ".join(_amounts(done)))
+        print_line(", ".join(_amounts(done)))
     return 1 if done.broken else 0
 
 
@@ -170,11 +175,12 @@ def export_file(
         lines, total = stack.enter_context(
             _exported(target, list(buckets) or None, versions, not no_logic, timeout, skipped.append)
         )
-        progress = stack.enter_context(progress_bar("export", total, in_bytes=False))
+        shown = path == "-" and sys.stdout.isatty()
+        progress = stack.enter_context(progress_bar("export", total, in_bytes=False, hidden=shown))
         file = stack.enter_context(_complete_file(path))
         count = 0
         for line in lines:
-            file.write(line + "\n")
+            file.write((printable_json(line) if shown else line) + "\n")
             count += 1
             progress(1)
     _report_broken(skipped)
@@ -182,7 +188,7 @@ def export_file(
         if output == "json":
             print_json({"path": path, "lines": count, "unreadable": len(skipped)})
         else:
-            click.echo(f"{plural(count, 'line')} written to {path}")
+            print_line(f"{plural(count, 'line')} written to {path}")
     return 1 if skipped else 0
 
 
@@ -245,7 +251,7 @@ def backup(copy: str, target: str | None, timeout: float, output: str) -> None:
     if output == "json":
         print_json({"path": os.path.abspath(copy)})
     else:
-        click.echo(f"copied to {copy}")
+        print_line(f"copied to {copy}")
 
 
 @click.command("restore", short_help="create a database from a backup")
@@ -263,7 +269,7 @@ def restore(source: str, directory: str, output: str) -> None:
     if output == "json":
         print_json({"path": directory, "version": restored.version, "records": records})
     else:
-        click.echo(f"{plural(records, 'record')} restored to {directory}, version {restored.version}")
+        print_line(f"{plural(records, 'record')} restored to {directory}, version {restored.version}")
 
 
 @click.command("verify", short_help="check everything in a database")
@@ -293,14 +299,14 @@ def verify(directory: str | None, output: str) -> int:
         )
     else:
         size = f"{plural(records, 'record')} in {plural(len(found.entries), 'bucket')}"
-        click.echo(f"{path}: {size}, version {found.version}")
+        print_line(f"{path}: {size}, version {found.version}")
         for problem in found.problems:
-            click.echo(problem)
+            print_line(problem)
     if not found.sound:
         report(f"{path} is damaged: {plural(found.problem_count, 'problem')}")
         return 1
     if output == "table":
-        click.echo("sound")
+        print_line("sound")
     return 0
 
 
@@ -318,7 +324,7 @@ def compact(directory: str | None, output: str) -> None:
     if output == "json":
         print_json({"path": path, "bytes_before": before, "bytes_after": after})
     else:
-        click.echo(f"{path}: {format_size(before)} before, {format_size(after)} after")
+        print_line(f"{path}: {format_size(before)} before, {format_size(after)} after")
 
 
 def _existing(directory: str | None) -> str:

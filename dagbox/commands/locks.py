@@ -25,9 +25,10 @@ from dagbox.commands.options import (
     timeout_option,
     yes_option,
 )
-from dagbox.commands.output import Column, note, print_json, print_rows, report
+from dagbox.commands.output import Column, print_json, print_rows
 from dagbox.errors import LeaseLost
 from dagbox.text.durations import format_duration
+from dagbox.text.streams import note, print_line, report
 
 if TYPE_CHECKING:
     from dagbox.client import Lease
@@ -116,7 +117,7 @@ def _hold(lease: Lease, output: str) -> None:
         if output == "json":
             print_json({"keys": list(lease.keys), "token": lease.token, "owner": lease.owner, "shared": lease.shared})
         else:
-            click.echo(f"{', '.join(lease.keys)}  token {lease.token}")
+            print_line(f"{', '.join(lease.keys)}  token {lease.token}")
         sys.stdout.flush()
         note("held until Ctrl-C")
         while not ended.wait(_POLL_S):

@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from dagbox.commands.options import format_option, open_database, target_argument, target_option, timeout_option
-from dagbox.commands.output import Column, Unreadable, note, print_json, print_rows, report
+from dagbox.commands.output import Column, Unreadable, print_json, print_rows
 from dagbox.commands.records import node_map, relations_of
 from dagbox.errors import LogicError
 from dagbox.notation.datalog import write_term
 from dagbox.notation.json import write_cell
 from dagbox.protocol.times import looks_like_time, read_time
 from dagbox.protocol.values import Node
+from dagbox.text.streams import note, print_line, report
 from dagbox.text.terminal import printable
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -75,7 +76,7 @@ def query(
             skip=skip,
         )
     if output == "table" and rows and not rows[0]:
-        click.echo("yes")
+        print_line("yes")
         return 0
     display = [{name: _document(value) for name, value in row.items()} for row in rows]
     columns = [Column(name, name, write_cell) for name in (display[0] if display else ())]
@@ -142,7 +143,7 @@ def why(goal: str, target: str | None, timeout: float, output: str) -> None:
         proof = db.why(goal)
     if output == "table" and proof.holds:
         for line in proof.lines():
-            click.echo(printable(line))
+            print_line(line)
     else:
         _print_tree(proof, output)
 
@@ -163,7 +164,7 @@ def _print_tree(value: Any, output: str) -> None:
         print_json(value)
     else:
         for line in tree_lines(value):
-            click.echo(line)
+            print_line(line)
 
 
 def tree_lines(value: Any, margin: str = "") -> list[str]:

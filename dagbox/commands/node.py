@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dagbox.commands.options import directory_of, settings
-from dagbox.commands.output import note
 from dagbox.settings import DURABILITIES, MOST_WORKERS
+from dagbox.text.streams import note
 
 if TYPE_CHECKING:
     from dagbox.runtime.supervisor import NodeSettings, Supervisor

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dagbox.commands.output import note
 from dagbox.errors import DagBoxError, StoreUnavailable
 from dagbox.protocol.values import Ref, check_bucket, check_key
 from dagbox.settings import FORMATS, Settings, load_settings
 from dagbox.text.files import path_of
+from dagbox.text.streams import note
 from dagbox.text.terminal import printable
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def default_target() -> str:
     configured, meta = settings(), click.get_current_context().find_root().meta
     if configured.at_found_in and not meta.get(_TOLD):
         meta[_TOLD] = True
-        note(printable(f"dagbox: {configured.at_found_in} leads to {configured.at}"))
+        note(f"dagbox: {configured.at_found_in} leads to {configured.at}")
     return configured.at
 
 
@@ -230,4 +230,4 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Give --yes to do it", click.get_current_context())
-    click.confirm(question, abort=True, err=True)
+    click.confirm(printable(question), abort=True, err=True)

@@ -2,9 +2,10 @@
 
 Rules:
 
-1. Everything here goes to standard output, except what `note` and `report` write: that goes to standard error.
+1. Everything here goes to standard output, except errors and what says that there is nothing: these go to standard
+   error.
 2. Nothing is cut: a table is as wide as its cells.
-3. Stored text is printed without anything that a terminal would act on.
+3. Stored text is printed without anything that a terminal would act on; in JSON that is escaped as JSON escapes.
 4. Colours are for terminals that understand them, and never with NO_COLOR.
 """
 
@@ -20,8 +21,9 @@ import click
 from dagbox.errors import UnreadableRecord
 from dagbox.notation.json import dump, write_cell
 from dagbox.protocol.values import Node, Ref
+from dagbox.text.streams import note, report
 from dagbox.text.tables import GAP, Cell, TextTable
-from dagbox.text.terminal import align, printable, supports_colour
+from dagbox.text.terminal import align, printable, printable_json, supports_colour
 
 MOST_REPORTED = 20
 """Errors of one kind that are reported one by one."""
@@ -53,16 +55,6 @@ def styled(text: str, **style: Any) -> str:
     return click.style(text, **style) if supports_colour(sys.stdout) else text
 
 
-def note(text: str) -> None:
-    """Print to standard error, which is not data."""
-    click.echo(text, err=True)
-
-
-def report(text: str) -> None:
-    """Print one error of several; the command goes on."""
-    note(f"dagbox: error: {text}")
-
-
 class Unreadable:
     """Reports records that cannot be read, as they come: the `skip` of a read."""
 
@@ -83,7 +75,7 @@ class Unreadable:
 
 def print_json(value: Any) -> int:
     """Print a value as one line of JSON, and return its length in characters."""
-    return sys.stdout.write(dump(value) + "\n")
+    return sys.stdout.write(printable_json(dump(value)) + "\n")
 
 
 def print_rows(output: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> int:
@@ -102,6 +94,11 @@ def print_rows(output: str, rows: Iterable[Mapping[str, Any]], columns: Sequence
     if not lines:
         note(empty)
     return max(0, lines - 1)
+
+
+def print_styled(lines: Iterable[str]) -> None:
+    """Print lines that may have styles of ours; others' text in them was made printable before it was styled."""
+    sys.stdout.writelines(line + "\n" for line in lines)
 
 
 def table_lines(rows: Iterable[Any], columns: Sequence[Column]) -> Iterator[str]:

@@ -19,9 +19,10 @@ from dagbox.commands.options import (
     target_option,
     timeout_option,
 )
-from dagbox.commands.output import Column, Unreadable, print_json, print_node, print_rows, report
+from dagbox.commands.output import Column, Unreadable, print_json, print_node, print_rows
 from dagbox.notation.json import write_cell
 from dagbox.protocol.values import Node, Ref
+from dagbox.text.streams import print_line, report
 
 if TYPE_CHECKING:
     from dagbox import Database
@@ -166,7 +167,7 @@ def put(
     if output == "json":
         print_json({"bucket": ref.bucket, "key": ref.key, "version": ref.version})
     else:
-        click.echo(f"{ref}  version {ref.version}")
+        print_line(f"{ref}  version {ref.version}")
 
 
 @click.command("del", short_help="delete records")
@@ -196,7 +197,7 @@ def delete(
         if output == "json":
             print_json({"bucket": record.bucket, "key": record.key, "deleted": deleted})
         elif deleted:
-            click.echo(f"{record}  deleted")
+            print_line(f"{record}  deleted")
         if not deleted:
             report(f"no record {record}")
     return 0 if all(there) else 1

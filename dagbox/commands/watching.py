@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dagbox.commands.options import DURATION, format_option, open_database, target_argument, timeout_option
-from dagbox.commands.output import Column, note, print_json, print_rows, styled, table_lines
+from dagbox.commands.output import Column, print_json, print_rows, print_styled, styled, table_lines
 from dagbox.errors import DagBoxError
 from dagbox.text.amounts import format_rate, format_size, plural
 from dagbox.text.durations import format_ms
+from dagbox.text.streams import print_line, report
 from dagbox.text.terminal import printable
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def status(target: str | None, clients: bool, watch: bool, every: float, timeout
                     _redraw(_status_of(db, clients), output)
                     time.sleep(every)
         except DagBoxError as error:
-            note(f"dagbox: {error}")
+            report(error.message)
             time.sleep(every)
 
 
@@ -121,7 +122,7 @@ def _show_status(found: Any, output: str) -> None:
     if output == "json":
         print_json(found)
     else:
-        sys.stdout.writelines(line + "\n" for line in status_lines(found))
+        print_styled(status_lines(found))
 
 
 def _redraw(found: Any, output: str) -> None:
@@ -157,7 +158,7 @@ def _with_content(rows: Iterable[Any], columns: Iterable[Column]) -> list[Column
 
 
 def _sentence(parts: Iterable[str]) -> str:
-    return ", ".join(part for part in parts if part)
+    return printable(", ".join(part for part in parts if part))
 
 
 def _broker_figures(broker: Any) -> Iterator[str]:
@@ -254,9 +255,7 @@ def _print_event(event: Any, output: str) -> None:
         print_json(event)
     else:
         when = datetime.now() - timedelta(milliseconds=event["age_ms"])
-        click.echo(
-            f"{when:%H:%M:%S}  {event['kind']:<12}  {printable(event['subject'])}  {printable(event['text'])}".rstrip()
-        )
+        print_line(f"{when:%H:%M:%S}  {event['kind']:<12}  {event['subject']}  {event['text']}".rstrip())
 
 
 TRACE_COLUMNS = (

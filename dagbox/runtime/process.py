@@ -11,15 +11,20 @@ import platform
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from copy import copy
 from types import FrameType
 
 import click
 
 from dagbox.broker.model import BrokerLimits
-from dagbox.errors import BadSetting, CannotConnect, DagBoxError, InvalidArgument, StoreBroken, StoreUnavailable
+from dagbox.errors import BadSetting, DagBoxError, InvalidArgument, StoreBroken, StoreUnavailable
+from dagbox.errors.reporting import DONE, FAILED, INTERRUPTED, report_error
 from dagbox.text.files import make_private_directory
+from dagbox.text.streams import prepare_standard_streams
+from dagbox.text.terminal import printable
 
 log = logging.getLogger("dagbox.process")
 
@@ -47,19 +52,41 @@ def log_level() -> int:
     return level
 
 
-def start_logging(verbose: bool = False) -> None:
-    """Log to standard error: date and time, level, message.
+class LogFormatter(logging.Formatter):
+    """Date and time, level, message: what others wrote cannot command a terminal, nor look like a line of its own.
+
+    A message is one line; only the lines of a traceback are more, each indented.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and those of the traceback if there is one."""
+        record = copy(record)  # other handlers get it as it is
+        record.msg, record.args = printable(record.getMessage()), None
+        first, *traceback = super().format(record).split("\n")
+        return "\n".join([printable(first), *(f"  {printable(line)}" for line in traceback)])
+
+
+def start_logging() -> None:
+    """Log to standard error, see `LogFormatter`; also what ends a thread.
 
     Raises:
         BadSetting: DAGBOX_LOG names no level.
     """
     level = log_level()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else level,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter())
+    logging.basicConfig(level=level, handlers=[handler])
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _log_thread
+
+
+def _log_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread else "unknown"
+    error = ended.exc_value
+    log.error("process %d: the thread %s failed", os.getpid(), name, exc_info=error)
 
 
 def on_stop_signals(stop: Callable[[], None], *, supervised: bool) -> None:
@@ -243,19 +270,18 @@ main.add_command(worker_command)
 
 
 def run() -> int:
-    """Run as a program: errors in one line, exit statuses as everywhere."""
+    """Run as a program: errors in one line, exit statuses as everywhere. A fault is logged with its traceback."""
+    prepare_standard_streams()
     try:
         main.main(standalone_mode=False)
-    except CannotConnect as error:
-        click.echo(f"dagbox: {error}", err=True)
-        return 3
-    except DagBoxError as error:
-        click.echo(f"dagbox: {error}", err=True)
-        return 1
-    except click.ClickException as error:
-        error.show()
-        return 2
-    return 0
+    except (DagBoxError, click.ClickException) as error:
+        return report_error(error)
+    except click.Abort:
+        return INTERRUPTED
+    except Exception:
+        log.exception("process %d: it failed", os.getpid())
+        return FAILED
+    return DONE
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from dagbox.shell.output import Output
 from dagbox.shell.problems import CommandFailed, LeaveShell
 from dagbox.shell.session import Shell
 from dagbox.shell.settings import Configuration, check_colour, configuration_path, load_configuration
+from dagbox.text.terminal import printable
 
 DONE, FAILED, WRONG_USAGE, CANNOT_CONNECT, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -93,7 +94,7 @@ def _may_make(place: str, commands: Sequence[str], read_stdin: bool | None, yes:
         return any(_may_write(parsed) for parsed in readings)
     import click
 
-    return click.confirm(f"There is no database in {place}. Make one?", err=True)
+    return click.confirm(f"There is no database in {printable(place)}. Make one?", err=True)
 
 
 def _may_write(parsed: ParsedCommand) -> bool:

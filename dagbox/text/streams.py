@@ -1,4 +1,11 @@
-"""The standard streams of a program, made such that what is written to them never fails for its characters."""
+"""The standard streams of a program: what is written to them never fails for its characters, nor is it acted on.
+
+Rules:
+
+1. Text for people leaves a program by `print_line`, `note` and `report`: others' text in it cannot command a terminal,
+   and one text is one line.
+2. An error looks alike at every way out: `dagbox: error: ...`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +14,30 @@ import os
 import sys
 from io import TextIOWrapper
 
+from dagbox.text.terminal import one_line, printable, supports_colour
+
 ESCAPING = "dagbox.escape"
 """The name of the error handler: a character that a stream's encoding lacks is written as JSON writes it."""
+
+_ERROR = "dagbox: error:"
+
+
+def print_line(text: str) -> None:
+    """Write a line for people to standard output."""
+    sys.stdout.write(printable(text) + "\n")
+
+
+def note(text: str) -> None:
+    """Write a line for people to standard error, which is not data."""
+    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.flush()
+
+
+def report(text: str) -> None:
+    """Write one line about an error to standard error."""
+    label = f"\x1b[31m{_ERROR}\x1b[0m" if supports_colour(sys.stderr) else _ERROR
+    sys.stderr.write(f"{label} {one_line(text)}\n")
+    sys.stderr.flush()
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -24,16 +24,39 @@ def printable(text: str) -> str:
 
     Any text may be given, and the result may be given again: it comes back unchanged.
     """
-    if text.isascii() and text.isprintable():
+    if _is_safe(text):
         return text
     return "".join([_escaped(char) if _is_unsafe(char) else char for char in text])
 
 
 def printable_lines(text: str) -> str:
     """Return the text as `printable`, with its line breaks and tabs kept."""
-    if text.isascii() and text.isprintable():
+    if _is_safe(text):
         return text
     return "\n".join(["\t".join(map(printable, line.split("\t"))) for line in text.split("\n")])
+
+
+def printable_json(text: str) -> str:
+    """Return a text of JSON, of any number of lines, with what `printable` escapes as JSON escapes it: the same value.
+
+    Outside of its strings JSON has none of that, except for line breaks and tabs.
+    """
+    if _is_safe(text):
+        return text
+    return "".join([_json_escaped(char) if _is_unsafe(char) and char not in "\n\t" else char for char in text])
+
+
+def _json_escaped(char: str) -> str:
+    number = ord(char)
+    if number <= 0xFFFF:
+        return f"\\u{number:04x}"
+    number -= 0x10000
+    return f"\\u{0xD800 + (number >> 10):04x}\\u{0xDC00 + (number & 0x3FF):04x}"
+
+
+def _is_safe(text: str) -> bool:
+    """Return True if nothing in the text is unsafe; some texts with wide spaces are not recognized, which is slower."""
+    return text.isprintable() and (text.isascii() or _BLANKS.isdisjoint(text))
 
 
 def _is_unsafe(char: str) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from contextlib import ExitStack, closing
 
 import dagbox
+from dagbox.text.streams import note, report
 from dagbox.tui.options import Options
 from dagbox.tui.polling.request import Map
 from dagbox.tui.polling.source import LiveSource
@@ -43,12 +43,12 @@ def run_headless(options: Options, stop: threading.Event | None = None) -> int:
             from dagbox.prometheus import serving_metrics
 
             address = stack.enter_context(serving_metrics(options.target, options.metrics_port))
-            print(f"dagbox: metrics at {address}", file=sys.stderr)
+            note(f"dagbox: metrics at {address}")
         if options.record is None:
             ended.wait()
             return 0
         recorder = stack.enter_context(closing(Recorder(options.record)))
-        print(f"dagbox: recording {source.name} to {options.record}, until Ctrl-C", file=sys.stderr)
+        note(f"dagbox: recording {source.name} to {options.record}, until Ctrl-C")
         _record(source, recorder, first, options.refresh_s, ended)
     return 0
 
@@ -66,5 +66,5 @@ def _record(source: LiveSource, recorder: Recorder, polls: list[Map], refresh_s:
         except dagbox.DagBoxError as error:
             polls = []
             if heard:
-                print(f"dagbox: {time.strftime('%H:%M:%S')} {error}", file=sys.stderr)
+                report(f"{time.strftime('%H:%M:%S')} {error.message}")
             heard = False

@@ -16,7 +16,6 @@ import asyncio
 import hmac
 import secrets
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from aiohttp import web
 from textual_serve.server import Server
 
 import dagbox
+from dagbox.text.streams import note
 from dagbox.tui.options import Options
 from dagbox.tui.polling.source import LiveSource
 
@@ -162,4 +162,4 @@ async def _serve(server: DashboardServer) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await server.run(lambda url: print(f"dagbox: the dashboard is at {url}", file=sys.stderr, flush=True), stop)
+    await server.run(lambda url: note(f"dagbox: the dashboard is at {url}"), stop)

@@ -184,21 +184,21 @@ def test_a_body_over_the_limit_is_refused_by_its_sender(small: Small, monkeypatc
 
 def test_plain_tcp_beyond_this_machine_is_refused() -> None:
     with running("dagbox.runtime.process", "broker", "--listen", "tcp://0.0.0.0:45999") as broker:
-        assert "insecure" in broker.wait_for("dagbox:")
+        assert "insecure" in broker.wait_for("dagbox: error: ")
         assert broker.process.wait(10) == 1
 
 
 def test_a_directory_that_cannot_be_made_is_told_in_one_line() -> None:
     for component in (["broker"], ["worker", "writer", "--connect", "tcp://127.0.0.1:9"]):
         with running("dagbox.runtime.process", *component, "--data", "/proc/none/data") as program:
-            program.wait_for("dagbox: ")
+            program.wait_for("dagbox: error: ")
             assert program.process.wait(10) == 1
         assert len(program.lines) == 1
 
 
 def test_a_worker_without_a_broker_s_directory_says_so(tmp_path: Path) -> None:
     with running("dagbox.runtime.process", "worker", "reader", "--data", str(tmp_path / "none")) as worker:
-        assert "no such directory" in worker.wait_for("dagbox:")
+        assert "no such directory" in worker.wait_for("dagbox: error: ")
         assert worker.process.wait(10) == 3
 
 

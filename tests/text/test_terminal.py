@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import io
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagbox.text.terminal import align, cell_width, one_line, pad, printable, supports_colour, truncate, truncate_middle
+from dagbox.text.terminal import (
+    align,
+    cell_width,
+    one_line,
+    pad,
+    printable,
+    printable_json,
+    supports_colour,
+    truncate,
+    truncate_middle,
+)
+from tests.hostile import assert_inert
 
 ATTACKS = {
     "clear the screen": ("\x1b[2J", r"\x1b[2J"),
@@ -159,3 +171,12 @@ def test_a_name_that_is_cut_fits(text: str, cells: int) -> None:
     shown = truncate_middle(text, cells)
     assert cell_width(shown) <= max(cells, 0)
     assert (shown == text) == (cell_width(text) <= cells)
+
+
+@given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5))
+def test_json_that_is_printable_has_the_same_value(value: object) -> None:
+    for indent in (None, 2):
+        text = json.dumps(value, ensure_ascii=False, indent=indent)
+        shown = printable_json(text)
+        assert json.loads(shown) == value
+        assert_inert(shown)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dagbox.commands.options import DURATION, format_option
-from dagbox.commands.output import note
 from dagbox.settings import DURABILITIES
 from dagbox.text.files import path_of
-from dagbox.text.terminal import is_dumb, printable
+from dagbox.text.streams import note, print_line
+from dagbox.text.terminal import is_dumb
 
 if TYPE_CHECKING:
     from dagbox.bench.load.latencies import Latencies
@@ -117,7 +117,7 @@ def bench(ctx: click.Context, /, output: str, as_json: bool, **options: Any) -> 
     if options["save"]:
         _save(outcome, options["save"])
     if as_json or output == "json":
-        click.echo(json.dumps(outcome.as_map()))
+        print_line(json.dumps(outcome.as_map()))
     else:
         _print(outcome, compared)
     return INTERRUPTED if outcome.interrupted else 0 if outcome.done else 1
@@ -234,9 +234,9 @@ def _print(outcome: Outcome, compared: list[Outcome]) -> None:
     from dagbox.bench.load.picture import report
 
     for line in report(outcome, unicode=shows_blocks()):
-        click.echo(line)
+        print_line(line)
     if compared:
-        click.echo()
+        print_line("")
         _print_differences(compared, outcome)
 
 
@@ -245,7 +245,7 @@ def _print_differences(before: list[Outcome], now: Outcome) -> None:
     from dagbox.bench.load.picture import difference_table
 
     for line in [*difference_table(compare(before, now)), *other_work(before, now)]:
-        click.echo(printable(line))
+        print_line(line)
 
 
 def shows_blocks() -> bool:
@@ -289,6 +289,6 @@ def compare_command(files: tuple[str, ...], output: str) -> None:
         from dagbox.bench.load.compare import compare
 
         for each in compare(before, now):
-            click.echo(json.dumps(asdict(each) | {"change": each.change}))
+            print_line(json.dumps(asdict(each) | {"change": each.change}))
         return
     _print_differences(before, now)

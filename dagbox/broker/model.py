@@ -36,6 +36,7 @@ class BrokerLimits:
         attempts: how often a request is given to a worker before it becomes a dead letter.
         dead_letters, traces, slowest, events: how many of each are kept.
         dead_letter_bytes: how many bytes the dead letters may have together.
+        trace_bytes: how many bytes the requests and replies of traces may have together, the slowest aside.
         longest_s: the deadline of a request that names none.
         no_service_s: how long a request for a service that nobody ever registered waits for one.
         slow_s: a worker that takes longer over a request makes an event.
@@ -56,6 +57,7 @@ class BrokerLimits:
     dead_letters: int = 1_000
     dead_letter_bytes: int = 64 * 1024 * 1024
     traces: int = 1_000
+    trace_bytes: int = 8 * 1024 * 1024
     slowest: int = 100
     events: int = 2_000
     longest_s: float = 3600.0

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
 
 from dagbox.broker.model import BrokerLimits, TrackedRequest
 
@@ -44,34 +47,109 @@ class EventLog:
         self.recent.append(LogEntry(self._seq, now, kind, subject, text))
 
 
+class Stretch(NamedTuple):
+    """Requests of the log by number, lowest first, and what a reader does not get beside them.
+
+    Attributes:
+        last: the number up to which the log was looked at: the reader goes on after it.
+        missed: how many numbers after the one that the reader named were not looked at: gone, or left out.
+        left: how many follow after `last`.
+    """
+
+    found: list[tuple[int, TrackedRequest]]
+    last: int
+    missed: int
+    left: int
+
+
 class TraceLog:
-    """The last requests that ended, and the slowest: time that a request was kept on purpose does not count."""
+    """The last requests that ended, and the slowest: time that a request was kept on purpose does not count.
+
+    Each has a number, one higher than that of the one before. The last of `recent` has the number `last`, those before
+    it the numbers before that, without a gap, so that no request has to carry its own.
+    """
 
     def __init__(self, limits: BrokerLimits) -> None:
         self.recent: deque[TrackedRequest] = deque(maxlen=limits.traces)
+        self.last = 0
         self._slowest: list[tuple[float, int, TrackedRequest]] = []
-        self._keep = limits.slowest
-        self._count = 0
+        self._most, self._most_bytes, self._keep = limits.traces, limits.trace_bytes, limits.slowest
+        self._sizes: deque[int] = deque(maxlen=limits.traces)
+        """The bytes of each of `recent` when it was noted: one that is asked again ends again, with another reply."""
+        self._bytes = 0
+
+    @property
+    def oldest(self) -> int:
+        """Return the number of the oldest request that is kept; of the next one if none is."""
+        return self.last - len(self.recent) + 1
 
     def add(self, request: TrackedRequest) -> None:
         """Note a request that has its terminal answer."""
-        self.recent.append(request)
-        self._count += 1
+        recent, sizes = self.recent, self._sizes
+        size = len(request.shown) + len(request.reply)
+        if len(recent) == self._most:
+            self._bytes -= sizes[0]
+        recent.append(request)
+        sizes.append(size)
+        self._bytes += size
+        self.last += 1
+        while self._bytes > self._most_bytes and len(recent) > 1:
+            recent.popleft()
+            self._bytes -= sizes.popleft()
         took = request.ended_at - request.accepted_at - request.aside_s
         slowest = self._slowest
         if len(slowest) < self._keep:
-            heapq.heappush(slowest, (took, self._count, request))
+            heapq.heappush(slowest, (took, self.last, request))
         elif took > slowest[0][0]:
-            heapq.heapreplace(slowest, (took, self._count, request))
+            heapq.heapreplace(slowest, (took, self.last, request))
 
-    def slowest(self) -> list[TrackedRequest]:
-        """Return the slowest requests, slowest first."""
-        return [entry[2] for entry in sorted(self._slowest, reverse=True)]
+    def latest(self) -> Iterator[tuple[int, TrackedRequest]]:
+        """Yield number and request of all, the latest first."""
+        return zip(range(self.last, 0, -1), reversed(self.recent), strict=False)
+
+    def slowest(self) -> list[tuple[int, TrackedRequest]]:
+        """Return number and request of the slowest, slowest first."""
+        return [entry[1:] for entry in sorted(self._slowest, reverse=True)]
+
+    def since(self, after: int, limit: int, wanted: Callable[[TrackedRequest], bool]) -> Stretch:
+        """Return the first `limit` requests with higher numbers than `after` that are wanted."""
+        first = max(after + 1, self.oldest)
+        found: list[tuple[int, TrackedRequest]] = []
+        looked = min(first - 1, self.last)
+        if limit:
+            for number, request in enumerate(islice(self.recent, first - self.oldest, None), first):
+                looked = number
+                if wanted(request):
+                    found.append((number, request))
+                    if len(found) == limit:
+                        break
+        return Stretch(found, looked, max(0, first - 1 - after), self.last - looked)
+
+    def newest(self, after: int | None, limit: int, wanted: Callable[[TrackedRequest], bool]) -> Stretch:
+        """Return the last `limit` requests with higher numbers than `after` that are wanted.
+
+        Those before them count as missed; not so without `after`: such a reader has read nothing yet.
+        """
+        found: list[tuple[int, TrackedRequest]] = []
+        looked = self.last + 1
+        if limit:
+            for number, request in self.latest():
+                if after is not None and number <= after:
+                    break
+                looked = number
+                if wanted(request):
+                    found.append((number, request))
+                    if len(found) == limit:
+                        break
+        missed = 0 if after is None else max(0, looked - 1 - after)
+        return Stretch(found[::-1], self.last, missed, 0)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all; numbers go on."""
         self.recent.clear()
+        self._sizes.clear()
         self._slowest.clear()
+        self._bytes = 0
 
 
 @dataclass(slots=True)

@@ -13,13 +13,15 @@
     traces    {"limit", "slowest", "service", "client", "bucket", "id", "error",
                "parent"}
                                                    list of traces, newest (or slowest) first
+    traces    {"after": seq or nil, "newest", ...} the log of traces: {"epoch", "last", "missed", "left", "oldest",
+                                                   "traces"}, those that match, lowest number first
 
 Ages and spans are in ms, counted back from the moment of the answer: the broker tells no clock times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from heapq import nlargest
 from itertools import islice
@@ -177,11 +179,38 @@ class Views:
             "last": shown[-1].seq if shown else after,
         }
 
-    def traces(self, body: Body, now: float) -> list[Body]:
-        """Return the traces that match, newest or slowest first."""
+    def traces(self, body: Body, now: float) -> list[Body] | Body:
+        """Return the traces that match, newest or slowest first; to a body with `after` the log from there on."""
         log, limit = self._requests.traces, number(body, "limit", 50)
-        requests = log.slowest() if body.get("slowest") else reversed(log.recent)
-        return [_trace(request, now) for request in islice((r for r in requests if _matches(r, body)), limit)]
+        if body.get("slowest"):
+            requests: Iterable[tuple[int, TrackedRequest]] = log.slowest()
+        elif "after" in body:
+            return self._trace_log(body, limit, now)
+        else:
+            requests = log.latest()
+        wanted = (entry for entry in requests if _matches(entry[1], body))
+        return [_trace(seq, request, now) for seq, request in islice(wanted, limit)]
+
+    def _trace_log(self, body: Body, limit: int, now: float) -> Body:
+        """Return the log of traces after a number, and how many of it the reader misses; nil: the end of it."""
+        log = self._requests.traces
+        after = None if body["after"] is None else number(body, "after", 0)
+
+        def wanted(request: TrackedRequest) -> bool:
+            return _matches(request, body)
+
+        if after is None or body.get("newest") is True:
+            found = log.newest(after, limit, wanted)
+        else:
+            found = log.since(after, limit, wanted)
+        return {
+            "epoch": self._about(now)["epoch"],
+            "oldest": log.oldest,
+            "last": found.last,
+            "missed": found.missed,
+            "left": found.left,
+            "traces": [_trace(seq, request, now) for seq, request in found.found],
+        }
 
     def dead_letters(self, body: Body, now: float) -> list[Body]:
         """Return all dead letters, oldest first."""
@@ -330,9 +359,10 @@ def _matches(request: TrackedRequest, body: Body) -> bool:
     return not (bucket or key) or names_record(body_value(request.shown, request.tail), bucket, key)
 
 
-def _trace(request: TrackedRequest, now: float) -> Body:
+def _trace(seq: int, request: TrackedRequest, now: float) -> Body:
     start = request.accepted_at
     return {
+        "seq": seq,
         "id": request.trace_id,
         "client": shown_peer(request.client),
         "service": request.service.name,

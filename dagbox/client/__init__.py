@@ -21,6 +21,7 @@ from dagbox.client.fields import (
     ServiceStatus,
     Status,
     Trace,
+    TraceLog,
     TraceStep,
     WorkerStatus,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "ServiceStatus",
     "Status",
     "Trace",
+    "TraceLog",
     "TraceStep",
     "WorkerStatus",
     "connect",

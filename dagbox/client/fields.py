@@ -220,6 +220,8 @@ class TraceStep(FieldMap):
 class Trace(FieldMap):
     """The timeline of a request that has ended."""
 
+    seq: int
+    """Its number in the log of traces: one higher than that of the request that ended before it."""
     id: str
     client: str
     service: str
@@ -241,7 +243,25 @@ class Trace(FieldMap):
     reply: builtins.bytes
 
     _nested = {"timeline": TraceStep}
-    _absent = {"partly": 0, "parent": ""}
+    _absent = {"seq": 0, "partly": 0, "parent": ""}
+
+
+class TraceLog(FieldMap):
+    """A stretch of the log of traces, lowest number first, and what its reader does not get."""
+
+    epoch: str
+    """Names this start of the broker: numbers of another epoch mean nothing in this one."""
+    oldest: int
+    """The number of the oldest trace that is kept."""
+    last: int
+    """The number up to which the log was looked at: read on after it."""
+    missed: int
+    """How many requests after the number that was named were not looked at: no longer kept, or left out."""
+    left: int
+    """How many follow after `last`."""
+    traces: list[Trace]
+
+    _nested = {"traces": Trace}
 
 
 class RunningQuery(FieldMap):

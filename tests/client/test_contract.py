@@ -397,6 +397,9 @@ def test_status_tells_of_the_services(db: Any, bucket: str) -> None:
     assert isinstance(db.workers(), list)
     assert isinstance(db.events(), list)
     assert isinstance(db.traces(limit=5), list)
+    log = db.trace_log(after=0, limit=5)
+    assert log.last + log.left == log.missed + len(log.traces) + log.left
+    assert db.trace_log(limit=1).missed == 0
 
 
 def test_a_backup_lies_outside_of_what_it_copies(db: Any, bucket: str, tmp_path: Any) -> None:

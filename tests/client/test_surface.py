@@ -49,6 +49,7 @@ SIGNATURES = {
     "services": "()",
     "status": "()",
     "stop_query": "(query_id)",
+    "trace_log": "(*, after=None, limit=200, newest=False, **which)",
     "traces": "(*, limit=50, slowest=False, **which)",
     "why": "(goal, *, params=None, timeout=None)",
     "workers": "()",

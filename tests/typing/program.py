@@ -52,6 +52,8 @@ def use(path: str) -> None:
         assert_type(status.services[0].work.p99_ms, float)
         assert_type({worker.name: worker.state for worker in db.workers()}, dict[str, str])
         assert_type(db.traces()[0].timeline[0].what, str)
+        log = assert_type(db.trace_log(after=0), dagbox.TraceLog)
+        assert_type((log.missed, log.traces[0].seq), tuple[int, int])
         assert_type(db.events()[0].seq, int)
         try:
             db.call("greet", {"name": "Ada"}, timeout=1)

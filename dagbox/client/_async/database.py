@@ -21,6 +21,7 @@ from dagbox.client.fields import (
     ServiceStatus,
     Status,
     Trace,
+    TraceLog,
     WorkerStatus,
 )
 from dagbox.client.operations import MISSING, FenceArgument, Skip, Target
@@ -553,6 +554,27 @@ class AsyncDatabase:
         """
         body = {"limit": operations.limit_of(limit), "slowest": bool(slowest)} | which
         return operations.part_of("traces", Trace, await self._broker_call("traces", body))
+
+    async def trace_log(
+        self, *, after: int | None = None, limit: int = 200, newest: bool = False, **which: str
+    ) -> TraceLog:
+        """The log of traces by number, lowest first: read on after its `last`, and nothing is lost unnoticed.
+
+        A node keeps the last requests only. Who reads more slowly than they come is told how many it `missed`. After a
+        change of `epoch` begin at 0 again.
+
+        Args:
+            after: only those with a higher `seq`; None: the last `limit`.
+            limit: how many at most; those behind them are counted in `left`.
+            newest: rather the last than the first of those after `after`; those left out count as missed.
+            which: as of `traces`.
+        """
+        body = {
+            "after": operations.limit_of(after),
+            "limit": operations.limit_of(limit),
+            "newest": bool(newest),
+        } | which
+        return operations.map_of("traces", TraceLog, await self._broker_call("traces", body))
 
     async def control(self, command: str, **arguments: Any) -> Any:
         """Tell the broker to do something (`retry` or `drop` a dead letter, ...); what it answers."""

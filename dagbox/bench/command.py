@@ -25,6 +25,8 @@ SUITES = {
     "start": ("dagbox.bench.bounds.start", "start_time"),
     "served": ("dagbox.bench.bounds.served", "served_reads"),
     "batches": ("dagbox.bench.bounds.batches", "batch_puts"),
+    "proxy": ("dagbox.bench.bounds.proxy", "gets_in_flight"),
+    "beside": ("dagbox.bench.bounds.beside", "gets_beside_fetches"),
     "expiries": ("dagbox.bench.bounds.expiries", "expiring_requests"),
     "overload": ("dagbox.bench.overload", "overload"),
     "refresh": ("dagbox.bench.dashboard", "refresh_cost"),

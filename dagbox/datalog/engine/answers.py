@@ -129,14 +129,9 @@ def _first(rows: Collection[Row], key: Any, limit: int | None) -> list[Row]:
 
 def answer_rows(prepared: Prepared, goal: CallPattern, key: Any, get: Callable[[Any], Any], meter: Meter) -> Answers:
     """The rows that a table (or stored facts) has for a goal's key."""
-    bound = prepared.node.bound
-    parts = key if len(bound) != 1 else (key,)
-    at = dict(zip(bound, parts, strict=True))
-    narrow = tuple(at[i] for i in goal.bound)
-    rests = get(narrow[0] if len(narrow) == 1 else narrow)
-    free = free_positions(prepared.arity, goal.bound)
-    checks = [(n, at[i]) for n, i in enumerate(free) if i in at]
+    narrow, checks, free = _asked(prepared, goal, key)
     picks = [free.index(i) for i in prepared.picks]
+    rests = get(narrow)
     if len(free) == 1:
         rests = [(rest,) for rest in rests]
     if checks:
@@ -153,14 +148,27 @@ def answer_rows(prepared: Prepared, goal: CallPattern, key: Any, get: Callable[[
 def first_rows(
     prepared: Prepared, goal: CallPattern, key: Any, stream: Callable[[Any], Iterable[Any]], meter: Meter, most: int
 ) -> Answers:
-    """The first different rows that stored facts give for a goal's key; no more is read than that takes."""
-    free = free_positions(prepared.arity, goal.bound)
+    """The first different rows that a stream gives for a goal's key; no more is read than that takes."""
+    narrow, checks, free = _asked(prepared, goal, key)
     picks = [free.index(i) for i in prepared.picks]
     rows: dict[Row, None] = {}
-    for rest in stream(key) if most else ():
+    for rest in stream(narrow) if most else ():
         flat = (rest,) if len(free) == 1 else rest
-        rows[tuple([flat[n] for n in picks])] = None
         meter.count(1, 0)
+        if checks and not all(flat[n] == value for n, value in checks):
+            continue
+        rows[tuple([flat[n] for n in picks])] = None
         if len(rows) >= most:
             break
     return Answers(prepared.columns, rows.keys())
+
+
+def _asked(prepared: Prepared, goal: CallPattern, key: Any) -> tuple[Any, list[tuple[int, Value]], tuple[int, ...]]:
+    """The key of the node that is asked, what its rests must have of the goal's own key, and their positions."""
+    bound = prepared.node.bound
+    parts = key if len(bound) != 1 else (key,)
+    at = dict(zip(bound, parts, strict=True))
+    narrow = tuple(at[i] for i in goal.bound)
+    free = free_positions(prepared.arity, goal.bound)
+    checks = [(n, at[i]) for n, i in enumerate(free) if i in at]
+    return narrow[0] if len(narrow) == 1 else narrow, checks, free

@@ -122,10 +122,16 @@ def compile_rule(
         trace: whether each new row is recorded with the variables that gave it.
         check: called for each condition; what it raises ends the work.
     """
-    return _Compiler(plan, node, arity, recursive, trace, check).compile()
+    return Compiler(plan, node, arity, recursive, trace, check).compile()
 
 
-class _Compiler:
+class Compiler:
+    """Writes the functions of a rule."""
+
+    prologue: tuple[str, ...] = ("ans, pend = table.ans, table.pend",)
+    whole = True
+    """Whether rests come as sets, whose rows are counted before they are gone through."""
+
     def __init__(
         self, plan: RulePlan, node: CallPattern, arity: int, recursive: bool, trace: bool, check: Callable[[], None]
     ) -> None:
@@ -172,8 +178,8 @@ class _Compiler:
         """Compile a function; what makes it for a run."""
         self.check()
         name = lines[0].strip()[4:].partition("(")[0]
-        head = ["def make(K, H, table, links, access, count, record):", "    ans, pend = table.ans, table.pend"]
-        head += [f"    {name} = H['{name}']" for name in _HELPERS]
+        head = ["def make(K, H, table, links, access, count, record):"]
+        head += [f"    {line}" for line in (*self.prologue, *[f"{name} = H['{name}']" for name in _HELPERS])]
         text = "\n".join([*head, *setup, *lines, f"    return {name}", ""])
         source.append(text)
         space: dict[str, Any] = {"__builtins__": {"len": len, "set": set}}
@@ -256,11 +262,10 @@ class _Compiler:
             self.put("n += 1")
             self.put(f"if not {rows}: continue")
             return
-        if step.node.bound:
+        whole = bool(step.node.bound) and self.whole
+        if whole:
             self.tick(f"len({rows})")
-        self.unpack_rows(step.atom, outs, rows)
-        if not step.node.bound:
-            self.tick("1")
+        self.unpack_rows(step.atom, outs, rows, whole)
 
     def absent(self, step: AbsentStep, number: int) -> None:
         rest = free_positions(len(step.atom.args), step.node.bound)
@@ -278,13 +283,14 @@ class _Compiler:
     def read_table(self, step: ReadStep, number: int) -> None:
         self.link(step.node, tuple(step.atom.args[i] for i in step.node.bound), number)
         outs = free_positions(len(step.atom.args), step.node.bound)
-        self.tick("len(rests)")
+        if self.whole:
+            self.tick("len(rests)")
         if not outs or (not self.wanted(step.atom, outs, number) and not self.known(step.atom, outs)):
             self.put("if not rests: continue")
         elif all(self.is_known(step.atom.args[i]) for i in outs):
             self.put(f"if {self.rest_of(step.atom, outs)} not in rests: continue")
         else:
-            self.unpack_rows(step.atom, outs, "rests")
+            self.unpack_rows(step.atom, outs, "rests", self.whole)
 
     def fetch(self, node: CallPattern, atom: Atom, exists: bool) -> str:
         """A name that holds the rests of a key of stored facts, or what is true if there are any."""
@@ -296,8 +302,12 @@ class _Compiler:
         self.put(f"{rows} = get{index}({key})")
         return rows
 
-    def unpack_rows(self, atom: Atom, outs: tuple[int, ...], rows: str) -> None:
-        """A loop over rests that gives the variables of an atom their values."""
+    def unpack_rows(self, atom: Atom, outs: tuple[int, ...], rows: str, whole: bool) -> None:
+        """A loop over rests that gives the variables of an atom their values.
+
+        Args:
+            whole: whether the rows were counted; if not, each is when it comes.
+        """
         targets: list[str] = []
         conditions: list[str] = []
         for i in outs:
@@ -311,6 +321,8 @@ class _Compiler:
         self.out.open(f"for {self.tuple(targets)} in {rows}:")
         self.loops += 1
         self.last = _Loop(len(self.out.lines) - 1, rows, targets)
+        if not whole:
+            self.tick("1")
         for condition in conditions:
             self.filter(condition)
 
@@ -328,9 +340,18 @@ class _Compiler:
         self.links.append(LinkCode(node))
         in_key = {arg.name for arg in key if isinstance(arg, Var)}
         carried = self.packed([name for name in self.names if name not in in_key and self.needed(name, number)], number)
-        self.out.set_up(f"sup{index}, buf{index} = links[{index}].sup, links[{index}].buf")
         live = self.tuple([self.names[name] for name in carried])
-        self.put(f"key = {self.tuple([self.term(arg) for arg in key])}")
+        self.hand_over(index, self.tuple([self.term(arg) for arg in key]), live)
+        self.close()
+        old = self.names
+        self.names = {name: old[name] for name in old if name in in_key} | {name: old[name] for name in carried}
+        targets = self.tuple([old[arg.name] if isinstance(arg, Var) else "_" for arg in key]) if key else ""
+        self.take_over(index, targets, live if carried else "")
+
+    def hand_over(self, index: int, key: str, live: str) -> None:
+        """Put what the rule carries into the buffer of a link, unless it went there before."""
+        self.out.set_up(f"sup{index}, buf{index} = links[{index}].sup, links[{index}].buf")
+        self.put(f"key = {key}")
         self.put(f"live = {live}")
         self.put(f"s = sup{index}.get(key)")
         self.put("if s is None or live not in s:")
@@ -338,17 +359,16 @@ class _Compiler:
         self.put(f"    if b is None: buf{index}[key] = {{live}}")
         self.put("    else: b.add(live)")
         self.put("    d += 1")
-        self.close()
-        old = self.names
-        self.names = {name: old[name] for name in old if name in in_key} | {name: old[name] for name in carried}
+
+    def take_over(self, index: int, key: str, live: str) -> None:
+        """Begin the function that goes on from a link: with the variables of the key and of what was carried."""
         self.begin(f"cont{index}(batch)")
         self.out.open("for key, lives, rests in batch:")
         if key:
-            targets = [old[arg.name] if isinstance(arg, Var) else "_" for arg in key]
-            self.put(f"{self.tuple(targets)} = key")
+            self.put(f"{key} = key")
         self.out.open("for live in lives:")
         self.loops = 2
-        if carried:
+        if live:
             self.put(f"{live} = live")
 
     def needed(self, name: str, number: int) -> bool:

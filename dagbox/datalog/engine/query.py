@@ -21,6 +21,8 @@ from dagbox.datalog.engine.core import Core, CoreProgram, core_program, core_rul
 from dagbox.datalog.engine.facts import FactSource, LayeredFacts, MemoryFacts, free_positions
 from dagbox.datalog.engine.plan import CallPattern, Plan, make_plan, stored_name
 from dagbox.datalog.engine.running import Compiled, Running, compile_plan
+from dagbox.datalog.engine.streamcode import StreamedPlan, compile_stream
+from dagbox.datalog.engine.streams import Streaming
 from dagbox.datalog.engine.walk import Everywhere
 from dagbox.datalog.language.kept import Kept
 from dagbox.datalog.language.parser import Check, no_check, parse_goal
@@ -95,6 +97,7 @@ class Engine:
             self._own.add(fact.predicate, *[arg.value for arg in fact.args if isinstance(arg, Const)])
         self._prepared: Kept[Any, Prepared] = Kept(_MOST_GOALS, _MOST_CONDITIONS)
         self._compiled: Kept[Any, Compiled] = Kept(_MOST_GOALS, _MOST_CONDITIONS)
+        self._streams: Kept[Any, tuple[Plan, StreamedPlan | None]] = Kept(_MOST_GOALS, _MOST_CONDITIONS)
 
     def query(
         self,
@@ -180,11 +183,21 @@ class Engine:
         """The plan and code for a goal; made anew when the facts have grown or shrunk much since."""
         key = (prepared.shape, prepared.node)
         compiled = self._compiled.get(key)
-        if compiled is None or _outgrown(compiled, facts):
+        if compiled is None or _outgrown(compiled.plan, facts):
             plan = make_plan(self.core_for(prepared), facts, prepared.node, meter.check)
             compiled = compile_plan(plan, meter.check)
             self._compiled.keep(key, compiled, len(prepared.shape))
         return compiled
+
+    def _streamed(self, prepared: Prepared, facts: FactSource, meter: Meter) -> StreamedPlan | None:
+        """The same for answers as they are found; None where no rules answer the goal, or too many to stream."""
+        key = (prepared.shape, prepared.node)
+        if key in self._streams and not _outgrown(self._streams[key][0], facts):
+            return self._streams[key][1]
+        plan = make_plan(self.core_for(prepared), facts, prepared.node, meter.check)
+        streamed = compile_stream(plan, meter.check) if plan.goal in plan.nodes else None
+        self._streams.keep(key, (plan, streamed), len(prepared.shape))
+        return streamed
 
     def core_for(self, prepared: Prepared) -> CoreProgram:
         """The program's rules, and the goal's own."""
@@ -203,6 +216,9 @@ class Engine:
         self, prepared: Prepared, facts: FactSource, keys: list[Any], meter: Meter, most: int | None
     ) -> list[Any]:
         """The answers for each key; any `most` of them are enough where that is a number."""
+        streamed = self._streamed(prepared, facts, meter) if most is not None else None
+        if streamed is not None and most is not None:
+            return self._first(streamed, prepared, facts, keys, meter, most)
         compiled = self.compiled(prepared, facts, meter)
         plan = compiled.plan
         _check_arities(plan, facts, prepared.text)
@@ -220,6 +236,16 @@ class Engine:
         table.solve(asked)
         return [answer_rows(prepared, plan.goal, key, table.ans.__getitem__, meter) for key in keys]
 
+    def _first(
+        self, streamed: StreamedPlan, prepared: Prepared, facts: FactSource, keys: list[Any], meter: Meter, most: int
+    ) -> list[Any]:
+        """Any `most` answers for each key."""
+        plan = streamed.plan
+        _check_arities(plan, facts, prepared.text)
+        source = Streaming(streamed, facts, meter).source(plan.goal)
+        enough = most if prepared.columns else min(most, 1)
+        return [first_rows(prepared, plan.goal, key, lambda one: source.of([one])[0], meter, enough) for key in keys]
+
 
 def _narrow(node: CallPattern, goal: CallPattern, key: Any) -> Any:
     """The key of a node as the key of the one with fewer bound positions."""
@@ -234,9 +260,9 @@ def _atoms(goal: Iterable[Literal]) -> list[Atom]:
     return [one.atom if isinstance(one, Not) else one for one in goal if isinstance(one, Atom | Not)]
 
 
-def _outgrown(compiled: Compiled, facts: FactSource) -> bool:
+def _outgrown(plan: Plan, facts: FactSource) -> bool:
     """Return True if a predicate the plan read has become much larger or smaller, or its first fact came."""
-    for name, size in compiled.plan.sizes.items():
+    for name, size in plan.sizes.items():
         now = facts.count(name)
         if abs(now.bit_length() - size.bit_length()) >= _GROWTH or (now == 0) != (size == 0):
             return True

@@ -179,7 +179,7 @@ class AnswerTable:
         self.layer: Layer
 
     def solve(self, keys: Iterable[Any]) -> None:
-        if self.ask(keys):
+        if self.ask(keys) or self.layer.paused:
             self.layer.run()
 
     def ask(self, keys: Iterable[Any]) -> bool:
@@ -208,6 +208,7 @@ class Layer:
     def __init__(self, tables: list[AnswerTable]) -> None:
         self.tables = tables
         self.links: list[tuple[Link, RunningRule, int]] = []
+        self.paused = False
         for table in tables:
             table.layer = self
 
@@ -220,24 +221,28 @@ class Layer:
 
     def run(self) -> None:
         """Run until no table has a new key and no link a new life or row."""
-        busy = True
-        while busy:
-            busy = False
-            for table in self.tables:
-                if table.asks:
-                    busy = True
-                    keys, table.asks = table.asks, []
-                    for rule in table.rules:
-                        rule.enter(keys)
-            for link, rule, after in self.links:
-                if link.buf:
-                    busy = True
-                    self.join_lives(link)
-                    rule.flush(after)
-            for table in self.tables:
-                if table.pend:
-                    busy = True
-                    self.give_rows(table)
+        while self.round():
+            pass
+
+    def round(self) -> bool:
+        """Take in the new keys, lives and rows there are, once; whether there were any. Until then `paused` is set."""
+        self.paused = False
+        for table in self.tables:
+            if table.asks:
+                self.paused = True
+                keys, table.asks = table.asks, []
+                for rule in table.rules:
+                    rule.enter(keys)
+        for link, rule, after in self.links:
+            if link.buf:
+                self.paused = True
+                self.join_lives(link)
+                rule.flush(after)
+        for table in self.tables:
+            if table.pend:
+                self.paused = True
+                self.give_rows(table)
+        return self.paused
 
     def join_lives(self, link: Link) -> None:
         """Join the new lives of a link with the rows that were given out before."""

@@ -6,7 +6,9 @@ common set of answers, and a node's set is the union of those it leads to, found
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from dagbox.datalog.engine.budget import Meter
@@ -82,6 +84,41 @@ class Walk:
             frontier = found - seen
             seen |= frontier
         return seen
+
+    def as_found(self, key: Any) -> Iterator[Any]:
+        """Yield what one key leads to as the walk comes to it; some may come twice."""
+        if self.same and self.right:
+            return self.spread(self.right, self.of(self.right, key))
+        found = self.ends(self.spread(self.right, (key,)) if self.right else iter((key,)))
+        return self.spread(self.left, found) if self.left else found
+
+    def spread(self, steps: Steps, start: Iterable[Any]) -> Iterator[Any]:
+        """Yield the start and what steps lead to from it, each once; read a few at first, then more at a time."""
+        seen: set[Any] = set()
+        waiting: deque[Any] = deque()
+        for node in start:
+            if node not in seen:
+                seen.add(node)
+                waiting.append(node)
+                yield node
+        size = 1
+        while waiting:
+            nodes = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+            found = set().union(*steps.of_many(nodes)) - seen
+            self.meter.count(len(nodes), len(found))
+            seen |= found
+            waiting.extend(found)
+            yield from found
+            size *= 2
+
+    def ends(self, nodes: Iterator[Any]) -> Iterator[Any]:
+        """Yield the exits of nodes, read a few at first, then more at a time."""
+        size = 1
+        while batch := list(islice(nodes, size)):
+            found = set().union(*self.exits.of_many(batch))
+            self.meter.count(len(batch), len(found))
+            yield from found
+            size *= 2
 
     def many(self, keys: list[Any]) -> dict[Any, set[Any]]:
         """Return what each of many keys leads to. Sets may be shared between keys."""

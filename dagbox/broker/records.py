@@ -27,11 +27,11 @@ class LogEntry:
 
 
 class EventLog:
-    """The last events, oldest first, in `recent`."""
+    """The last events, oldest first, in `recent`; `last` is the number of the last one."""
 
     def __init__(self, limits: BrokerLimits) -> None:
         self.recent: deque[LogEntry] = deque(maxlen=limits.events)
-        self._seq = 0
+        self.last = 0
         self._last_of: dict[tuple[str, str], float] = {}
 
     def add(self, now: float, kind: str, subject: str, text: str, *, at_most_every_s: float = 0.0) -> None:
@@ -43,8 +43,8 @@ class EventLog:
             if last is not None and now - last < at_most_every_s:
                 return
             self._last_of[kind, subject] = now
-        self._seq += 1
-        self.recent.append(LogEntry(self._seq, now, kind, subject, text))
+        self.last += 1
+        self.recent.append(LogEntry(self.last, now, kind, subject, text))
 
 
 class Stretch(NamedTuple):

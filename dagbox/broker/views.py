@@ -9,7 +9,7 @@
                                                    "clients" {"limit"}: the busiest clients
     services  {}                                   list of services
     workers   {}                                   list of workers, the dead ones of the last minute too
-    events    {"after": seq, "limit": n}           {"events": [...], "last": seq}
+    events    {"after": seq, "limit": n}           {"epoch", "events": [...], "last": seq, "missed"}
     traces    {"limit", "slowest", "service", "client", "bucket", "id", "error",
                "parent"}
                                                    list of traces, newest (or slowest) first
@@ -167,16 +167,19 @@ class Views:
     # ------------------------------------------------------------------ logs
 
     def events(self, body: Body, now: float) -> Body:
-        """Return the last events after a number."""
+        """Return the last events after a number, and how many others were after it."""
         after, limit = number(body, "after", 0), number(body, "limit", 200)
-        found = [event for event in self._requests.events.recent if event.seq > after]
+        log = self._requests.events
+        found = [event for event in log.recent if event.seq > after]
         shown = found[-limit:] if limit else []
         return {
+            "epoch": self._about(now)["epoch"],
             "events": [
                 {"seq": e.seq, "age_ms": (now - e.at) * 1e3, "kind": e.kind, "subject": e.subject, "text": e.text}
                 for e in shown
             ],
             "last": shown[-1].seq if shown else after,
+            "missed": max(0, log.last - after - len(shown)),
         }
 
     def traces(self, body: Body, now: float) -> list[Body] | Body:

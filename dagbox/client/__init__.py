@@ -13,6 +13,7 @@ from dagbox.client._sync.locks import Lease
 from dagbox.client.fields import (
     ClientStatus,
     Event,
+    EventLog,
     Fields,
     LockWaiter,
     Proof,
@@ -34,6 +35,7 @@ __all__ = [
     "Database",
     "Durability",
     "Event",
+    "EventLog",
     "Fact",
     "Fields",
     "Future",

@@ -209,6 +209,21 @@ class Event(FieldMap):
     text: str
 
 
+class EventLog(FieldMap):
+    """The last events after a number, oldest first, and what is not among them."""
+
+    epoch: str
+    """Names this start of the broker: numbers of another epoch mean nothing in this one."""
+    events: list[Event]
+    last: int
+    """The number of the last event; read on after it."""
+    missed: int
+    """How many more there were after the number that was named: no longer kept, or more than the limit."""
+
+    _nested = {"events": Event}
+    _absent = {"epoch": "", "missed": 0}
+
+
 class TraceStep(FieldMap):
     """A step of a request: what happened to it, `at_ms` after it was accepted, and at whom."""
 

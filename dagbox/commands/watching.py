@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,11 +15,11 @@ from dagbox.commands.output import Column, print_json, print_rows, print_styled,
 from dagbox.errors import DagBoxError
 from dagbox.text.amounts import format_rate, format_size, plural
 from dagbox.text.durations import format_ms
-from dagbox.text.streams import print_line, report
+from dagbox.text.streams import note, print_line, report
 from dagbox.text.terminal import printable
 
 if TYPE_CHECKING:
-    from dagbox import Database
+    from dagbox import Database, Event, EventLog, Trace, TraceLog
 
 
 def _part(name: str, field: str) -> Any:
@@ -236,37 +236,60 @@ EVENT_COLUMNS = (
 def events(target: str | None, limit: int, follow: bool, timeout: float, output: str) -> None:
     """Show recent events: workers that joined, were late or died; requests that were refused or slow."""
     with open_database(target, timeout=timeout) as db:
-        found = db.events(limit=limit)
         if not follow:
-            print_rows(output, found, EVENT_COLUMNS, empty="no events")
+            print_rows(output, db.events(limit=limit), EVENT_COLUMNS, empty="no events")
             return
-        last = found[-1].seq if found else 0
-        while True:
-            for event in found:
+        first = db.event_log(limit=limit)
+        for log in _followed(first, lambda after: db.event_log(after=after, limit=_ALL_EVENTS), "event"):
+            for event in log.events:
                 _print_event(event, output)
             sys.stdout.flush()
+
+
+_Log = TypeVar("_Log", "EventLog", "TraceLog")
+
+
+def _followed(log: _Log, after: Callable[[int], _Log], what: str) -> Iterator[_Log]:
+    """Yield a log and what follows it, for ever; note on standard error what was missed of it."""
+    while True:
+        yield log
+        if not log.get("left"):
             time.sleep(_FOLLOW_S)
-            found = db.events(after=last, limit=_ALL_EVENTS)
-            last = found[-1].seq if found else last
+        epoch, last = log.epoch, log.last
+        log = after(last)
+        if log.epoch != epoch:
+            note("dagbox: the broker was started anew")
+            log = after(0)
+        _note_missed(log.missed, what)
 
 
-def _print_event(event: Any, output: str) -> None:
+def _note_missed(missed: int, what: str) -> None:
+    if missed:
+        note(f"dagbox: {plural(missed, what)} missed: the node keeps the last ones only")
+
+
+def _print_event(event: Event, output: str) -> None:
     if output == "json":
         print_json(event)
     else:
-        when = datetime.now() - timedelta(milliseconds=event["age_ms"])
-        print_line(f"{when:%H:%M:%S}  {event['kind']:<12}  {event['subject']}  {event['text']}".rstrip())
+        print_line(f"{_clock(event.age_ms)}  {event.kind:<12}  {event.subject}  {event.text}".rstrip())
 
 
-TRACE_COLUMNS = (
+def _clock(age_ms: float) -> str:
+    return f"{datetime.now() - timedelta(milliseconds=age_ms):%H:%M:%S}"
+
+
+_FOLLOWED_COLUMNS = (
+    Column("number", "seq"),
     Column("id", "id"),
-    Column("ago", "age_ms", format_ms),
     Column("parent", lambda row: row.get("parent") or ""),
     Column("service", "service"),
     Column("elapsed", "took_ms", format_ms),
     Column("error", lambda row: row.get("error") or (f"{row['partly']} failed" if row.get("partly") else "")),
     Column("timeline", lambda row: _steps(row.get("timeline") or [])),
 )
+TRACE_COLUMNS = (*_FOLLOWED_COLUMNS[:2], Column("ago", "age_ms", format_ms), *_FOLLOWED_COLUMNS[2:])
+_ALL_TRACES = 1_000
 
 
 def _steps(timeline: Iterable[Any]) -> str:
@@ -295,11 +318,58 @@ def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
     "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most this many."
 )
 @click.option("--slowest", is_flag=True, help="The slowest requests on record, instead of the latest.")
+@click.option(
+    "--since",
+    type=click.IntRange(min=0),
+    metavar="NUMBER",
+    help="The first ones that ended after the request of this number; tells how many are no longer kept.",
+)
+@click.option("--follow", "-f", is_flag=True, help="Keep showing requests as they end, until Ctrl-C.")
 @_filter_options
 @timeout_option
 @format_option
-def traces(target: str | None, limit: int, slowest: bool, timeout: float, output: str, **filters: str | None) -> None:
-    """Show timelines of requests: each step with the milliseconds since the request arrived, and who took it."""
+def traces(
+    target: str | None,
+    limit: int,
+    slowest: bool,
+    since: int | None,
+    follow: bool,
+    timeout: float,
+    output: str,
+    **filters: str | None,
+) -> None:
+    """Show timelines of requests: each step with the milliseconds since the request arrived, and who took it.
+
+    Requests are numbered as they end. With --since or --follow the lowest number comes first, and what was missed
+    is told on standard error: a node keeps the last requests only.
+    """
+    if slowest and (follow or since is not None):
+        raise click.UsageError("--slowest are in no order that --since or --follow could go on from")
     which = {name: value for name, value in filters.items() if value}
     with open_database(target, timeout=timeout) as db:
-        print_rows(output, db.traces(limit=limit, slowest=slowest, **which), TRACE_COLUMNS, empty="no traces")
+        if not follow and since is None:
+            print_rows(output, db.traces(limit=limit, slowest=slowest, **which), TRACE_COLUMNS, empty="no traces")
+            return
+
+        def read(after: int | None, limit: int = _ALL_TRACES) -> TraceLog:
+            return db.trace_log(after=after, limit=limit, newest=False, **which)
+
+        first = read(since, limit)
+        _note_missed(first.missed, "request")
+        if not follow:
+            print_rows(output, first.traces, TRACE_COLUMNS, empty="no traces")
+            if first.left:
+                note(f"dagbox: {first.left:,} more: --since {first.last}")
+            return
+        for log in _followed(first, read, "request"):
+            for trace in log.traces:
+                _print_trace(trace, output)
+            sys.stdout.flush()
+
+
+def _print_trace(trace: Trace, output: str) -> None:
+    if output == "json":
+        print_json(trace)
+    else:
+        cells = [column.cell(trace)[0] for column in _FOLLOWED_COLUMNS]
+        print_line("  ".join([_clock(trace.age_ms - trace.took_ms), *(cell for cell in cells if cell)]))

@@ -467,7 +467,7 @@ class EmbeddedNode:
         if service in ("workers", "traces") or (isinstance(body, dict) and body.get("op") == "clients"):
             return []
         if service == "events":
-            return {"events": [], "last": 0}
+            return {"epoch": "", "events": [], "last": 0, "missed": 0}
         raise InvalidArgument("an embedded database has no broker to control")
 
     def status(self) -> dict[str, Any]:

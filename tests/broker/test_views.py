@@ -10,7 +10,7 @@ from dagbox.broker.bypass import count_bypass, trace_bypass
 from dagbox.errors import InvalidArgument
 from dagbox.protocol.frames import Kind
 from dagbox.protocol.values import pack
-from tests.broker.table import Table, peer
+from tests.broker.table import EPOCH, Table, peer
 
 NewTable = Callable[..., Table]
 
@@ -76,9 +76,19 @@ def test_events_go_on_from_a_number(table: Table) -> None:
     more = table.inspect("events", {"after": first["last"]})
     assert [event["subject"] for event in more["events"]] == ["w2"]
     assert more["last"] == first["last"] + 1
-    assert table.inspect("events", {"after": more["last"]}) == {"events": [], "last": more["last"]}
+    nothing = {"epoch": EPOCH.hex(), "events": [], "last": more["last"], "missed": 0}
+    assert table.inspect("events", {"after": more["last"]}) == nothing
     assert isinstance(table.inspect("events", {"after": -1}), InvalidArgument)
     assert isinstance(table.inspect("events", {"limit": "x"}), InvalidArgument)
+
+
+def test_a_reader_of_events_is_told_how_many_it_missed(new_table: NewTable) -> None:
+    table = new_table(events=3)
+    for n in range(5):
+        table.register(f"w{n}")
+    assert [event["seq"] for event in table.inspect("events", {"after": 1})["events"]] == [3, 4, 5]
+    for after, limit, missed in ((0, 200, 2), (1, 2, 2), (2, 200, 0), (3, 1, 1), (5, 200, 0), (3, 0, 2)):
+        assert table.inspect("events", {"after": after, "limit": limit})["missed"] == missed
 
 
 def test_traces_tell_the_timeline(table: Table) -> None:

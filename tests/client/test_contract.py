@@ -397,6 +397,7 @@ def test_status_tells_of_the_services(db: Any, bucket: str) -> None:
     assert isinstance(db.workers(), list)
     assert isinstance(db.events(), list)
     assert isinstance(db.traces(limit=5), list)
+    assert db.event_log(limit=0).events == []
     log = db.trace_log(after=0, limit=5)
     assert log.last + log.left == log.missed + len(log.traces) + log.left
     assert db.trace_log(limit=1).missed == 0

@@ -27,6 +27,7 @@ SIGNATURES = {
     "drop_rule": "(rule_id)",
     "add_rule": "(rule)",
     "events": "(*, after=0, limit=200)",
+    "event_log": "(*, after=0, limit=200)",
     "explain": "(goal)",
     "facts": "(predicate=None, *, limit=None, derived=True)",
     "fetch": "(target, key=None, *, relations=None, fields=None, default=None, params=None, skip=None)",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dagbox
+from dagbox.commands.watching import _followed
 from tests.commands.conftest import Run, read_until, start
 
 Spawn = Callable[..., "subprocess.Popen[str]"]
@@ -100,6 +104,73 @@ def test_events_are_followed(node: str, spawn: Spawn, run: Run) -> None:
     assert any("reader-extra" in line for line in process.stdout)
     worker.terminate()
     assert worker.wait(10) == 0
+
+
+def test_traces_are_read_on_from_a_number(run: Run, node: str) -> None:
+    for n in range(4):
+        run("put", f"log/k{n}", "1", "--at", node)
+    rows = run("traces", node, "--bucket", "log", "--format", "json").rows
+    numbers = [row["seq"] for row in reversed(rows)]
+    assert numbers == sorted(numbers)
+    read = run("traces", node, "--bucket", "log", "--since", numbers[0], "-n", "2", "--format", "json")
+    assert [row["seq"] for row in read.rows] == numbers[1:3]
+    left = int(read.err.split()[1])
+    assert left >= 1
+    assert read.err == f"dagbox: {left} more: --since {numbers[2]}\n"
+    assert run("traces", node, "--since", numbers[3] + 1_000_000).err == "no traces\n"
+    refused = run("traces", node, "--since", 1, "--slowest")
+    assert refused.status == 2
+    with dagbox.connect(node, tool=True) as db:
+        db.control("clear_traces")
+    run("put", "log/k", "1", "--at", node)
+    read = run("traces", node, "--since", numbers[3], "--bucket", "log", "--format", "json")
+    missed = read.rows[0]["seq"] - numbers[3] - 1
+    assert read.err == (f"dagbox: {missed} requests missed: the node keeps the last ones only\n" if missed else "")
+
+
+def test_traces_are_followed(run: Run, node: str, spawn: Spawn) -> None:
+    run("put", "follow/before", "1", "--at", node)
+    process = spawn("traces", node, "--follow", "--bucket", "follow", "--format", "json", "-n", "1")
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    run("put", "follow/\x1b[31mk", "1", "--at", node)
+    assert json.loads(process.stdout.readline())["seq"] > first["seq"]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    process = spawn("traces", node, "-f", "--bucket", "follow", "-n", "1")
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert re.match(r"\d\d:\d\d:\d\d  \d+  [0-9a-f]+-\w+  writer  .* queued writer", line), line
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+
+
+def test_who_follows_is_told_what_it_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where many ended between two looks, or the broker was started anew meanwhile."""
+
+    def log(epoch: str, last: int, missed: int = 0, left: int = 0) -> dagbox.TraceLog:
+        return dagbox.TraceLog.of({"epoch": epoch, "last": last, "missed": missed, "left": left, "traces": []})
+
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    answers = {4: log("a", 9, 1, 7), 9: log("a", 90, 0), 90: log("b", 90, 0), 0: log("b", 12, 3)}
+    asked: list[int] = []
+
+    def after(number: int) -> dagbox.TraceLog:
+        asked.append(number)
+        return answers[number]
+
+    found = islice(_followed(log("a", 4), after, "request"), 4)
+    assert [each.last for each in found] == [4, 9, 90, 12]
+    assert asked == [4, 9, 90, 0]
+    assert len(slept) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "dagbox: 1 request missed: the node keeps the last ones only",
+        "dagbox: the broker was started anew",
+        "dagbox: 3 requests missed: the node keeps the last ones only",
+    ]
 
 
 def test_calls_of_a_service_of_ones_own(run: Run, node: str) -> None:

@@ -15,6 +15,7 @@ from dagbox.client.background import AsyncKeepAlive
 from dagbox.client.fields import (
     ClientStatus,
     Event,
+    EventLog,
     Fields,
     Proof,
     RunningQuery,
@@ -542,6 +543,16 @@ class AsyncDatabase:
         """
         body = {"after": operations.limit_of(after), "limit": operations.limit_of(limit)}
         return operations.part_of("events", Event, await self._broker_call("events", body))
+
+    async def event_log(self, *, after: int = 0, limit: int = 200) -> EventLog:
+        """Events as of `events`, and how many were missed; after a change of `epoch` begin at 0 again.
+
+        Args:
+            after: only those with a higher `seq`.
+            limit: how many at most, the last ones.
+        """
+        body = {"after": operations.limit_of(after), "limit": operations.limit_of(limit)}
+        return operations.map_of("events", EventLog, await self._broker_call("events", body))
 
     async def traces(self, *, limit: int = 50, slowest: bool = False, **which: str) -> list[Trace]:
         """Timelines of requests, the latest (or the slowest) first.

@@ -16,6 +16,7 @@ from dagbox.client.background import KeepAlive
 from dagbox.client.fields import (
     ClientStatus,
     Event,
+    EventLog,
     Fields,
     Proof,
     RunningQuery,
@@ -535,6 +536,16 @@ class Database:
         """
         body = {"after": operations.limit_of(after), "limit": operations.limit_of(limit)}
         return operations.part_of("events", Event, self._broker_call("events", body))
+
+    def event_log(self, *, after: int = 0, limit: int = 200) -> EventLog:
+        """Events as of `events`, and how many were missed; after a change of `epoch` begin at 0 again.
+
+        Args:
+            after: only those with a higher `seq`.
+            limit: how many at most, the last ones.
+        """
+        body = {"after": operations.limit_of(after), "limit": operations.limit_of(limit)}
+        return operations.map_of("events", EventLog, self._broker_call("events", body))
 
     def traces(self, *, limit: int = 50, slowest: bool = False, **which: str) -> list[Trace]:
         """Timelines of requests, the latest (or the slowest) first.

@@ -26,7 +26,7 @@ class PageOf(NamedTuple):
     found: list[Record | UnreadableRecord]
     cursors: Iterable[str | None]
     more: bool
-    after: str | None
+    after: str | bytes | None
 
 
 def records_of(pairs: Sequence[tuple[str, str]], answer: Any, skip: Skip | None = None) -> list[Record | None]:

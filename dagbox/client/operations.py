@@ -45,7 +45,7 @@ from dagbox.protocol.validate import (
     record_name,
     whole,
 )
-from dagbox.protocol.values import Node, Record, Ref, pack_data, unpack_data
+from dagbox.protocol.values import FOREIGN_KEY, Node, Record, Ref, pack_data, unpack_data
 from dagbox.relations.shapes import Flawed
 
 
@@ -235,6 +235,8 @@ def decode(bucket: str, key: str, data: bytes) -> Any:
     try:
         return unpack_data(data)
     except InvalidArgument as error:
+        if data == FOREIGN_KEY:
+            raise UnreadableRecord(bucket, key, error.message, "only that program can remove it") from None
         raise UnreadableRecord(bucket, key, error.message) from None
 
 

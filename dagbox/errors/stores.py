@@ -56,9 +56,9 @@ class UnreadableRecord(StoreError):
     key: str
     reason: str
 
-    def __init__(self, bucket: str, key: str, reason: str) -> None:
+    def __init__(self, bucket: str, key: str, reason: str, remedy: str = "delete the record or write it anew") -> None:
         super().__init__(
-            f"the data of {bucket}/{key} cannot be read ({reason}): delete the record or write it anew",
+            f"the data of {bucket}/{key} cannot be read ({reason}): {remedy}",
             bucket=bucket,
             key=key,
             reason=reason,

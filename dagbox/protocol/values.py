@@ -121,6 +121,12 @@ class Node:
 
 NO_RECORD = b"\xc1 no record"
 """The data of a record whose bytes in the store are not a record: no MessagePack value begins with C1."""
+FOREIGN_KEY = b"\xc1 foreign key"
+"""The data of a record whose key in the store is not text, so that nobody can ask for it by its name."""
+_NO_VALUES = {
+    NO_RECORD: "what is stored there is not a record",
+    FOREIGN_KEY: "its key is not text, a program other than DagBox wrote it",
+}
 _CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
 """The bytes that an array or a map begins with."""
 _FEW_BYTES = 4_096
@@ -364,8 +370,8 @@ def _unpacked(data: bytes | memoryview, unpack_fast: Callable[..., Any]) -> Any:
     except TypeError:
         pass  # a key that Python's maps cannot have
     except (ValueError, OverflowError, RecursionError, UnicodeDecodeError) as error:
-        if data == NO_RECORD:
-            raise InvalidArgument("what is stored there is not a record") from None
+        if reason := _NO_VALUES.get(bytes(data)):
+            raise InvalidArgument(reason) from None
         raise _not_one(error) from None
     try:
         return unpack_fast(data, object_pairs_hook=_map_of)

@@ -9,13 +9,14 @@ from dagbox.errors import InvalidArgument, UnknownBucket
 from dagbox.protocol.clauses.wire import NO_PARAMS, read_clauses
 from dagbox.protocol.operations.limits import PAGE_BYTES
 from dagbox.protocol.operations.reads import Scan
-from dagbox.protocol.values import pack_data
+from dagbox.protocol.values import FOREIGN_KEY, pack_data
 from dagbox.relations.limits import ReadBudget
 from dagbox.relations.matching import UNREADABLE, Row
 from dagbox.relations.ordering import Ordering, Place
 from dagbox.relations.sifting import Sieve, row_of
 from dagbox.relations.views import View, new_view
 from dagbox.store.base import PageBounds, PageEntry, Snapshot
+from dagbox.store.foreign import key_bytes, shown_key
 from dagbox.store.tables import scan_bounds
 
 LOOKED_AT = 20_000
@@ -39,8 +40,10 @@ def scan_page(page: Scan, snapshot: Snapshot, budget: ReadBudget) -> dict[str, A
     else:
         low, high = _range_of(page, page.after)
         bounds = PageBounds(page.limit, PAGE_BYTES, page.reverse, page.keys_only)
-        entries, more = snapshot.page(page.bucket, low, high, bounds)
+        entries, more, foreign = snapshot.page(page.bucket, low, high, bounds)
         answer = {"entries": entries, "more": more}
+        if foreign:
+            answer |= {"entries": [_shown(entry) for entry in entries], "after": _cursor(entries[-1])}
     budget.take_bytes(sum([len(entry[2]) for entry in answer["entries"] if entry[2] is not None]))
     # Scanning a bucket that became empty (a queue without work) is not an error.
     if not answer["entries"] and page.after is None and page.bucket not in snapshot.tables.tables():
@@ -48,11 +51,21 @@ def scan_page(page: Scan, snapshot: Snapshot, budget: ReadBudget) -> dict[str, A
     return answer
 
 
-def _range_of(page: Scan, after: str | None) -> _Range:
+def _shown(entry: PageEntry) -> PageEntry:
+    """Return an entry whose key can be packed."""
+    return (shown_key(key_bytes(entry[0])), *entry[1:]) if entry[2] is FOREIGN_KEY else entry
+
+
+def _cursor(entry: PageEntry) -> str | bytes:
+    """Return what the next page begins after: the key, in bytes if it is not text."""
+    return key_bytes(entry[0]) if entry[2] is FOREIGN_KEY else entry[0]
+
+
+def _range_of(page: Scan, after: str | bytes | None) -> _Range:
     low, high = scan_bounds(page.prefix, page.start, page.stop)
     if after is not None:
         # Keys are ordered by their UTF-8 bytes; the key after another begins with all of it and a null byte.
-        place = after.encode()
+        place = after if isinstance(after, bytes) else after.encode()
         if page.reverse:
             high = place if high is None else min(high, place)
         else:
@@ -98,23 +111,25 @@ class _Sifted:
         keys_only = page.keys_only and self._sieve.early
         while more:
             bounds = PageBounds(_CHUNK, PAGE_BYTES, page.reverse, keys_only)
-            entries, more = self._snapshot.page(page.bucket, low, high, bounds)
+            entries, more, _ = self._snapshot.page(page.bucket, low, high, bounds)
             self._budget.take_rows(len(entries))
             self._budget.take_row_bytes(sum([len(entry[2] or b"") for entry in entries]))
             yield entries, more
             if entries:
-                low, high = _range_of(page, entries[-1][0])
+                low, high = _range_of(page, _cursor(entries[-1]))
 
     def _row(self, entry: PageEntry) -> Row:
-        key, version, data = entry
+        key, version, data = _shown(entry)
         if data is None:
             return Row(self._page.bucket, key, version, None)
         return row_of(self._page.bucket, key, (version, data), self._sieve.filled)
 
     def _given(self, entry: PageEntry, row: Row) -> PageEntry:
         """Return the entry of the answer."""
-        key, version, data = entry
-        if self._page.keys_only:
+        key, version, data = _shown(entry)
+        if data is FOREIGN_KEY:
+            pass
+        elif self._page.keys_only:
             data = None
         elif self._view is not None and row.data is not UNREADABLE:
             data = pack_data(self._view(row.data))
@@ -133,10 +148,10 @@ class _Sifted:
                     continue
                 entries.append(self._given(entry, row))
                 if len(entries) == page.limit or self._size > PAGE_BYTES:
-                    return {"entries": entries, "more": more or place < len(chunk), "after": entry[0]}
+                    return {"entries": entries, "more": more or place < len(chunk), "after": _cursor(entry)}
             looked += len(chunk)
             if more and looked >= LOOKED_AT:
-                return {"entries": entries, "more": True, "after": chunk[-1][0]}
+                return {"entries": entries, "more": True, "after": _cursor(chunk[-1])}
         return {"entries": entries, "more": False}
 
     def ordered(self) -> dict[str, Any]:

@@ -126,10 +126,11 @@ PageEntry = tuple[str, int, bytes | None]
 
 
 class Page(NamedTuple):
-    """Records, and whether there are more."""
+    """Records, whether there are more, and whether one has a key that is not text (see `store/foreign`)."""
 
     entries: list[PageEntry]
     more: bool
+    foreign: bool = False
 
 
 @runtime_checkable

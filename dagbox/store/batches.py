@@ -28,7 +28,7 @@ from dagbox.store.base import (
     Put,
     RetractFact,
 )
-from dagbox.store.envelope import number_from_bytes, number_to_bytes
+from dagbox.store.envelope import number_of_entry, number_to_bytes, open_live
 from dagbox.store.facts import transaction as facts_transaction
 from dagbox.store.tables import EXPIRY, MAX_TABLE_KEY_BYTES, META, REQUESTS, TableWriter
 from dagbox.store.transaction import Transaction
@@ -103,14 +103,21 @@ def sweep_expired(tx: Transaction, writer: TableWriter, limit: int) -> tuple[int
         how many records there were, and whether there is anything to commit.
     """
     due = list(islice(due_records(writer, tx.now_ms), limit))
+    ended = [(bucket, place) for _, bucket, place in due if _has_ended(writer.get(bucket, place), tx.now_ms)]
     if tx.derivations:
-        facts_transaction.sweep_records(tx, [(bucket, place) for _, bucket, place in due])
+        facts_transaction.sweep_records(tx, ended)
         tx.end_batch()
-    for index_key, bucket, place in due:
+    for bucket, place in ended:
         writer.delete(bucket, place)
+    for index_key, _, _ in due:
         writer.delete(EXPIRY, index_key)
     dropped = facts_transaction.sweep_dropped(writer)
     return len(due), bool(due) or dropped
+
+
+def _has_ended(value: bytes | None, now_ms: int) -> bool:
+    """Return True if a record's bytes are there and say that its time is over, whatever the expiry index says."""
+    return value is not None and open_live(value, now_ms) is None
 
 
 class _RequestMemory:
@@ -148,9 +155,9 @@ class _RequestMemory:
 
     def _rotate(self) -> int:
         now_ms = self._tx.now_ms
-        current = number_from_bytes(self._tx.get(META, _GENERATION) or b"")
+        current = number_of_entry(META, self._tx.get(META, _GENERATION)) % len(REQUESTS)
         rotated = self._tx.get(META, _ROTATED)
-        since = number_from_bytes(rotated) if rotated is not None else now_ms
+        since = number_of_entry(META, rotated) if rotated is not None else now_ms
         if now_ms - since >= REQUEST_MEMORY_S * 1000:
             current = 1 - current
             self._writer.empty(REQUESTS[current])

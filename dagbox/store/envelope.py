@@ -40,6 +40,19 @@ number_from_bytes: Callable[[bytes], int] = partial(int.from_bytes, byteorder="b
 """Return the number of its 8 bytes; no bytes give 0."""
 
 
+def number_of_entry(table: str, data: bytes | None) -> int:
+    """Return the number in an entry of one of the store's own tables; 0 if there is none.
+
+    Raises:
+        StoreCorrupt: it is not one that DagBox wrote.
+    """
+    if not data:
+        return 0
+    if len(data) != 8:
+        raise StoreCorrupt(table, f"a number that begins with '{data[:16].hex()}' has {len(data)} bytes instead of 8")
+    return number_from_bytes(data)
+
+
 def seal(version: int, data: bytes, expires_ms: int = 0) -> bytes:
     """The bytes of a record; `expires_ms` 0 is never."""
     if expires_ms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import struct
 import tempfile
@@ -19,6 +20,7 @@ from dagbox.protocol.names import shown_request
 from dagbox.protocol.values import unpack
 from dagbox.store.envelope import checksum_fits, number_from_bytes, open_sealed
 from dagbox.store.facts.verify import check_facts
+from dagbox.store.foreign import shown_key, text_or_none
 from dagbox.store.lmdb.copy import flush_file
 from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE
 from dagbox.store.lmdb.pages import structure_problems
@@ -28,6 +30,7 @@ from dagbox.store.tables import EXPIRY, FENCES, META, REQUESTS, TableReader
 from dagbox.store.transaction import VERSION
 from dagbox.text.files import keep_mode_and_owner
 
+_STORE_ID = re.compile(rb"[0-9a-f-]{36}")
 MOST_PROBLEMS = 100
 """The most problems that a report lists; it counts them all."""
 
@@ -92,7 +95,10 @@ def verify(path: str | os.PathLike[str], *, decode: Callable[[bytes], object] | 
     store = LmdbStore(path, readonly=True)
     try:
         with store.snapshot() as snapshot:
-            return _Inspection(store.path, snapshot.tables, decode).report()
+            inspection = _Inspection(store.path, snapshot.tables, decode)
+            for name in snapshot.foreign_tables:
+                inspection.tell_foreign(name)
+            return inspection.report()
     finally:
         store.close()
 
@@ -122,6 +128,10 @@ class _Inspection:
             report.add(f"the expiry index lacks the entry {place.hex()}")
         return report
 
+    def tell_foreign(self, name: bytes) -> None:
+        """Note a table that is not of DagBox."""
+        self._report.add(f"'{shown_key(name)}' is no table of DagBox, another program wrote it")
+
     def _walk(self, table: str, check: Callable[[bytes, bytes], None] | None) -> int:
         count, before = 0, b""
         try:
@@ -142,11 +152,9 @@ class _Inspection:
         return count
 
     def _check_record(self, table: str, key: bytes, value: bytes) -> None:
-        where = f"{table}/{key.decode(errors='backslashreplace')}"
-        try:
-            key.decode()
-        except UnicodeDecodeError:
-            self._report.add(f"{where}: its key is not text")
+        where = f"{table}/{shown_key(key)}"
+        if text_or_none(key) is None:
+            self._report.add(f"{where}: its key is not text, a program other than DagBox wrote it")
         try:
             stored = open_sealed(value)
         except StoreCorrupt as error:
@@ -172,6 +180,8 @@ class _Inspection:
     def _check_meta(self, key: bytes, value: bytes) -> None:
         if key == VERSION and len(value) != 8:
             self._report.add(f"the version counter has {len(value)} bytes instead of 8")
+        if key == b"id" and not _STORE_ID.fullmatch(value):
+            self._report.add(f"the id of the store is '{shown_key(value)[:60]}', which is none")
 
     def _check_fence(self, key: bytes, value: bytes) -> None:
         if len(value) != 8:

@@ -9,7 +9,7 @@ from dagbox.protocol.values import MAX_BUCKET_BYTES, MAX_KEY_BYTES, check_key
 from dagbox.store.base import Check, Delete, Fence, Grant, Put, Stored
 from dagbox.store.envelope import (
     NUMBER_MAX,
-    number_from_bytes,
+    number_of_entry,
     number_to_bytes,
     open_damaged,
     open_live,
@@ -80,7 +80,7 @@ def fence(tx: Transaction, operation: Fence) -> None:
     """Go on only if the token is the last one that was granted; a write cannot raise it."""
     token = _number("token", operation.token, 0)
     old = tx.get(FENCES, _key_bytes(operation.key))
-    highest = number_from_bytes(old) if old is not None else 0
+    highest = number_of_entry(FENCES, old)
     if token != highest:
         raise Fenced(operation.key, token, highest)
 
@@ -90,7 +90,7 @@ def grant(tx: Transaction, operation: Grant) -> None:
     token = _number("token", operation.token, 0)
     place = _key_bytes(operation.key)
     old = tx.get(FENCES, place)
-    highest = number_from_bytes(old) if old is not None else 0
+    highest = number_of_entry(FENCES, old)
     if token < highest:
         raise Fenced(operation.key, token, highest)
     if old is None or token > highest:

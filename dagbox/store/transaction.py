@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dagbox.store.envelope import number_from_bytes, number_to_bytes
+from dagbox.store.envelope import number_of_entry, number_to_bytes
 from dagbox.store.facts.derive import read_derivations
 from dagbox.store.facts.transaction import LogicChanges
 from dagbox.store.tables import META, TableWriter
@@ -50,7 +50,7 @@ class Transaction:
         self.new_key = new_key
         self.tables_seen = tables_seen
         self.derivations = read_derivations(writer.get)
-        self.version = number_from_bytes(writer.get(META, VERSION) or b"")
+        self.version = number_of_entry(META, writer.get(META, VERSION))
         self._logic: LogicChanges | None = None
 
     def logic(self) -> LogicChanges:

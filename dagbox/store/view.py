@@ -6,11 +6,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from dagbox.errors import BadBucket, DagBoxError, InvalidArgument, StoreCorrupt
-from dagbox.protocol.values import MAX_KEY_BYTES, check_key
+from dagbox.errors import BadBucket, DagBoxError, InvalidArgument
+from dagbox.protocol.values import FOREIGN_KEY, MAX_KEY_BYTES, check_key
 from dagbox.store.base import Entry, Found, Page, PageBounds, PageEntry, Stored
 from dagbox.store.envelope import number_to_bytes, open_live
-from dagbox.store.tables import EXPIRY, ChunkReader, Scanned, TableReader, scan_bounds
+from dagbox.store.foreign import key_text, shown_key, text_or_none
+from dagbox.store.tables import (
+    EXPIRY,
+    MAX_TABLE_KEY_BYTES,
+    OWN_TABLES,
+    ChunkReader,
+    Scanned,
+    TableReader,
+    scan_bounds,
+)
 
 
 def read_error(bucket: object, key: object) -> DagBoxError:
@@ -68,14 +77,10 @@ def _live_entries(
     for key, value in tables.scan(bucket, low, high, reverse):
         stored = open_live(value, now_ms)
         if stored is not None:
-            yield Entry(_text_of(bucket, key), stored)
-
-
-def _text_of(bucket: str, key: bytes) -> str:
-    try:
-        return key.decode()
-    except UnicodeDecodeError:
-        raise StoreCorrupt(bucket, f"the key {key!r} is not text, another program wrote it") from None
+            text = text_or_none(key)
+            if text is None:
+                text, stored = shown_key(key), stored._replace(data=FOREIGN_KEY)
+            yield Entry(text, stored)
 
 
 def read_page(
@@ -83,18 +88,20 @@ def read_page(
 ) -> Page:
     """One page of live records; see `Snapshot.page`."""
     entries: list[PageEntry] = []
-    size = 0
+    size, foreign = 0, False
     for chunk in tables.chunks(bucket, low, high, bounds.reverse, bounds.records + 1):
-        found = _live_of_chunk(bucket, chunk, now_ms, bounds.keys_only)
+        found, odd = _live_of_chunk(chunk, now_ms, bounds.keys_only)
+        foreign |= odd
         held = sum([len(key) + len(data or b"") for key, _, data in found])
         if len(entries) + len(found) > bounds.records or size + held > bounds.size:
-            return Page(*_cut(entries, found, size, bounds))
+            return Page(*_cut(entries, found, size, bounds), foreign)
         entries += found
         size += held
-    return Page(entries, False)
+    return Page(entries, False, foreign)
 
 
-def _live_of_chunk(bucket: str, chunk: list[tuple[bytes, bytes]], now_ms: int, keys_only: bool) -> list[PageEntry]:
+def _live_of_chunk(chunk: list[tuple[bytes, bytes]], now_ms: int, keys_only: bool) -> tuple[list[PageEntry], bool]:
+    """Return the live records of a chunk, and whether one of them has a key that is not text."""
     number = int.from_bytes
     found: list[PageEntry]
     try:
@@ -103,11 +110,21 @@ def _live_of_chunk(bucket: str, chunk: list[tuple[bytes, bytes]], now_ms: int, k
         else:
             found = [(key.decode(), number(value[1:9], "big"), value[13:]) for key, value in chunk if not value[0]]
         if len(found) == len(chunk):
-            return found
+            return found, False
     except (IndexError, UnicodeDecodeError):
         pass  # a value without any byte, or a key that is not text
-    live = [(_text_of(bucket, key), open_live(value, now_ms)) for key, value in chunk]
-    return [(key, stored.version, None if keys_only else stored.data) for key, stored in live if stored is not None]
+    found, foreign = [], False
+    for key, value in chunk:
+        stored = open_live(value, now_ms)
+        if stored is None:
+            continue
+        text = text_or_none(key)
+        if text is None:
+            found.append((key_text(key), stored.version, FOREIGN_KEY))
+            foreign = True
+        else:
+            found.append((text, stored.version, None if keys_only else stored.data))
+    return found, foreign
 
 
 def _cut(
@@ -123,10 +140,15 @@ def _cut(
 
 
 def due_records(tables: Scanned, now_ms: int) -> Iterator[tuple[bytes, str, bytes]]:
-    """The records whose time is over: key in the index, bucket, key of the record."""
+    """The records whose time is over: key in the index, bucket, key of the record.
+
+    Entries that name no record of a bucket, which DagBox did not write, are passed over; `verify` tells them.
+    """
     for index_key, place in tables.scan(EXPIRY, b"", number_to_bytes(now_ms + 1)):
-        bucket, _, key = place.partition(b"\0")
-        yield index_key, bucket.decode(), key
+        name, _, key = place.partition(b"\0")
+        bucket = text_or_none(name)
+        if bucket and bucket not in OWN_TABLES and 0 < len(key) <= MAX_TABLE_KEY_BYTES:
+            yield index_key, bucket, key
 
 
 def count_buckets(tables: TableReader, now_ms: int) -> dict[str, int]:

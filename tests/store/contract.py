@@ -148,7 +148,8 @@ class StoreContract:
                     for entry in snapshot.scan("b", reverse=bounds.reverse)
                     if low <= entry.key.encode() and (top is None or entry.key.encode() < top)
                 ]
-                entries, more = snapshot.page("b", low, top, bounds)
+                entries, more, foreign = snapshot.page("b", low, top, bounds)
+                assert not foreign
                 assert entries == wanted[: len(entries)]
                 assert more == (len(entries) < len(wanted))
                 assert bool(entries) == bool(wanted)
@@ -160,7 +161,7 @@ class StoreContract:
                 keys_only = snapshot.page("b", low, top, bounds._replace(keys_only=True, size=10**9)).entries
                 assert [entry[:2] for entry in keys_only] == [entry[:2] for entry in wanted[: bounds.records]]
                 assert {entry[2] for entry in keys_only} <= {None}
-            assert snapshot.page("nobody", b"", None, PageBounds(5, 100)) == ([], False)
+            assert snapshot.page("nobody", b"", None, PageBounds(5, 100)) == ([], False, False)
 
     def test_a_key_is_made_where_none_is_given(self, store: Store) -> None:
         made = [do(store, Put("user", None, b"%d" % i)).results[0][0] for i in range(20)]

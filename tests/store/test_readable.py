@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import dagbox
 import dagbox.aio
-from dagbox.errors import InvalidArgument, NotFound, StoreCorrupt, UnreadableRecord
+from dagbox.errors import InvalidArgument, NotFound, UnreadableRecord
 from dagbox.notation.json import dump, load, write
 from dagbox.protocol.values import MAX_KEY_BYTES, pack, pack_data, unpack_data
 from dagbox.shell.grammar.parse import parse
@@ -385,11 +385,11 @@ def test_what_is_written_over_it_does_not_end_when_it_would_have(tmp_path: Path)
     assert verify(tmp_path, decode=unpack_data).problems == []
 
 
-def test_a_key_that_is_no_text_is_an_error_of_the_store_and_verify_finds_it(tmp_path: Path) -> None:
+def test_a_key_that_is_no_text_is_the_error_of_its_record_and_verify_finds_it(tmp_path: Path) -> None:
     make_damaged(tmp_path, "bad", pack(1))
     with lmdb.open(str(tmp_path), max_dbs=100, map_size=2**24) as raw, raw.begin(write=True) as txn:
         txn.put(b"\xff\xfe", b"\0" * 20, db=raw.open_db(b"b", txn, create=False))
-    with dagbox.open(tmp_path) as db, pytest.raises(StoreCorrupt, match="is not text"):
+    with dagbox.open(tmp_path) as db, pytest.raises(UnreadableRecord, match="is not text"):
         list(db.scan("b"))
     assert any("its key is not text" in problem for problem in verify(tmp_path).problems)
 

@@ -30,6 +30,7 @@ class AsyncRecords:
         self._operation = operation
         self._limit = limit
         self._skip = skip
+        self._after = operation.after if isinstance(operation.after, str) else None
         self._last: Record | None = None
         self._cursor: str | None = None
         self._records = self._pages()
@@ -39,7 +40,7 @@ class AsyncRecords:
         """Return what another scan is given as `after` to go on behind the last record that came from this one."""
         if self._cursor is not None:
             return self._cursor
-        return self._operation.after if self._last is None else self._last.key
+        return self._after if self._last is None else self._last.key
 
     def __aiter__(self) -> AsyncIterator[Record]:
         return self._records

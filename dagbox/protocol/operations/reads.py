@@ -138,7 +138,9 @@ class Scan(Operation):
     same operation with `after` set to the last key of this one. With `keys_only` the data of each entry is nil.
 
     With `where` a page may also end, even empty, after many records were looked at: its `after` is then that of the
-    next page. With `order` each entry has the cursor after it as a fourth element: `after` is a cursor then.
+    next page. So is that, maybe binary, of a page with keys that are not text, which a program other than DagBox wrote:
+    these are shown, and their data are no value. With `order` each entry has the cursor after it as a fourth element:
+    `after` is a cursor then.
 
     Answer: `{"entries": [[key, version, data], ...], "more": bool, "after"?}`
     """
@@ -158,7 +160,7 @@ class Scan(Operation):
     prefix: str = ""
     start: str | None = None
     stop: str | None = None
-    after: str | None = None
+    after: str | bytes | None = None
     limit: int = PAGE_RECORDS
     reverse: bool = False
     keys_only: bool = False
@@ -196,7 +198,7 @@ class Scan(Operation):
             "" if prefix is None else text(prefix, "the prefix of scan", MAX_KEY_BYTES, empty=True),
             _bound(fields.get("start"), "start"),
             _bound(fields.get("stop"), "stop"),
-            after if "order" in clauses else _bound(after, "after"),
+            after if "order" in clauses else _cursor(after),
             PAGE_RECORDS if limit is None else whole(limit, "the limit of a page of scan", 1, MAX_PAGE_RECORDS),
             flag(fields.get("reverse", False), "the field 'reverse' of scan"),
             flag(fields.get("keys_only", False), "the field 'keys_only' of scan"),
@@ -204,9 +206,17 @@ class Scan(Operation):
             None if fields.get("params") is None else read_params(fields["params"]),
         )
 
-    def page(self, limit: int, after: str | None) -> Scan:
+    def page(self, limit: int, after: str | bytes | None) -> Scan:
         """Return the operation for a page of `limit` records after a key; None: the first page."""
         return replace(self, limit=limit, after=after)
+
+
+def _cursor(value: object) -> str | bytes | None:
+    if not isinstance(value, bytes):
+        return _bound(value, "after")
+    if not 0 < len(value) <= MAX_KEY_BYTES:
+        raise InvalidArgument(f"the field 'after' of scan has 1 to {MAX_KEY_BYTES} bytes, not {len(value)}")
+    return value
 
 
 def _bound(value: object, name: str) -> str | None:

@@ -32,6 +32,7 @@ from dagbox.store.facts.layout import (
 from dagbox.store.facts.lookup import scan_chunks
 from dagbox.store.facts.postings import Writing, change_posting, chunk_for
 from dagbox.store.facts.schema import SchemaWriter, Signature, read_signature
+from dagbox.store.foreign import text_or_none
 from dagbox.store.tables import PREDICATES
 
 _FLUSH_ROWS = 50_000
@@ -213,10 +214,13 @@ class FactChanges:
     def arities(self) -> dict[str, int]:
         """The predicates that have asserted facts, with their number of arguments; after `flush`."""
         found: dict[str, int] = {}
-        for name, data in self._tx.scan(PREDICATES):
+        for raw, data in self._tx.scan(PREDICATES):
+            name = text_or_none(raw)
+            if name is None:
+                continue
             for space in read_spaces(data):
                 if not space.source and space.count:
-                    found[name.decode()] = space.arity
+                    found[name] = space.arity
         return found
 
     def kinds(self, predicate: str) -> tuple[str, ...]:

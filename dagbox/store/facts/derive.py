@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from dagbox.errors import BadFact, DagBoxError, LimitExceeded
 from dagbox.protocol.values import Ref, unpack_data
-from dagbox.store.facts.layout import Row, Value, fact_value, unpack_value
+from dagbox.store.facts.layout import Row, Value, fact_value, parsed_entry
 from dagbox.store.facts.schema import DERIVATIONS
 from dagbox.store.tables import META
 from dagbox.text.numbers import element_at
@@ -55,7 +55,11 @@ def read_derivations(get: Callable[[str, bytes], bytes | None]) -> Mapping[str, 
 
 @lru_cache(maxsize=64)
 def _parsed(data: bytes) -> Mapping[str, tuple[Derived, ...]]:
-    return {bucket: tuple(Derived(*parts) for parts in declared) for bucket, declared in unpack_value(data).items()}
+    return parsed_entry(META, data, _declarations)
+
+
+def _declarations(wire: Any) -> Mapping[str, tuple[Derived, ...]]:
+    return {bucket: tuple(Derived(*parts) for parts in declared) for bucket, declared in wire.items()}
 
 
 def unpacked(data: bytes) -> Any:

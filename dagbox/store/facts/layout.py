@@ -28,13 +28,14 @@ from functools import partial
 from hashlib import blake2b
 from operator import itemgetter
 from struct import Struct
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 
-from dagbox.errors import BadFact, StoreError
+from dagbox.errors import BadFact, StoreCorrupt, StoreError
 from dagbox.protocol.booleans import FALSE, TRUE, Boolean, boolean
 from dagbox.protocol.times import microseconds, moment, moment_at
+from dagbox.store.tables import FACTS, PREDICATES
 
 Value = str | int | float | Boolean | datetime
 Row = tuple[Value, ...]
@@ -69,8 +70,30 @@ def _read_extended(code: int, data: bytes) -> Boolean:
     return TRUE if data == b"\1" else FALSE
 
 
+Parsed = TypeVar("Parsed")
+
+NOT_OURS = (ValueError, TypeError, LookupError, AttributeError)
+"""Errors of reading an entry that DagBox did not write."""
+
 pack_value = partial(msgpack.packb, use_bin_type=True, default=_extended, datetime=True)
 unpack_value = partial(msgpack.unpackb, use_list=False, strict_map_key=False, ext_hook=_read_extended, timestamp=3)
+
+
+def parsed_entry(table: str, data: bytes, parse: Callable[[Any], Parsed]) -> Parsed:
+    """Return what an entry of one of the store's own tables says.
+
+    Raises:
+        StoreCorrupt: it is not one that DagBox wrote.
+    """
+    try:
+        return parse(unpack_value(data))
+    except NOT_OURS:
+        raise damaged(table, data) from None
+
+
+def damaged(table: str, data: bytes) -> StoreCorrupt:
+    """Return the error of an entry that DagBox did not write."""
+    return StoreCorrupt(table, f"an entry that begins with '{data[:16].hex()}' is not one that DagBox wrote")
 
 
 def fact_value(value: object) -> Value:
@@ -192,10 +215,13 @@ class Chunk:
     @classmethod
     def read(cls, data: bytes, first: bool = True) -> Chunk:
         """The chunk of its bytes."""
-        found = unpack_value(data)
-        if type(found) is tuple:
-            return cls(list(found), first)
-        return cls(list(found[0]), first, found[1], found[2])
+        try:
+            found = unpack_value(data)
+            if type(found) is tuple:
+                return cls(list(found), first)
+            return cls(list(found[0]), first, found[1], found[2])
+        except NOT_OURS:
+            raise damaged(FACTS, data) from None
 
     def packed(self) -> bytes:
         """Its bytes: an array of the rests, which most are; a map if there is more to say."""
@@ -277,8 +303,8 @@ class Space:
 
 
 def read_spaces(data: bytes | None) -> list[Space]:
-    """The spaces of a predicate's record."""
-    return [] if data is None else [Space.from_wire(parts) for parts in unpack_value(data)]
+    """The spaces of a predicate's record. Raises StoreCorrupt if it is none."""
+    return [] if data is None else parsed_entry(PREDICATES, data, lambda wire: [Space.from_wire(each) for each in wire])
 
 
 def order_of(space: Space, position: int) -> tuple[int, ...]:

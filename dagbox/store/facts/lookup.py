@@ -7,11 +7,14 @@ from itertools import chain
 from typing import Any
 
 from dagbox.store.facts.layout import (
+    NOT_OURS,
     Chunk,
     Space,
     Value,
+    damaged,
     encode,
     order_of,
+    parsed_entry,
     picker,
     posting_end,
     posting_prefix,
@@ -35,13 +38,18 @@ def scan_chunks(
     prefix = posting_prefix(space.id, position)
     value: Value | None = None
     for key, data in tables.scan(FACTS, max(prefix, start), after_prefix(prefix)):
-        found = unpack_value(data)
-        if posting_end(key) == len(key):
-            value = value_of_key(key) if type(found) is tuple or found[2] is None else found[2]
-        elif value is None:
-            value = _value_before(tables, key)
-        assert value is not None
-        yield key, value, found if type(found) is tuple else found[0]
+        try:
+            found = unpack_value(data)
+            if posting_end(key) == len(key):
+                value = value_of_key(key) if type(found) is tuple or found[2] is None else found[2]
+            elif value is None:
+                value = _value_before(tables, key)
+            rests = found if type(found) is tuple else found[0]
+        except NOT_OURS:
+            raise damaged(FACTS, data) from None
+        if value is None:
+            raise damaged(FACTS, data)
+        yield key, value, rests
 
 
 def _value_before(tables: Reading, key: bytes) -> Value | None:
@@ -61,7 +69,7 @@ def chunks_of(tables: TableReader, place: bytes, first: Any) -> Iterator[tuple[A
     yield first[0]
     if first[1]:
         for _, data in tables.scan(FACTS, place + b"\0", after_prefix(place)):
-            yield unpack_value(data)
+            yield parsed_entry(FACTS, data, tuple)
 
 
 class Lookup:
@@ -116,17 +124,20 @@ class Lookup:
         data = self._get(place)
         if data is None:
             return
-        found = unpack_value(data)
-        rests: Iterable[tuple[Any, ...]] = (found,)
-        if type(found) is not tuple:
-            run = sub_key_prefix(parts[at] for at in self._run)
-            rests = self._chunks(place, run) if run and found[1] else chunks_of(self._tables, place, found)
         wanted = [(place, parts[at]) for place, at in self._checks]
-        for part in rests:
-            for rest in part:
-                flat = (rest,) if self._bare else rest
-                if all(flat[n] == value for n, value in wanted) and (owner is None or flat[owner] not in over):
-                    yield flat
+        try:
+            found = unpack_value(data)
+            rests: Iterable[tuple[Any, ...]] = (found,)
+            if type(found) is not tuple:
+                run = sub_key_prefix(parts[at] for at in self._run)
+                rests = self._chunks(place, run) if run and found[1] else chunks_of(self._tables, place, found)
+            for part in rests:
+                for rest in part:
+                    flat = (rest,) if self._bare else rest
+                    if all(flat[n] == value for n, value in wanted) and (owner is None or flat[owner] not in over):
+                        yield flat
+        except NOT_OURS:
+            raise damaged(FACTS, data) from None
 
     def _chunks(self, place: bytes, run: bytes) -> Iterator[tuple[Any, ...]]:
         """Yield the chunks that can hold rests which begin with a run of values."""

@@ -13,6 +13,7 @@ from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, u
 from dagbox.store.facts.layout import Row
 from dagbox.store.facts.postings import Reading
 from dagbox.store.facts.schema import read_signature
+from dagbox.store.foreign import text_or_none
 from dagbox.store.view import due_records
 
 
@@ -48,8 +49,8 @@ def records_over(tables: Reading, now_ms: int) -> Mapping[str, Over]:
         return {}
     due: dict[str, set[str]] = {}
     for _, bucket, key in due_records(tables, now_ms):
-        if bucket in derivations:
-            due.setdefault(bucket, set()).add(key.decode())
+        if bucket in derivations and (text := text_or_none(key)) is not None:
+            due.setdefault(bucket, set()).add(text)
     return {
         derived.source: Over(derived, bucket, frozenset(keys), _owner(derived))
         for bucket, keys in due.items()

@@ -9,6 +9,7 @@ from dagbox.errors import InvalidArgument
 from dagbox.protocol.booleans import plain
 from dagbox.store.facts.layout import pack_value, read_spaces, unpack_value
 from dagbox.store.facts.stored import StoredFacts
+from dagbox.store.foreign import text_or_none
 from dagbox.store.tables import PREDICATES
 
 if TYPE_CHECKING:
@@ -103,12 +104,12 @@ def predicate_sizes(snapshot: Snapshot, check: Callable[[], None]) -> dict[str, 
     """
     found: dict[str, tuple[int, int]] = {}
     tables, source = snapshot.tables, StoredFacts(snapshot, check)
-    for name, data in tables.scan(PREDICATES):
+    for raw, data in tables.scan(PREDICATES):
         check()
-        spaces = read_spaces(data)
-        if spaces:
+        name, spaces = text_or_none(raw), read_spaces(data)
+        if spaces and name is not None:
             arity = next((space.arity for space in spaces if space.count), spaces[0].arity)
-            found[name.decode()] = (
+            found[name] = (
                 arity,
                 sum(space.count for space in spaces)
                 - sum(1 for over in map(source.over, spaces) if over for _ in _watched(over.rows(tables), check)),

@@ -21,9 +21,10 @@ from dagbox.errors import TypeMismatch
 from dagbox.store.envelope import open_damaged
 from dagbox.store.facts.changes import FactChanges
 from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, unpacked
-from dagbox.store.facts.layout import TYPES, Space, pack_value, type_index, unpack_value
+from dagbox.store.facts.layout import TYPES, Space, pack_value, parsed_entry, type_index
 from dagbox.store.facts.over import records_over
 from dagbox.store.facts.schema import DERIVATIONS, Signature, needed_type, write_signatures
+from dagbox.store.foreign import shown_key, text_or_none
 from dagbox.store.tables import META, RULES, Scanned
 
 if TYPE_CHECKING:
@@ -52,9 +53,12 @@ def stored_rules(tables: Scanned, check: Callable[[], None] | None = None) -> li
     for key, data in tables.scan(RULES, _RULE, _AFTER_RULES):
         if check is not None:
             check()
-        number, text = unpack_value(data)
-        found.append(StoredRule(key[1:].decode(), text, number))
+        found.append(_stored(key, *parsed_entry(RULES, data, lambda wire: (int(wire[0]), str(wire[1])))))
     return sorted(found, key=lambda rule: rule.number)
+
+
+def _stored(key: bytes, number: int, text: str) -> StoredRule:
+    return StoredRule(shown_key(key[1:]), text, number)
 
 
 def parse_stored(rules: Iterable[StoredRule], check: Callable[[], None] | None = None) -> list[Statement]:
@@ -192,9 +196,12 @@ class RuleChanges:
             self._facts.create(derived.predicate, derived.source, len(derived.paths), derived.hidden)
         for key, value in self._tx.scan(bucket):
             # Records whose time is over too: their facts go with them when they are swept.
+            text = text_or_none(key)
+            if text is None:
+                continue
             data = unpacked(open_damaged(value).data)
             for derived in declared:
-                rows = self._facts.fitting(derived, derived_rows(derived, key.decode(), data))
+                rows = self._facts.fitting(derived, derived_rows(derived, text, data))
                 self._facts.change_derived(derived, set(), rows)
 
 

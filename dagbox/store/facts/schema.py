@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import ArityMismatch, TypeMismatch
 from dagbox.protocol.times import shown
-from dagbox.store.facts.layout import TYPES, Row, pack_value, type_index, unpack_value
+from dagbox.store.facts.layout import TYPES, Row, pack_value, parsed_entry, type_index
 from dagbox.store.tables import META, RULES
 
 LOGIC = b"logic"
@@ -45,7 +45,7 @@ class _Writing(_Reading, Protocol):
 def read_schema_version(tables: _Reading) -> SchemaVersion:
     """The mark of a snapshot or transaction."""
     data = tables.get(META, LOGIC)
-    return SchemaVersion() if data is None else SchemaVersion(*unpack_value(data))
+    return SchemaVersion() if data is None else parsed_entry(META, data, lambda wire: SchemaVersion(*map(int, wire)))
 
 
 def dropped_spaces(tables: _Reading) -> list[int]:
@@ -133,8 +133,8 @@ def read_signature(tables: _Reading, predicate: str) -> Signature | None:
     data = tables.get(RULES, _SIGNATURE + predicate.encode(errors="surrogatepass"))
     if data is None:
         return None
-    arity, types, text = unpack_value(data)
-    return Signature(arity, types, text)
+    signature: Signature = parsed_entry(RULES, data, lambda wire: Signature(*wire))
+    return signature
 
 
 def write_signatures(tx: Any, signatures: dict[str, Signature]) -> None:

@@ -11,10 +11,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from dagbox.store.facts.layout import (
+    NOT_OURS,
     PLAIN_TEXT_BYTES,
     Row,
     Space,
     Value,
+    damaged,
     encode,
     picker,
     posting_prefix,
@@ -25,6 +27,7 @@ from dagbox.store.facts.layout import (
 from dagbox.store.facts.lookup import NO_RESTS, SOME_REST, Lookup, all_rests, scan_chunks, scan_postings, visible_rests
 from dagbox.store.facts.memo import MOST_ENTRIES, Room
 from dagbox.store.facts.over import Over, records_over
+from dagbox.store.foreign import text_or_none
 from dagbox.store.tables import FACTS, PREDICATES, TableReader
 
 if TYPE_CHECKING:
@@ -78,9 +81,10 @@ class StoredFacts:
 
     def names(self) -> Iterator[str]:
         """The predicates that have facts."""
-        for name, data in self._tables.scan(PREDICATES):
-            if any(space.count for space in read_spaces(data)):
-                yield name.decode()
+        for raw, data in self._tables.scan(PREDICATES):
+            name = text_or_none(raw)
+            if name is not None and any(space.count for space in read_spaces(data)):
+                yield name
 
     def spaces(self, predicate: str) -> list[Space]:
         """Return where the facts of a predicate are."""
@@ -96,7 +100,8 @@ class StoredFacts:
 
     def known_names(self) -> Iterator[str]:
         """The predicates that have or had facts."""
-        return (name.decode() for name, _ in self._tables.scan(PREDICATES))
+        names = (text_or_none(raw) for raw, _ in self._tables.scan(PREDICATES))
+        return (name for name in names if name is not None)
 
     def kinds(self, predicate: str) -> tuple[str, ...]:
         """Return what asserted facts have had as each argument, see `Space.kinds`."""
@@ -199,10 +204,13 @@ class StoredFacts:
             value = get(place)
             if value is None:
                 return NO_RESTS
-            found = unpack(value)
-            if type(found) is not tuple:
-                found = all_rests(tables, place, found)
-            return {rest[0] for rest in found} if hidden else set(found)
+            try:
+                found = unpack(value)
+                if type(found) is not tuple:
+                    found = all_rests(tables, place, found)
+                return {rest[0] for rest in found} if hidden else set(found)
+            except NOT_OURS:
+                raise damaged(FACTS, value) from None
 
         return rests
 

@@ -12,6 +12,7 @@ from dagbox.store.facts.derive import Derived, derived_rows, unpacked
 from dagbox.store.facts.layout import Row, space_prefix
 from dagbox.store.facts.rules import RuleChanges
 from dagbox.store.facts.schema import DROPPED, dropped_spaces
+from dagbox.store.foreign import text_or_none
 from dagbox.store.tables import FACTS, META, TableWriter, after_prefix
 
 if TYPE_CHECKING:
@@ -63,11 +64,13 @@ def follow_record(
 
     Args:
         declared: the declarations of its bucket.
-        place: its key.
+        place: its key; one that is not text gives no facts.
         old: its sealed bytes as they were; None: there was none.
         new: its data as it is; None: it is gone.
     """
-    key = place.decode()
+    key = text_or_none(place)
+    if key is None:
+        return
     damaged = old is not None and not is_intact(old)
     before = None if old is None or damaged else unpacked(open_damaged(old).data)
     after = None if new is None else unpacked(new)

@@ -27,6 +27,7 @@ from dagbox.store.facts.layout import (
 from dagbox.store.facts.lookup import scan_chunks
 from dagbox.store.facts.rules import stored_rules
 from dagbox.store.facts.schema import dropped_spaces, read_schema_version, read_signature
+from dagbox.store.foreign import shown_key, text_or_none
 from dagbox.store.tables import FACTS, PREDICATES, TableReader, after_prefix
 
 _MODULUS = 1 << 64
@@ -61,14 +62,24 @@ def _check(tables: TableReader, problem: Callable[[str], None]) -> None:
     sums: dict[tuple[str, str], IndexFigures] = {}
     most = read_schema_version(tables).next_space
     for key, data in tables.scan(PREDICATES):
-        name = key.decode()
-        for space in read_spaces(data):
+        name = shown_key(key)
+        if text_or_none(key) is None:
+            problem(f"~predicates: {name}: its name is not text")
+        for space in _spaces(name, data, problem):
             known.add(space_prefix(space.id))
             if space.id >= most:
                 problem(f"{name}: its space {space.id} is not below the next one, {most}")
             sums[name, space.source] = _check_space(tables, name, space, problem)
     _check_owners(tables, known, problem)
     _check_derived(tables, sums, problem)
+
+
+def _spaces(name: str, data: bytes, problem: Callable[[str], None]) -> list[Space]:
+    try:
+        return read_spaces(data)
+    except DagBoxError as error:
+        problem(f"~predicates: {name}: {error}")
+        return []
 
 
 def _check_space(tables: TableReader, name: str, space: Space, problem: Callable[[str], None]) -> IndexFigures:
@@ -162,7 +173,8 @@ def _derive(tables: TableReader, bucket: str, derived: Derived) -> IndexFigures:
             data = unpacked(open_sealed(value).data)
         except StoreCorrupt:
             continue  # told of already, as a record
-        for row in derived_rows(derived, key.decode(), data):
+        text = text_or_none(key)
+        for row in derived_rows(derived, text, data) if text is not None else ():
             if signature is None or signature.misfit(row) is None:
                 expected.add(row)
     return expected

@@ -28,7 +28,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from dagbox.errors import LimitExceeded, StoreBroken, StoreCorrupt, StoreFull, StoreUnavailable
+from dagbox.store.foreign import text_or_none
 from dagbox.store.lmdb.errors import from_lmdb
 from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE, Identity, StoreFiles
 from dagbox.store.lmdb.fork import close_inherited
@@ -143,6 +144,8 @@ class LmdbEnvironment:
         """Set once the map is gone; every use raises it."""
         self.resizes = 0
         """Number of resizes. Each one invalidates the snapshots opened before it."""
+        self.foreign: frozenset[bytes] = frozenset()
+        """The entries of LMDB's main database that are no tables of DagBox: another program wrote them."""
         self.barrier: ResizeBarrier[Database, Txn] = ResizeBarrier()
         self._renew_locks()
         with self.write_lock:
@@ -245,7 +248,7 @@ class LmdbEnvironment:
                     barrier.wait_inside()
                 handles = barrier.handles
                 txn = env.begin()
-                if txn.stat(self._main)["entries"] <= len(handles):
+                if txn.stat(self._main)["entries"] <= len(handles) + len(self.foreign):
                     return txn, handles
                 del txn
                 resized = False
@@ -279,7 +282,7 @@ class LmdbEnvironment:
             except lmdb.Error as error:
                 raise self.error(error) from None
             try:
-                if slot.txn.stat(self._main)["entries"] <= len(self.barrier.known):
+                if slot.txn.stat(self._main)["entries"] <= len(self.barrier.known) + len(self.foreign):
                     return
                 self._find_tables_writing(slot)
             except lmdb.Error as error:
@@ -325,8 +328,8 @@ class LmdbEnvironment:
         env = self.env
         self.barrier.enter()
         try:
-            unknown = self._unknown_tables(_names(env.begin().cursor(self._main)))
-            found = {name: env.open_db(name.encode(), create=False) for name in unknown}
+            names = _names(env.begin().cursor(self._main))
+            found = self._opened(names, lambda name: env.open_db(name, create=False))
         except lmdb.MapResizedError:
             found = {}
         except lmdb.Error as error:
@@ -337,25 +340,34 @@ class LmdbEnvironment:
 
     def _find_tables_writing(self, slot: WriteSlot) -> None:
         """Open the handles of all unknown tables in a write transaction, and commit it."""
-        names = self._unknown_tables(_names(slot.cursor(self._main)))
-        found = {name: self.env.open_db(name.encode(), txn=slot.txn, create=False) for name in names}
+        names = _names(slot.cursor(self._main))
+        found = self._opened(names, lambda name: self.env.open_db(name, txn=slot.txn, create=False))
         slot.txn.commit()
         slot.end()
         self.barrier.learn(found)
 
-    def _unknown_tables(self, names: list[bytes]) -> list[str]:
-        try:
-            return [name for name in (raw.decode() for raw in names) if name not in self.barrier.known]
-        except UnicodeDecodeError:
-            raise self._not_ours() from None
+    def _opened(self, names: list[bytes], open_table: Callable[[bytes], Database]) -> dict[str, Database]:
+        """Return the handles of the unknown tables among these; what is none, or has no text as name, is foreign."""
+        found: dict[str, Database] = {}
+        foreign = []
+        for raw in names:
+            name = text_or_none(raw)
+            if name is not None and name in self.barrier.known:
+                continue
+            try:
+                if name is not None:
+                    found[name] = open_table(raw)
+                    continue
+            except lmdb.IncompatibleError:
+                pass  # an entry of LMDB's main database that is not a table
+            foreign.append(raw)
+        self.foreign = frozenset(foreign)
+        return found
 
     def _finding_error(self, error: lmdb.Error) -> Exception:
         if isinstance(error, lmdb.DbsFullError):
             return self._too_many_buckets()
-        return self._not_ours() if isinstance(error, lmdb.IncompatibleError) else self.error(error)
-
-    def _not_ours(self) -> StoreUnavailable:
-        return StoreUnavailable(self.path, "the data file is not one that DagBox wrote")
+        return self.error(error)
 
     def adopt_map_size(self) -> None:
         """Resize the map to the size that another process has given it."""

@@ -212,6 +212,11 @@ class LmdbSnapshot:
         self.tables = LmdbReadTables(environment)
         self._began = True
 
+    @property
+    def foreign_tables(self) -> list[bytes]:
+        """The names in the data file that are no tables of DagBox."""
+        return sorted(self._environment.foreign)
+
     def get(self, bucket: str, key: str) -> Stored | None:
         return get_record(self.tables, bucket, key, self.now_ms)
 

@@ -26,6 +26,7 @@ from dagbox.protocol.values import Durability, check_bucket
 from dagbox.store.base import Applied, Batch, Found, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
 from dagbox.store.envelope import number_from_bytes, number_to_bytes
+from dagbox.store.foreign import shown_key
 from dagbox.store.keys import new_key
 from dagbox.store.lmdb.copy import copy_to_directory
 from dagbox.store.lmdb.create import make_data_file
@@ -129,13 +130,13 @@ class LmdbStore:
             raise StoreUnavailable(
                 self.path, f"a newer DagBox wrote it (format {number}, this one knows up to {FORMAT}): upgrade"
             )
-        return store_id.decode()
+        return shown_key(store_id)
 
     def _read_meta(self) -> tuple[bytes | None, bytes | None]:
         """Return the packed number of the layout and the store's id, as far as there are any."""
         tables = LmdbReadTables(self._environment)
         try:
-            if tables.tables() and META not in tables.tables():
+            if (tables.tables() or self._environment.foreign) and META not in tables.tables():
                 raise StoreUnavailable(self.path, "the data file is not one that DagBox wrote")
             return tables.get(META, _FORMAT), tables.get(META, _STORE_ID)
         finally:

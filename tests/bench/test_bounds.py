@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from dagbox.bench import command
 from dagbox.bench.bounds.table import BOUNDS, DIRECT_GET, DIRECT_GET_REDIS, SCAN, SERVED_GET_REDIS
-from dagbox.bench.command import bench_command, measure
+from dagbox.bench.command import SUITES, bench_command, measure
 from dagbox.bench.redis_peer import missing_redis
 from dagbox.bench.report import Bound, Effort, Figure
 from dagbox.errors import CannotConnect
@@ -82,5 +82,6 @@ def test_a_bound_holds_at_its_limit(limit: float, least: bool, value: float, rea
     assert Bound("direct", "work", limit, "x", least=least).figure(value).reached is reached
 
 
-def test_names_of_bounds_are_unique() -> None:
+def test_every_bound_has_a_suite_and_a_name_of_its_own() -> None:
+    assert {bound.suite for bound in BOUNDS} <= set(SUITES)
     assert len({bound.work for bound in BOUNDS}) == len(BOUNDS)

@@ -244,7 +244,7 @@ def events(second: int) -> list[dict[str, Any]]:
     if second not in happened:
         return []
     kind, subject, text = happened[second]
-    return [{"seq": second + 1, "age_ms": 0.0, "kind": kind, "subject": subject, "text": text}]
+    return [{"seq": list(happened).index(second) + 1, "age_ms": 0.0, "kind": kind, "subject": subject, "text": text}]
 
 
 def parts(second: int) -> dict[str, Any]:

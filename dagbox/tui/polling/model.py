@@ -168,6 +168,8 @@ class NodeModel:
         self.parts: dict[str, Any] = {}
         self.part_at: dict[str, float] = {}
         self.problems: dict[str, str] = {}
+        self.missed: dict[str, int] = {}
+        """How many traces ended between the last two polls and were not read, by part."""
         self.board = Board()
         self.found: list[Problem] = []
         self.events: deque[Event] = deque(maxlen=EVENTS)
@@ -205,6 +207,7 @@ class NodeModel:
             self._seq = 0
         self.poll, self.at, self.lost = poll, at, ""
         self.problems = dict(poll.get("problems", {}))
+        self.missed = poll.get("missed", {})
         for name in (*PARTS, "clients"):
             # Where the locks were not asked for, a summary of them stands in their place.
             if name in poll and not (name == "locks" and isinstance(poll[name], dict)):
@@ -229,8 +232,12 @@ class NodeModel:
     def _take_events(self, events: Iterable[Map], at: float) -> None:
         for each in events:
             if each["seq"] > self._seq:
-                self._seq = each["seq"]
                 when = at - each["age_ms"] / 1000
+                missed = each["seq"] - self._seq - 1
+                if missed and self._seq:
+                    text = f"{missed:,} more than the node keeps, or than are read at once"
+                    self.events.append(Event(0, when, "missed", "events", text))
+                self._seq = each["seq"]
                 self._add_event(Event(each["seq"], when, each["kind"], each["subject"], each["text"]))
 
     def _add_event(self, event: Event) -> None:
@@ -357,10 +364,10 @@ def check_poll(poll: Map) -> None:
     for name in ("commit_bounds_s", "commit_histogram"):
         if not _are_numbers(store.get(name, [])):
             raise dagbox.ProtocolError(f"the {name} of the store are not numbers")
-    for name in ("entries", "bytes"):
-        buckets = store.get(name, {})
-        if not isinstance(buckets, dict) or not _are_numbers(list(buckets.values())):
-            raise dagbox.ProtocolError(f"the {name} of the buckets are not numbers by name")
+    by_name = {f"the {name} of the buckets": store.get(name, {}) for name in ("entries", "bytes")}
+    for name, numbers in (*by_name.items(), ("the missed traces", poll.get("missed", {}))):
+        if not isinstance(numbers, dict) or not _are_numbers(list(numbers.values())):
+            raise dagbox.ProtocolError(f"{name} are not numbers by name")
 
 
 def _is_number(value: object) -> bool:

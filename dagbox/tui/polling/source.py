@@ -7,7 +7,8 @@ Rules:
    more to each service whose own figures the screen shows; a service that nobody serves is not asked. While somebody
    waits for a lock, the locks are asked for too. Polls are in no trace, rate or figure of the node.
 3. What a single part fails with is told beside the rest (`problems`), and the rest is shown.
-4. After a failure the next poll connects anew, by the name that was given: a node that came back elsewhere is found.
+4. Of the last traces a poll asks for those since the poll before; how many it missed is in the poll (`missed`).
+5. After a failure the next poll connects anew, by the name that was given: a node that came back elsewhere is found.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 import dagbox
 from dagbox import problems as rules
 from dagbox.tui.polling.request import Map, PollRequest
+from dagbox.tui.polling.window import TraceWindow
 
 ASK_S = 3.0
 """The time that a poll or an act waits for its answer, in seconds."""
@@ -75,6 +77,7 @@ class LiveSource:
         self._epoch = ""
         self._seq = 0
         self._first = True
+        self._window = TraceWindow()
 
     # ------------------------------------------------------------------ connection
 
@@ -121,8 +124,9 @@ class LiveSource:
         answer = self._status(db, request)
         if answer["broker"].get("epoch") != self._epoch:
             self._epoch = answer["broker"].get("epoch", "")
-            if self._seq:
+            if self._seq or self._window.begun:
                 self._seq = 0
+                self._window.reset()
                 answer = self._status(db, request)
         self._first = False
         events = answer.get("events", [])
@@ -130,6 +134,7 @@ class LiveSource:
             self._seq = events[-1]["seq"]
         poll: Map = {**answer, "at": self._clock()}
         problems: dict[str, str] = {}
+        self._take_traces(poll, problems)
         served = {each["name"] for each in answer["services"] if each["live"] + each["late"]}
         wanted = request.parts | {"locks"} if rules.asks_locks(answer) else request.parts
         for part in sorted(wanted & _SERVICE_PARTS.keys()):
@@ -145,12 +150,28 @@ class LiveSource:
             poll["problems"] = problems
         return poll
 
+    def _take_traces(self, poll: Map, problems: dict[str, str]) -> None:
+        """Put the traces as far as they were read in the place of what the poll brought of their log."""
+        if "traces" not in poll:
+            self._window.reset()
+            return
+        try:
+            poll["traces"] = self._window.take(poll["traces"], poll["at"])
+        except dagbox.ProtocolError as error:
+            self._window.reset()
+            del poll["traces"]
+            problems["traces"] = str(error)
+        if self._window.missed:
+            poll["missed"] = {"traces": self._window.missed}
+
     def _status(self, db: dagbox.Database, request: PollRequest) -> Map:
         parts: Map = {"events": {"after": self._seq, "limit": EVENTS_AT_ONCE}}
         for name in _BROKER_PARTS:
             if name in request.parts:
-                parts[name] = {"limit": request.limit} if name in ("traces", "slowest", "open") else {}
-                parts[name] |= request.follow if name in ("traces", "slowest") else {}
+                parts[name] = {"limit": request.limit} if name in ("slowest", "open") else {}
+                parts[name] |= request.follow if name == "slowest" else {}
+        if "traces" in request.parts:
+            parts["traces"] = self._window.body(request)
         for name, body in rules.PARTS.items():
             parts.setdefault(name, body)
         answer = db.call("status", {"course": self._first, "parts": parts}, repeatable=True)

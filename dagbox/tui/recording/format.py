@@ -23,5 +23,5 @@ MOST_BYTES = 16 * 1024 * 1024
 """The size of a payload, compressed or not; more is no poll."""
 MOST_READ_BYTES = 2 * MOST_BYTES
 """The size of the polls that are read for one moment; of more the latest are taken."""
-RECORDED = PollRequest(frozenset(PARTS))
-"""A recording keeps every part, whatever screen was looked at."""
+RECORDED = PollRequest(frozenset(PARTS), limit=300)
+"""A recording keeps every part, whatever screen was looked at. Of more traces between two polls it tells the number."""

@@ -42,6 +42,24 @@ class TestBoard:
         assert [each.seq for each in model.events] == [5]
         assert model.events[0].at == sample.BEGIN + 1
 
+    def test_events_that_were_not_read_are_counted_in_their_place(self) -> None:
+        model = self.model(range(3))
+        events = [
+            {"seq": seq, "age_ms": 0.0, "kind": "joined", "subject": f"w{seq}", "text": ""} for seq in (501, 503, 504)
+        ]
+        model.take(sample.poll(3) | {"events": events[:1]})
+        before = len(model.events)
+        model.take(sample.poll(4) | {"events": events[1:]})
+        assert [event.kind for event in model.events][before:] == ["missed", "joined", "joined"]
+        assert model.events[before].text.startswith("1 more than")
+
+    def test_what_a_poll_missed_is_told_until_the_next(self) -> None:
+        model = self.model(range(3))
+        model.take(sample.poll(3) | {"missed": {"traces": 40}})
+        assert model.missed == {"traces": 40}
+        model.take(sample.poll(4))
+        assert model.missed == {}
+
     def test_a_broker_that_was_started_anew_counts_from_one_again(self) -> None:
         model = self.model(range(5))
         poll = sample.poll(5) | {
@@ -85,6 +103,8 @@ class TestBoard:
             {"events": [None]},
             {"broker": None},
             {"at": None},
+            {"missed": 3},
+            {"missed": {"traces": "many"}},
         ],
     )
     def test_what_is_not_understood_changes_nothing(self, poll: dict[str, Any]) -> None:

@@ -13,9 +13,11 @@ from textual.widgets import Input
 
 import dagbox
 from dagbox.tui.poller import Polled
+from dagbox.tui.recording.writer import Recorder
 from dagbox.tui.screens.dialogs import Help, Whole
 from dagbox.tui.screens.store.record import RecordTree
 from dagbox.tui.widgets.topbar import TopBar
+from tests.tui import sample
 from tests.tui.conftest import Served, serving, showing, watching
 from tests.tui.conftest import replay as replayed
 
@@ -109,6 +111,19 @@ async def test_traces_show_requests_and_one_opens_as_a_waterfall(served: Served)
         await screen.press("c")
         await screen.until(lambda: screen.app.screen.query("#traces"), "back on the traces")
         await screen.sees(f"client {row.data['client']}")
+
+
+async def test_the_title_tells_how_many_requests_were_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "busy.dgbx"
+    recorder = Recorder(path)
+    recorder.add(sample.poll(0) | sample.parts(0) | {"missed": {"traces": 1812}})
+    recorder.close()
+    async with showing(replayed(path)) as screen:
+        await screen.press("2")
+        await screen.sees("last requests · 1,812 more were not read")
+        await screen.press("w")
+        await screen.sees("slowest requests")
+        assert "not read" not in screen.text()
 
 
 async def test_slowest_requests_come_first(served: Served) -> None:

@@ -33,6 +33,7 @@ class TracesScreen(NodeScreen):
     HELP = """
 The last requests that ended; w goes on to the slowest since the node started, and to those under way, oldest first.
 What a request was kept on purpose (in line for a lock, held by a break) does not make it slow; "kept" tells it.
+Where more end between two looks than are read at once, or than the node keeps, the title tells how many.
 Enter opens one as a waterfall. x cancels one that is under way.
 
 A break (b) holds the next request that names a service, a bucket or a key, before a worker gets it. Held requests
@@ -113,6 +114,8 @@ While a break is set the broker looks into the bodies of requests; without one i
         title = Styled(_TITLES[self.which], "bold")
         if self.which == "open":
             return title
+        if missed := self.model.missed.get(self.which):
+            title.append(f" · {missed:,} more were not read", "dim")
         for name, value in self.follow.items():
             title.append(f" · {name} {value}", "second")
         if self.follow:

@@ -68,7 +68,7 @@ def run_shell(
         if colour is not None:
             check_colour(colour, "--colour")
     except CommandFailed as error:
-        output.say(f"error: {error}", "missing")
+        output.report(str(error))
         return WRONG_USAGE
     place = target or default_target(output.say)
     may_make = partial(_may_make, place, commands, read_stdin, yes)
@@ -116,7 +116,7 @@ def _connect(
             place, timeout_s=timeout_s, configuration=configuration, read_only=read_only, may_make=may_make
         )
     except dagbox.DagBoxError as error:
-        output.say(f"error: {error}", "missing")
+        output.report(str(error))
         return None
     if connection.said:
         output.say(connection.said)

@@ -27,7 +27,7 @@ from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.palette import coloured
 from dagbox.shell.render.text import Line, plain
 from dagbox.text.files import whole_file
-from dagbox.text.terminal import is_dumb, printable_lines, supports_colour
+from dagbox.text.terminal import is_dumb, one_line, printable, printable_lines, supports_colour
 
 DEFAULT_PAGER = "less -R -F -X"
 FLUSH_LINES = 256
@@ -58,11 +58,15 @@ class Output:
         return size.columns, size.lines
 
     def say(self, text: str, style: str = "note") -> None:
-        """Write a note for people to standard error; others' text in it cannot command the terminal."""
-        text = printable_lines(text)
+        """Write a line for people to standard error; others' text in it cannot command the terminal."""
+        text = printable(text)
         self.out.flush()
         self.err.write((coloured(style, text) if self.error_colour else text) + "\n")
         self.err.flush()
+
+    def report(self, text: str) -> None:
+        """Write one line about an error to standard error."""
+        self.say(f"error: {one_line(text)}", "missing")
 
     def text_of(self, line: Line) -> str:
         """Return a line as standard output gets it: printable on a terminal, as it is elsewhere."""

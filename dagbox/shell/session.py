@@ -29,6 +29,7 @@ from dagbox.shell.render.show import View, show
 from dagbox.shell.results import Nodes, Outcome, Result, Rows
 from dagbox.shell.settings import Configuration, Environment, Settings
 from dagbox.text.durations import format_duration
+from dagbox.text.terminal import cell_width, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class Shell:
         except (CommandFailed, SyntaxProblem, dagbox.DagBoxError) as error:
             self.tell_error(error)
         except RecursionError:
-            self.output.say("error: the value is nested too deep to be shown", "missing")
+            self.output.report("the value is nested too deep to be shown")
         except (BrokenPipeError, LeaveShell):
             raise
         except OSError as error:
@@ -234,16 +235,18 @@ class Shell:
 
     def tell_error(self, error: Exception) -> None:
         """One line on standard error."""
-        self.output.say(f"error: {' '.join(str(error).split())}", "missing")
+        self.output.report(str(error))
 
     def _tell_problem(self, problem: SyntaxProblem, text: str) -> None:
         """The line that is wrong with a mark under the place, then what is wrong."""
         before = text[: problem.start]
         line_at = before.rfind("\n") + 1
-        line = text[line_at:].split("\n", 1)[0]
-        marks = max(1, min(problem.end, line_at + len(line)) - problem.start)
+        line = text[line_at:].split("\n", 1)[0].replace("\t", " ")
+        begin, end = problem.start - line_at, min(problem.end - line_at, len(line))
         if line.strip() and len(line) <= 200:
-            self.output.say(f"  {line}\n  {' ' * (problem.start - line_at)}{'^' * marks}")
+            self.output.say(f"  {line}")
+            space, marks = (cell_width(printable(part)) for part in (line[:begin], line[begin:end]))
+            self.output.say(f"  {' ' * space}{'^' * max(1, marks)}")
         self.tell_error(problem)
 
     # -- what the shell holds

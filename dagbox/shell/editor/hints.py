@@ -76,7 +76,7 @@ def _around_here(parts: list[tuple[str, bool]], columns: int) -> Line:
 
 def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more: bool = False) -> Line:
     """Return where one is, what is held, and how long the last command took."""
-    line: Line = [("state.place" if reachable else "state.away", f" {printable(shell.connection.label)} ")]
+    line: Line = [("state.place" if reachable else "state.away", f" {shell.connection.label} ")]
     if not reachable:
         line.append(("state.away", "no answer, trying again "))
     if shell.read_only:
@@ -86,7 +86,7 @@ def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more:
     for held in shell.held:
         left = held.left_s
         style, text = ("state.lock", f"{left:.0f} s") if left > 0 else ("state.away", "lost")
-        line.append((style, f" lock {printable(truncate(held.name, 30))} {text} "))
+        line.append((style, f" lock {truncate(printable(held.name), 30)} {text} "))
     if shell.last_s is not None:
         line.append(("state.note", f" {format_duration(shell.last_s)} "))
     if more:

@@ -30,6 +30,7 @@ from dagbox.shell.editor.complete import Proposer
 from dagbox.shell.editor.highlight import ShellLexer, shell_style
 from dagbox.shell.editor.hints import hint, state
 from dagbox.shell.editor.history import newest_first, open_history
+from dagbox.shell.editor.inert import filter_what_is_drawn, inert
 from dagbox.shell.editor.live_names import LiveNames
 from dagbox.shell.grammar.parse import parse
 from dagbox.shell.grammar.parsed import ParsedCommand
@@ -82,6 +83,7 @@ class Repl:
         screen: Screen | None = None,
         history: History | None = None,
     ) -> None:
+        filter_what_is_drawn()
         self.shell = shell
         self._keyboard, self._screen = keyboard, screen
         self.history = open_history() if history is None else history
@@ -187,7 +189,7 @@ class Repl:
         """Ask a person; anything but yes is no."""
         session: PromptSession[str] = PromptSession(input=self._keyboard, output=self._screen)
         try:
-            answer = session.prompt([("bold", question), ("", " [y/N] ")])
+            answer = session.prompt(inert([("bold", question), ("", " [y/N] ")]))
         except (EOFError, KeyboardInterrupt):
             return False
         return answer.strip().lower() in ("y", "yes")
@@ -263,7 +265,7 @@ class Repl:
             parts.append(("class:prompt.bucket", f":{shell.bucket}"))
         mark = "*> " if shell.batch is not None else "> "
         parts.append(("class:prompt.mark", mark))
-        return parts
+        return inert(parts)
 
     def _toolbar(self) -> StyleAndTextTuples:
         buffer = self.session.default_buffer
@@ -271,11 +273,13 @@ class Repl:
         parsed = self.parse(buffer.text)
         if parsed.problem is None or parsed.unfinished:
             parsed = self.parse(before)
-        first = [(f"class:{style}", text) for style, text in hint(parsed, self.session.output.get_size().columns)]
+        first: StyleAndTextTuples = [
+            (f"class:{style}", text) for style, text in hint(parsed, self.session.output.get_size().columns)
+        ]
         second = state(
             self.shell, reachable=self.live.reachable, fetching=self.live.busy, more=self.proposer.more and bool(before)
         )
-        return [*first, ("", "\n"), *((f"class:{style}", text) for style, text in second)]
+        return [*inert(first), ("", "\n"), *inert([(f"class:{style}", text) for style, text in second])]
 
     def _make_room(self) -> None:
         """Keep lines free below all that is typed, so that proposals do not hide it."""

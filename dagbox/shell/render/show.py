@@ -14,6 +14,7 @@ from dagbox.shell.render.text import Line, of_data
 from dagbox.shell.render.tree import Branch, branches_of, draw, node_tree, value_tree
 from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows, Text
 from dagbox.text.amounts import plural_or_no
+from dagbox.text.terminal import printable, printable_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,13 @@ def show(result: Result, view: View) -> Iterator[Line]:
     """The lines of a result. Notes about what was left out are added to the result's own while the lines are read."""
     format_ = view.resolved(result)
     if format_ == "json":
-        return ([("", dump(document))] for document in documents(result))
+        return ([("", printable_json(dump(document)))] for document in documents(result))
     if format_ == "raw":
         return _raw(result)
     if isinstance(result, Text):
         return iter(result.lines)
     if isinstance(result, Outcome):
-        return iter([[("", result.text)]])
+        return iter([[("", printable(result.text))]])
     if isinstance(result, Detail):
         return value_tree(result.title, result.value)
     if isinstance(result, Nodes):

@@ -35,8 +35,11 @@ class BrokerLimits:
         credit: the most that a worker may ask for.
         attempts: how often a request is given to a worker before it becomes a dead letter.
         dead_letters, traces, slowest, events: how many of each are kept.
+        remarkable: how many traces are kept beyond the last ones, of requests that failed, went to several workers or
+            took long.
         dead_letter_bytes: how many bytes the dead letters may have together.
-        trace_bytes: how many bytes the requests and replies of traces may have together, the slowest aside.
+        trace_bytes: how many bytes the requests and replies of traces may have together, and so many those of the
+            remarkable ones.
         longest_s: the deadline of a request that names none.
         no_service_s: how long a request for a service that nobody ever registered waits for one.
         slow_s: a worker that takes longer over a request makes an event.
@@ -57,6 +60,7 @@ class BrokerLimits:
     dead_letters: int = 1_000
     dead_letter_bytes: int = 64 * 1024 * 1024
     traces: int = 1_000
+    remarkable: int = 1_000
     trace_bytes: int = 8 * 1024 * 1024
     slowest: int = 100
     events: int = 2_000

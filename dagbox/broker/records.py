@@ -13,6 +13,9 @@ from dagbox.broker.model import BrokerLimits, TrackedRequest
 
 SHOWN_BYTES = 4_096
 """Bytes of a request and of its reply that a trace keeps."""
+LONG_S = 0.05
+LONG_TIMES = 4.0
+"""A request took long with more than so many seconds, and so many times the mean of its service."""
 
 
 @dataclass(slots=True)
@@ -52,8 +55,8 @@ class Stretch(NamedTuple):
 
     Attributes:
         last: the number up to which the log was looked at: the reader goes on after it.
-        missed: how many numbers after the one that the reader named were not looked at: gone, or left out.
-        left: how many follow after `last`.
+        missed: how many numbers after the one that the reader named, up to `last`, were not looked at.
+        left: how many numbers follow after `last`.
     """
 
     found: list[tuple[int, TrackedRequest]]
@@ -66,36 +69,39 @@ class TraceLog:
     """The last requests that ended, and the slowest: time that a request was kept on purpose does not count.
 
     Each has a number, one higher than that of the one before. The last of `recent` has the number `last`, those before
-    it the numbers before that, without a gap, so that no request has to carry its own.
+    it the numbers before that, without a gap, so that no request has to carry its own. One that leaves `recent` and is
+    remarkable goes to `remarkable`, which so is the part of the log before it, with gaps.
     """
 
     def __init__(self, limits: BrokerLimits) -> None:
         self.recent: deque[TrackedRequest] = deque(maxlen=limits.traces)
+        self.remarkable: deque[tuple[int, TrackedRequest]] = deque()
         self.last = 0
         self._slowest: list[tuple[float, int, TrackedRequest]] = []
+        self._limits = limits
         self._most, self._most_bytes, self._keep = limits.traces, limits.trace_bytes, limits.slowest
         self._sizes: deque[int] = deque(maxlen=limits.traces)
         """The bytes of each of `recent` when it was noted: one that is asked again ends again, with another reply."""
-        self._bytes = 0
+        self._remarkable_sizes: deque[int] = deque()
+        self._bytes = self._remarkable_bytes = 0
 
     @property
     def oldest(self) -> int:
         """Return the number of the oldest request that is kept; of the next one if none is."""
-        return self.last - len(self.recent) + 1
+        return self.remarkable[0][0] if self.remarkable else self.last - len(self.recent) + 1
 
     def add(self, request: TrackedRequest) -> None:
         """Note a request that has its terminal answer."""
-        recent, sizes = self.recent, self._sizes
-        size = len(request.shown) + len(request.reply)
+        recent = self.recent
         if len(recent) == self._most:
-            self._bytes -= sizes[0]
+            self._leave()
+        size = len(request.shown) + len(request.reply)
         recent.append(request)
-        sizes.append(size)
+        self._sizes.append(size)
         self._bytes += size
         self.last += 1
         while self._bytes > self._most_bytes and len(recent) > 1:
-            recent.popleft()
-            self._bytes -= sizes.popleft()
+            self._leave()
         took = request.ended_at - request.accepted_at - request.aside_s
         slowest = self._slowest
         if len(slowest) < self._keep:
@@ -103,9 +109,35 @@ class TraceLog:
         elif took > slowest[0][0]:
             heapq.heapreplace(slowest, (took, self.last, request))
 
+    def _leave(self) -> None:
+        """Take the oldest of `recent` away; keep it in its other place if it is remarkable."""
+        number = self.last - len(self.recent) + 1
+        request, size = self.recent.popleft(), self._sizes.popleft()
+        self._bytes -= size
+        took, work = request.ended_at - request.accepted_at, request.service.work
+        long = took > LONG_S and took * work.count > LONG_TIMES * work.total_s
+        if not (long or request.code or request.failed or request.attempt):
+            return
+        kept, sizes = self.remarkable, self._remarkable_sizes
+        kept.append((number, request))
+        sizes.append(size)
+        self._remarkable_bytes += size
+        while len(kept) > self._limits.remarkable or (self._remarkable_bytes > self._most_bytes and len(kept) > 1):
+            kept.popleft()
+            self._remarkable_bytes -= sizes.popleft()
+
     def latest(self) -> Iterator[tuple[int, TrackedRequest]]:
         """Yield number and request of all, the latest first."""
-        return zip(range(self.last, 0, -1), reversed(self.recent), strict=False)
+        yield from zip(range(self.last, 0, -1), reversed(self.recent), strict=False)
+        yield from reversed(self.remarkable)
+
+    def _after(self, number: int) -> Iterator[tuple[int, TrackedRequest]]:
+        """Yield number and request of those with higher numbers, lowest first."""
+        first = self.last - len(self.recent) + 1
+        if number + 1 < first:
+            yield from (entry for entry in self.remarkable if entry[0] > number)
+        begin = max(number + 1, first)
+        yield from enumerate(islice(self.recent, begin - first, None), begin)
 
     def slowest(self) -> list[tuple[int, TrackedRequest]]:
         """Return number and request of the slowest, slowest first."""
@@ -113,17 +145,16 @@ class TraceLog:
 
     def since(self, after: int, limit: int, wanted: Callable[[TrackedRequest], bool]) -> Stretch:
         """Return the first `limit` requests with higher numbers than `after` that are wanted."""
-        first = max(after + 1, self.oldest)
         found: list[tuple[int, TrackedRequest]] = []
-        looked = min(first - 1, self.last)
-        if limit:
-            for number, request in enumerate(islice(self.recent, first - self.oldest, None), first):
-                looked = number
-                if wanted(request):
-                    found.append((number, request))
-                    if len(found) == limit:
-                        break
-        return Stretch(found, looked, max(0, first - 1 - after), self.last - looked)
+        seen, last = 0, self.last if limit else min(after, self.last)
+        for number, request in self._after(after) if limit else ():
+            seen += 1
+            if wanted(request):
+                found.append((number, request))
+                if len(found) == limit:
+                    last = number
+                    break
+        return Stretch(found, last, max(0, last - after - seen), self.last - last)
 
     def newest(self, after: int | None, limit: int, wanted: Callable[[TrackedRequest], bool]) -> Stretch:
         """Return the last `limit` requests with higher numbers than `after` that are wanted.
@@ -131,25 +162,23 @@ class TraceLog:
         Those before them count as missed; not so without `after`: such a reader has read nothing yet.
         """
         found: list[tuple[int, TrackedRequest]] = []
-        looked = self.last + 1
-        if limit:
-            for number, request in self.latest():
-                if after is not None and number <= after:
+        seen = 0
+        for number, request in self.latest() if limit else ():
+            if after is not None and number <= after:
+                break
+            seen += 1
+            if wanted(request):
+                found.append((number, request))
+                if len(found) == limit:
                     break
-                looked = number
-                if wanted(request):
-                    found.append((number, request))
-                    if len(found) == limit:
-                        break
-        missed = 0 if after is None else max(0, looked - 1 - after)
+        missed = 0 if after is None else max(0, self.last - after - seen)
         return Stretch(found[::-1], self.last, missed, 0)
 
     def clear(self) -> None:
         """Forget all; numbers go on."""
-        self.recent.clear()
-        self._sizes.clear()
-        self._slowest.clear()
-        self._bytes = 0
+        for kept in (self.recent, self._sizes, self.remarkable, self._remarkable_sizes, self._slowest):
+            kept.clear()
+        self._bytes = self._remarkable_bytes = 0
 
 
 @dataclass(slots=True)

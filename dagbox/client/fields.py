@@ -267,13 +267,13 @@ class TraceLog(FieldMap):
     epoch: str
     """Names this start of the broker: numbers of another epoch mean nothing in this one."""
     oldest: int
-    """The number of the oldest trace that is kept."""
+    """The number of the oldest trace that is kept; those that failed or were slow are kept longest."""
     last: int
     """The number up to which the log was looked at: read on after it."""
     missed: int
     """How many requests after the number that was named were not looked at: no longer kept, or left out."""
     left: int
-    """How many follow after `last`."""
+    """How many numbers follow after `last`."""
     traces: list[Trace]
 
     _nested = {"traces": Trace}

@@ -359,7 +359,7 @@ def traces(
         if not follow:
             print_rows(output, first.traces, TRACE_COLUMNS, empty="no traces")
             if first.left:
-                note(f"dagbox: {first.left:,} more: --since {first.last}")
+                note(f"dagbox: more with --since {first.last}")
             return
         for log in _followed(first, read, "request"):
             for trace in log.traces:

@@ -126,7 +126,7 @@ def test_traces_of_the_program_s_own_calls_are_found_by_bucket_and_key(table: Ta
 
 
 def test_only_the_last_and_the_slowest_are_kept(new_table: NewTable) -> None:
-    table = new_table(traces=5, slowest=3)
+    table = new_table(traces=5, slowest=3, remarkable=0)
     table.register("w1")
     for n in range(20):
         table.ask("ann", n, body=bytes(10_000))

@@ -114,9 +114,7 @@ def test_traces_are_read_on_from_a_number(run: Run, node: str) -> None:
     assert numbers == sorted(numbers)
     read = run("traces", node, "--bucket", "log", "--since", numbers[0], "-n", "2", "--format", "json")
     assert [row["seq"] for row in read.rows] == numbers[1:3]
-    left = int(read.err.split()[1])
-    assert left >= 1
-    assert read.err == f"dagbox: {left} more: --since {numbers[2]}\n"
+    assert read.err == f"dagbox: more with --since {numbers[2]}\n"
     assert run("traces", node, "--since", numbers[3] + 1_000_000).err == "no traces\n"
     refused = run("traces", node, "--since", 1, "--slowest")
     assert refused.status == 2

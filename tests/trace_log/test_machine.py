@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from dagbox.errors import InvalidArgument
-from dagbox.protocol.frames import Kind
+from dagbox.protocol import frames
+from dagbox.protocol.frames import Flag, Kind
+from dagbox.protocol.names import shown_request
 from dagbox.protocol.values import pack
-from tests.broker.table import EPOCH, Table
+from tests.broker.table import EPOCH, Table, number, peer
 
 NewTable = Callable[..., Table]
 
@@ -159,6 +161,83 @@ def test_lists_have_the_numbers_too(new_table: NewTable) -> None:
     assert next(trace["seq"] for trace in table.inspect("traces", {"slowest": True})) == 6
 
 
+def ordinary(table: Table, n: int) -> None:
+    table.ask("bob", n)
+    table.answer("w1", "bob", n)
+
+
+def failed(table: Table, n: int) -> None:
+    table.ask("bob", n)
+    table.answer("w1", "bob", n, kind=Kind.ERROR)
+
+
+def partly(table: Table, n: int) -> None:
+    table.ask("bob", n)
+    reply = frames.build(Kind.REPLY, peer("bob"), number(n), b"reader", b"\xc0", flags=Flag.PARTLY, deadline_ms=2)
+    table.say("w1", reply)
+
+
+def slow(table: Table, n: int) -> None:
+    table.ask("bob", n)
+    table.run(2.0, ("w1:reader",))
+    table.answer("w1", "bob", n)
+
+
+def held(table: Table, n: int) -> None:
+    table.control("break", service="reader")
+    table.ask("bob", n)
+    table.run(2.0, ("w1:reader",))
+    table.control("let_go", id=shown_request(peer("bob") + number(n)))
+    table.answer("w1", "bob", n)
+
+
+def given_twice(table: Table, n: int) -> None:
+    table.ask("bob", n)
+    lost = table.broker.workers.connected[peer("w1")]
+    table.broker.lifecycle.apply(table.broker.workers.mark_dead(lost, table.now, "gone"), table.now)
+    table.register("w1", credit=100)
+    table.answer("w1", "bob", n)
+
+
+@pytest.mark.parametrize("how", [failed, partly, slow, held, given_twice])
+def test_what_is_remarkable_is_kept_longer(new_table: NewTable, how: Callable[[Table, int], None]) -> None:
+    table = new_table(traces=4, remarkable=3)
+    traffic = Traffic(table)
+    traffic.end(50)
+    for n in range(4):
+        how(table, n)
+        ordinary(table, n + 100)
+    traffic.end(20)
+    kept = [53, 55, 57, *range(75, 79)]
+    assert [trace["seq"] for trace in table.inspect("traces")] == kept[::-1]
+    answer = read(table, 47)
+    assert (answer["oldest"], seqs(answer), answer["missed"], answer["left"]) == (53, kept, 24, 0)
+    answer = read(table, 54, limit=1)
+    assert (seqs(answer), answer["missed"], answer["last"], answer["left"]) == ([55], 0, 55, 23)
+    answer = read(table, 54, limit=6, newest=True)
+    assert (seqs(answer), answer["missed"]) == (kept[1:], 18)
+    table.control("clear_traces")
+    assert table.inspect("traces") == []
+
+
+def test_what_took_long_for_its_service_is_remarkable(new_table: NewTable) -> None:
+    """Where all take 200 ms, one that does as well is not; where all take 1 ms, one of 40 ms is not yet."""
+    for usual_s, one_s, kept in ((0.2, 0.2, False), (0.2, 1.0, True), (0.001, 0.04, False), (0.001, 0.1, True)):
+        table = new_table(traces=2)
+        table.register("w1", credit=100)
+        for n in range(50):
+            table.ask("ann", n)
+            table.run(one_s if n == 30 else usual_s, ("w1:reader",))
+            table.answer("w1", "ann", n)
+        assert (31 in [trace["seq"] for trace in table.inspect("traces")]) == kept, (usual_s, one_s)
+
+
+def test_remarkable_requests_are_bounded_in_bytes(new_table: NewTable) -> None:
+    table = new_table(traces=1, trace_bytes=10_000)
+    Traffic(table).end(50, "x" * 2_000, Kind.ERROR)
+    assert seqs(read(table, 0)) == [46, 47, 48, 49, 50]
+
+
 @pytest.mark.parametrize("after", [-1, "1", True, 1.0, [1]])
 def test_a_number_is_a_whole_one_or_none(table: Table, after: Any) -> None:
     assert isinstance(table.inspect("traces", {"after": after}), InvalidArgument)
@@ -188,6 +267,7 @@ def test_every_request_is_read_or_counted(new_table: NewTable, seed: int) -> Non
             answer = read(table, last, limit=chance.randint(0, 25), newest=newest)
             assert answer["last"] + answer["left"] == traffic.ended
             assert answer["last"] == last + answer["missed"] + len(answer["traces"])
+            assert all(seq >= answer["oldest"] for seq in seqs(answer))
             got += seqs(answer)
             last, missed = answer["last"], missed + answer["missed"]
     answer = read(table, last, limit=1_000)

@@ -106,6 +106,7 @@ PAGES = {
         Limit("arguments of a fact", f"{OPERATIONS}:MAX_FACT_ARGS"),
         Limit("text argument of a fact", f"{OPERATIONS}:MAX_FACT_TEXT_BYTES", "bytes"),
         Limit("text of a rule", f"{OPERATIONS}:MAX_RULE_BYTES", "bytes"),
+        Limit("steps of reading and checking the rules of one batch", "dagbox.store.facts.rules:MOST_STEPS"),
         Limit("text of a goal", f"{OPERATIONS}:MAX_GOAL_BYTES", "bytes"),
         Limit("parameters of a query", f"{OPERATIONS}:MAX_PARAMS"),
         Limit("time of a query", f"{QUERIES}.seconds", "s", "`QueryLimit`; `timeout=` sets a shorter one"),

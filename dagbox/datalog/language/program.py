@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A `Program` that exists is right: every check runs in its constructor, over all of it. To add a rule, make
-   the program that has it; if that raises, nothing has changed.
+1. A `Program` that exists is right: every check runs in its constructor, over all of it, or over what is added to one
+   that is right (`growth`). To add a rule, make the program that has it; if that raises, nothing has changed.
 2. One predicate has one number of arguments, in facts, rules and declarations.
 3. No predicate depends on its own negation or aggregate; the strata follow from that.
 """
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from dagbox.datalog.language.graph import components
+from dagbox.datalog.language.growth import Growth, Index, index_of, named, needs_of
 from dagbox.datalog.language.parser import Check, no_check, parse_program
 from dagbox.datalog.language.terms import (
     NOWHERE,
@@ -37,9 +38,10 @@ from dagbox.datalog.language.terms import (
     Var,
     uses_of,
 )
-from dagbox.datalog.language.types import Kinds, Types, atoms, joined, kinds_of
+from dagbox.datalog.language.types import Kinds, Raw, Types, atoms, joined_kinds, kinds_of
 from dagbox.errors import (
     ArityMismatch,
+    LogicError,
     NotStratified,
     RuleSyntax,
     TypeMismatch,
@@ -93,20 +95,84 @@ class Program:
         for rule in self.rules:
             check()
             _check_rule(rule, *uses_of(rule))
-        self.strata = self._check_strata(check)
-        self._own_kinds = self._kinds_of_facts()
+        self._strata: list[list[str]] | None = self._check_strata(check)
+        self.own_kinds = self._kinds_of_facts()
         self._check_declarations()
-        self.types = self._types(kinds or _no_kinds, check)
+        self._raw: dict[str, Raw] = {}
+        self.types = self._types(kinds or _no_kinds, check, self._raw)
         self._check_types((*map(Rule, self.facts), *self.rules), kinds or _no_kinds, check)
+        self._index: Index | None = None
+
+    @property
+    def strata(self) -> list[list[str]]:
+        """Groups of predicates that depend on each other, each after those it needs."""
+        if self._strata is None:
+            self._strata = components(self._needed())
+        return self._strata
 
     @classmethod
     def parse(cls, text: str) -> Program:
         """The program of a text. Raises LogicError."""
         return cls(parse_program(text))
 
-    def with_statements(self, added: Iterable[Statement], arities: Mapping[str, int] | None = None) -> Program:
-        """The program that has these too, checked as a whole. Raises LogicError."""
-        return Program((*self.statements, *added), arities)
+    def with_statements(
+        self, added: Iterable[Statement], arities: Mapping[str, int] | None = None, kinds: Kinds | None = None
+    ) -> Program:
+        """The program that has these too. Raises LogicError."""
+        added = tuple(added)
+        there = arities or {}
+        fits = all(there.get(name, arity) == arity for one in added for name, arity in named(one))
+        grown = self.grown(added, kinds or _no_kinds, no_check) if fits else None
+        return grown or Program((*self.statements, *added), arities, kinds)
+
+    def grown(self, added: Sequence[Statement], kinds: Kinds, check: Check) -> Program | None:
+        """The program that has these too, checked at the cost of what they can change.
+
+        Args:
+            kinds: of the facts elsewhere.
+            check: called for each rule and predicate that is looked at; what it raises ends the work.
+
+        Returns:
+            None if they are not seen to be right: then check the program as a whole, which tells what is wrong.
+        """
+        index = self._index
+        if index is None:
+            index = self._index = index_of(self.statements, self.strata, self._raw)
+        other: Program = object.__new__(Program)
+        other.__dict__.update(self.__dict__)
+        other._add(added)
+        for one in added:
+            if isinstance(one, Declaration) and any(
+                told.get(one.predicate, one).types != one.types for told in (self.declarations, other.declarations)
+            ):
+                return None
+            if isinstance(one, Rule) and not one.is_fact:
+                check()
+                try:
+                    _check_rule(one, *uses_of(one))
+                except LogicError:
+                    return None
+        other._index = index.copy()
+        return other if Growth(other, other._index, kinds, check).take(added) else None
+
+    def _add(self, added: Sequence[Statement]) -> None:
+        """Take in more statements, in copies of what the program had."""
+        rules = [one for one in added if isinstance(one, Rule)]
+        self.statements = (*self.statements, *added)
+        self.rules = (*self.rules, *[rule for rule in rules if not rule.is_fact])
+        self.facts = (*self.facts, *[rule.head for rule in rules if rule.is_fact])
+        told = {one.predicate: one for one in added if isinstance(one, Declaration)}
+        self.declarations = {**self.declarations, **told}
+        self.derivations = (*self.derivations, *[one for one in added if isinstance(one, Derivation)])
+        self.by_head, self.types, self._strata = dict(self.by_head), dict(self.types), None
+        self.own_kinds = dict(self.own_kinds)
+        for rule in rules:
+            name = rule.head.predicate
+            if rule.is_fact:
+                self.own_kinds[name] = tuple(joined_kinds(self.own_kinds.get(name, ()), kinds_of([_row(rule.head)])))
+            else:
+                self.by_head[name] = [*self.by_head.get(name, ()), rule]
+        self.arities = {**self.arities, **dict(pair for one in added for pair in named(one))}
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.statements))
@@ -178,17 +244,21 @@ class Program:
 
     def _check_strata(self, check: Check) -> list[list[str]]:
         """Groups of predicates that depend on each other, each after those it needs. Raises NotStratified."""
-        needs = {name: list(dict.fromkeys(p for p, _, _ in _needs(rules))) for name, rules in self.by_head.items()}
+        needs = self._needed()
         groups = components(needs)
         group_of = {name: number for number, group in enumerate(groups) for name in group}
         for name, rules in self.by_head.items():
             for rule in rules:
                 check()
-                for needed, through, at in _needs([rule]):
+                for needed, through, at in needs_of([rule]):
                     if through and group_of[needed] == group_of[name]:
                         cycle = [name, *_path(needs, needed, name)]
                         raise NotStratified(cycle, through, str(rule), at)
         return groups
+
+    def _needed(self) -> dict[str, list[str]]:
+        """Predicate -> those that its rules need."""
+        return {name: list(dict.fromkeys(p for p, _, _ in needs_of(rules))) for name, rules in self.by_head.items()}
 
     def _check_declarations(self) -> None:
         """Refuse two declarations of one predicate that say different things. Raises TypeMismatch."""
@@ -203,20 +273,25 @@ class Program:
     def _kinds_of_facts(self) -> dict[str, tuple[str, ...]]:
         rows: dict[str, list[tuple[Value, ...]]] = {}
         for fact in self.facts:
-            rows.setdefault(fact.predicate, []).append(tuple(arg.value for arg in fact.args if isinstance(arg, Const)))
+            rows.setdefault(fact.predicate, []).append(_row(fact))
         return {name: kinds_of(group) for name, group in rows.items()}
 
-    def _types(self, kinds: Kinds, check: Check, widely: bool = False) -> dict[str, tuple[str, ...]]:
+    def _types(
+        self, kinds: Kinds, check: Check, raw: dict[str, Raw] | None = None, widely: bool = False
+    ) -> dict[str, tuple[str, ...]]:
         """For each predicate what its arguments are, declared or inferred, with such facts elsewhere."""
-        own = self._own_kinds
+        own = self.own_kinds
 
         def all_kinds(predicate: str) -> Sequence[str]:
-            mine, others = own.get(predicate, ()), kinds(predicate)
-            return tuple(map(joined, mine, others)) if mine and others else mine or others
+            return joined_kinds(own.get(predicate, ()), kinds(predicate))
 
         types = {name: declared.types for name, declared in self.declarations.items()}
-        Types(types).infer(self.strata, self.by_head, self.derivations, all_kinds, check, widely)
+        Types(types, raw).infer(self.strata, self.by_head, self.derivations, all_kinds, check, widely)
         return types
+
+
+def _row(fact: Atom) -> tuple[Value, ...]:
+    return tuple(arg.value for arg in fact.args if isinstance(arg, Const))
 
 
 def _no_kinds(predicate: str) -> Sequence[str]:
@@ -230,18 +305,6 @@ class _Conditions(tuple[Literal, ...]):
 
     def __str__(self) -> str:
         return ", ".join(map(str, self))
-
-
-def _needs(rules: Iterable[Rule]) -> Iterator[tuple[str, str, Position]]:
-    """Yield what rules depend on: (predicate, "" or through what it may not depend on itself, where)."""
-    for rule in rules:
-        aggregated = next((arg for arg in rule.head.args if isinstance(arg, Aggregate)), None)
-        for literal in rule.body:
-            if isinstance(literal, Not):
-                yield literal.atom.predicate, "negation", literal.at
-            elif isinstance(literal, Atom):
-                at = aggregated.at if aggregated else literal.at
-                yield literal.predicate, "an aggregate" if aggregated else "", at
 
 
 def _path(needs: Mapping[str, list[str]], start: str, goal: str) -> list[str]:

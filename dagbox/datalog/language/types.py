@@ -9,8 +9,9 @@ is not declared may have facts of any type besides its rules. So a type is infer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
+from types import MappingProxyType
 
 from dagbox.datalog.language.terms import (
     Aggregate,
@@ -36,6 +37,10 @@ Kinds = Callable[[str], Sequence[str]]
 """What the facts of a predicate have as each argument: a type, `any` for several, empty for none (yet)."""
 
 
+Raw = tuple[str, ...]
+"""What the rules of a predicate give as each argument: a type, `any` for several, empty for what they only pass on."""
+
+
 def type_of(value: Value) -> str:
     """The type of a constant."""
     if isinstance(value, str):
@@ -59,15 +64,33 @@ def joined(one: str, other: str) -> str:
     return one or other if not one or not other or one == other else ANY
 
 
+def joined_kinds(one: Sequence[str], other: Sequence[str]) -> Sequence[str]:
+    """The types of facts that are in two places."""
+    return tuple(map(joined, one, other)) if one and other else one or other
+
+
+def derived_types(
+    derivations: Iterable[Derivation], others: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> dict[str, tuple[str, ...]]:
+    """The types of what records give by derivations and others: the keys of their bucket, and values of any type."""
+    derived = dict(others)
+    for one in derivations:
+        own = tuple(one.bucket if path == ("key",) else ANY for path in one.paths)
+        derived[one.predicate] = tuple(map(joined, derived.get(one.predicate, own), own))
+    return derived
+
+
 class Types:
     """Checks and infers what the arguments are.
 
     Args:
         types: predicate -> the type of each argument; grows by what is inferred.
+        raw: the same as rules alone say it; grows too.
     """
 
-    def __init__(self, types: dict[str, tuple[str, ...]]) -> None:
+    def __init__(self, types: dict[str, tuple[str, ...]], raw: dict[str, Raw] | None = None) -> None:
         self.types = types
+        self.raw: dict[str, Raw] = {} if raw is None else raw
 
     def check(self, rule: Rule, shown: object = None) -> None:
         """Check a rule, or what is shown as its text in the error. Raises TypeMismatch."""
@@ -106,27 +129,42 @@ class Types:
             check: called for each predicate each time; what it raises ends the work.
             widely: whether text that is a fact beside the keys of a bucket may be the keys of another.
         """
-        declared = set(self.types)
-        derived: dict[str, tuple[str, ...]] = {}
-        for one in derivations:
-            own = tuple(one.bucket if path == ("key",) else ANY for path in one.paths)
-            derived[one.predicate] = tuple(map(joined, derived.get(one.predicate, own), own))
+        declared, derived = frozenset(self.types), derived_types(derivations)
+        self.take_derived(derived, declared, kinds, widely)
+        for group in strata:
+            self.infer_group(group, declared, rules, derived, kinds, check, widely)
+
+    def take_derived(
+        self, derived: Mapping[str, tuple[str, ...]], declared: Set[str], kinds: Kinds, widely: bool = False
+    ) -> None:
+        """Add the types of what records give, where they are not declared."""
         for name, own in derived.items():
             if name not in declared:
-                self.types[name] = _held(own, kinds(name), widely)
-        for group in strata:
-            open_ones = [name for name in group if name not in declared and name in rules]
-            for _ in open_ones:
-                before = [self.types.get(name) for name in open_ones]
-                for name in open_ones:
-                    check()
-                    found = self._of_rules(name, rules[name], derived.get(name))
-                    self.types[name] = _held(found, kinds(name), widely)
-                if before == [self.types[name] for name in open_ones]:
-                    break
+                self.types[name] = held(own, kinds(name), widely)
 
-    def _of_rules(self, name: str, rules: Sequence[Rule], derived: tuple[str, ...] | None) -> tuple[str, ...]:
-        """Return what the arguments of a predicate are by its rules and derivations."""
+    def infer_group(
+        self,
+        group: Sequence[str],
+        declared: Set[str],
+        rules: Mapping[str, Sequence[Rule]],
+        derived: Mapping[str, tuple[str, ...]],
+        kinds: Kinds,
+        check: Callable[[], None],
+        widely: bool = False,
+    ) -> None:
+        """Add the types of predicates that need each other; in whatever order they come, they are the same."""
+        open_ones = sorted([name for name in group if name not in declared and name in rules])
+        for _ in open_ones:
+            before = [self.types.get(name) for name in open_ones]
+            for name in open_ones:
+                check()
+                self.raw[name] = self.raw_of_rules(name, rules[name], derived.get(name))
+                self.types[name] = held(self.raw[name], kinds(name), widely)
+            if before == [self.types[name] for name in open_ones]:
+                break
+
+    def raw_of_rules(self, name: str, rules: Sequence[Rule], derived: tuple[str, ...] | None) -> Raw:
+        """Return what the arguments of a predicate are by rules of it and its derivations."""
         found = [""] * len(rules[0].head.args) if derived is None else list(derived)
         for rule in rules:
             seen: dict[str, str] = {}
@@ -141,7 +179,7 @@ class Types:
                 passed_on = isinstance(arg, Var) and own.get(arg.name) == number and arg.name not in seen
                 if not passed_on:
                     found[number] = joined(found[number], self._of(arg, seen))
-        return tuple(kind or ANY for kind in found)
+        return tuple(found)
 
     def _type(self, predicate: str, number: int) -> str:
         types = self.types.get(predicate)
@@ -159,8 +197,9 @@ class Types:
         return NUMBER
 
 
-def _held(types: tuple[str, ...], kinds: Sequence[str], widely: bool) -> tuple[str, ...]:
+def held(raw: Raw, kinds: Sequence[str], widely: bool = False) -> tuple[str, ...]:
     """The types as far as the facts agree with them."""
+    types = tuple(kind or ANY for kind in raw)
     if len(kinds) != len(types):
         return types  # there are none
     return tuple(

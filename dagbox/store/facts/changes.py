@@ -72,6 +72,8 @@ class FactChanges:
         self.schema = SchemaWriter(tx)
         self.rules_change = False
         """True if the batch changes rules: its facts are then checked against the new ones when it ends."""
+        self.unchecked: set[str] = set()
+        """The predicates of such facts."""
 
     # --- facts
 
@@ -83,6 +85,8 @@ class FactChanges:
         """
         row = tuple(map(fact_value, args))
         signature = None if self.rules_change else self.signature(predicate)
+        if self.rules_change:
+            self.unchecked.add(predicate)
         if signature is not None:
             signature.check(predicate, row)
         opened = self.opened(predicate, "")

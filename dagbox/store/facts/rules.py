@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. The check runs at the end of the batch, over all rules and declarations there are then and all facts that were
-   asserted, in the transaction: what another process commits cannot come between.
+   asserted, in the transaction: what another process commits cannot come between. Where the batch adds rules only, and
+   this process has checked those there were, it looks only at what the new ones can change. It ends after `MOST_STEPS`.
 2. The id of a rule follows from what it says, so adding a rule that is there changes nothing and gives the same id.
 3. A declaration that derives facts is built for the records that are there in the commit that adds it: when
    `add_rule` returns, all its facts are there. Dropping one hides its facts at once; their rows are swept later.
@@ -13,26 +14,32 @@ The language is imported when the first rule comes: a program without rules does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagbox.errors import TypeMismatch
+from dagbox.errors import LimitExceeded, TypeMismatch
 from dagbox.store.envelope import open_damaged
 from dagbox.store.facts.changes import FactChanges
 from dagbox.store.facts.derive import Derived, derived_rows, read_derivations, unpacked
 from dagbox.store.facts.layout import TYPES, Space, pack_value, parsed_entry, type_index
 from dagbox.store.facts.over import records_over
-from dagbox.store.facts.schema import DERIVATIONS, Signature, needed_type, write_signatures
+from dagbox.store.facts.schema import (
+    DERIVATIONS,
+    RULE,
+    RULE_ROWS,
+    SchemaVersion,
+    Signature,
+    drop_signatures,
+    needed_type,
+    write_signatures,
+)
 from dagbox.store.foreign import shown_key, text_or_none
 from dagbox.store.tables import META, RULES, Scanned
 
 if TYPE_CHECKING:
     from dagbox.datalog.language.program import Program
     from dagbox.datalog.language.terms import Statement
-
-_RULE = b"r"
-_AFTER_RULES = b"s"
 
 
 class StoredRule(NamedTuple):
@@ -50,7 +57,7 @@ def stored_rules(tables: Scanned, check: Callable[[], None] | None = None) -> li
         check: called for each; what it raises ends the reading.
     """
     found = []
-    for key, data in tables.scan(RULES, _RULE, _AFTER_RULES):
+    for key, data in tables.scan(*RULE_ROWS):
         if check is not None:
             check()
         found.append(_stored(key, *parsed_entry(RULES, data, lambda wire: (int(wire[0]), str(wire[1])))))
@@ -70,6 +77,9 @@ def parse_stored(rules: Iterable[StoredRule], check: Callable[[], None] | None =
     return [_statement(rule.text, check) for rule in rules]
 
 
+MOST_STEPS = 1_000_000
+"""The most steps of parsing and checking the rules of one batch: rules looked at, and times that a type is inferred."""
+_MOST_PROGRAMS = 8
 _parsed: dict[str, Statement] = {}
 _MOST_PARSED = 10_000
 
@@ -88,32 +98,47 @@ def _statement(text: str, check: Callable[[], None] | None = None) -> Statement:
     return statement
 
 
+class _Steps:
+    """The budget of a check of rules."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __call__(self) -> None:
+        self.taken += 1
+        if self.taken > MOST_STEPS:
+            raise LimitExceeded("steps of the check of rules", self.taken, MOST_STEPS)
+
+
 class RuleChanges:
     """The rules of one transaction: added and dropped at once, checked when the batch ends."""
 
     def __init__(self, tx: Any, facts: FactChanges) -> None:
         self._tx = tx
         self._facts = facts
+        self._added: list[Statement] = []
+        self._dropped = False
+        self._steps = _Steps()
 
     def add(self, text: str) -> str:
         """Add a rule; its id. Raises RuleSyntax."""
-        statement = _statement(text)
+        statement = _statement(text, self._steps)
         rule_id = blake2b(str(statement).encode(), digest_size=6).hexdigest()
-        key = _RULE + rule_id.encode()
+        key = RULE + rule_id.encode()
         if self._tx.get(RULES, key) is None:
-            number = max((rule.number for rule in stored_rules(self._tx)), default=0) + 1
-            self._tx.set(RULES, key, pack_value([number, text.strip()]), None)
+            self._tx.set(RULES, key, pack_value([self._facts.schema.new_rule(), text.strip()]), None)
             self._facts.rules_change = True
+            self._added.append(statement)
         return rule_id
 
     def drop(self, rule_id: str) -> bool:
         """Remove a rule; whether there was one."""
-        key = _RULE + rule_id.encode(errors="surrogatepass")
+        key = RULE + rule_id.encode(errors="surrogatepass")
         data = self._tx.get(RULES, key) if len(key) <= 100 else None
         if data is None:
             return False
         self._tx.set(RULES, key, None, data)
-        self._facts.rules_change = True
+        self._facts.rules_change = self._dropped = True
         return True
 
     def finish(self) -> None:
@@ -121,26 +146,72 @@ class RuleChanges:
 
         Raises:
             LogicError: the program is wrong, or the facts there are do not fit it.
+            LimitExceeded: the check takes too long.
         """
-        if not self._facts.rules_change:
-            return
+        if self._facts.rules_change:
+            program = self._grown() or self._whole()
+            revision = self._tx.new_key()
+            self._facts.schema.rules_changed(revision)
+            self._facts.flush()
+            _keep(revision, program)
+        self._facts.rules_change = self._dropped = False
+        self._facts.unchecked.clear()
+        self._added, self._steps = [], _Steps()
+
+    def _grown(self) -> Program | None:
+        """The program, checked at the cost of what the batch adds; None: it has to be checked as a whole."""
+        known = _known(self._facts.schema.rules)
+        program = None if known is None or self._dropped else known.grown(self._added, self._facts.kinds, self._steps)
+        if program is None or not self._fits_arities(program):
+            return None
+        told = _signatures(program, self._added)
+        new = {
+            name: each for name, each in told.items() if each.types is not None or self._facts.signature(name) is None
+        }
+        self._write(program, self._added, new)
+        return program
+
+    def _whole(self) -> Program:
+        """The program, checked as a whole. Raises LogicError."""
         from dagbox.datalog.language.program import Program
 
-        rules = stored_rules(self._tx)
-        program = Program(parse_stored(rules), self._facts.arities(), self._facts.kinds)
-        self._check_types(program)
-        signatures = _signatures(program)
+        statements = parse_stored(stored_rules(self._tx, self._steps), self._steps)
+        program = Program(statements, self._facts.arities(), self._facts.kinds, self._steps)
+        signatures = _signatures(program, statements)
+        self._write(program, statements, signatures)
+        drop_signatures(self._tx, signatures.keys())
+        self._facts.forget_signatures()
+        return program
+
+    def _fits_arities(self, program: Program) -> bool:
+        """Return True if facts of what the batch names have as many arguments as the program says."""
+        named = {name for statement in self._added for name in _predicates(statement)}
+        return all(
+            space.arity == program.arities.get(name, space.arity)
+            for name in named | self._facts.unchecked
+            for space in self._facts.spaces_of(name)
+            if not space.source and space.count
+        )
+
+    def _write(self, program: Program, changed: Sequence[Statement], signatures: Mapping[str, Signature]) -> None:
+        """Write what the rules ask of facts, and do what declarations ask for.
+
+        Args:
+            changed: the statements that were added, or all.
+            signatures: of the predicates that they name.
+        """
+        self._check_types(program, {*signatures, *self._facts.unchecked})
         retyped = {name for name in signatures if self._types_of(name) != signatures[name].types}
         write_signatures(self._tx, signatures)
         self._facts.forget_signatures()
-        self._facts.schema.rules_changed()
-        self._follow(rules, retyped)
-        self._facts.flush()
-        self._facts.rules_change = False
+        derives = any(map(_is_derivation, changed))
+        if self._dropped or derives or retyped.intersection(one.predicate for one in program.derivations):
+            self._follow(stored_rules(self._tx), retyped)
 
-    def _check_types(self, program: Program) -> None:
+    def _check_types(self, program: Program, names: Iterable[str]) -> None:
         """Refuse declarations that facts which are there do not fit."""
-        for name, declared in program.declarations.items():
+        for declared in filter(None, map(program.declarations.get, sorted(names))):
+            name = declared.predicate
             for space in self._facts.spaces_of(name):
                 for place, kind in enumerate(declared.types):
                     wrong = self._of_other_types(space, place, needed_type(kind))
@@ -205,10 +276,10 @@ class RuleChanges:
                 self._facts.change_derived(derived, set(), rows)
 
 
-def _signatures(program: Program) -> dict[str, Signature]:
+def _signatures(program: Program, statements: Iterable[Statement]) -> dict[str, Signature]:
     """Return what the statements of a program say of each predicate that they name."""
     told: dict[str, Signature] = {}
-    for statement in program.statements:
+    for statement in statements:
         for name in _predicates(statement):
             declared = program.declarations.get(name)
             text = str(declared or statement)[:200]
@@ -217,10 +288,29 @@ def _signatures(program: Program) -> dict[str, Signature]:
 
 
 def _predicates(statement: Statement) -> list[str]:
-    from dagbox.datalog.language.terms import Atom, Compare, Not, Rule
+    from dagbox.datalog.language.growth import named
 
-    if not isinstance(statement, Rule):
-        return [statement.predicate]
-    literals = [literal for literal in statement.body if not isinstance(literal, Compare)]
-    atoms: list[Atom] = [literal.atom if isinstance(literal, Not) else literal for literal in literals]
-    return [statement.head.predicate, *(atom.predicate for atom in atoms)]
+    return [name for name, _ in named(statement)]
+
+
+def _is_derivation(statement: Statement) -> bool:
+    from dagbox.datalog.language.terms import Derivation
+
+    return isinstance(statement, Derivation)
+
+
+_programs: dict[str, Program] = {}
+"""Revision -> the program that was checked for it, in this process, whether or not it was committed."""
+
+
+def _known(mark: SchemaVersion) -> Program | None:
+    """The checked program of a mark; None if this process has not checked it."""
+    from dagbox.datalog.language.program import Program
+
+    return _programs.get(mark.revision) if mark.rules else Program()
+
+
+def _keep(revision: str, program: Program) -> None:
+    _programs[revision] = program
+    for old in list(_programs)[:-_MOST_PROGRAMS]:
+        _programs.pop(old, None)

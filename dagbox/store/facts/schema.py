@@ -1,6 +1,6 @@
 """Small things that tell of facts and rules: what has changed since, what is to be swept, what the rules ask of facts.
 
-    ~meta    "logic"              -> [number of rule changes, next space]
+    ~meta    "logic"              -> [number of rule changes, next space, revision of the rules, last rule]
              "logic/dropped"      -> ids of spaces whose rows are still to be swept, 4 bytes each
              "logic/derivations"  -> bucket -> [[predicate, id of the declaration, paths], ...]
     ~rules   "s" + predicate      -> what rules and declarations say of it, see `Signature`
@@ -11,26 +11,35 @@ Whoever compiled the rules of a snapshot may use them for every other one with t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from dagbox.errors import ArityMismatch, TypeMismatch
 from dagbox.protocol.times import shown
 from dagbox.store.facts.layout import TYPES, Row, pack_value, parsed_entry, type_index
-from dagbox.store.tables import META, RULES
+from dagbox.store.tables import META, RULES, Scanned, after_prefix
 
 LOGIC = b"logic"
 DROPPED = b"logic/dropped"
 DERIVATIONS = b"logic/derivations"
-_SIGNATURE = b"s"
+RULE, _SIGNATURE = b"r", b"s"
+RULE_ROWS = (RULES, RULE, _SIGNATURE)
+"""The table, first key and end of the rules."""
 
 
 class SchemaVersion(NamedTuple):
-    """Counts the changes of the rules, and holds the id of the next space."""
+    """Counts the changes of the rules, and holds the id of the next space.
+
+    Args:
+        revision: a name that no other state of rules has, of this store or another; empty: there were none yet.
+        last_rule: the highest number that a rule has had.
+    """
 
     rules: int = 0
     next_space: int = 1
+    revision: str = ""
+    last_rule: int = 0
 
 
 class _Reading(Protocol):
@@ -38,14 +47,20 @@ class _Reading(Protocol):
     def get(self) -> Callable[[str, bytes], bytes | None]: ...
 
 
-class _Writing(_Reading, Protocol):
+class _Writing(_Reading, Scanned, Protocol):
     def set(self, table: str, key: bytes, value: bytes | None, old: bytes | None) -> None: ...
 
 
 def read_schema_version(tables: _Reading) -> SchemaVersion:
     """The mark of a snapshot or transaction."""
     data = tables.get(META, LOGIC)
-    return SchemaVersion() if data is None else parsed_entry(META, data, lambda wire: SchemaVersion(*map(int, wire)))
+    return SchemaVersion() if data is None else parsed_entry(META, data, _mark)
+
+
+def _mark(wire: Any) -> SchemaVersion:
+    rules, next_space, *more = wire
+    revision, last_rule = more or ("", 0)
+    return SchemaVersion(int(rules), int(next_space), str(revision), int(last_rule))
 
 
 def dropped_spaces(tables: _Reading) -> list[int]:
@@ -67,9 +82,21 @@ class SchemaWriter:
         self._mark = mark._replace(next_space=mark.next_space + 1)
         return mark.next_space
 
-    def rules_changed(self) -> None:
-        """Rules were added or dropped."""
-        self._mark = self._mark._replace(rules=self._mark.rules + 1)
+    @property
+    def rules(self) -> SchemaVersion:
+        """The mark of the rules as they were before the batch."""
+        return self._mark
+
+    def new_rule(self) -> int:
+        """The number of a new rule."""
+        numbers = (parsed_entry(RULES, data, lambda wire: int(wire[0])) for _, data in self._tx.scan(*RULE_ROWS))
+        last = self._mark.last_rule or max(numbers, default=0)
+        self._mark = self._mark._replace(last_rule=last + 1)
+        return self._mark.last_rule
+
+    def rules_changed(self, revision: str) -> None:
+        """Rules were added or dropped; what is there now has this name."""
+        self._mark = self._mark._replace(rules=self._mark.rules + 1, revision=revision)
 
     def note_dropped(self, space: int) -> None:
         """The rows of this space are to be swept."""
@@ -137,10 +164,18 @@ def read_signature(tables: _Reading, predicate: str) -> Signature | None:
     return signature
 
 
-def write_signatures(tx: Any, signatures: dict[str, Signature]) -> None:
-    """Make these the signatures there are."""
-    new = {_SIGNATURE + name.encode(): pack_value([s.arity, s.types, s.text]) for name, s in signatures.items()}
-    old = dict(tx.scan(RULES, _SIGNATURE, b"t"))
-    for key in old.keys() | new.keys():
-        if old.get(key) != new.get(key):
-            tx.set(RULES, key, new.get(key), old.get(key))
+def write_signatures(tx: _Writing, signatures: Mapping[str, Signature]) -> None:
+    """Have these signatures be what the rules say of their predicates."""
+    for name, signature in signatures.items():
+        key = _SIGNATURE + name.encode()
+        old, new = tx.get(RULES, key), pack_value([signature.arity, signature.types, signature.text])
+        if old != new:
+            tx.set(RULES, key, new, old)
+
+
+def drop_signatures(tx: _Writing, kept: Iterable[str]) -> None:
+    """Remove the signatures of all other predicates."""
+    keys = {_SIGNATURE + name.encode() for name in kept}
+    for key, old in list(tx.scan(RULES, _SIGNATURE, after_prefix(_SIGNATURE))):
+        if key not in keys:
+            tx.set(RULES, key, None, old)

@@ -21,14 +21,6 @@ RATE_S = 5.0
 """Span of a rate, in seconds."""
 
 
-def _bucket(us: int) -> int:
-    if us < _LINEAR:
-        return us
-    shift = us.bit_length() - 4
-    index = shift * _STEPS + (us >> shift)
-    return index if index < _BUCKETS else _BUCKETS - 1
-
-
 def _middle_us(index: int) -> float:
     if index < _LINEAR:
         return float(index)
@@ -56,7 +48,11 @@ class Histogram:
     def add(self, seconds: float) -> None:
         """Count one duration."""
         self.known = None
-        self._current[_bucket(int(seconds * 1e6))] += 1
+        index = int(seconds * 1e6)
+        if index >= _LINEAR:
+            shift = index.bit_length() - 4
+            index = min(shift * _STEPS + (index >> shift), _BUCKETS - 1)
+        self._current[index] += 1
         self.count += 1
         self.total_s += seconds
         if seconds > self._max:

@@ -99,22 +99,27 @@ class Lifecycle:
         if client is None:
             self.refuse(header, no_room(header.service), now)
             return
-        head, parent = frames.take_parent(header, head)
+        parent = b""
+        if header.flags & Flag.PARENT:
+            head, parent = frames.take_parent(header, head)
         client.last_at = now
         service = self.services.get(header.service) or self.directory.service_named(header.service, now)
         if service is None:
             self.refuse(header, LimitExceeded("services", len(self.services) + 1, self.limits.services), now)
             return
         size = len(head) + len(tail) if tail is not None else len(head)
-        if not self._has_room(service, peer, size, self.open_bytes + size):
+        limits, queue = self.limits, service.queue
+        too_much = self.open_bytes + size > limits.open_bytes
+        if too_much or not queue.has_room(peer, size, limits.queue_requests, limits.queue_bytes):
             service.refused += 1
             self.refuse(header, busy(service), now)
             return
         client.in_flight += 1
-        request = self.track(key, peer, service, head, tail, now)
+        self.counters.accepted += 1
+        request = TrackedRequest(key, peer, service, head, tail, now)
         request.flags, request.parent = header.flags, parent
         request.deadline_ms = header.deadline_ms
-        request.deadline = now + (header.deadline_ms / 1000 if header.deadline_ms else self.limits.longest_s)
+        request.deadline = now + (header.deadline_ms / 1000 if header.deadline_ms else limits.longest_s)
         self.requests[key] = request
         self.open_bytes += size
         self._enqueue(request, now)
@@ -147,16 +152,10 @@ class Lifecycle:
         self._out.messages.append((peer, message.head, message.tail))
         return True
 
-    def _has_room(self, service: ServiceEntry, client: bytes, size: int, open_bytes: int) -> bool:
-        limits = self.limits
-        if open_bytes > limits.open_bytes:
-            return False
-        return service.queue.has_room(client, size, limits.queue_requests, limits.queue_bytes)
-
     def track(
         self, key: bytes, client: bytes, service: ServiceEntry, head: bytes, tail: bytes | None, now: float
     ) -> TrackedRequest:
-        """Make and count a request; every request is made here."""
+        """Make and count a request that is not a client's own for a worker."""
         self.counters.accepted += 1
         return TrackedRequest(key, client, service, head, tail, now)
 
@@ -237,13 +236,17 @@ class Lifecycle:
         request.queued_at = now
         request.timeline.append((now, "queued", service.name))
         if not request.slot:
-            request.slot = self.deadlines.add(request, self._due_at(request, now))
+            at = request.deadline if service.ever_served else self._due_at(request, now)
+            request.slot = self.deadlines.add(request, at)
         if self._breakpoints.active and not request.flags & Flag.UNTRACED and self._hold(request, now):
             return
-        request.waits = True
-        match = service.queue.push(request)
-        if match is not None:
-            self._give(*match, now)
+        queue = service.queue
+        worker = queue.credits.take() if not queue.waiting and not queue.paused else None
+        if worker is not None:
+            self._give(request, worker, now)
+        else:
+            request.waits = True
+            queue.push(request)
 
     def _hold(self, request: TrackedRequest, now: float) -> bool:
         found = self._breakpoints.match(request)
@@ -262,9 +265,8 @@ class Lifecycle:
         request.queued_at = now
         request.timeline.append((now, "let go", ""))
         request.waits = True
-        match = request.service.queue.push(request)
-        if match is not None:
-            self._give(*match, now)
+        request.service.queue.push(request)
+        self.dispatch(request.service, now)
 
     @staticmethod
     def _unhold(request: TrackedRequest, now: float) -> None:
@@ -279,7 +281,7 @@ class Lifecycle:
             request, worker = match
             if service.comes_too_late(request, now):
                 request.waits = False
-                queue.release(worker)
+                queue.credits.set(worker, worker.listed_free + 1)
                 self._end_late(request, now)
             else:
                 self._give(request, worker, now)
@@ -379,7 +381,7 @@ class Lifecycle:
         if request.answered:
             self._drop(request)
         if worker.state is WorkerState.LIVE:
-            service.queue.release(worker)
+            service.queue.credits.set(worker, worker.listed_free + 1)
         if header is None or request.flags & Flag.UNTRACED:
             return
         worker.done += 1
@@ -417,9 +419,11 @@ class Lifecycle:
         self.open_bytes -= request.size
         request.size = len(head) + (len(tail) if tail is not None else 0)
         self.open_bytes += request.size
-        if not self._has_room(service, request.client, request.size, self.open_bytes):
+        limits, queue = self.limits, service.queue
+        too_much = self.open_bytes > limits.open_bytes
+        if too_much or not queue.has_room(request.client, request.size, limits.queue_requests, limits.queue_bytes):
             # `busy` would tell the client that nothing was done yet, and that it may ask again.
-            most = LimitExceeded("waiting requests", service.queue.waiting + 1, self.limits.queue_requests)
+            most = LimitExceeded("waiting requests", queue.waiting + 1, limits.queue_requests)
             service.refused += 1
             self.fail(request, busy(service) if request.flags & Flag.REPEATABLE else most, now)
             return
@@ -494,7 +498,7 @@ class Lifecycle:
         request.timeline.append((now, "failed" if code else "answered", code))
         if request.worker is None:
             self._drop(request)
-        fault = is_fault(code)
+        fault = bool(code) and is_fault(code)
         client = self.clients.get(request.client)
         if client is not None and not request.quiet:
             client.in_flight -= 1

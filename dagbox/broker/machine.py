@@ -135,49 +135,45 @@ class Broker:
 
     def receive(self, peer: bytes, head: bytes, tail: bytes | None, now: float) -> list[Send]:
         """Take one message from a peer; return what to send for it. Never raises for the content of a message."""
-        counters = self.counters
-        counters.bytes_in += len(head)
-        if tail is not None:
-            counters.bytes_in += len(tail)
+        self.counters.bytes_in += len(head) if tail is None else len(head) + len(tail)
         try:
             header = frames.parse(head)
+            kind = header.kind
             if (tail is not None) != bool(header.flags & Flag.TAIL):
                 raise ProtocolError("the second frame is missing, or not announced")
-            kind = header.kind
             from_worker = self._from_workers.get(kind)
-            if from_worker is not None:
-                worker = self._connected.get(peer)
-                if worker is not None:
-                    self._on_answer(from_worker, worker, header, head, tail, now)
-                else:
-                    self._on_stray(peer)
-                return self._take()
-            from_peer = self._from_clients.get(kind)
-            if from_peer is not None:
-                if header.client != peer:
-                    raise Refused("a request carries the id of the client that sends it, and is cancelled by it only")
-                if self.at_workers_line:
-                    raise Refused("this address is for workers: requests go to the one without .w")
-                if header.hops:
-                    raise ProtocolError("a new request has no hops")
-                if header.service in self._own:
+            if from_worker is None:
+                from_peer = self._from_clients.get(kind)
+                if from_peer is None:
+                    from_peer = self._from_both.get(kind, self._on_unexpected)
+                elif header.client != peer or self.at_workers_line or header.hops:
+                    raise self._refusal(peer, header)
+                elif header.service in self._own:
                     from_peer = self._on_own
-                elif self.local is not None and self.direct and tail is None and self._is_answered(header, head, now):
-                    return self._take()
+                local = self.local if self.direct and tail is None and kind == Kind.REQUEST else None
+                if local is None or not self.lifecycle.answer_locally(local, peer, header, head, now):
+                    from_peer(peer, header, head, tail, now)
+            elif (worker := self._connected.get(peer)) is None:
+                self._on_stray(peer)
             else:
-                from_peer = self._from_both.get(kind, self._on_unexpected)
-            from_peer(peer, header, head, tail, now)
+                worker.heard_at = now
+                worker.answers += kind != Kind.PARTIAL
+                if worker.state is WorkerState.LIVE:
+                    from_worker(worker, header, head, tail, now)
+                else:
+                    self._on_answer(from_worker, worker, header, head, tail, now)
         except DagBoxError as error:
             self._on_malformed(peer, head, error, now)
-        return self._take()
+        out, self._out.messages = self._out.messages, []
+        return out
 
-    def _is_answered(self, header: Header, head: bytes, now: float) -> bool:
-        local = self.local
-        return (
-            local is not None
-            and header.kind == Kind.REQUEST
-            and self.lifecycle.answer_locally(local, header.client, header, head, now)
-        )
+    def _refusal(self, peer: bytes, header: Header) -> DagBoxError:
+        """Return what is wrong with a message of a client whose header is not as it should be."""
+        if header.client != peer:
+            return Refused("a request carries the id of the client that sends it, and is cancelled by it only")
+        if self.at_workers_line:
+            return Refused("this address is for workers: requests go to the one without .w")
+        return ProtocolError("a new request has no hops")
 
     def tick(self, now: float) -> list[Send]:
         """Let time pass: expire requests, find workers late or dead, sample the figures."""
@@ -227,12 +223,7 @@ class Broker:
         return self._take()
 
     def _take(self) -> list[Send]:
-        out = self._out.messages
-        if out:
-            self._out.messages = []
-            counters = self.counters
-            for _, head, tail in out:
-                counters.bytes_out += len(head) if tail is None else len(head) + len(tail)
+        out, self._out.messages = self._out.messages, []
         return out
 
     # ------------------------------------------------------------------ messages
@@ -240,10 +231,7 @@ class Broker:
     def _on_answer(
         self, handle: FromWorker, worker: WorkerEntry, header: Header, head: bytes, tail: bytes | None, now: float
     ) -> None:
-        """A worker answers a request, in part or whole, or passes it on."""
-        worker.heard_at = now
-        if header.kind != Kind.PARTIAL:
-            worker.answers += 1
+        """A worker that is late, or lets go, answers a request, in part or whole, or passes it on."""
         if worker.state is WorkerState.LATE:
             self.lifecycle.apply(self.workers.touch(worker, now), now)
         handle(worker, header, head, tail, now)

@@ -366,6 +366,7 @@ class Counters:
     undeliverable: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    """Counted by the driver, which sends."""
 
 
 class Available(NamedTuple):

@@ -152,8 +152,8 @@ class Credits(Generic[W]):
             if free > self._top:
                 self._top = free
 
-    def best(self) -> W | None:
-        """Return the worker that gets the next request; None if all are busy."""
+    def take(self) -> W | None:
+        """Take a credit of the worker that gets the next request, and return that; None if all are busy."""
         sets = self._sets
         if not sets:
             self._top = 0
@@ -164,23 +164,37 @@ class Credits(Generic[W]):
             if top not in sets:
                 top = max(sets)
             self._top = top
-        return next(iter(sets[top]))
+        workers = sets[top]
+        worker = next(iter(workers))
+        # As `set` does, which is a call more for each request.
+        del workers[worker]
+        if not workers:
+            del sets[top]
+        worker.listed_free = top - 1
+        if top > 1:
+            sets.setdefault(top - 1, {})[worker] = None
+        return worker
+
+    def left(self) -> bool:
+        """Return True if a worker may take a request."""
+        return bool(self._sets)
 
 
 class DispatchQueue(Generic[R, W]):
     """The waiting requests of one service, and the free credit of its workers.
 
     Attributes:
+        credits: the workers. Who takes one has looked that nothing waits, and that it is not paused.
         waiting, waiting_bytes: how many requests wait, and the bytes of their messages.
         paused: True while nothing is matched.
     """
 
-    __slots__ = ("_credits", "_lane", "_urgent", "paused", "waiting", "waiting_bytes")
+    __slots__ = ("_lane", "_urgent", "credits", "paused", "waiting", "waiting_bytes")
 
     def __init__(self) -> None:
         self._urgent: Lane[R] = Lane()
         self._lane: Lane[R] = Lane()
-        self._credits: Credits[W] = Credits()
+        self.credits: Credits[W] = Credits()
         self.waiting = 0
         self.waiting_bytes = 0
         self.paused = False
@@ -200,12 +214,11 @@ class DispatchQueue(Generic[R, W]):
         share = most // (self._lane.clients() + (own == 0))
         return own < share and self.waiting < 2 * most
 
-    def push(self, request: R) -> tuple[R, W] | None:
-        """Add a request behind the others of its lane; return the next match, as `match` does."""
+    def push(self, request: R) -> None:
+        """Add a request behind the others of its lane."""
         self.waiting += 1
         self.waiting_bytes += request.size
         (self._urgent if request.flags & Flag.URGENT else self._lane).push(request)
-        return self.match()
 
     def push_front(self, request: R) -> None:
         """Add a request that came back, before the others of its lane."""
@@ -215,37 +228,26 @@ class DispatchQueue(Generic[R, W]):
 
     def match(self) -> tuple[R, W] | None:
         """Take out the next request and a credit of the worker that is to have it; None if either is missing."""
-        if not self.waiting or self.paused:
-            return None
-        worker = self._credits.best()
-        if worker is None:
+        if not self.waiting or self.paused or not self.credits.left():
             return None
         request = self._urgent.pop() or self._lane.pop()
-        if request is None:
+        worker = self.credits.take() if request is not None else None
+        if request is None or worker is None:
             return None
         self.waiting -= 1
         self.waiting_bytes -= request.size
-        self._credits.set(worker, worker.listed_free - 1)
         return request, worker
 
     @property
     def serves_at_once(self) -> bool:
         """Return True if a request that came now would be given to a worker, before all others."""
-        return not self.waiting and not self.paused and self._credits.best() is not None
+        return not self.waiting and not self.paused and self.credits.left()
 
     def withdraw(self, request: R) -> None:
         """Count out a request that does not wait any more, but still stands in its lane."""
         self.waiting -= 1
         self.waiting_bytes -= request.size
         (self._urgent if request.flags & Flag.URGENT else self._lane).leave_empty(self.waiting)
-
-    def release(self, worker: W) -> None:
-        """Give a worker one credit back."""
-        self._credits.set(worker, worker.listed_free + 1)
-
-    def set_credit(self, worker: W, free: int) -> None:
-        """Set the free credit of a worker; 0 takes it out."""
-        self._credits.set(worker, free)
 
     def requests(self) -> list[R]:
         """Return all waiting requests, the urgent ones first."""
@@ -286,28 +288,25 @@ class Deadlines(Generic[R]):
 
     def remove(self, request: R) -> None:
         """Forget the request of a slot (`request.slot`); nothing if it is not there."""
-        requests = self._slots.get(request.slot)
-        if requests is not None:
-            requests.pop(request.key, None)
-            if not requests and self._heap[0] == request.slot:
-                self._find_first()
+        heap, slots = self._heap, self._slots
+        requests = slots.get(request.slot)
+        if requests is None:
+            return
+        requests.pop(request.key, None)
+        if not requests and heap[0] == request.slot:
+            while heap and not slots[heap[0]]:
+                del slots[heapq.heappop(heap)]
+            self.first_at = heap[0] * SLOT_S if heap else inf
 
     def due(self, now: float, most: int) -> list[R]:
         """Take out the requests whose time has passed, at most so many."""
         result: list[R] = []
         current = int(now / SLOT_S)
         while self._heap and self._heap[0] <= current and len(result) < most:
-            requests = self._slots[self._heap[0]]
-            for key in list(islice(requests, most - len(result))):
-                result.append(requests.pop(key))
-            self._find_first()
+            for request in list(islice(self._slots[self._heap[0]].values(), most - len(result))):
+                self.remove(request)
+                result.append(request)
         return result
-
-    def _find_first(self) -> None:
-        heap, slots = self._heap, self._slots
-        while heap and not slots[heap[0]]:
-            del slots[heapq.heappop(heap)]
-        self.first_at = heap[0] * SLOT_S if heap else inf
 
     def _sweep(self) -> None:
         self._slots = {slot: requests for slot, requests in self._slots.items() if requests}

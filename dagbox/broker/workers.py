@@ -131,7 +131,7 @@ class WorkerRegistry:
         service.ever_served = True
         if about.traits.direct and service.direct is None:
             service.direct = DirectFigures()
-        service.queue.set_credit(worker, worker.credit)
+        service.queue.credits.set(worker, worker.credit)
         text = f"serves {service.name}, credit {worker.credit}"
         self._events.add(now, "back" if came_back else "joined", name, text)
         self.greet(peer)
@@ -162,7 +162,7 @@ class WorkerRegistry:
         if worker.state is not WorkerState.LATE:
             return []
         worker.state = WorkerState.LIVE
-        worker.service.queue.set_credit(worker, worker.credit - len(worker.busy))
+        worker.service.queue.credits.set(worker, worker.credit - len(worker.busy))
         self._events.add(now, "back", worker.name, "heard again")
         return [Available(worker)]
 
@@ -208,7 +208,7 @@ class WorkerRegistry:
                 changes += self.mark_dead(worker, now, f"no ping for {silent:.1f} s")
             elif silent > limits.late_after * limits.heartbeat_s and worker.state is WorkerState.LIVE:
                 worker.state = WorkerState.LATE
-                worker.service.queue.set_credit(worker, 0)
+                worker.service.queue.credits.set(worker, 0)
                 self._events.add(now, "late", worker.name, f"no ping for {silent:.1f} s")
         for peer in [p for p, w in self.dead.items() if now - w.dead_at >= limits.forget_dead_s]:
             del self.dead[peer]
@@ -220,7 +220,7 @@ class WorkerRegistry:
         """Give the worker nothing more, and let it go once it has nothing in hand."""
         if worker.state is not WorkerState.DRAINING:
             worker.state = WorkerState.DRAINING
-            worker.service.queue.set_credit(worker, 0)
+            worker.service.queue.credits.set(worker, 0)
             self._events.add(now, "draining", worker.name, f"{len(worker.busy)} requests in hand")
         self.let_go_if_done(worker, now)
 
@@ -235,7 +235,7 @@ class WorkerRegistry:
     def _remove(self, worker: WorkerEntry) -> None:
         self.connected.pop(worker.peer, None)
         worker.service.workers.pop(worker.peer, None)
-        worker.service.queue.set_credit(worker, 0)
+        worker.service.queue.credits.set(worker, 0)
 
     def mark_dead(self, worker: WorkerEntry, now: float, reason: str) -> list[WorkerChange]:
         """Take a worker for dead; its requests are lost to it."""

@@ -109,6 +109,8 @@ class Message(NamedTuple):
 
 
 _unpack_header = HEADER.unpack_from
+_new_tuple = tuple.__new__
+"""Makes a header without a call of Python code, which a named tuple's own constructor is."""
 _KINDS = frozenset(int(kind) for kind in Kind)
 _PARENT, _REQUEST = int(Flag.PARENT), int(Kind.REQUEST)
 
@@ -138,7 +140,7 @@ def parse(head: bytes) -> Header:
         body_at += KEY_BYTES
         if len(head) < body_at:
             raise ProtocolError("parent cut off")
-    return Header(kind, flags, client, request, deadline_ms, hops, attempt, service, body_at)
+    return _new_tuple(Header, (kind, flags, client, request, deadline_ms, hops, attempt, service, body_at))
 
 
 def take_parent(header: Header, head: bytes) -> tuple[bytes, bytes]:

@@ -194,8 +194,13 @@ class BrokerLoop:
     def _send(self, messages: list[Send]) -> None:
         """Send, or have wait what has no room."""
         assert self._lines is not None
-        failed = self._lines.send(messages, time.monotonic()) if messages else []
-        self._on_undeliverable(failed)
+        if messages:
+            self._count(messages)
+            self._on_undeliverable(self._lines.send(messages, time.monotonic()))
+
+    def _count(self, messages: list[Send]) -> None:
+        for _, head, tail in messages:
+            self.broker.counters.bytes_out += len(head) if tail is None else len(head) + len(tail)
 
     def _on_undeliverable(self, failed: list[Failure]) -> None:
         """Tell the machine what could not be sent, and send what it has to send for that."""
@@ -204,6 +209,7 @@ class BrokerLoop:
             messages: list[Send] = []
             for peer, head, reason in failed:
                 messages += self.broker.undeliverable(peer, head, time.monotonic(), reason)
+            self._count(messages)
             failed = self._lines.send(messages, time.monotonic())
 
     def _close(self) -> None:

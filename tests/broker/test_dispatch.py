@@ -11,7 +11,7 @@ import pytest
 
 from dagbox.protocol import frames
 from dagbox.protocol.frames import Kind
-from dagbox.protocol.values import unpack
+from dagbox.protocol.values import pack, unpack
 from tests.broker.table import EPOCH, Table, number, peer
 
 NewTable = Callable[..., Table]
@@ -332,6 +332,33 @@ def test_the_work_for_a_request_does_not_grow_with_what_waits(new_table: NewTabl
     finally:
         sys.setprofile(None)
     assert calls < 120
+
+
+def test_a_request_and_its_answer_take_few_calls(new_table: NewTable) -> None:
+    """Counted are calls of Python functions in the broker, of a request that finds a free worker."""
+    broker, calls = new_table().broker, 0
+    about = pack({"name": "w1", "credit": 4, "repeatable": True})
+    joins = frames.build(Kind.REGISTER, peer("w1"), bytes(8), b"reader", about)
+    broker.receive(peer("w1"), joins.head, None, 100.0)
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    client, worker = peer("ann"), peer("w1")
+    for turn in range(1, 4):
+        key, now = number(turn), 100.0 + turn / 1000
+        request = frames.build(Kind.REQUEST, client, key, b"reader", b"\x80", deadline_ms=30_000).head
+        reply = frames.build(Kind.REPLY, client, key, b"reader", b"\x80").head
+        calls = 0
+        sys.setprofile(count)
+        try:
+            given = broker.receive(client, request, None, now)
+            answered = broker.receive(worker, reply, None, now)
+        finally:
+            sys.setprofile(None)
+        assert (given, answered) == ([(worker, request, None)], [(client, reply, None)])
+    assert calls <= 20
 
 
 def test_what_cannot_be_done_in_time_takes_no_worker_from_what_can(table: Table) -> None:

@@ -123,12 +123,16 @@ def test_credits_give_the_worker_with_most_free_then_the_longest_unused(
     moved: dict[int, int] = {}
     for clock, (step, which) in enumerate(steps):
         worker = workers[which]
-        best: Any = free_ones.best()
         naive = min((w for w in workers if w.listed_free), key=lambda w: (-w.listed_free, moved[w.name]), default=None)
-        assert best is naive
-        if step == "give" and best is not None:
-            worker, free = best, best.listed_free - 1
-        elif step == "back" and 0 < worker.listed_free < most[which]:
+        assert free_ones.left() == (naive is not None)
+        if step == "give":
+            free = naive.listed_free - 1 if naive is not None else 0
+            assert free_ones.take() is naive
+            if naive is not None:
+                assert naive.listed_free == free
+                moved[naive.name] = clock
+            continue
+        if step == "back" and 0 < worker.listed_free < most[which]:
             free = worker.listed_free + 1
         elif step == "gone":
             free = 0

@@ -30,7 +30,7 @@ def test_each_errand_ends_once_and_is_not_done_twice(tried: Tried, seeds: range)
 def test_the_errands_meet_everything() -> None:
     results: Counter[str] = Counter()
     partials = drained = again = 0
-    for seed in range(15):
+    for seed in range(30):
         errands = Errands(seed)
         errands.run()
         results += errands.results

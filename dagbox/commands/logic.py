@@ -79,7 +79,7 @@ def query(
         print_line("yes")
         return 0
     display = [{name: _document(value) for name, value in row.items()} for row in rows]
-    columns = [Column(name, name, write_cell) for name in (display[0] if display else ())]
+    columns = [Column(name, name, data=True) for name in (display[0] if display else ())]
     print_rows(output, display, columns, empty="no rows")
     return skip.status()
 

@@ -20,7 +20,7 @@ import click
 
 from dagbox.errors import UnreadableRecord
 from dagbox.notation.json import dump, write_cell
-from dagbox.protocol.values import Node, Ref
+from dagbox.protocol.values import Node
 from dagbox.text.streams import note, report
 from dagbox.text.tables import GAP, Cell, TextTable
 from dagbox.text.terminal import align, printable, printable_json, supports_colour
@@ -37,16 +37,20 @@ class Column:
         title: its heading.
         value: the name of a field of the row, or a function of the row.
         show: formats a value that is not None; the default is `plain`.
+        data: the values are data of users, which may be of any type, None among them: `write_cell` formats them.
     """
 
     title: str
     value: str | Callable[[Any], Any]
     show: Callable[[Any], str] | None = None
+    data: bool = False
 
     def cell(self, row: Any) -> Cell:
         """Return the cell of a row."""
         value = self.value(row) if callable(self.value) else row.get(self.value)
         number = isinstance(value, int | float) and not isinstance(value, bool)
+        if self.data:
+            return write_cell(value), number
         return ("" if value is None else self.show(value) if self.show else plain(value)), number
 
 
@@ -116,7 +120,7 @@ def print_node(node: Node) -> None:
 
 def _node_lines(node: Node, margin: str, colour: bool) -> list[str]:
     fields = node.data if node.found and isinstance(node.data, dict) else None
-    rows = [] if fields is None else [(str(field), _with_refs(value)) for field, value in fields.items()]
+    rows = [] if fields is None else [(str(field), write_cell(value)) for field, value in fields.items()]
     name = printable(f"{node.bucket}/{node.key}")
     if colour:
         name = click.style(name, bold=True)
@@ -127,7 +131,7 @@ def _node_lines(node: Node, margin: str, colour: bool) -> list[str]:
     if fields is not None:
         lines += align(rows, margin)
     elif node.found and node.error is None:
-        lines.append(margin + printable(_with_refs(node.data)))
+        lines.append(margin + printable(write_cell(node.data)))
     for relation, nodes in node.relations.items():
         left = node.more.get(relation, 0)
         name = printable(relation)
@@ -137,14 +141,6 @@ def _node_lines(node: Node, margin: str, colour: bool) -> list[str]:
         for related in nodes:
             lines += _node_lines(related, margin + "  ", colour)
     return lines
-
-
-def _with_refs(value: Any) -> str:
-    """Return one ref or a list of refs as `@bucket/key`, every other value as tables show it."""
-    refs = value if isinstance(value, list) and value else [value]
-    if all(isinstance(ref, Ref) for ref in refs):
-        return ", ".join([f"@{ref.bucket}/{ref.key}" for ref in refs])
-    return write_cell(value)
 
 
 def plain(value: Any) -> str:

@@ -20,7 +20,6 @@ from dagbox.commands.options import (
     timeout_option,
 )
 from dagbox.commands.output import Column, Unreadable, print_json, print_node, print_rows
-from dagbox.notation.json import write_cell
 from dagbox.protocol.values import Node, Ref
 from dagbox.text.streams import print_line, report
 
@@ -237,7 +236,7 @@ def scan(
             for record in found:
                 print_json(record.data)
         else:
-            columns = [Column("key", "key"), Column("version", "version"), Column("data", "data", write_cell)]
+            columns = [Column("key", "key"), Column("version", "version"), Column("data", "data", data=True)]
             print_rows(output, (record._asdict() for record in found), columns, empty="no records")
     return unreadable.status()
 

@@ -245,11 +245,16 @@ def write_cell(value: Any) -> str:
 
     A text stands as it is, unless it could be taken for another value, or for none: then it is in quotes. That is so
     of texts that `printable` changes too, as the escape of a character is also a text. Times stand as ISO 8601.
-    All else is JSON.
+    All else stands as `write` has it.
     """
     if isinstance(value, str):
         return _ENCODER.encode(value) if _looks_like_other(value) else value
-    return value.isoformat() if isinstance(value, datetime) else dump(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    try:
+        return write(value)
+    except RecursionError:
+        return dump(value)
 
 
 def _looks_like_other(text: str) -> bool:

@@ -152,7 +152,10 @@ def test_what_cannot_be_collected_is_refused_while_a_batch_is_open(people: Drive
 
 def test_locks_are_held_renewed_carried_and_given_back(people: Driven, directory: Path) -> None:
     assert people.run("lock user/ada --ttl 60s")
-    assert [row["owner"].endswith("(this shell)") for row in people.documents("locks")] == [True]
+    (row,) = people.documents("locks")
+    assert (row["mine"], 59 <= row["left_s"] <= 60) == (True, True)
+    assert people.run("locks --format table")
+    assert re.search(r"\(this shell\)  exclusive      1  (1m 00s|59\.\d s) *$", people.take(), re.MULTILINE)
     assert "holds user/ada already" in people.error("lock user/ada")
     assert people.run("renew", 'put user/ada {"name": "Fenced"}', "put x/y 1 --fence user/ada")
     people.take()

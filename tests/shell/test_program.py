@@ -275,7 +275,7 @@ def test_a_session_on_a_node(environment: dict[str, str], directory: Path) -> No
         screen.see('"Core"')
         screen.do("lock user/ada --ttl 5s")
         screen.see("locked user/ada  token")
-        screen.see("lock user/ada [45] s")
+        screen.see("lock user/ada [45]s")
         screen.do("del user/ada")
         screen.see(r"delete user/ada, version 2. Go on\? \[y/N\]")
         screen.do("n")

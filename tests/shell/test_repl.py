@@ -335,7 +335,7 @@ def test_the_line_below_shows_what_is_held(driven: Driven) -> None:
     driven.run("lock job --ttl 30s", "batch", "put a/b 1")
     driven.shell.stays_read_only = True
     shown = plain(state(driven.shell))
-    assert "lock job 30 s" in shown or "lock job 29 s" in shown
+    assert "lock job 30s" in shown or "lock job 29s" in shown
     assert "batch 1" in shown
     assert "read-only" in shown
     assert format_duration(driven.shell.last_s or 0.0) in shown

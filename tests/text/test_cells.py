@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dagbox.commands.output import Column
-from dagbox.notation.json import dump, write_cell
+from dagbox.notation.json import dump
 from dagbox.protocol.values import Ref
 from dagbox.shell.render.text import cell, of_data
 from dagbox.text.tables import TextTable
@@ -22,7 +22,7 @@ from dagbox.tui.display import text as dashboard
 
 
 def command_line(value: Any) -> str:
-    column = Column("x", "x", write_cell)
+    column = Column("x", "x", data=True)
     return list(TextTable(["x"]).rows([[column.cell({"x": value})]]))[1][0].strip()
 
 
@@ -99,6 +99,13 @@ def test_two_values_never_share_a_cell(face: Callable[[Any], str], value: Any, o
 @pytest.mark.parametrize("text", ["Ada", "ada@example.org", "user/ada", "a b", "Grüße", "漢字", "1 2", "not null"])
 def test_a_text_that_is_like_nothing_else_stands_as_it_is(face: Callable[[Any], str], text: str) -> None:
     assert face(text) == text
+
+
+@given(value=VALUES)
+def test_a_value_is_the_same_text_in_every_face(value: Any) -> None:
+    shown = command_line(value)
+    assert shell(value).strip() == shown
+    assert dashboard.of_data(value, 10**6).strip() == shown
 
 
 def test_a_value_too_deep_for_json_is_still_shown() -> None:

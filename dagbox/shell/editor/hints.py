@@ -85,7 +85,7 @@ def state(shell: Shell, *, reachable: bool = True, fetching: bool = False, more:
         line.append(("state.batch", f" batch {len(shell.batch)} "))
     for held in shell.held:
         left = held.left_s
-        style, text = ("state.lock", f"{left:.0f} s") if left > 0 else ("state.away", "lost")
+        style, text = ("state.lock", format_duration(left, whole=True)) if left > 0 else ("state.away", "lost")
         line.append((style, f" lock {truncate(printable(held.name), 30)} {text} "))
     if shell.last_s is not None:
         line.append(("state.note", f" {format_duration(shell.last_s)} "))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagbox
 from dagbox.notation.scanner import split_ref
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.results import Outcome, Rows
+from dagbox.shell.results import Outcome, Phrase, Rows
 from dagbox.shell.session import Held, Shell
 from dagbox.text.amounts import plural
+from dagbox.text.durations import format_duration
 
 DEFAULT_TTL_S = 10.0
 
@@ -103,7 +105,8 @@ def danger_of_unlock(shell: Shell, keys: list[str], force: bool, plain: bool) ->
     if not holders:
         return None
     names = "; ".join(
-        f"{info.key} from {info.owner} (token {info.token}, {info.left_s:.1f} s left)" for info in holders[:5]
+        f"{info.key} from {info.owner} (token {info.token}, {format_duration(info.left_s)} left)"
+        for info in holders[:5]
     )
     return f"take {plural(len(holders), 'lock')} away: {names}"
 
@@ -112,23 +115,28 @@ def list_locks(shell: Shell, prefix: str | None) -> Rows:
     """Return who holds what."""
     mine = {lease.token for lease in (held.lease for held in shell.held)}
     rows = [_row(info, mine) for info in shell.db.locks() if not prefix or info.key.startswith(prefix)]
-    columns = ("key", "owner", "mode", "token", "left_s", "waiting")
-    return Rows(columns, rows, "lock", raw="key", shown=lambda row: {**row, "waiting": _count(row["waiting"])})
-
-
-def _count(waiting: Any) -> Any:
-    return len(waiting) if isinstance(waiting, list) else waiting
+    return Rows(("key", "owner", "mode", "token", "left", "waiting"), rows, "lock", raw="key", shown=_shown)
 
 
 def _row(info: dagbox.LockInfo, mine: set[int]) -> dict[str, Any]:
     return {
         "key": info.key,
-        "owner": f"{info.owner} (this shell)" if info.token in mine else info.owner,
+        "owner": info.owner,
+        "mine": info.token in mine,
         "mode": "shared" if info.shared else "exclusive",
         "token": info.token,
         "left_s": round(info.left_s, 1),
         "waiting": info.waiting,
     }
+
+
+def _shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a lock as tables show it: with the names of who waits, as on the command line."""
+    shown = {**row, "left": Phrase(format_duration(row["left_s"]))}
+    if "waiting" in row:
+        shown["owner"] = f"{row['owner']} (this shell)" if row["mine"] else row["owner"]
+        shown["waiting"] = Phrase(", ".join(waiter["owner"] for waiter in row["waiting"]))
+    return shown
 
 
 def renew(shell: Shell, keys: list[str], plain: bool) -> Rows:
@@ -137,4 +145,4 @@ def renew(shell: Shell, keys: list[str], plain: bool) -> Rows:
     for held in chosen:
         held.lease.renew()
     rows = [{"key": held.name, "token": held.lease.token, "left_s": round(held.left_s, 1)} for held in chosen]
-    return Rows(("key", "token", "left_s"), rows, "lock", raw="key")
+    return Rows(("key", "token", "left"), rows, "lock", raw="key", shown=_shown)

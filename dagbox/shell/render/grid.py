@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
 from typing import Any
 
 from dagbox.shell.render.text import Line, cell
-from dagbox.text.terminal import cell_width, truncate
-
-SAMPLE = 200
-"""The rows that are read to set the widths."""
-GAP = "  "
-LEAST = 6
-"""A column is not made narrower than this to fit the screen."""
+from dagbox.text.tables import GAP, Cell, TextTable
 
 
 class Grid:
@@ -22,74 +15,34 @@ class Grid:
     Args:
         columns: names, in order.
         screen: the columns of the terminal, to fit the table in; None: as wide as it gets.
-
-    Attributes:
-        count: rows drawn.
-        cut: whether a cell was cut to fit.
     """
 
     def __init__(self, columns: tuple[str, ...], screen: int | None) -> None:
         self.columns = columns
-        self.screen = screen
-        self.count = 0
-        self.cut = False
+        self._table = TextTable(columns, screen)
+
+    @property
+    def count(self) -> int:
+        """Return the number of rows that were drawn."""
+        return self._table.count
+
+    @property
+    def cut(self) -> bool:
+        """Return True if a cell was cut to fit."""
+        return self._table.truncated
 
     def draw(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Line]:
         """The lines: a heading, then the rows as they come; nothing at all if there are none."""
-        source = iter(rows)
-        sample = list(islice(source, SAMPLE))
-        if not sample:
-            return
-        texts = [[cell(row.get(name)) for name in self.columns] for row in sample]
-        numeric = [_is_numeric(sample, name) for name in self.columns]
-        widths = self._fit(
-            [
-                max(cell_width(name), *(cell_width(row[place]) for row in texts))
-                for place, name in enumerate(self.columns)
-            ]
-        )
-        yield self._line(list(self.columns), widths, numeric, ["heading"] * len(widths))
         styles = [_style(name, place) for place, name in enumerate(self.columns)]
-        later = ([cell(row.get(name)) for name in self.columns] for row in source)
-        for row in chain(texts, later):
-            self.count += 1
-            yield self._line(row, widths, numeric, styles)
-
-    def _fit(self, widths: list[int]) -> list[int]:
-        """Take from the widest columns until the table fits the screen."""
-        if self.screen is None:
-            return widths
-        room = self.screen - len(GAP) * (len(widths) - 1)
-        widths = list(widths)
-        while sum(widths) > room:
-            widest = max(range(len(widths)), key=lambda place: widths[place])
-            if widths[widest] <= LEAST:
-                break
-            others = max((each for place, each in enumerate(widths) if place != widest), default=LEAST)
-            surplus = sum(widths) - room
-            widths[widest] -= max(1, min(surplus, widths[widest] - max(others, LEAST)))
-        return widths
-
-    def _line(self, texts: list[str], widths: list[int], numeric: list[bool], styles: list[str]) -> Line:
-        line: Line = []
-        for place, text in enumerate(texts):
-            shown = text
-            if self.screen is not None and cell_width(text) > widths[place]:
-                shown = truncate(text, widths[place])
-                self.cut = True
-            space = " " * (widths[place] - cell_width(shown))
-            last = place == len(texts) - 1
-            padded = space + shown if numeric[place] else shown + ("" if last else space)
-            line.append((styles[place], padded))
-            if not last:
-                line.append(("", GAP))
-        return line
+        for cells in self._table.rows([_cell(row.get(name)) for name in self.columns] for row in rows):
+            line: Line = []
+            for style, text in zip(styles if self.count else ["heading"] * len(styles), cells, strict=True):
+                line += [("", GAP), (style, text)] if line else [(style, text)]
+            yield line
 
 
-def _is_numeric(rows: list[Mapping[str, Any]], name: str) -> bool:
-    values = [row.get(name) for row in rows]
-    present = [value for value in values if value is not None]
-    return bool(present) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present)
+def _cell(value: Any) -> Cell:
+    return cell(value), isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _style(name: str, place: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import dagbox
@@ -29,9 +28,7 @@ def cell(value: Any) -> str:
 
 def of_data(value: Any) -> Any:
     """Return a value of a record or a row as what its cell shows: values of different types look different."""
-    if value is None or isinstance(value, str | datetime):
-        return write_cell(value)
-    return Phrase(write(value)) if isinstance(value, dagbox.Ref) else value
+    return value if isinstance(value, int | float | dagbox.Node) else Phrase(write_cell(value))
 
 
 def scalar(value: Any) -> tuple[str, str]:

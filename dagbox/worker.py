@@ -11,6 +11,7 @@ Pure: messages and `now` (monotonic seconds) in, requests to work on and message
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,7 +20,8 @@ from typing import Any
 
 from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, NameTaken
 from dagbox.protocol import frames
-from dagbox.protocol.claims import PARTLY, features_of
+from dagbox.protocol import notes as noting
+from dagbox.protocol.claims import NOTES, PARTLY, features_of
 from dagbox.protocol.frames import KEY_SLICE, Flag, Kind, Message
 from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, Request
 from dagbox.protocol.values import pack
@@ -35,6 +37,8 @@ MOST_NAMED = 1_000
 NAMES_S = 0.5
 """... or unless it is longer ago that all messages were taken: what waits in the socket is not in hand yet. One
 interval of heartbeats: the broker misses what it gave out two of them ago."""
+MOST_NOTES_KEPT = 4_096
+"""Notes on requests that wait for the next heartbeat; more are counted as lost."""
 
 
 class WorkerPhase(StrEnum):
@@ -90,7 +94,9 @@ class WorkerCore:
         self._about = about
         self._in_hand: set[bytes] = set()
         self._answered = 0
-        self._tells_partly = False
+        self._tells_partly = self._tells_notes = False
+        self._notes: deque[noting.Note] = deque()
+        self._notes_lost = 0
         self._emptied_at = -inf
         self._names_s = names_s
         self.idle = False
@@ -139,7 +145,8 @@ class WorkerCore:
             result.cancelled.append(head[KEY_SLICE])
         elif kind == Kind.PONG and self.phase is WorkerPhase.REGISTERING:
             self.phase = WorkerPhase.REGISTERED
-            self._tells_partly = PARTLY in features_of(frames.body_of(header, head, tail))
+            features = features_of(frames.body_of(header, head, tail))
+            self._tells_partly, self._tells_notes = PARTLY in features, NOTES in features
             self.due_at = inf
             self._name_again_s = NAME_AGAIN_S
         elif kind == Kind.RECONNECT and self.phase is WorkerPhase.LEAVING:
@@ -229,7 +236,23 @@ class WorkerCore:
         answered, in_hand = self._answered, list(self._in_hand)
         if len(in_hand) <= MOST_NAMED and (self.idle or now - self._emptied_at <= self._names_s):
             report = {**report, "in_hand": in_hand, "answered": answered}
+        if self._notes or self._notes_lost:
+            report = {**report, **self._take_notes(now)}
         return frames.build(Kind.PING, self.peer, bytes(8), self._name, pack(report))
+
+    def note(self, notes: Iterable[noting.Note]) -> None:
+        """Have the next heartbeat carry notes on requests; the longest of them, if there are many."""
+        for note in notes if self._tells_notes else ():
+            if len(self._notes) < MOST_NOTES_KEPT:
+                self._notes.append(note)
+            else:
+                self._notes_lost += 1
+
+    def _take_notes(self, now: float) -> dict[str, Any]:
+        """Return what a heartbeat tells of notes. Another thread may add some meanwhile: these are for the next."""
+        taken = [self._notes.popleft() for _ in range(len(self._notes))]
+        lost, self._notes_lost = self._notes_lost + max(0, len(taken) - noting.MAX_NOTES), 0
+        return {noting.NOTES: noting.to_wire(taken, now), noting.LOST: lost}
 
     def leave(self) -> list[Message]:
         """Ask the broker for no more work."""

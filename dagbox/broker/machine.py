@@ -30,7 +30,9 @@ from dagbox.protocol import frames
 from dagbox.protocol.claims import FEATURES, WHO, Claims
 from dagbox.protocol.frames import KEY_SLICE, Flag, Header, Kind
 from dagbox.protocol.names import shown_peer
+from dagbox.protocol.notes import LOST, NOTES, from_wire
 from dagbox.protocol.reports import DirectReport
+from dagbox.protocol.validate import whole
 from dagbox.protocol.values import pack, pack_array, unpack_plain
 
 MAX_MAPS = 100
@@ -43,6 +45,7 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Bytes of the answers to the questions of one request, after which the others are refused."""
 
 _CONTROL = b"control"
+_MOST_LOST = 10**9
 
 FromPeer = Callable[[bytes, Header, bytes, bytes | None, float], None]
 FromWorker = Callable[[WorkerEntry, Header, bytes, bytes | None, float], None]
@@ -297,6 +300,16 @@ class Broker:
             self.lifecycle.apply(changes, now)
             if worker.state is WorkerState.DRAINING:
                 self.workers.let_go_if_done(worker, now)
+        if NOTES in worker.report:
+            self._take_notes(worker, now)
+
+    def _take_notes(self, worker: WorkerEntry, now: float) -> None:
+        """Join what a worker noted of requests to these."""
+        told, lost = worker.report.pop(NOTES), worker.report.pop(LOST, 0)
+        notes = from_wire(told, now)
+        requests = self.lifecycle
+        self.counters.notes_lost += requests.traces.join(worker.name, notes, requests.requests)
+        self.counters.notes_lost += whole(lost, LOST, 0, _MOST_LOST)
 
     def _note_told(self, client: ClientEntry, body: bytes) -> None:
         """Take in what a client tells of itself, and of its direct calls, unless these were told already."""

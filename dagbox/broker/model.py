@@ -13,6 +13,7 @@ from dagbox.broker.histograms import DirectFigures, Histogram, RateSeries
 from dagbox.broker.queues import DispatchQueue
 from dagbox.protocol.claims import UNKNOWN
 from dagbox.protocol.names import shown_peer, shown_request
+from dagbox.protocol.notes import Note
 from dagbox.protocol.traits import Traits
 
 LOCAL = "broker"
@@ -20,6 +21,8 @@ LOCAL = "broker"
 _LATE_WORK = 2.0
 _LATE_SPAN = 10_000
 """A request comes too late with less time left than twice the mean work, and less than a tenth of its span (in ms)."""
+MOST_NOTES = 32
+"""The number of notes that a request keeps."""
 HEARTBEAT_S = 0.5
 """The interval of the workers' heartbeats, in seconds."""
 
@@ -108,6 +111,7 @@ class TrackedRequest:
         "held_until",
         "hops",
         "key",
+        "notes",
         "parent",
         "queued_at",
         "quiet",
@@ -152,6 +156,8 @@ class TrackedRequest:
         """The code of the error it ended with; empty for a reply."""
         self.parent = b""
         """The key of the request that it serves, as its client claims; empty for none. It may be over, or unknown."""
+        self.notes: tuple[Note, ...] = ()
+        """What its workers noted of it, in the order in which it came."""
         self.failed = 0
         """How many of its operations failed, of a reply."""
         self.shown = head
@@ -163,6 +169,16 @@ class TrackedRequest:
     def trace_id(self) -> str:
         """Return the id that people see."""
         return shown_request(self.key)
+
+    def take_note(self, worker: str, note: Note) -> bool:
+        """Join a note of a worker; False if the worker never had this request, or there are many already."""
+        if not any(who == worker and what in ("given", "in line") for _, what, who in self.timeline):
+            return False
+        others = tuple(each for each in self.notes if each.ended is not None or each.what != note.what)
+        if len(others) >= MOST_NOTES:
+            return False
+        self.notes = (*others, note)
+        return True
 
     def note_line(self, now: float) -> None:
         """Count that a worker did not work on it until now, but kept it until its turn came; tell it in the trace."""
@@ -364,6 +380,7 @@ class Counters:
     late_replies: int = 0
     malformed: int = 0
     undeliverable: int = 0
+    notes_lost: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     """Counted by the driver, which sends."""

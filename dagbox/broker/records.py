@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
 from dagbox.broker.model import BrokerLimits, TrackedRequest
+from dagbox.protocol.notes import Note
 
 SHOWN_BYTES = 4_096
 """Bytes of a request and of its reply that a trace keeps."""
@@ -173,6 +174,17 @@ class TraceLog:
                     break
         missed = 0 if after is None else max(0, self.last - after - seen)
         return Stretch(found[::-1], self.last, missed, 0)
+
+    def join(self, worker: str, notes: Sequence[Note], under_way: Mapping[bytes, TrackedRequest]) -> int:
+        """Join notes of a worker to the requests that it has or had; return how many found none."""
+        ended: dict[bytes, TrackedRequest] = {}
+        if any(note.request not in under_way for note in notes):
+            ended = {request.key: request for _, request in self.latest()}
+        lost = 0
+        for note in notes:
+            request = under_way.get(note.request) or ended.get(note.request)
+            lost += request is None or not request.take_note(worker, note)
+        return lost
 
     def clear(self) -> None:
         """Forget all; numbers go on."""

@@ -332,6 +332,7 @@ def _under_way(request: TrackedRequest, now: float, shown: int) -> Body:
         "attempts": request.attempt + 1,
         "parent": shown_request(request.parent) if request.parent else "",
         "bytes": request.size,
+        "notes": _notes(request, now),
         "request": body_start(request.head, request.tail, shown),
     }
 
@@ -379,9 +380,30 @@ def _trace(seq: int, request: TrackedRequest, now: float) -> Body:
         "parent": shown_request(request.parent) if request.parent else "",
         "bytes": request.size,
         "timeline": [{"at_ms": (at - start) * 1e3, "what": what, "who": who} for at, what, who in request.timeline],
+        "notes": _notes(request, now),
         "request": request.shown[body_at(request.shown) :],
         "reply": request.reply,
     }
+
+
+def _notes(request: TrackedRequest, now: float) -> list[Body]:
+    """Return what workers noted of a request, in the order of its begin, within the time of the request."""
+    start, end = request.accepted_at, request.ended_at if request.answered else now
+    found = []
+    for note in sorted(request.notes, key=lambda note: note.began):
+        began = min(max(note.began, start), end)
+        ended = end if note.ended is None else min(max(note.ended, began), end)
+        found.append(
+            {
+                "at_ms": (began - start) * 1e3,
+                "took_ms": (ended - began) * 1e3,
+                "what": note.what,
+                "who": note.who,
+                "request": shown_request(note.other) if note.other else "",
+                "over": note.ended is not None or request.answered,
+            }
+        )
+    return found
 
 
 def _added(total: Body, figures: Body) -> Body:

@@ -23,6 +23,7 @@ from dagbox.client.fields import (
     Status,
     Trace,
     TraceLog,
+    TraceNote,
     TraceStep,
     WorkerStatus,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Status",
     "Trace",
     "TraceLog",
+    "TraceNote",
     "TraceStep",
     "WorkerStatus",
     "connect",

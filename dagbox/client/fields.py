@@ -8,7 +8,7 @@ checkers. Spans ending in `_ms` are milliseconds, rates are per second, sizes ar
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
@@ -232,6 +232,21 @@ class TraceStep(FieldMap):
     who: str
 
 
+class TraceNote(FieldMap):
+    """A part of the time that a worker had a request, as it noted it."""
+
+    at_ms: float
+    """When it began, counted from the moment the request arrived."""
+    took_ms: float
+    what: str
+    """A word: `blocked` (by the holder of a lock), `commit`, or the name of a span of one's own."""
+    who: str
+    request: str
+    """The id of another request that it has to do with; empty for none."""
+    over: bool
+    """False while it goes on."""
+
+
 class Trace(FieldMap):
     """The timeline of a request that has ended."""
 
@@ -254,11 +269,13 @@ class Trace(FieldMap):
     """The id of the request whose handler made it, as its client says; empty for none."""
     bytes: int
     timeline: list[TraceStep]
+    notes: Sequence[TraceNote]
+    """What its workers noted of it, in the order of its begin."""
     request: builtins.bytes
     reply: builtins.bytes
 
-    _nested = {"timeline": TraceStep}
-    _absent = {"seq": 0, "partly": 0, "parent": ""}
+    _nested = {"timeline": TraceStep, "notes": TraceNote}
+    _absent = {"seq": 0, "partly": 0, "parent": "", "notes": ()}
 
 
 class TraceLog(FieldMap):

@@ -17,7 +17,9 @@ PARTLY = "partly"
 """The feature of a broker that counts the operations that failed in an array of them."""
 PARENT = "parent"
 """The feature of a broker that takes requests that name their parent."""
-FEATURES = (HELLO, PARTLY, PARENT)
+NOTES = "notes"
+"""The feature of a broker that takes notes of workers on their requests."""
+FEATURES = (HELLO, PARTLY, PARENT, NOTES)
 """The features of this version."""
 WHO = "who"
 """The field of a PONG that asks."""

@@ -6,8 +6,11 @@ import json
 import os
 import platform
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
@@ -60,13 +63,34 @@ def bench_command(suites: tuple[str, ...], bounds_only: bool, share: float, as_j
     names = list(dict.fromkeys(bound.suite for bound in bounds)) if bounds_only else list(suites or SUITES)
     found: dict[str, Figure] = {}
     try:
-        for suite, figure in _measured(names, bounds, Effort(share)):
-            found[figure.name] = figure
-            if not bounds_only:
-                _print(suite, figure, as_json)
+        with _compiled_code():
+            for suite, figure in _measured(names, bounds, Effort(share)):
+                found[figure.name] = figure
+                if not bounds_only:
+                    _print(suite, figure, as_json)
     finally:
         if bounds_only:
             _print_bounds(bounds, found, as_json)
+
+
+@contextmanager
+def _compiled_code() -> Iterator[None]:
+    """Keep the compiled code of the programs that suites start, as an installation has it, if nobody else does.
+
+    A program that compiles the package at its start takes longer, and more memory from then on.
+    """
+    if not sys.dont_write_bytecode:
+        yield
+        return
+    names = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    with tempfile.TemporaryDirectory(prefix="dagbox-bench-") as place:
+        os.environ["PYTHONPYCACHEPREFIX"] = place
+        try:
+            yield
+        finally:
+            del os.environ["PYTHONPYCACHEPREFIX"]
+            os.environ.update(before)
 
 
 def _measured(names: list[str], bounds: list[Bound], effort: Effort) -> Iterator[tuple[str, Figure]]:

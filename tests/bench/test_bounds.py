@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from typing import Any
 
 import pytest
@@ -85,3 +87,22 @@ def test_a_bound_holds_at_its_limit(limit: float, least: bool, value: float, rea
 def test_every_bound_has_a_suite_and_a_name_of_its_own() -> None:
     assert {bound.suite for bound in BOUNDS} <= set(SUITES)
     assert len({bound.work for bound in BOUNDS}) == len(BOUNDS)
+
+
+def test_programs_that_suites_start_have_compiled_code_and_leave_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def quick(suite: str, effort: Effort) -> list[Figure]:
+        assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+        seen.append(os.environ["PYTHONPYCACHEPREFIX"])
+        return []
+
+    monkeypatch.setattr(command, "measure", quick)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "mine")
+    rows("start")
+    (place,) = seen
+    assert place != "mine"
+    assert not os.path.exists(place)
+    assert (os.environ["PYTHONDONTWRITEBYTECODE"], os.environ["PYTHONPYCACHEPREFIX"]) == ("1", "mine")

@@ -6,7 +6,6 @@ start      `dagbox --help`; `dagbox get` of one record of a node that runs; a pr
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -34,11 +33,10 @@ def start_time(effort: Effort = FULL) -> list[Figure]:
             ("-m", "dagbox", "get", "user/ada", "--at", data),
             ("-c", _OPEN, other),
         ]
-        compiled = str(Path(data).with_name("compiled"))
         for program in programs:
-            _process_ms(program, compiled)
+            _process_ms(program)
         alone, helped, got, opened = median_of_turns(
-            effort.count(TURNS), *[lambda program=program: _process_ms(program, compiled) for program in programs]
+            effort.count(TURNS), *[lambda program=program: _process_ms(program) for program in programs]
         )
     return [
         Figure("Python alone, a process", alone, "ms"),
@@ -48,10 +46,7 @@ def start_time(effort: Effort = FULL) -> list[Figure]:
     ]
 
 
-def _process_ms(program: tuple[str, ...], compiled: str) -> float:
-    """Return how long a program takes whose code is compiled into a directory."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+def _process_ms(program: tuple[str, ...]) -> float:
     began = time.perf_counter()
-    subprocess.run([sys.executable, *program], stdout=subprocess.DEVNULL, env=environment, check=True)
+    subprocess.run([sys.executable, *program], stdout=subprocess.DEVNULL, check=True)
     return (time.perf_counter() - began) * 1e3

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from dagbox.commands.options import format_option, open_database, target_argument, target_option, timeout_option
+from dagbox.commands.options import (
+    format_option,
+    limit_option,
+    open_database,
+    target_argument,
+    target_option,
+    timeout_option,
+)
 from dagbox.commands.output import Column, Unreadable, print_json, print_rows
 from dagbox.commands.records import node_map, relations_of
 from dagbox.errors import LogicError
@@ -38,7 +45,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 @click.option(
     "--order", multiple=True, metavar="[-]VAR", help="Sort by this variable, -VAR for descending order; repeatable."
 )
-@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most this many rows.")
+@limit_option
 @target_option
 @timeout_option
 @format_option
@@ -222,7 +229,7 @@ def rules(target: str | None, added: tuple[str, ...], dropped: tuple[str, ...], 
 @click.argument("arguments", nargs=-1, metavar="")
 @click.option("--add", is_flag=True, help="Assert the fact.")
 @click.option("--drop", is_flag=True, help="Retract the fact.")
-@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most this many.")
+@limit_option
 @target_option
 @timeout_option
 @format_option

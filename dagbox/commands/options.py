@@ -100,6 +100,20 @@ class Duration(Kind):
             self.fail(str(error), param, ctx)
 
 
+class Limit(Kind):
+    """A whole number of at least 1: of rows to show at most."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from dagbox.text.limits import read_limit
+
+        try:
+            return value if isinstance(value, int) else read_limit(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class RecordName(Kind):
     """`BUCKET/KEY`; converts to a ref. With `new`, `BUCKET` and `BUCKET/` are allowed too: the key is then empty."""
 
@@ -174,6 +188,7 @@ class Json(Kind):
 
 
 DURATION = Duration()
+LIMIT = Limit()
 RECORD = RecordName()
 NEW_RECORD = RecordName(new=True)
 PREFIX = Prefix()
@@ -192,6 +207,10 @@ timeout_option = click.option(
     callback=_default_timeout,
     metavar="TIME",
     help="How long to wait for an answer, such as 500ms, 10s or 2m.  [default: 30s]",
+)
+limit_option = click.option("--limit", "-n", type=LIMIT, metavar="N", help="At most this many.")
+recent_option = click.option(
+    "--limit", "-n", type=LIMIT, default=20, show_default=True, metavar="N", help="At most this many."
 )
 target_option = click.option(
     "--at",

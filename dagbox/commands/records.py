@@ -14,6 +14,7 @@ from dagbox.commands.options import (
     PREFIX,
     RECORD,
     format_option,
+    limit_option,
     open_database,
     target_argument,
     target_option,
@@ -204,7 +205,7 @@ def delete(
 
 @click.command("scan", short_help="show the records of a bucket in order")
 @click.argument("prefix", type=PREFIX, metavar="BUCKET[/PREFIX]")
-@click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="At most this many.")
+@limit_option
 @click.option("--start", metavar="KEY", help="Begin with this key.")
 @click.option("--stop", metavar="KEY", help="End before this key.")
 @click.option("--reverse", is_flag=True, help="From the last key to the first.")

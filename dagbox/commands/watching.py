@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dagbox.commands.options import DURATION, format_option, open_database, target_argument, timeout_option
+from dagbox.commands.options import (
+    DURATION,
+    format_option,
+    open_database,
+    recent_option,
+    target_argument,
+    timeout_option,
+)
 from dagbox.commands.output import Column, print_json, print_rows, print_styled, styled, table_lines
 from dagbox.errors import DagBoxError
 from dagbox.text.amounts import format_rate, format_size, plural
 from dagbox.text.durations import format_ms
+from dagbox.text.limits import first_of, last_of
 from dagbox.text.streams import note, print_line, report
 from dagbox.text.terminal import printable
 
@@ -227,9 +235,7 @@ EVENT_COLUMNS = (
 
 @click.command("events", short_help="workers that joined, were late or died; refused requests")
 @target_argument
-@click.option(
-    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most this many."
-)
+@recent_option
 @click.option("--follow", "-f", is_flag=True, help="Keep showing new events, until Ctrl-C.")
 @timeout_option
 @format_option
@@ -237,7 +243,8 @@ def events(target: str | None, limit: int, follow: bool, timeout: float, output:
     """Show recent events: workers that joined, were late or died; requests that were refused or slow."""
     with open_database(target, timeout=timeout) as db:
         if not follow:
-            print_rows(output, db.events(limit=limit), EVENT_COLUMNS, empty="no events")
+            found = last_of(db.events(limit=limit + 1), limit, note)
+            print_rows(output, found, EVENT_COLUMNS, empty="no events")
             return
         first = db.event_log(limit=limit)
         for log in _followed(first, lambda after: db.event_log(after=after, limit=_ALL_EVENTS), "event"):
@@ -314,9 +321,7 @@ def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("traces", short_help="timelines of recent or slow requests")
 @target_argument
-@click.option(
-    "--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most this many."
-)
+@recent_option
 @click.option("--slowest", is_flag=True, help="The slowest requests on record, instead of the latest.")
 @click.option(
     "--since",
@@ -348,7 +353,8 @@ def traces(
     which = {name: value for name, value in filters.items() if value}
     with open_database(target, timeout=timeout) as db:
         if not follow and since is None:
-            print_rows(output, db.traces(limit=limit, slowest=slowest, **which), TRACE_COLUMNS, empty="no traces")
+            found = db.traces(limit=limit + 1, slowest=slowest, **which)
+            print_rows(output, first_of(found, limit, note), TRACE_COLUMNS, empty="no traces")
             return
 
         def read(after: int | None, limit: int = _ALL_TRACES) -> TraceLog:

@@ -6,7 +6,7 @@ what was left out, so that nothing is cut silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -110,15 +110,3 @@ class Text:
 
 
 Result = Nodes | Rows | Detail | Outcome | Text
-
-
-def at_most(items: Iterable[T], limit: int | None, notes: list[str]) -> Iterator[T]:
-    """The first `limit` items; adds a note if there are more. The source should hold one more than the limit."""
-    if limit is None:
-        yield from items
-        return
-    for count, item in enumerate(items):
-        if count == limit:
-            notes.append(f"there are more: these are the first {limit:,}")
-            return
-        yield item

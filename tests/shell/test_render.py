@@ -14,7 +14,7 @@ import dagbox
 from dagbox.shell.render.grid import Grid
 from dagbox.shell.render.show import View, show
 from dagbox.shell.render.text import plain
-from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows, at_most
+from dagbox.shell.results import Detail, Nodes, Outcome, Result, Rows
 from dagbox.text.amounts import plural
 from dagbox.text.terminal import cell_width, printable, truncate
 from tests.hostile import EVIL, assert_inert
@@ -146,13 +146,7 @@ def test_a_tree_deeper_than_the_stack_is_drawn() -> None:
     assert len(drawn(Nodes([node]))) == 2000 * 2 + 2
 
 
-def test_limits_are_said() -> None:
-    notes: list[str] = []
-    assert list(at_most([1, 2, 3], 2, notes)) == [1, 2]
-    assert notes == ["there are more: these are the first 2"]
-    notes.clear()
-    assert list(at_most([1, 2], 2, notes)) == [1, 2]
-    assert notes == []
+def test_nouns_have_their_number() -> None:
     assert (plural(1, "lock"), plural(2000, "entry"), plural(0, "key")) == ("1 lock", "2,000 entries", "0 keys")
 
 

@@ -116,7 +116,7 @@ RECORDS = (
         "records:scan",
         (Param("prefix", Kind.PREFIX, "BUCKET[/PREFIX]"),),
         (
-            Option("limit", "at most so many; the result says if there are more", Kind.NUMBER, "N"),
+            Option("limit", "at most so many; the result says if there are more", Kind.COUNT, "N"),
             Option("start", "begin with this key", Kind.TEXT, "KEY"),
             Option("stop", "end before this key", Kind.TEXT, "KEY"),
             Option("reverse", "from the last key to the first"),
@@ -135,7 +135,7 @@ RECORDS = (
         "list buckets, or the keys of a bucket",
         "records:list_keys",
         (Param("prefix", Kind.PREFIX, "BUCKET[/PREFIX]", optional=True),),
-        (Option("limit", "at most so many; the result says if there are more", Kind.NUMBER, "N"),),
+        (Option("limit", "at most so many; the result says if there are more", Kind.COUNT, "N"),),
         examples=(("ls", "the buckets"), ("ls user/a", "the keys of user that begin with a")),
     ),
     CommandSpec("buckets", "Records", "list buckets with their number of records", "records:buckets"),
@@ -253,7 +253,7 @@ LOGIC = (
         "list the facts of a predicate, or all",
         "logic:list_facts",
         (Param("predicate", Kind.PREDICATE, "PREDICATE", optional=True),),
-        (Option("limit", "at most so many; the result says if there are more", Kind.NUMBER, "N"),),
+        (Option("limit", "at most so many; the result says if there are more", Kind.COUNT, "N"),),
         examples=(("facts follows", "all facts of follows"),),
     ),
     CommandSpec(
@@ -290,7 +290,7 @@ LOGIC = (
         "logic:query",
         (Param("query", Kind.QUERY, "QUERY [fetch X in BUCKET { RELATIONS }]"),),
         (
-            Option("limit", "at most so many rows; the result says if there are more", Kind.NUMBER, "N"),
+            Option("limit", "at most so many rows; the result says if there are more", Kind.COUNT, "N"),
             Option("order", "sort by these variables, such as N,X; -N is from high to low", Kind.TEXT, "VARIABLES"),
             _TIMEOUT,
         ),
@@ -345,7 +345,7 @@ NODE = (
             Option("slowest", "the slowest ones that are kept"),
             Option("service", "only of this service", Kind.SERVICE, "NAME"),
             Option("parent", "only what the handler of this request asked for", Kind.TRACE, "ID"),
-            Option("limit", "at most so many (20)", Kind.NUMBER, "N"),
+            Option("limit", "at most so many (20)", Kind.COUNT, "N"),
         ),
     ),
     CommandSpec(
@@ -357,7 +357,7 @@ NODE = (
         "list what happened: joined, late, dead, refused, slow",
         "node:events",
         (),
-        (Option("limit", "at most so many (20)", Kind.NUMBER, "N"),),
+        (Option("limit", "at most so many (20)", Kind.COUNT, "N"),),
     ),
     CommandSpec(
         "call",
@@ -466,7 +466,7 @@ SHELL = (
         (Param("command", Kind.COMMAND, "COMMAND"),),
         (
             Option("every", "how often (2s)", Kind.DURATION, "TIME"),
-            Option("count", "so many times, then stop", Kind.NUMBER, "N"),
+            Option("count", "so many times, then stop", Kind.COUNT, "N"),
         ),
         examples=(("watch locks", "every two seconds"), ("watch --every 500ms workers", "faster")),
         paged=False,
@@ -477,7 +477,7 @@ SHELL = (
         "run a command and say how long it took",
         "session:time_command",
         (Param("command", Kind.COMMAND, "COMMAND"),),
-        (Option("repeat", "so many times; shows the spread", Kind.NUMBER, "N"),),
+        (Option("repeat", "so many times; shows the spread", Kind.COUNT, "N"),),
         examples=(("time --repeat 100 get user/ada", "least, median, most"),),
     ),
     CommandSpec(
@@ -514,7 +514,7 @@ SHELL = (
         "show the commands typed before",
         "session:history",
         (Param("text", Kind.TEXT, optional=True),),
-        (Option("limit", "at most so many (50)", Kind.NUMBER, "N"),),
+        (Option("limit", "at most so many (50)", Kind.COUNT, "N"),),
     ),
     CommandSpec("clear", "Shell", "clear the screen", "session:clear", paged=False),
     CommandSpec("exit", "Shell", "leave the shell", "session:leave", aliases=("quit",), paged=False),

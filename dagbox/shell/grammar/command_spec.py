@@ -41,6 +41,7 @@ class Kind(StrEnum):
     FILE = "file"
     TEXT = "text"
     NUMBER = "number"
+    COUNT = "count"
     DURATION = "duration"
     FIELDS = "fields"
     CHOICE = "choice"

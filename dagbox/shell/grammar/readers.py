@@ -19,6 +19,7 @@ from dagbox.shell.grammar.command_spec import Kind
 from dagbox.shell.grammar.parsed import FileValue, Prefix, Query, ReadRequest, RecordTarget
 from dagbox.text.durations import parse_duration
 from dagbox.text.files import path_of
+from dagbox.text.limits import read_limit
 from dagbox.text.numbers import whole_number
 
 Values = dict[str, Any]
@@ -145,6 +146,14 @@ def _read_number(scanner: Scanner, values: Values) -> int:
     return number
 
 
+def _read_count(scanner: Scanner, values: Values) -> int:
+    word = _word(scanner, Expect.NUMBER, "number")
+    try:
+        return read_limit(word.value)
+    except ValueError as error:
+        scanner.wrong(str(error), word.start, word.end)
+
+
 def _read_duration(scanner: Scanner, values: Values) -> float:
     word = _word(scanner, Expect.DURATION, "number")
     try:
@@ -236,6 +245,7 @@ READERS: dict[Kind, Reader] = {
     Kind.FILE: _word_reader(Expect.FILE, "file"),
     Kind.TEXT: _word_reader(Expect.TEXT, "string"),
     Kind.NUMBER: _read_number,
+    Kind.COUNT: _read_count,
     Kind.DURATION: _read_duration,
     Kind.FIELDS: _read_fields,
 }

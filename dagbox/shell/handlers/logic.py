@@ -11,9 +11,10 @@ from dagbox.shell.grammar.parsed import Query
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.text import Line
 from dagbox.shell.render.tree import Branch, draw
-from dagbox.shell.results import Detail, Outcome, Rows, Text, at_most
+from dagbox.shell.results import Detail, Outcome, Rows, Text
 from dagbox.shell.session import Pending, Shell
 from dagbox.text.amounts import plural
+from dagbox.text.limits import first_of
 from dagbox.text.terminal import printable
 
 
@@ -59,7 +60,7 @@ def list_facts(shell: Shell, predicate: str | None, limit: int | None) -> Rows:
     result = Rows(("fact",), [], "fact", raw="fact")
     result.rows = (
         {"fact": write_fact(fact.predicate, fact.args), "predicate": fact.predicate, "args": list(fact.args)}
-        for fact in at_most(facts, limit, result.notes)
+        for fact in first_of(facts, limit, result.notes.append)
     )
     return result
 
@@ -113,7 +114,7 @@ def query(shell: Shell, query: Query, limit: int | None, order: str | None, time
         return Outcome("yes" if rows else "no", {"holds": bool(rows)})
     columns = tuple(dict.fromkeys(name for row in rows[:100] for name in row))
     result = Rows(columns, [], "row", raw=columns[0] if len(columns) == 1 else "", tree=bool(query.fetch), data=True)
-    result.rows = at_most(rows, limit, result.notes)
+    result.rows = first_of(rows, limit, result.notes.append)
     result.unreadable = unreadable
     return result
 

@@ -8,10 +8,11 @@ from typing import Any
 from dagbox.shell.grammar.parsed import FileValue
 from dagbox.shell.handlers.records import read_file
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.results import Detail, Outcome, Phrase, Rows, at_most
+from dagbox.shell.results import Detail, Outcome, Phrase, Rows
 from dagbox.shell.session import Shell
 from dagbox.text.amounts import format_size
 from dagbox.text.durations import format_ms
+from dagbox.text.limits import first_of, last_of
 
 DEFAULT_LIMIT = 20
 
@@ -113,7 +114,7 @@ def traces(shell: Shell, slowest: bool, service: str | None, parent: str | None,
     found = shell.db.traces(limit=most + 1, slowest=slowest, **which)
     columns = ("id", "parent", "service", "took", "age", "hops", "attempts", "bytes", "error")
     result = Rows(columns, [], "trace", raw="id", shown=_trace_row)
-    result.rows = ({**trace} for trace in at_most(found, most, result.notes))
+    result.rows = ({**trace} for trace in first_of(found, most, result.notes.append))
     return result
 
 
@@ -151,8 +152,10 @@ def unpacked(body: Any) -> Any:
 def events(shell: Shell, limit: int | None) -> Rows:
     """Return what happened lately."""
     most = DEFAULT_LIMIT if limit is None else limit
-    rows = [dict(event) for event in shell.db.events(limit=most)]
-    return Rows(("age", "kind", "subject", "text"), rows, "event", shown=_event_row)
+    result = Rows(("age", "kind", "subject", "text"), [], "event", shown=_event_row)
+    found = shell.db.events(limit=most + 1)
+    result.rows = [dict(event) for event in last_of(found, most, result.notes.append)]
+    return result
 
 
 def _event_row(event: Mapping[str, Any]) -> dict[str, Any]:

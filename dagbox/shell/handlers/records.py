@@ -14,9 +14,10 @@ from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import quote
 from dagbox.shell.grammar.parsed import FileValue, Prefix, ReadRequest, RecordTarget
 from dagbox.shell.problems import CommandFailed
-from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows, at_most
+from dagbox.shell.results import Detail, Nodes, Outcome, Phrase, Rows
 from dagbox.shell.session import Pending, Shell
 from dagbox.text.amounts import plural
+from dagbox.text.limits import first_of
 from dagbox.text.terminal import truncate
 
 DELETED_TOGETHER = 1000
@@ -265,7 +266,9 @@ def _within(records: Iterable[dagbox.Record], limit: int | None, result: Nodes) 
 def list_keys(shell: Shell, prefix: Prefix | None, limit: int | None) -> Rows:
     """The buckets, or the keys of one."""
     if prefix is None and shell.bucket is None:
-        return buckets(shell)
+        result = buckets(shell)
+        result.rows = first_of(result.rows, limit, result.notes.append)
+        return result
     place = prefix or Prefix(shell.bucket or "", "")
     result = Rows(("key", "version"), [], "key", raw="key")
     records = shell.db.scan(
@@ -273,7 +276,7 @@ def list_keys(shell: Shell, prefix: Prefix | None, limit: int | None) -> Rows:
     )
     result.rows = (
         {"bucket": record.bucket, "key": record.key, "version": record.version}
-        for record in at_most(records, limit, result.notes)
+        for record in first_of(records, limit, result.notes.append)
     )
     if place.prefix and place.bucket == shell.bucket and place.prefix in shell.db.buckets():
         result.notes.append(f"{place.prefix} is a bucket too: ls {quote(place.prefix + '/')}")

@@ -17,6 +17,7 @@ from dagbox.shell.settings import SETTINGS
 from dagbox.text.amounts import plural
 from dagbox.text.durations import format_duration
 from dagbox.text.files import path_of
+from dagbox.text.limits import last_of
 
 DEFAULT_EVERY_S = 2.0
 DEFAULT_HISTORY = 50
@@ -61,7 +62,7 @@ def time_command(shell: Shell, command: ParsedCommand, repeat: int | None) -> Ou
     """Run a command, show its result, and say how long it took."""
     _check_repeatable(command, "time")
     spans: list[float] = []
-    for _ in range(max(1, repeat or 1)):
+    for _ in range(repeat or 1):
         begun = time.perf_counter()
         result = shell.perform(command)
         if repeat is None:
@@ -197,8 +198,10 @@ def history(shell: Shell, text: str | None, limit: int | None) -> Rows:
     """The commands typed before, the latest last."""
     most = DEFAULT_HISTORY if limit is None else limit
     lines = (line for line in shell.history_lines() if text is None or text in line)
-    found = list(islice(lines, most))[::-1]
-    return Rows(("command",), [{"command": line} for line in found], "command", raw="command")
+    result = Rows(("command",), [], "command", raw="command")
+    found = last_of(list(islice(lines, most + 1))[::-1], most, result.notes.append)
+    result.rows = [{"command": line} for line in found]
+    return result
 
 
 def clear(shell: Shell) -> None:

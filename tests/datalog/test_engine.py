@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from dagbox.datalog import Budget, Engine, MemoryFacts, Program, QueryProgress
+from dagbox.datalog.engine.answers import AT_ONCE
+from dagbox.datalog.language.terms import sort_key
 from dagbox.datalog.proofs.explain import explain
 from dagbox.datalog.proofs.why import why, why_not
 from dagbox.errors import (
@@ -193,6 +195,55 @@ def test_a_large_answer_is_ordered_like_a_small_one() -> None:
     assert {"X": listed[0][0], "Y": listed[0][1]} in whole
     falling = [tuple(row.values()) for row in engine.query("anc(X, Y)", source, order=["-X", "-Y"], limit=7)]
     assert falling == sorted(listed, reverse=True)[:7]
+
+
+LARGE: list[tuple[Any, ...]] = [(i * 7919 % 100_003, f"t{i % 77}" if i % 5 else i) for i in range(100_000)]
+
+
+@pytest.mark.parametrize("order", [None, ["-X"], ["-Y", "X"], ["Y", "-X"], ["Y"]])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_large_answers_are_sorted_in_parts_with_a_look_at_the_budget(order: list[str] | None, mixed: bool) -> None:
+    large = LARGE if mixed else [(x, str(y)) for x, y in LARGE]
+    engine, facts = Engine(Program()), MemoryFacts({"a": large})
+    calls, most = 0, 1000
+
+    def check(progress: QueryProgress) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > most:
+            raise Cancelled("logic")
+
+    found = [tuple(row) for row in engine.query("a(X, Y)", facts, order=order, budget=Budget(check=check)).tuples]
+    wanted = sorted(large, key=lambda row: tuple(map(sort_key, row)))
+    for name in reversed(order or []):
+        column = "XY".index(name[-1])
+        wanted.sort(key=lambda row: sort_key(row[column]), reverse=name[0] == "-")
+    assert found == wanted
+    for limit in (3, 50_000):
+        some = engine.query("a(X, Y)", facts, order=order, limit=limit)
+        assert list(some.tuples) == wanted[:limit]
+    calls = 0
+    engine.query("a(X, Y)", facts, order=order, budget=Budget(check=check))
+    needed = calls
+    assert needed > len(large) // AT_ONCE
+    for allowed in range(needed):
+        calls, most = 0, allowed
+        with pytest.raises(Cancelled):
+            engine.query("a(X, Y)", facts, order=order, budget=Budget(check=check))
+
+
+def test_the_rows_of_a_large_closure_are_made_with_a_look_at_the_budget() -> None:
+    calls = 0
+
+    def check(progress: QueryProgress) -> None:
+        nonlocal calls
+        calls += 1
+
+    facts = MemoryFacts({"parent": [(i, (i + 1) % 400) for i in range(400)]})
+    found = Engine(Program.parse(RIGHT)).query("anc(X, Y)", facts, budget=Budget(check=check))
+    before = calls
+    assert list(found.tuples) == [(x, y) for x in range(400) for y in range(400)]
+    assert calls - before >= 4
 
 
 def test_a_query_of_many_parameters_shares_its_work() -> None:

@@ -17,15 +17,18 @@ from hypothesis import strategies as st
 from dagbox.datalog.engine.facts import MemoryFacts
 from dagbox.errors import ArityMismatch, BadFact, InvalidArgument, StoreError
 from dagbox.protocol.booleans import plain
-from dagbox.store.base import AssertFact, Batch, Put, RetractFact, Store
+from dagbox.protocol.values import pack
+from dagbox.store.base import AddRule, AssertFact, Batch, Put, RetractFact, Store
+from dagbox.store.facts import stored
 from dagbox.store.facts.layout import TYPES, pack_value, read_spaces
+from dagbox.store.facts.lookup import Lookup
 from dagbox.store.facts.page import facts_page
 from dagbox.store.facts.stored import StoredFacts
 from dagbox.store.lmdb.store import LmdbStore
 from dagbox.store.maintenance import verify
 from dagbox.store.memory import MemoryStore
 from tests.effort import examples
-from tests.logic.conftest import do, everything, facts, refuse
+from tests.logic.conftest import Counting, do, everything, facts, refuse
 
 LONG = "long " * 300
 TIMES = [
@@ -230,6 +233,55 @@ def test_pages_of_facts(store: Store) -> None:
         for nonsense in (b"", b"\x00", 7, "text", b"\x94\x01\x02\x03\x04"):
             with pytest.raises(InvalidArgument):
                 facts_page(snapshot, None, 10, after=nonsense)
+
+
+def listed(snapshot: Any, size: int, predicate: str | None = None) -> list[tuple[str, tuple[Any, ...]]]:
+    """All facts, page by page."""
+    found: list[tuple[str, tuple[Any, ...]]] = []
+    after, more = None, True
+    while more:
+        page = facts_page(snapshot, predicate, size, after=after)
+        found += [(name, tuple(args)) for name, args in page.facts]
+        after, more = page.after, page.more
+    return found
+
+
+@pytest.mark.parametrize("short", [64, 0])
+def test_a_page_looks_up_each_value_that_several_declarations_derive_once(
+    store: Store, short: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "SHORT_POSTING", short)
+    made: list[Any] = []
+    real = Lookup.__init__
+
+    def counted(self: Any, *args: Any) -> None:
+        made.append(args)
+        real(self, *args)
+
+    monkeypatch.setattr(Lookup, "__init__", counted)
+    for paths in ("data.a, data.b", "data.b, data.a", "data.a, data.c"):
+        do(store, AddRule(f"derive e({paths}) from r."))
+    do(store, AddRule("derive one(data.a) from r."), AddRule("derive one(data.b) from r."))
+    do(
+        store,
+        AddRule("derive three(data.a, data.b, key) from r."),
+        AddRule("derive three(data.a, data.c, key) from r."),
+    )
+    chance = random.Random(3)
+    for number in range(300):
+        data = {name: chance.randrange(20) for name in "abc"}
+        do(store, Put("r", str(number), pack(data)))
+        do(store, AssertFact("e", (chance.randrange(20), chance.randrange(20))))
+    with store.snapshot() as snapshot:
+        counting: Any = Counting(snapshot)
+        pages = listed(counting, 10_000)
+        assert sorted(pages) == sorted(set(pages)) == sorted(listed(snapshot, 7))
+        for name in ("e", "one", "three"):
+            assert {row for one, row in pages if one == name} == facts(store, name)
+        assert len(counting.keys) < 5 * 20 * 10 if short else len(counting.keys) > 500
+        made.clear()
+        listed(snapshot, 10_000)
+        assert len(made) <= 12
 
 
 def test_facts_survive_a_restart(tmp_path: Path) -> None:

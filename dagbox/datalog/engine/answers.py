@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from dagbox.datalog.engine.budget import Meter
@@ -15,7 +17,13 @@ if TYPE_CHECKING:
     from dagbox.datalog.engine.query import Prepared
 
 Row = tuple[Value, ...]
+Check = Callable[[], None]
+Key = Callable[[Any], Any]
 Order = list[tuple[int, bool]] | None
+AT_ONCE = 1 << 15
+"""Rows that are gone through, or sorted, between two checks; a check interrupts neither."""
+_RUNS = 8
+"""Sorted runs that become one at once: at least that many rows are compared some three times between two checks."""
 
 
 class Answers(Collection[dict[str, Value]]):
@@ -43,8 +51,12 @@ class Answers(Collection[dict[str, Value]]):
     def __repr__(self) -> str:
         return f"<{len(self)} answers: {', '.join(self.columns) or 'no variables'}>"
 
-    def ordered(self, by: Order, limit: int | None) -> Answers:
-        """The first rows in an order."""
+    def ordered(self, by: Order, limit: int | None, check: Check) -> Answers:
+        """The first rows in an order.
+
+        Args:
+            check: called now and then; what it raises ends the sorting.
+        """
         if by is None:
             rows: list[Row] = []
             for row in self.tuples:
@@ -52,7 +64,7 @@ class Answers(Collection[dict[str, Value]]):
                     break
                 rows.append(row)
             return Answers(self.columns, rows)
-        return Answers(self.columns, sort_rows(self.tuples, by, limit))
+        return Answers(self.columns, sort_rows(self.tuples, by, limit, check))
 
 
 class GroupedAnswers(Answers):
@@ -61,20 +73,21 @@ class GroupedAnswers(Answers):
     def __init__(self, columns: tuple[str, ...], groups: Mapping[Any, Any], meter: Meter) -> None:
         self.groups = groups
         super().__init__(columns, ())
-        self.tuples = _GroupedRows(groups)
+        self.tuples = _GroupedRows(groups, meter.check)
         meter.check()
 
-    def ordered(self, by: Order, limit: int | None) -> Answers:
+    def ordered(self, by: Order, limit: int | None, check: Check) -> Answers:
         if limit is None and (by is None or by == [(0, False), (1, False)]):
             return self
-        return super().ordered(by, limit)
+        return super().ordered(by, limit, check)
 
 
 class _GroupedRows(Collection[Row]):
     """The rows of groups, in order."""
 
-    def __init__(self, groups: Mapping[Any, Any]) -> None:
+    def __init__(self, groups: Mapping[Any, Any], check: Check) -> None:
         self._groups = groups
+        self._check = check
         self._length = sum(map(len, groups.values()))
 
     def __len__(self) -> int:
@@ -82,49 +95,95 @@ class _GroupedRows(Collection[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         sorted_sets: dict[int, list[Any]] = {}
-        for key in sort_values(self._groups):
+        given = 0
+        for key in sort_values(self._groups, self._check):
             rests = self._groups[key]
             there = sorted_sets.get(id(rests))
             if there is None:
-                there = sorted_sets[id(rests)] = sort_values(rests)
+                there = sorted_sets[id(rests)] = sort_values(rests, self._check)
             for rest in there:
                 yield (key, rest)
+            given += len(there)
+            if given >= AT_ONCE:
+                given = 0
+                self._check()
 
     def __contains__(self, row: object) -> bool:
         return isinstance(row, tuple) and len(row) == 2 and row[1] in self._groups.get(row[0], ())
 
 
-def sort_values(values: Collection[Any]) -> list[Any]:
+def sort_values(values: Collection[Any], check: Check) -> list[Any]:
     """Constants in the order of `sort_key`."""
-    try:
-        return sorted(values)
-    except TypeError:
-        return sorted(values, key=sort_key)
+    return _in_order(values, None, sort_key, False, check)
 
 
-def sort_rows(rows: Collection[Row], by: list[tuple[int, bool]], limit: int | None) -> list[Row]:
+def sort_rows(rows: Collection[Row], by: list[tuple[int, bool]], limit: int | None, check: Check) -> list[Row]:
     """Rows by columns, each rising or falling."""
     plain = not any(falling for _, falling in by) and [column for column, _ in by] == list(range(len(by)))
-    if plain:
+    if plain and limit is not None and limit * 8 < len(rows):
         try:
-            return _first(rows, None, limit)
+            return heapq.nsmallest(limit, chain.from_iterable(_parts(rows, check)))
         except TypeError:
-            return _first(rows, lambda row: tuple(map(sort_key, row)), limit)
-    made = list(rows)
+            return heapq.nsmallest(limit, chain.from_iterable(_parts(rows, check)), _row_key)
+    if plain:
+        made = _in_order(rows, None, _row_key, False, check)
+        return made if limit is None else made[:limit]
     for column, falling in reversed(by):
-        made.sort(key=_column_key(column), reverse=falling)
-    return made if limit is None else made[:limit]
+        rows = _in_order(rows, itemgetter(column), _column_key(column), falling, check)
+    return list(rows if limit is None else islice(rows, limit))
 
 
-def _column_key(column: int) -> Callable[[Row], Any]:
+def _row_key(row: Row) -> Any:
+    return tuple(chain.from_iterable(map(sort_key, row)))
+
+
+def _column_key(column: int) -> Key:
     return lambda row: sort_key(row[column])
 
 
-def _first(rows: Collection[Row], key: Any, limit: int | None) -> list[Row]:
-    if limit is not None and limit * 8 < len(rows):
-        return heapq.nsmallest(limit, rows, key)
-    made = sorted(rows, key=key)
-    return made if limit is None else made[:limit]
+def _in_order(items: Collection[Any], natural: Key | None, key: Key, falling: bool, check: Check) -> list[Any]:
+    """Items sorted, those with equal keys in the order they have.
+
+    Args:
+        natural: the key where all values can be compared as they are; None: the items themselves.
+        key: where not.
+    """
+    if len(items) <= AT_ONCE:
+        try:
+            return sorted(items, key=natural, reverse=falling)
+        except TypeError:
+            return sorted(items, key=key, reverse=falling)
+    try:
+        return _merged(items, natural, falling, check)
+    except TypeError:
+        keyed = [(key(item), item) for part in _parts(items, check) for item in part]
+        return [item for _, item in _merged(keyed, itemgetter(0), falling, check)]
+
+
+def _merged(items: Iterable[Any], key: Key | None, falling: bool, check: Check) -> list[Any]:
+    """Items sorted in runs, which are sorted together: Python's sort goes through runs that are in order just once."""
+    runs = list(_parts(items, check))
+    for run in runs:
+        run.sort(key=key, reverse=falling)
+        check()
+    while len(runs) > 1:
+        longer = []
+        for at in range(0, len(runs), _RUNS):
+            run = list(chain.from_iterable(runs[at : at + _RUNS]))
+            run.sort(key=key, reverse=falling)
+            longer.append(run)
+            check()
+        runs = longer
+    return runs[0]
+
+
+def _parts(items: Iterable[Any], check: Check) -> Iterator[list[Any]]:
+    """Items in lists, with a check after each that is full."""
+    left = iter(items)
+    while part := list(islice(left, AT_ONCE)):
+        yield part
+        if len(part) == AT_ONCE:
+            check()
 
 
 def answer_rows(prepared: Prepared, goal: CallPattern, key: Any, get: Callable[[Any], Any], meter: Meter) -> Answers:
@@ -133,13 +192,14 @@ def answer_rows(prepared: Prepared, goal: CallPattern, key: Any, get: Callable[[
     picks = [free.index(i) for i in prepared.picks]
     rests = get(narrow)
     if len(free) == 1:
-        rests = [(rest,) for rest in rests]
+        rests = [(rest,) for part in _parts(rests, meter.check) for rest in part]
     if checks:
-        rests = [rest for rest in rests if all(rest[n] == value for n, value in checks)]
+        fitting = (rest for part in _parts(rests, meter.check) for rest in part)
+        rests = [rest for rest in fitting if all(rest[n] == value for n, value in checks)]
     if picks == list(range(len(free))):
         rows: Any = rests if isinstance(rests, Collection) else list(rests)
     else:
-        rows = {tuple(rest[n] for n in picks) for rest in rests}
+        rows = {tuple([rest[n] for n in picks]) for part in _parts(rests, meter.check) for rest in part}
     answers = Answers(prepared.columns, rows)
     meter.count(len(rows), 0)
     return answers

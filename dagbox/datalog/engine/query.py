@@ -159,7 +159,7 @@ class Engine:
         for rows in results:
             number = len(rows.tuples)
             meter.rows(number if limit is None else min(limit, number))
-            made.append(rows.ordered(by, limit))
+            made.append(rows.ordered(by, limit, meter.check))
         return made
 
     def layered(self, facts: FactSource) -> FactSource:

@@ -69,6 +69,7 @@ def facts_page(
         for number, space in enumerate(listed):
             if (name, space.id) < start[:2]:
                 continue
+            before = [source.holder(each) for each in listed[:number]]
             begin = start if (name, space.id) == start[:2] else _Cursor(name, space.id)
             chunk, given = begin.chunk, 0
             for key, row in _watched(source.keyed_rows(space, begin.chunk), check):
@@ -76,7 +77,7 @@ def facts_page(
                 chunk = key
                 if key == begin.chunk and given <= begin.given:
                     continue
-                if any(source.holds(before, row) for before in listed[:number]):
+                if any(holds(row) for holds in before):
                     continue
                 if len(facts) == limit:
                     return FactsPage(facts, True, pack_value([name, space.id, key, given - 1]))

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Access = Callable[[Any], Any]
 """From a key to its rests: a set, or any iterable where nothing is bound."""
+SHORT_POSTING = 64
+"""Up to so many facts with one value on average are read at once to see which are there."""
 _CHECK_EVERY = 1024
 """Chunks that are read between two checks."""
 _TEXT_STARTS = [b"\x01" + bytes([length]) for length in range(PLAIN_TEXT_BYTES + 1)]
@@ -184,10 +186,23 @@ class StoredFacts:
             return Lookup(self.room.tables, space, bound, over).holds
         return Lookup(self.room.tables, space, bound, over).rests
 
-    def holds(self, space: Space, row: Row) -> bool:
-        """Return True if a space has a fact."""
-        key = row if space.arity != 1 else row[0]
-        return any(True for _ in self._space_access(space, tuple(range(space.arity)))(key))
+    def holder(self, space: Space) -> Callable[[Row], bool]:
+        """Return what tells whether a space has a fact, for facts that come in the order of their first arguments."""
+        if space.arity < 2 or space.count > SHORT_POSTING * space.distinct[0]:
+            access = self._space_access(space, tuple(range(space.arity)))
+            return lambda row: bool(access(row if space.arity != 1 else row[0]))
+        posting = self._space_access(space, (0,))
+        split = picker(tuple(range(1, space.arity)))
+        value: Any = None
+        rests: Set[Any] = NO_RESTS
+
+        def holds(row: Row) -> bool:
+            nonlocal value, rests
+            if row[0] is not value and row[0] != value:
+                value, rests = row[0], posting(row[0])
+            return split(row) in rests
+
+        return holds
 
     def _pair_access(self, space: Space, position: int) -> Access:
         """The way of most look-ups: one argument of two."""

@@ -199,23 +199,28 @@ def extension_in_data(code: int, payload: bytes) -> object:
             parts = unpackb(payload)
         except ValueError:
             parts = None
-        if type(parts) is list and 2 <= len(parts) <= 3:
-            bucket, key, version = parts if len(parts) == 3 else (*parts, 0)
-            # What is no ref that `put` takes stays what it is, so that it can be written again.
-            if (
-                type(bucket) is str
-                and type(key) is str
-                and bucket
-                and key
-                and "/" not in bucket
-                and type(version) is int
-                and version >= 0
-            ):
-                ref = object.__new__(Ref)
-                _set_bucket(ref, bucket)
-                _set_key(ref, key)
-                _set_version(ref, version)
-                return ref
+        bucket = key = version = None
+        if type(parts) is list:
+            if len(parts) == 2:
+                bucket, key = parts
+                version = 0
+            elif len(parts) == 3:
+                bucket, key, version = parts
+        # What is no ref that `put` takes stays what it is, so that it can be written again.
+        if (
+            type(bucket) is str
+            and type(key) is str
+            and bucket
+            and key
+            and "/" not in bucket
+            and type(version) is int
+            and version >= 0
+        ):
+            ref = object.__new__(Ref)
+            _set_bucket(ref, bucket)
+            _set_key(ref, key)
+            _set_version(ref, version)
+            return ref
     return msgpack.ExtType(code, payload)
 
 

@@ -293,14 +293,17 @@ _FOLLOWED_COLUMNS = (
     Column("service", "service"),
     Column("elapsed", "took_ms", format_ms),
     Column("error", lambda row: row.get("error") or (f"{row['partly']} failed" if row.get("partly") else "")),
-    Column("timeline", lambda row: _steps(row.get("timeline") or [])),
+    Column("timeline", lambda row: _steps(row.get("timeline") or [], row.get("notes") or [])),
 )
 TRACE_COLUMNS = (*_FOLLOWED_COLUMNS[:2], Column("ago", "age_ms", format_ms), *_FOLLOWED_COLUMNS[2:])
 _ALL_TRACES = 1_000
 
 
-def _steps(timeline: Iterable[Any]) -> str:
-    return "  ".join(f"{step['at_ms']:.2f} {step['what']} {step['who']}".rstrip() for step in timeline)
+def _steps(timeline: Iterable[Any], notes: Iterable[Any]) -> str:
+    """Return the steps of a timeline, and what workers noted, in their order."""
+    steps = [(step["at_ms"], f"{step['what']} {step['who']}") for step in timeline]
+    steps += [(note["at_ms"], f"{note['what']} {format_ms(note['took_ms'])} {note['who']}") for note in notes]
+    return "  ".join(f"{at_ms:.2f} {text}".rstrip() for at_ms, text in sorted(steps, key=lambda step: step[0]))
 
 
 _FILTERS = {

@@ -20,6 +20,7 @@ from dagbox.broker.lifecycle import Lifecycle
 from dagbox.broker.outbox import Send
 from dagbox.embedded.node import OWN_SERVICES
 from dagbox.errors import DagBoxError
+from dagbox.protocol.notes import Note
 from dagbox.protocol.operations.base import to_wire
 from dagbox.protocol.serving import served
 from dagbox.protocol.values import pack
@@ -139,6 +140,11 @@ class ServedLocks:
         """Figures of the lock table."""
         with self._locks.held() as service:
             return service.report()
+
+    def notes(self) -> list[Note]:
+        """By whom requests are blocked that wait."""
+        with self._locks.held() as service:
+            return service.notes()
 
     def close(self) -> None:
         """Nothing: the table belongs to the program."""

@@ -15,6 +15,14 @@ TOKEN_BLOCK = 100_000
 BEFORE_RESTART = "(a holder from before the restart of the machine)"
 """The owner that `Locked` names during the grace period."""
 
+WHY_ENDED = {
+    "released": "it was released",
+    "expired": "it ran out",
+    "forced": "an operator took it away",
+    "cancelled": "its request was cancelled",
+    "restarted": "the machine was restarted",
+}
+
 
 class LockLimits(NamedTuple):
     """Limits of one table. Times are seconds, sizes bytes of UTF-8."""

@@ -48,6 +48,7 @@ from dagbox.locks.model import (
     EMPTY_STATE,
     ENDED_KEPT,
     TOKEN_BLOCK,
+    WHY_ENDED,
     Ended,
     HighWater,
     HighWaterMoved,
@@ -68,13 +69,6 @@ from dagbox.locks.wait_queue import KeyState, Waiter
 
 COUNTED = ("granted", "waited", "refused", "renewed", "released", "expired", "forced", "cancelled")
 """The counters of `stats`, since the table was made."""
-_WHY = {
-    "released": "it was released",
-    "expired": "it ran out",
-    "forced": "an operator took it away",
-    "cancelled": "its request was cancelled",
-    "restarted": "the machine was restarted",
-}
 
 
 class LockTable:
@@ -315,6 +309,17 @@ class LockTable:
         found = self._by_request.get(request)
         return found if isinstance(found, Lease) else None
 
+    def blocker(self, request: bytes) -> tuple[str, Lease | Place | None] | None:
+        """Return the first key that a waiting request lacks, and who is in its way there; None if it does not wait."""
+        waiter = self._by_request.get(request)
+        if not isinstance(waiter, Waiter):
+            return None
+        state = self._keys[name := self._missing_key(waiter)]
+        ahead = self._ahead(state)
+        if state.holders:
+            return name, self._leases[next(reversed(state.holders))]
+        return name, None if ahead is None or ahead is waiter else ahead.place
+
     def lease(self, token: int) -> Lease | None:
         """Return the lease of a token if it is held, else None."""
         return self._leases.get(token)
@@ -358,7 +363,7 @@ class LockTable:
 
     def _lost(self, token: int) -> LeaseLost:
         ended = self._ended.get(token)
-        return LeaseLost(ended.lease.keys[0], token, _WHY[ended.how]) if ended else LeaseLost("", token)
+        return LeaseLost(ended.lease.keys[0], token, WHY_ENDED[ended.how]) if ended else LeaseLost("", token)
 
     def _answer_repeat(self, request: bytes) -> bool:
         """Answer a repeated request (rule 6). Return False if it is not one."""

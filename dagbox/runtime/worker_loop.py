@@ -22,7 +22,7 @@ import zmq
 from dagbox.broker.model import HEARTBEAT_S
 from dagbox.errors import Cancelled, DagBoxError, StoreBroken
 from dagbox.protocol.frames import Message
-from dagbox.services.base import Failed, Outcome, Request, Service, failure_of
+from dagbox.services.base import Failed, Noting, Outcome, Request, Service, failure_of
 from dagbox.transport import sockets
 from dagbox.transport.address import worker_line
 from dagbox.transport.wake import Wake
@@ -235,6 +235,8 @@ class WorkerLoop:
         self._report_at = now + _REPORT_S
         try:
             self._report = self.service.report()
+            if isinstance(self.service, Noting):
+                self.core.note(self.service.notes())
         except Exception:
             log.exception("%s: the report failed", self.name)
         return [self.core.ping(self._report, now)] if first else []

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dagbox.errors import DagBoxError, ServiceFailed
+from dagbox.protocol.notes import Note
 from dagbox.protocol.outcomes import Failed, Forward, Outcome, Partial, Reply, Request
 from dagbox.protocol.traits import Traits
 
-__all__ = ["Failed", "Forward", "Outcome", "Partial", "Reply", "Request", "Service", "failure_of"]
+__all__ = ["Failed", "Forward", "Noting", "Outcome", "Partial", "Reply", "Request", "Service", "failure_of"]
 
 
 class Service(Protocol):
@@ -60,6 +61,14 @@ class Service(Protocol):
 
     def close(self) -> None:
         """Release all resources. Idempotent."""
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A service that notes where the time of its requests goes."""
+
+    def notes(self) -> Sequence[Note]:
+        """Return the notes since the last call; called when `report` is."""
 
 
 def failure_of(service: str, error: BaseException) -> ServiceFailed:

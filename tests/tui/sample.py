@@ -154,6 +154,16 @@ def lock_trace(number: int, took_ms: float) -> dict[str, Any]:
         timeline=[{"at_ms": share * took_ms, "what": what, "who": who} for share, what, who in steps],
         request=pack({"op": "acquire", "keys": ["user/42"], "ttl_ms": 10_000, "wait_ms": 5_000}),
         reply=pack({"token": 9}),
+        notes=[
+            {
+                "at_ms": 0.002 * took_ms,
+                "took_ms": 0.968 * took_ms,
+                "what": "blocked",
+                "who": "user/42 by vela:4711 #7 (a1b2c3d4-51)",
+                "request": f"{CLIENT}-51",
+                "over": True,
+            }
+        ],
     )
 
 

@@ -23,8 +23,19 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from dagbox.errors import Cancelled, DagBoxError, DeadlineExceeded, InvalidArgument, StoreBroken, StoreError
-from dagbox.locks import DEFAULT_LIMITS, KeyInfo, Lease, LockEvent, LockGranted, LockLimits, LockRefused, LockTable
+from dagbox.locks import (
+    DEFAULT_LIMITS,
+    Ended,
+    KeyInfo,
+    Lease,
+    LockEvent,
+    LockGranted,
+    LockLimits,
+    LockRefused,
+    LockTable,
+)
 from dagbox.protocol.names import shown_peer
+from dagbox.protocol.notes import Note
 from dagbox.protocol.operations.limits import MAX_LOCK_OPERATIONS
 from dagbox.protocol.operations.locks import (
     LOCK,
@@ -42,6 +53,7 @@ from dagbox.protocol.traits import Combine, Traits
 from dagbox.protocol.values import pack
 from dagbox.services.base import Failed, Forward, Outcome, Reply, Request
 from dagbox.services.lock.journal import LockJournal
+from dagbox.services.lock.waits import WaitNotes
 from dagbox.services.operations import failures, receive
 
 RELOAD_PAUSE_S = 0.5
@@ -96,6 +108,7 @@ class LockOperations:
         self._names: dict[bytes, bytes] = {}
         """The same the other way, where the two differ."""
         self._finished: list[tuple[bytes, Any]] = []
+        self._waits: WaitNotes | None = None
 
     def execute(self, calls: Sequence[LockCall], now: float) -> list[Any]:
         """Do operations in order, in one commit of the journal.
@@ -113,6 +126,8 @@ class LockOperations:
             for call, result in zip(calls, results, strict=True):
                 if result is WAITS:
                     self._wait_for(_name_of(call), call.request)
+                    if self._waits is not None:
+                        self._waits.begin(_name_of(call), call.request, table, now)
             self._finish()
         except BaseException:
             self._give_up()
@@ -246,6 +261,23 @@ class LockOperations:
                 self._answers[event.request] = lease_map(event.lease, now) | {"waited_ms": int(event.waited * 1000)}
             elif isinstance(event, LockRefused):
                 self._answers[event.request] = event.error
+            if self._waits is not None:
+                self._note(self._waits, event, now)
+
+    @staticmethod
+    def _note(waits: WaitNotes, event: LockEvent, now: float) -> None:
+        if isinstance(event, LockGranted | LockRefused):
+            waits.end(event.request, now)
+        if isinstance(event, Ended):
+            waits.forget(event.lease.request)
+        elif isinstance(event, LockRefused):
+            waits.forget(event.request)
+
+    def notes(self) -> list[Note]:
+        """Return what was noted of waits since the last call; from the first call on it is."""
+        if self._waits is None:
+            self._waits = WaitNotes()
+        return [] if self._table is None else self._waits.take(self._table)
 
     def _commit(self, now: float) -> bool:
         changes, self._changes = self._changes, []
@@ -264,6 +296,8 @@ class LockOperations:
         self._failure = error
         self._reload_at = now + RELOAD_PAUSE_S
         self._finished += [(request, error) for request in self._queued.values()]
+        if self._waits is not None:
+            self._waits.drop()
         self._queued.clear()
         self._names.clear()
 
@@ -329,6 +363,8 @@ class LockOperations:
             if call.deadline <= now:
                 raise DeadlineExceeded("lock", 0)
             wait = min(wait, call.deadline - now)
+        if self._waits is not None and name != call.request:
+            self._waits.asked(name, call.request)
         owner = shown_peer(call.request) if operation.owner is None else operation.owner
         ttl = operation.ttl_ms / 1000
         table.acquire(name, owner, operation.keys, ttl, now, wait=wait, shared=operation.shared)
@@ -462,6 +498,10 @@ class LockService:
     def report(self) -> dict[str, Any]:
         """Return `{"locks": figures}`, see the operation `stats`; as of the last `handle` or `tick`."""
         return {"locks": self._operations.stats(self._now)}
+
+    def notes(self) -> list[Note]:
+        """Return by whom the requests that wait are, or were, blocked."""
+        return self._operations.notes()
 
     def withdraw_kept(self, now: float) -> None:
         """Take the requests of others that wait out of the line: nobody carries their answers any more."""

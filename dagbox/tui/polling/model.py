@@ -393,6 +393,8 @@ def check_part(name: str, value: Any) -> None:
             _check_entries("waiters", each["waiting"], frozenset(("owner", "waited_ms", "shared")))
         if "timeline" in each:
             _check_entries("steps", each["timeline"], frozenset(("at_ms", "what", "who")))
+        if "notes" in each:
+            _check_entries("notes", each["notes"], frozenset(("at_ms", "took_ms", "what", "who")))
 
 
 def _check_entries(name: str, entries: Any, needed: frozenset[str]) -> None:

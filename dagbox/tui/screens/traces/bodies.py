@@ -54,8 +54,24 @@ def waterfall_text(trace: Map, width: int) -> Styled:
         result.append(f" {format_ms(stretch.took_ms):>8}\n")
         if stretch.note and stretch.note != "let go":
             result.append(f"{'':<{wide}} {stretch.note}\n", "second" if stretch.note.startswith("→") else "bad")
+    _append_notes(result, trace, wide, room)
     _append_calls(result, trace, wide, room)
     return result
+
+
+def _append_notes(result: Styled, trace: Map, wide: int, room: int) -> None:
+    """Append a line for each part of the time that a worker noted, and one for what it noted."""
+    for note in trace.get("notes", []):
+        stretch = Stretch(note["what"], note["who"], note["at_ms"], note["at_ms"] + note["took_ms"])
+        first, cells = place(stretch, trace["took_ms"], room)
+        role = "warn" if note["what"] == "blocked" else "second"
+        result.append(pad(truncate(f"· {printable(note['what'])}", wide + 8), wide + 9), role)
+        result.append("·" * first, "track")
+        result.append("▄" * cells if cells else "▏", role)
+        result.append("·" * (room - first - max(cells, 1)), "track")
+        result.append(f" {format_ms(note['took_ms']):>8}\n")
+        if note["who"]:
+            result.append(f"  {printable(note['who'])}\n", role)
 
 
 def _append_calls(result: Styled, trace: Map, wide: int, room: int) -> None:

@@ -150,11 +150,25 @@ def _whereabouts(data: Data) -> Spans:
     return [(data["state"] if data["state"] != "given" else "working", role)]
 
 
+def note_lines(data: Data) -> str:
+    """Return what workers noted of a request, a line each."""
+    return "\n".join(
+        f"{note['what']} {format_ms(note['took_ms'])} {note['who']}{'' if note.get('over') else ' …'}"
+        for note in data.get("notes", [])
+    )
+
+
+def _place(data: Data) -> Spans:
+    """Return where a request is: who blocks it, if it is known, or the worker that has it."""
+    blocked = [note["who"] for note in data.get("notes", []) if note["what"] == "blocked" and not note.get("over")]
+    return [(blocked[-1], "warn")] if blocked else [(data["at"], "")]
+
+
 OPEN = [
     Column("age", "since", 8, lambda d: [(format_ms(d["age_ms"]), slow_role(d["age_ms"]))], field("age_ms"), True),
     Column("service", "service", 9, plain("service", "bold")),
     Column("state", "state", 7, _whereabouts),
-    Column("at", "at", 14, plain("at")),
+    Column("at", "at", 14, _place),
     Column("left", "deadline", 8, lambda d: [(format_ms(d["left_ms"]), "dim")], field("left_ms"), True, 2),
     Column("about", "request", 20, lambda d: [(subject_of(d["request"]), "")], grows=True),
     Column("attempts", "tries", 5, number("attempts"), field("attempts"), True, 3),

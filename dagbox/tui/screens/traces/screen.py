@@ -140,7 +140,9 @@ While a break is set the broker looks into the bodies of requests; without one i
         """Enter opens a trace, or shows a held request whole."""
         if event.table.id == "traces" and self.which == "open":
             body = body_text(event.row.data["request"])
-            self.app.push_screen(Whole(f"request {event.row.key}", [*self._row_parts(event.table), ("body", body)]))
+            noted = rows.note_lines(event.row.data)
+            parts = [*self._row_parts(event.table), *([("noted", noted)] if noted else []), ("body", body)]
+            self.app.push_screen(Whole(f"request {event.row.key}", parts))
         elif event.table.id == "traces":
             self.app.push_screen(TraceScreen(event.row.data))
         elif event.table.id == "held":

@@ -26,8 +26,9 @@ class TraceScreen(NodeScreen):
 
     HELP = """
 One request from its acceptance to its answer. ▒: it waited in a queue; █: a worker had it; ░: it was in line for a
-lock; ▓: a break held it; ↳ ▄: a request that its handler made, as far as the list of requests has it. Below: what was
-asked and what was answered, as far as the trace keeps it (4,096 bytes of each).
+lock; ▓: a break held it; · ▄: a part of that time that its worker noted, such as a lock that another held, and who;
+↳ ▄: a request that its handler made, as far as the list of requests has it. Below: what was asked and what was
+answered, as far as the trace keeps it (4,096 bytes of each).
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "follow_client", "Follow its client", id="trace.follow_client"),

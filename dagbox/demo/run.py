@@ -23,6 +23,7 @@ from dagbox.errors import DagBoxError
 from dagbox.runtime.supervisor import NodeSettings, Supervisor
 from dagbox.text.amounts import plural
 from dagbox.text.durations import format_duration
+from dagbox.text.wrapping import wrap, wrap_command
 
 if TYPE_CHECKING:
     from dagbox.demo.distributions import Records
@@ -109,13 +110,17 @@ class Demo:
             traffic.stop()
             self.counts = traffic.counts
             if self._settings.rate:
-                self._say(f"traffic: {_counted(self.counts)}")
+                self._tell(f"traffic: {_counted(self.counts)}")
         except DagBoxError:
             # A node that is stopped while the data is loaded causes errors that mean nothing.
             if not self._stopping.is_set():
                 raise
         finally:
             self._node.stop()
+
+    def _tell(self, text: str) -> None:
+        for line in wrap(text, margin="  "):
+            self._say(line)
 
     def _wait(self) -> None:
         """Wait for the end, while `on_terminal` runs."""
@@ -143,8 +148,8 @@ class Demo:
         elapsed = format_duration(time.monotonic() - began)
         counts = Counter(ref.bucket for ref in records)
         loaded = ", ".join(plural(counts[bucket], bucket) for bucket in BUCKETS)
-        self._say(f"loaded the Python distributions of this machine in {elapsed}: {loaded}")
-        self._say(f"  ({done.new} new, {done.changed} changed, {done.deleted} deleted, {done.same} as before)")
+        self._tell(f"loaded the Python distributions of this machine in {elapsed}: {loaded}")
+        self._tell(f"  ({done.new} new, {done.changed} changed, {done.deleted} deleted, {done.same} as before)")
         keys = by_need(records)
         package = keys[0] if keys else "dagbox"
         needing = next((key for key in keys if records[dagbox.Ref("package", key)]["needs"]), package)
@@ -161,30 +166,32 @@ def by_need(records: Records) -> list[str]:
 
 
 def guide(directory: str, package: str, needing: str, rate: float, *, logic: bool = True) -> list[str]:
-    """Return the lines that suggest what to type in another terminal.
+    """Return the lines that suggest what to type in another terminal; they fit 80 columns if paths and names do.
 
     `package` is one that others need; `needing` is one that needs others, so its requirements can be listed.
     """
     target, program = shlex.quote(_short(directory)), _program()
-    at = f" --at {target}"
+    at = ["--at", target]
     relations = "needs: via needs { authors: via authors }  modules: via modules"
-    traffic = f"traffic: about {rate:g} requests a second" if rate else "no traffic"
+    traffic = f"Traffic: about {rate:g} requests a second." if rate else "No traffic."
     commands = [
-        f"status {target} --watch",
-        f"top {target}",
-        f"shell {target}",
-        f"buckets {target}",
-        f"get package/{package}{at}",
-        f"get package/{package} --with '{relations}'{at}",
-        f"scan requirement/{needing}{at} --limit 5",
-        f"lock review/{package}{at} -- sleep 10",
-        f"traces {target} --slowest",
+        ["status", target, "--watch"],
+        ["top", target],
+        ["shell", target],
+        ["buckets", target],
+        ["get", f"package/{package}", *at],
+        ["get", f"package/{package}", "--with", f"'{relations}'", *at],
+        ["scan", f"requirement/{needing}", *at, "--limit", "5"],
+        ["lock", f"review/{package}", *at, "--", "sleep", "10"],
+        ["traces", target, "--slowest"],
     ]
     if logic:
         users = "users: where needs(X, $key) in package limit 5"
-        commands[7:7] = [f"query 'needs(X, \"{package}\")'{at}", f"get package/{package} --with '{users}'{at}"]
-    head = ["", f"The node serves {directory}; {traffic}.", "Ctrl-C stops it. In another terminal:", ""]
-    return [*head, *(f"  {program} {command}" for command in commands), ""]
+        goal = f"'needs(X, \"{package}\")'"
+        commands[7:7] = [["query", goal, *at], ["get", f"package/{package}", "--with", f"'{users}'", *at]]
+    head = ["", f"The node serves {directory}.", traffic, "Ctrl-C stops it. In another terminal:", ""]
+    lines = [line for command in commands for line in wrap_command([program, *command], margin="  ")]
+    return [*head, *lines, ""]
 
 
 def _short(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,9 +24,10 @@ from dagbox.demo.distributions import (
     to_records,
 )
 from dagbox.demo.load import Loaded, load, load_rules
-from dagbox.demo.run import by_need, guide
+from dagbox.demo.run import Demo, DemoSettings, by_need, guide
 from dagbox.demo.traffic import CLIENTS, NESTED, Traffic, Visitor
 from dagbox.protocol.values import Ref
+from dagbox.runtime.supervisor import NodeSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,14 +191,16 @@ def test_the_demo_suggests_commands_that_work(tmp_path: Path) -> None:
             lines.append(process.stderr.readline())
         lines = [line for line in lines if " open files allow " not in line]  # where the limit of this machine is low
         assert lines[0].startswith("loaded the Python distributions of this machine")
-        typed = [line.strip() for line in lines[lines.index("Ctrl-C stops it. In another terminal:\n") + 2 :]]
+        suggested = lines[lines.index("Ctrl-C stops it. In another terminal:\n") + 2 :]
+        typed = [line.strip() for line in "".join(suggested).replace("\\\n", "").splitlines()]
         assert len(typed) == 11
         for line in typed:
             if " top " in line or " shell " in line:
                 continue
             typing = line.replace(" --watch", "").replace("sleep 10", "echo had")
             ended = subprocess.run(["bash", "-c", typing], cwd=tmp_path, env=environment(), capture_output=True)
-            assert (ended.returncode, ended.stderr) == (0, b""), line
+            told = ended.stderr.replace(b"there are more: these are the first 20\n", b"")
+            assert (ended.returncode, told) == (0, b""), line
             assert ended.stdout, line
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -223,7 +227,7 @@ def test_the_demo_ends_by_itself_after_a_while(tmp_path: Path) -> None:
         )
         assert (ended.returncode, ended.stdout) == (0, "")
         assert expected in ended.stderr
-        assert "no traffic" in ended.stderr
+        assert "No traffic" in ended.stderr
 
 
 def test_directories_with_blanks_are_quoted_for_the_shell() -> None:
@@ -243,3 +247,29 @@ def test_the_program_is_named_as_it_can_be_called(tmp_path: Path, monkeypatch: p
     assert "  dagbox top data" in guide("data", "click", "rich", 0)
     monkeypatch.setattr(sys, "argv", ["/site/dagbox/__main__.py"])
     assert f"  {sys.executable} -m dagbox top data" in guide("data", "click", "rich", 0)
+
+
+@pytest.mark.parametrize("name", ["click", "typing-extensions"])
+@pytest.mark.parametrize("directory", ["data", "/home/somebody/.local/share/dagbox/demo"])
+def test_what_the_demo_says_fits_80_columns_and_can_be_copied(
+    name: str, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/nowhere/python"])
+    monkeypatch.setattr("sys.executable", "/home/somebody/project/.venv/bin/python")
+    lines = guide(directory, name, name, 40.0)
+    assert max(map(len, lines)) <= 80
+    commands = [line for line in "\n".join(lines).replace("\\\n", "").split("\n") if " -m dagbox " in line]
+    assert len(commands) == 11
+    for command in commands:
+        words = shlex.split(command)
+        assert words[:3] == ["/home/somebody/project/.venv/bin/python", "-m", "dagbox"]
+        assert directory in words
+    assert any(f'needs(X, "{name}")' in shlex.split(command) for command in commands)
+
+
+def test_what_the_demo_tells_fits_80_columns() -> None:
+    told: list[str] = []
+    demo = Demo("data", NodeSettings(), DemoSettings(), told.append)
+    demo._tell("loaded the Python distributions of this machine in 12.3 s: " + ", ".join(["1,234 requirements"] * 6))
+    assert len(told) > 1
+    assert max(map(len, told)) <= 80

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import dagbox
+from dagbox.shell.output import Output
 from dagbox.shell.settings import Environment, load_configuration
+from dagbox.text.terminal import cell_width
 from tests.shell.conftest import Driven, refuse
 
 PEOPLE = (
@@ -514,3 +516,20 @@ def test_a_word_means_the_same_record_to_every_command(people: Driven) -> None:
     assert [row["key"] for row in people.documents("ls team/")] == ["core"]
     assert people.documents("ls team") == []
     assert "team is a bucket too: ls team/" in people.take_errors()
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_line_above_a_watch_fits_the_terminal(
+    people: Driven, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr(Output, "size", property(lambda self: (columns, 24)))
+    people.shell.ask = partial(refuse, [])
+    people.shell.output.terminal = True
+    long = f"get user/ada {{ a: via {'x' * 100} }}"
+    for text in ("get user/ada", long):
+        people.take_errors()
+        assert people.run(f"watch {text} --count 1 --every 2s"), people.take_errors()
+        header = people.take_errors().splitlines()[0]
+        assert cell_width(header) <= columns
+        assert header.startswith("every 2.0 s: get" if columns == 80 else "every 2.0 s: ")
+        assert header.endswith("Ctrl-C ends it" if columns == 80 else "…")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -18,7 +19,7 @@ from dagbox.commands.options import DURATION, format_option
 from dagbox.settings import DURABILITIES
 from dagbox.text.files import path_of
 from dagbox.text.streams import note, print_line
-from dagbox.text.terminal import is_dumb
+from dagbox.text.terminal import is_dumb, truncate
 
 if TYPE_CHECKING:
     from dagbox.bench.load.latencies import Latencies
@@ -218,7 +219,8 @@ def live_printer() -> Callable[[float, Latencies, Counter[str]], None] | None:
         from dagbox.bench.load.slots import WINDOW_S
 
         line = live_line(at, latencies, sum(errors.values()), WINDOW_S)
-        sys.stderr.write(f"\r\x1b[2K{line}")
+        # A line that goes on in the next one could not be cleared.
+        sys.stderr.write(f"\r\x1b[2K{truncate(line, shutil.get_terminal_size().columns - 1)}")
         sys.stderr.flush()
 
     return show

@@ -18,6 +18,7 @@ from dagbox.text.amounts import plural
 from dagbox.text.durations import format_duration
 from dagbox.text.files import path_of
 from dagbox.text.limits import last_of
+from dagbox.text.terminal import cell_width, one_line, truncate, truncate_middle
 
 DEFAULT_EVERY_S = 2.0
 DEFAULT_HISTORY = 50
@@ -37,8 +38,7 @@ def watch(shell: Shell, command: ParsedCommand, every: float | None, count: int 
             result = shell.perform(command)
             if shell.output.terminal and shell.ask is not None:
                 shell.clear_screen()
-                stamp = time.strftime("%H:%M:%S")
-                shell.output.say(f"every {pause:g} s: {command.text.strip()}   {stamp}   Ctrl-C ends it")
+                shell.output.say(_header(pause, command.text, shell.output.size[0]))
             shell.show(result, command, paged=False)
             done += 1
             if count is not None and done >= count:
@@ -48,6 +48,13 @@ def watch(shell: Shell, command: ParsedCommand, every: float | None, count: int 
         if shell.ask is None:
             raise
         shell.output.say("")
+
+
+def _header(pause: float, command: str, columns: int) -> str:
+    """Return the line above what `watch` shows: no wider than the terminal, by a cut in the command."""
+    before, after = f"every {format_duration(pause)}: ", f"   {time.strftime('%H:%M:%S')}   Ctrl-C ends it"
+    room = columns - cell_width(before) - cell_width(after)
+    return truncate(before + truncate_middle(one_line(command), max(room, 1)) + after, columns)
 
 
 def _check_repeatable(command: ParsedCommand, verb: str) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 import click
+import psutil
 
 from dagbox.bench.bounds.table import BOUNDS
 from dagbox.bench.report import Bound, Effort, Figure
@@ -38,6 +39,9 @@ SUITES = {
     "watched": ("dagbox.bench.dashboard", "watching_cost"),
 }
 """Name -> the module and function that measures it, imported when it runs."""
+
+BUSY_PERCENT = 10.0
+"""The share of the processors that other programs may take before it is told."""
 
 
 @click.command("bench", short_help="measure speed against the peers")
@@ -64,6 +68,7 @@ def bench_command(suites: tuple[str, ...], bounds_only: bool, share: float, as_j
     found: dict[str, Figure] = {}
     try:
         with _compiled_code():
+            _tell_busy(Effort(share).seconds(1.0))
             for suite, figure in _measured(names, bounds, Effort(share)):
                 found[figure.name] = figure
                 if not bounds_only:
@@ -71,6 +76,15 @@ def bench_command(suites: tuple[str, ...], bounds_only: bool, share: float, as_j
     finally:
         if bounds_only:
             _print_bounds(bounds, found, as_json)
+
+
+def _tell_busy(span_s: float) -> None:
+    """Tell if other programs take time of the processors: the figures are not those of a quiet machine then."""
+    taken = psutil.cpu_percent(span_s)
+    if taken > BUSY_PERCENT:
+        click.echo(
+            f"Other programs take {taken:.0f} % of the processors: figures are worse than they could be.", err=True
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ FETCH_NODE = Bound("nested", "embedded fetch of listed records / raw gets, per r
 FETCH_PATH = Bound("nested", "embedded fetch by path / raw gets, per record", 3.0, "x")
 GET_MANY = Bound("nested", "embedded get_many / raw gets, per record", 1.7, "x")
 SCAN = Bound("nested", "embedded scan / raw cursor, per record", 2.0, "x")
-BATCH_PUTS = Bound("batches", "batch of 1,000 puts, no sync / raw puts", 3.5, "x")
+BATCH_PUTS = Bound("batches", "batch of 1,000 puts, no sync / raw pack + put", 3.5, "x")
 IN_FLIGHT = Bound("proxy", "256 gets in flight / zmq.proxy", 0.35, "x", least=True)
 IN_FLIGHT_COMPILED = Bound("proxy", "256 gets in flight, compiled / zmq.proxy", 0.5, "x", least=True)
 AWAITED_SERVED = Bound("served", "1,000 awaited gets through the broker", 80_000, "per s", least=True)

@@ -180,9 +180,9 @@ def tree_lines(value: Any, margin: str = "") -> list[str]:
     if isinstance(value, dict):
         for name, item in value.items():
             if isinstance(item, dict | list) and item:
-                lines += [f"{margin}{printable(str(name))}:", *tree_lines(item, margin + "  ")]
+                lines += [f"{margin}{printable(write_cell(name))}:", *tree_lines(item, margin + "  ")]
             else:
-                lines.append(f"{margin}{printable(str(name))}: {_scalar(item)}")
+                lines.append(f"{margin}{printable(write_cell(name))}: {_scalar(item)}")
         return lines
     if isinstance(value, list):
         for item in value:

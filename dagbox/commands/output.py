@@ -120,7 +120,7 @@ def print_node(node: Node) -> None:
 
 def _node_lines(node: Node, margin: str, colour: bool) -> list[str]:
     fields = node.data if node.found and isinstance(node.data, dict) else None
-    rows = [] if fields is None else [(str(field), write_cell(value)) for field, value in fields.items()]
+    rows = [] if fields is None else [(write_cell(field), write_cell(value)) for field, value in fields.items()]
     name = printable(f"{node.bucket}/{node.key}")
     if colour:
         name = click.style(name, bold=True)

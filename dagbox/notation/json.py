@@ -241,7 +241,7 @@ def write(value: Any) -> str:
 
 
 def write_cell(value: Any) -> str:
-    """Return a value as a table shows it: different values never look alike, also once the cell is made `printable`.
+    """Return a value as a table, or a key as a tree shows it; different ones never look alike, once `printable` too.
 
     A text stands as it is, unless it could be taken for another value, or for none: then it is in quotes. That is so
     of texts that `printable` changes too, as the escape of a character is also a text. Times stand as ISO 8601.

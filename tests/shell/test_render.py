@@ -57,6 +57,31 @@ def test_a_tree_shows_data_version_missing_and_cut() -> None:
     ]
 
 
+ALIKE: dict[Any, Any] = {
+    1: "a",
+    "1": "b",
+    False: "c",
+    "false": "d",
+    b"x": "e",
+    "": "f",
+    "a": "g",
+    2.0: "h",
+    "2.0": "i",
+    None: 0,
+    "null": 0,
+}
+"""Fields whose names differ, though some have the same text."""
+
+
+def test_fields_of_different_names_never_look_alike() -> None:
+    (*_, last) = lines = drawn(Nodes([dagbox.Node("b", "k", True, 1, {**ALIKE, "long": "x" * 100})]))
+    names = [line[3:].partition(": ")[0] for line in lines[1:]]
+    assert len(set(names)) == len(ALIKE) + 1
+    assert (names[:2], last[3:]) == (["1", '"1"'], f'long: "{"x" * 100}"')
+    (line,) = drawn(Nodes([dagbox.Node("b", "k", True, 1, [{1: "a", "1": "b"}])]))[1:]
+    assert line == '└─ [0]: {1: "a", "1": "b"}'
+
+
 def test_json_is_the_wire_form_one_document_a_line() -> None:
     (line, other) = drawn(Nodes([ADA, ADA]), people=False)
     assert line == other

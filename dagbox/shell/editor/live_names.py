@@ -23,6 +23,7 @@ from typing import Any
 
 import dagbox
 from dagbox.notation.datalog import write_term
+from dagbox.notation.json import write_cell
 from dagbox.notation.relations import Source
 from dagbox.text.durations import format_ms
 
@@ -260,7 +261,7 @@ def describe_data(data: Any) -> str:
         for name in ("name", "title", "label", "subject", "email"):
             if isinstance(data.get(name), str):
                 return str(data[name])[:40]
-        return ", ".join(str(name) for name in islice(data, 4))[:40]
+        return ", ".join(write_cell(name) for name in islice(data, 4))[:40]
     return str(data)[:40]
 
 

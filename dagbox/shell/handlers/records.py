@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 
 import dagbox
-from dagbox.notation.json import is_list, load, write
+from dagbox.notation.json import is_list, load, write, write_cell
 from dagbox.notation.problems import SyntaxProblem
 from dagbox.notation.scanner import quote
 from dagbox.shell.grammar.parsed import FileValue, Prefix, ReadRequest, RecordTarget
@@ -300,7 +300,7 @@ def peek(shell: Shell, ref: dagbox.Ref | ReadRequest) -> Detail:
         "type": Phrase(type_name(data)),
     }
     if isinstance(data, Mapping):
-        parts["fields"] = {str(name): Phrase(describe(value)) for name, value in islice(data.items(), 1000)}
+        parts["fields"] = {write_cell(name): Phrase(describe(value)) for name, value in islice(data.items(), 1000)}
     elif isinstance(data, list):
         parts["elements"] = len(data)
     refs = sorted({str(found) for found in refs_in(data)})

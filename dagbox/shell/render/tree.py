@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagbox
-from dagbox.notation.json import dump, is_list
+from dagbox.notation.json import dump, is_list, write_cell
 from dagbox.shell.render.text import Line, scalar
 from dagbox.text.amounts import plural
 from dagbox.text.terminal import printable
@@ -49,13 +49,15 @@ def value_tree(title: str, value: Any) -> Iterator[Line]:
 def branches_of(value: Any) -> list[Branch]:
     """A branch for each member of a map or element of a list; one for a plain value."""
     if isinstance(value, Mapping):
-        return [
-            _member([("field", printable(key if isinstance(key, str) else dump(key)))], item)
-            for key, item in value.items()
-        ]
+        return [_member([_field(key)], item) for key, item in value.items()]
     if is_list(value):
         return [_element(place, item) for place, item in enumerate(value)]
     return [Branch([scalar(value)])]
+
+
+def _field(key: Any) -> tuple[str, str]:
+    """The key of a map; different ones never look alike."""
+    return "field", printable(write_cell(key))
 
 
 def _element(place: int, item: Any) -> Branch:
@@ -103,7 +105,7 @@ def _inline(value: Any) -> Line:
         parts: Line = [("frame", "{")]
         for place, (key, item) in enumerate(value.items()):
             parts += [("frame", ", ")] if place else []
-            parts += [("field", printable(str(key))), ("frame", ": "), *_inline(item)]
+            parts += [_field(key), ("frame", ": "), *_inline(item)]
         return [*parts, ("frame", "}")]
     if is_list(value):
         parts = [("frame", "[")]

@@ -215,7 +215,7 @@ def add_value(node: TreeNode[Leaf], value: Any, name: str = "", *, render: Calla
     elif isinstance(value, dict):
         fields = render(label.append(f"{len(value)} fields", "dim"))
         target = node if not name else node.add(fields, Leaf(value), expand=True)
-        _add_items(target, [(str(key), each) for key, each in value.items()], render)
+        _add_items(target, [(text.of_data(key, 300), each) for key, each in value.items()], render)
     elif isinstance(value, list):
         items = render(label.append(f"{len(value)} items", "dim"))
         target = node.add(items, Leaf(value), expand=len(value) <= 20)

@@ -78,6 +78,9 @@ class TraceLog:
         self.recent: deque[TrackedRequest] = deque(maxlen=limits.traces)
         self.remarkable: deque[tuple[int, TrackedRequest]] = deque()
         self.last = 0
+        self.noted: deque[tuple[int, TrackedRequest]] = deque(maxlen=limits.traces)
+        """The requests that got notes after their end, by a number of its own, the last of which is `last_noted`."""
+        self.last_noted = 0
         self._slowest: list[tuple[float, int, TrackedRequest]] = []
         self._limits = limits
         self._most, self._most_bytes, self._keep = limits.traces, limits.trace_bytes, limits.slowest
@@ -183,12 +186,16 @@ class TraceLog:
         lost = 0
         for note in notes:
             request = under_way.get(note.request) or ended.get(note.request)
-            lost += request is None or not request.take_note(worker, note)
+            if request is None or not request.take_note(worker, note):
+                lost += 1
+            elif request.answered:
+                self.last_noted += 1
+                self.noted.append((self.last_noted, request))
         return lost
 
     def clear(self) -> None:
         """Forget all; numbers go on."""
-        for kept in (self.recent, self._sizes, self.remarkable, self._remarkable_sizes, self._slowest):
+        for kept in (self.recent, self._sizes, self.noted, self.remarkable, self._remarkable_sizes, self._slowest):
             kept.clear()
         self._bytes = self._remarkable_bytes = 0
 

@@ -213,7 +213,15 @@ class Views:
             "missed": found.missed,
             "left": found.left,
             "traces": [_trace(seq, request, now) for seq, request in found.found],
+            "noted": self._noted(body.get("noted_after"), now),
         }
+
+    def _noted(self, after: Any, now: float) -> Body:
+        """Return the notes, by id, of requests that got some after their end and after a number; nil: none of them."""
+        log = self._requests.traces
+        since = log.last_noted if after is None else number({"noted_after": after}, "noted_after", 0)
+        notes = {request.trace_id: _notes(request, now) for seq, request in log.noted if seq > since}
+        return {"last": log.last_noted, "notes": notes}
 
     def dead_letters(self, body: Body, now: float) -> list[Body]:
         """Return all dead letters, oldest first."""

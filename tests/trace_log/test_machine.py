@@ -47,7 +47,16 @@ def test_a_reader_that_keeps_up_gets_all(new_table: NewTable) -> None:
     table = new_table(traces=5)
     traffic = Traffic(table)
     answer = read(table, 0)
-    assert answer == {"epoch": EPOCH.hex(), "oldest": 1, "last": 0, "missed": 0, "left": 0, "traces": []}
+    nothing = {"last": 0, "notes": {}}
+    assert answer == {
+        "epoch": EPOCH.hex(),
+        "oldest": 1,
+        "last": 0,
+        "missed": 0,
+        "left": 0,
+        "traces": [],
+        "noted": nothing,
+    }
     got: list[int] = []
     for count in (3, 0, 5, 1):
         traffic.end(count)

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 import dagbox
+from dagbox.protocol import notes
 from dagbox.protocol.frames import Kind
+from dagbox.protocol.notes import Note
 from dagbox.tui.polling.request import PollRequest
 from dagbox.tui.polling.window import TraceWindow
-from tests.broker.table import Table
+from tests.broker.table import Table, number, peer
 from tests.trace_log.test_machine import Traffic
 
 NewTable = Callable[..., Table]
@@ -91,6 +93,22 @@ def test_what_the_node_has_forgotten_goes(table: Table) -> None:
     assert watch.window.missed == 0
 
 
+def test_what_is_noted_of_a_request_that_was_read_already_is_read_too(new_table: NewTable) -> None:
+    table = new_table(traces=4)
+    traffic, watch = Traffic(table), Watch(table)
+    traffic.end(3)
+    watch.poll()
+    key = peer("ann") + number(1)
+    note = Note(key, table.now - 1, table.now, "blocked", "k by eve")
+    table.ping("w1", "reader", notes=notes.to_wire([note], table.now))
+    assert watch.poll() == [3, 2, 1]
+    assert [[each["who"] for each in trace["notes"]] for trace in watch.shown] == [[], ["k by eve"], []]
+    assert watch.read == 3
+    assert table.inspect("traces", watch.window.body(PollRequest(TRACES)))["noted"]["notes"] == {}
+    other = TraceWindow()
+    assert table.inspect("traces", other.body(PollRequest(TRACES)))["noted"] == {"last": 1, "notes": {}}
+
+
 def test_a_window_can_begin_anew(table: Table) -> None:
     traffic, watch = Traffic(table), Watch(table)
     traffic.end(2)
@@ -117,7 +135,10 @@ ODD: list[Any] = [
     {"traces": None, "oldest": 1, "last": 1, "missed": 0},
     {"traces": [None], "oldest": 1, "last": 1, "missed": 0},
     {"traces": [{"seq": "1", "age_ms": 1.0}], "oldest": 1, "last": 1, "missed": 0},
-    {"traces": [{"seq": 1, "age_ms": None}], "oldest": 1, "last": 1, "missed": 0},
+    {"traces": [{"seq": 1, "id": "a", "age_ms": None}], "oldest": 1, "last": 1, "missed": 0},
+    {"traces": [{"seq": 1, "id": [], "age_ms": 1.0}], "oldest": 1, "last": 1, "missed": 0},
+    {"traces": [], "oldest": 1, "last": 1, "missed": 0, "noted": {"last": 1, "notes": []}},
+    {"traces": [], "oldest": 1, "last": 1, "missed": 0, "noted": None},
 ]
 
 

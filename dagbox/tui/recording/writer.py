@@ -26,7 +26,7 @@ class Recorder:
         self.bytes = 0
         self._key_at = -KEY_S
         self._written: dict[str, Any] = {}
-        self._traces: set[tuple[str, float]] = set()
+        self._traces: set[tuple[str, float, int]] = set()
         try:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         except OSError as error:
@@ -67,9 +67,9 @@ class Recorder:
 
     def _named(self, trace: Map) -> Any:
         """Return a trace, or its name if it was written already."""
-        name = (trace["id"], trace["took_ms"])
+        name = _name(trace)
         if name in self._traces:
-            return list(name)
+            return list(name[:2])
         self._traces.add(name)
         return trace
 
@@ -78,10 +78,16 @@ class Recorder:
         self._file.close()
 
 
+def _name(trace: Map) -> tuple[str, float, int]:
+    """Return what a trace is known by: only what workers note of it still changes, its age aside."""
+    notes = trace.get("notes", ())
+    return trace["id"], trace["took_ms"], len(notes) + sum(bool(note.get("over")) for note in notes)
+
+
 def _identity(part: str, value: Any) -> Any:
-    """Return what a part is known by: requests that ended change no more, but their age is another in each poll."""
+    """Return what a part is known by: the age of requests that ended is another in each poll."""
     if part in TRACE_PARTS:
-        return [each["id"] for each in value]
+        return [_name(each) for each in value]
     return [each["number"] for each in value] if part == "dead_letters" else value
 
 

@@ -102,6 +102,26 @@ def test_a_trace_is_written_once_a_minute_and_shown_with_its_age_at_every_poll(t
         source.close()
 
 
+def test_what_is_noted_later_of_a_trace_is_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "night"
+    recorder = Recorder(path)
+    note = {"at_ms": 1.0, "took_ms": 2.0, "what": "blocked", "who": "k", "request": "", "over": False}
+    noted = [[], [note], [note | {"over": True}], [note | {"over": True}]]
+    for second, notes in enumerate(noted):
+        trace = sample.read_trace(1, 1.5, age_ms=second * 1000.0, notes=notes)
+        recorder.add(sample.poll(second) | {"traces": [trace]})
+    recorder.close()
+    with Recording(path) as found:
+        assert [len(found.poll(number).get("traces", [])) for number in range(4)] == [1, 1, 1, 0]
+    source = ReplaySource(Recording(path))
+    try:
+        source.seek(source.end)
+        polls = [poll for poll in source.polls(RECORDED) if "traces" in poll]
+        assert [poll["traces"][0]["notes"] for poll in polls] == noted[:3]
+    finally:
+        source.close()
+
+
 def test_a_moment_takes_no_more_memory_than_it_may_however_small_the_file_is(tmp_path: Path) -> None:
     path, size = tmp_path / "bomb", MOST_BYTES - 1000
     polls: list[dict[str, Any]] = [{"at": sample.BEGIN + n, "x": bytes(size)} for n in range(20)]

@@ -126,6 +126,25 @@ async def test_the_title_tells_how_many_requests_were_not_read(tmp_path: Path) -
         assert "not read" not in screen.text()
 
 
+async def test_what_is_noted_later_comes_to_the_request_that_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "night.dgbx"
+    recorder = Recorder(path)
+    whole = sample.lock_trace(7, 2100.0)
+    for second, trace in enumerate((whole | {"notes": []}, whole)):
+        recorder.add(sample.poll(second) | {"traces": [trace]})
+    recorder.close()
+    async with showing(replayed(path)) as screen:
+        await screen.press("2", "comma")
+        await screen.until(
+            lambda: [row.data["notes"] for row in screen.table("traces").rows] == [[]], "the poll before"
+        )
+        await screen.press("enter")
+        await screen.sees("in line")
+        assert "blocked" not in screen.text()
+        await screen.press("full_stop")
+        await screen.sees("blocked", "user/42 by vela:4711 #7")
+
+
 async def test_slowest_requests_come_first(served: Served) -> None:
     async with watching(served) as screen:
         await screen.press("2", "w")

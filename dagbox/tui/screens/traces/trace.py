@@ -15,7 +15,8 @@ from dagbox.tui.display.palette import rendered
 from dagbox.tui.display.text import Styled
 from dagbox.tui.host import FollowRequests
 from dagbox.tui.polling.body import read_body
-from dagbox.tui.polling.request import Map
+from dagbox.tui.polling.model import NodeModel
+from dagbox.tui.polling.request import Map, PollRequest
 from dagbox.tui.screens.base import NodeScreen
 from dagbox.tui.screens.traces import rows
 from dagbox.tui.screens.traces.bodies import body_text, waterfall_text
@@ -54,11 +55,25 @@ answered, as far as the trace keeps it (4,096 bytes of each).
         """The page can be scrolled at once."""
         self.set_focus(self.query_one("#trace"))
 
+    def poll_request(self) -> PollRequest:
+        """The traces: what workers noted of this one may come later."""
+        return PollRequest(frozenset(("traces",)), limit=200)
+
+    def show(self, model: NodeModel) -> None:
+        """Show what was noted since."""
+        for each in model.list_of("traces"):
+            notes = each.get("notes", [])
+            if each["id"] == self._trace["id"] and notes != self._trace.get("notes", []):
+                self._trace = self._trace | {"notes": notes}
+                self._draw(self.size.width)
+
     def on_resize(self, event: events.Resize) -> None:
         """The bars go by the width."""
-        found = waterfall_text(self._trace, event.size.width - 3)
-        self.query_one("#waterfall", Static).update(rendered(self, found))
+        self._draw(event.size.width)
         self.query_one("#bodies", Static).update(rendered(self, self._bodies()))
+
+    def _draw(self, width: int) -> None:
+        self.query_one("#waterfall", Static).update(rendered(self, waterfall_text(self._trace, width - 3)))
 
     def _bodies(self) -> Styled:
         result = Styled()

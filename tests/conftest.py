@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from dagbox.text.durations import format_duration
 from tests.effort import EXAMPLES, Tried, examples, summary
 
 settings.register_profile("dagbox", max_examples=examples(100), deadline=None)
@@ -61,12 +63,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for report in terminalreporter.stats.get(outcome, [])
         if getattr(report, "when", "") == "call"
     ]
-    lines = summary(
-        value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "tried"
-    )
-    properties = sum("hypothesis" in report.keywords for report in reports)
+    noted = [(report, [value for name, value in report.user_properties if name == "tried"]) for report in reports]
+    seconds = Counter[str]()
+    for report, values in noted:
+        seconds.update({harness: report.duration for harness, _ in values})
+    lines = summary((value for _, values in noted for value in values), seconds)
+    properties = [report.duration for report in reports if "hypothesis" in report.keywords]
     if properties:
-        lines.append(f"properties: {properties:,} tests, {EXAMPLES:g} times the usual examples")
+        told = f"properties: {len(properties):,} tests, {EXAMPLES:g} times the usual examples"
+        lines.append(f"{told}, in {format_duration(sum(properties))}")
     if lines:
         terminalreporter.section("tried")
         for line in lines:

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
+
+from dagbox.text.durations import format_duration
 
 FIRST_SEED = int(os.environ.get("FIRST_SEED", "0"))
 EXAMPLES = float(os.environ.get("DAGBOX_EXAMPLES", "1"))
@@ -35,8 +37,13 @@ def portions(first: int, count: int, size: int) -> list[range]:
     return [range(begin, min(begin + size, first + count)) for begin in range(first, first + count, size)]
 
 
-def summary(tried: Iterable[tuple[str, dict[str, Any]]]) -> list[str]:
-    """Return a line for each harness: its seeds, and its amounts over all tests."""
+def summary(tried: Iterable[tuple[str, dict[str, Any]]], seconds: Mapping[str, float]) -> list[str]:
+    """Return a line for each harness: its seeds, its amounts over all tests, and the time that these took.
+
+    Args:
+        tried: what tests noted: harness and amounts.
+        seconds: harness -> the time of its tests together, which may have run beside each other.
+    """
     seeds: dict[str, set[int]] = {}
     amounts: dict[str, dict[str, int]] = {}
     for harness, noted in tried:
@@ -51,7 +58,7 @@ def summary(tried: Iterable[tuple[str, dict[str, Any]]]) -> list[str]:
         told = [f"{amount:,} {what.replace('_', ' ')}" for what, amount in total.items()]
         if harness in seeds:
             told.insert(0, f"seeds {_ranges(sorted(seeds[harness]))}")
-        lines.append(f"{harness}: {', '.join(told)}")
+        lines.append(f"{harness}: {', '.join(told)}, in {format_duration(seconds[harness])}")
     return lines
 
 

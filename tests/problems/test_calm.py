@@ -13,7 +13,7 @@ from dagbox.services.lock.service import LockOperations, LockService
 from dagbox.services.reader import Reader
 from dagbox.services.writer import Writer
 from dagbox.store.memory import MemoryStore
-from tests.effort import FIRST_SEED, examples, torture
+from tests.effort import FIRST_SEED, Tried, examples, torture
 from tests.simulation.actors import SimBroker, SimClient, SimWorker
 from tests.simulation.world import World
 
@@ -98,11 +98,12 @@ class Calm:
 
 
 @torture
-def test_a_calm_node_raises_no_alarm() -> None:
+def test_a_calm_node_raises_no_alarm(tried: Tried) -> None:
     calm = Calm(FIRST_SEED)
     calm.run(examples(300))
     assert calm.told == {}
     assert calm.done > examples(300) * CLIENTS
+    tried("calm nodes", seeds=[FIRST_SEED], simulated_seconds=examples(300), requests=calm.done)
 
 
 def test_the_same_node_with_a_dead_writer_raises_one() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -64,18 +64,23 @@ def bench_command(suites: tuple[str, ...], bounds_only: bool, share: float, as_j
     """
     click.echo(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", err=True)
     bounds = [bound for bound in BOUNDS if not suites or bound.suite in suites]
+    if bounds_only and not bounds:
+        raise click.UsageError(f"no bound is measured by {', '.join(suites)}: leave --bounds out")
     names = list(dict.fromkeys(bound.suite for bound in bounds)) if bounds_only else list(suites or SUITES)
     found: dict[str, Figure] = {}
+    failed: list[str] = []
     try:
         with _compiled_code():
             _tell_busy(Effort(share).seconds(1.0))
-            for suite, figure in _measured(names, bounds, Effort(share)):
+            for suite, figure in _measured(names, bounds, Effort(share), failed):
                 found[figure.name] = figure
                 if not bounds_only:
                     _print(suite, figure, as_json)
     finally:
         if bounds_only:
             _print_bounds(bounds, found, as_json)
+    if failed:
+        raise click.ClickException(f"not measured: {', '.join(failed)}")
 
 
 def _tell_busy(span_s: float) -> None:
@@ -107,17 +112,24 @@ def _compiled_code() -> Iterator[None]:
             os.environ.update(before)
 
 
-def _measured(names: list[str], bounds: list[Bound], effort: Effort) -> Iterator[tuple[str, Figure]]:
-    """Run suites, and yield their figures; a suite that fails gives the reason for each of its bounds."""
+def _measured(names: list[str], bounds: list[Bound], effort: Effort, failed: list[str]) -> Iterator[tuple[str, Figure]]:
+    """Run suites, and yield their figures; a suite that fails gives the reason for each of its bounds.
+
+    Args:
+        failed: takes the names of suites that fail.
+    """
     for number, suite in enumerate(names, 1):
         began = time.monotonic()
         click.echo(f"[{number}/{len(names)}] {suite} ...", err=True, nl=False)
         try:
             figures = measure(suite, effort)
             click.echo(f" {time.monotonic() - began:.0f} s", err=True)
-        except (DagBoxError, OSError, subprocess.SubprocessError) as error:
-            click.echo(f" failed: {error}", err=True)
-            figures = [bound.not_measured(str(error)) for bound in bounds if bound.suite == suite]
+        except Exception as error:  # noqa: BLE001 told, in its rows and at the end: the other suites are measured
+            click.echo(" failed", err=True)
+            click.echo(str(error) if isinstance(error, DagBoxError) else traceback.format_exc(), err=True)
+            failed.append(suite)
+            why = str(error) or type(error).__name__
+            figures = [bound.not_measured(why) for bound in bounds if bound.suite == suite]
         for figure in figures:
             yield suite, figure
 

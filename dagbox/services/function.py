@@ -10,15 +10,18 @@ import functools
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
+from time import monotonic
 from typing import Any
 
 from dagbox.errors import Cancelled, DagBoxError, InvalidArgument, LimitExceeded, shown_value
 from dagbox.protocol.frames import MAX_SERVICE_BYTES
 from dagbox.protocol.names import unique_request
+from dagbox.protocol.notes import MAX_WHAT_CHARACTERS, Note
 from dagbox.protocol.serving import serving
 from dagbox.protocol.traits import Traits
 from dagbox.protocol.values import pack, unpack
@@ -26,13 +29,19 @@ from dagbox.services.base import Failed, Forward, Outcome, Partial, Reply, Reque
 
 log = logging.getLogger("dagbox.service")
 
+MOST_NOTES_KEPT = 16_384
+"""Begins and ends of spans that wait to be told; beyond them the oldest go."""
+
 
 class ServiceRequest:
     """The request that a handler works on: its properties, and ways to answer other than returning a value."""
 
-    def __init__(self, request: Request, send: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, request: Request, send: Callable[[Outcome], None], note: Callable[[Note], None] = lambda note: None
+    ) -> None:
         self._request = request
         self._send = send
+        self._note = note
         self._cancelled = Event()
 
     @property
@@ -71,6 +80,29 @@ class ServiceRequest:
     def partial(self, value: Any) -> None:
         """Send part of the answer early."""
         self._send(Partial(self._request, pack(value)))
+
+    @contextmanager
+    def span(self, name: str, text: str = "") -> Iterator[None]:
+        """Have the trace of the request tell how long the block took, and from when on; also while it runs.
+
+        Args:
+            name: a word or two, 40 characters at most.
+            text: what it works on, for people; beyond 200 characters it is cut.
+
+        Raises:
+            InvalidArgument: the name is empty or too long, or either is no text.
+        """
+        if type(name) is not str or not 0 < len(name) <= MAX_WHAT_CHARACTERS or type(text) is not str:
+            raise InvalidArgument(
+                f"a span has a name of 1 to {MAX_WHAT_CHARACTERS} characters, and a text, "
+                f"not {shown_value(name)} and {shown_value(text)}"
+            )
+        begun = Note(self._request.key, monotonic(), None, name, text)
+        self._note(begun)
+        try:
+            yield
+        finally:
+            self._note(begun._replace(ended=monotonic()))
 
     def _cancel(self) -> None:
         self._cancelled.set()
@@ -166,12 +198,13 @@ class FunctionService:
         self.wake: Callable[[], None] = lambda: None
         self._ready: deque[Outcome] = deque()
         self._running: dict[bytes, ServiceRequest] = {}
+        self._noted: deque[Note] = deque(maxlen=MOST_NOTES_KEPT)
         self._pool = ThreadPoolExecutor(function.credit, thread_name_prefix=f"service {function.name}")
 
     def handle(self, requests: Sequence[Request], now: float) -> Sequence[Outcome]:
         """Start working on requests."""
         for request in requests:
-            handed = ServiceRequest(request, self._put)
+            handed = ServiceRequest(request, self._put, self._noted.append)
             self._running[request.key] = handed
             self._pool.submit(self._work, request, handed)
         return self.tick(now)
@@ -200,6 +233,12 @@ class FunctionService:
     def report(self) -> dict[str, Any]:
         """Return `{"running"}`: the number of requests in progress."""
         return {"running": len(self._running)}
+
+    def notes(self) -> list[Note]:
+        """Return the spans that handlers began or ended since the last call; of one that did both, its end."""
+        noted = [self._noted.popleft() for _ in range(len(self._noted))]
+        over = {note._replace(ended=None) for note in noted if note.ended is not None}
+        return [note for note in noted if note not in over]
 
     def close(self) -> None:
         """Wait for running handlers; start no more. Idempotent."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,6 +54,8 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
     Raises:
         OSError: it cannot be written; the error names `path`.
     """
+    import tempfile  # programs that write no files start without it
+
     try:
         old = path.stat() if path.exists() else None
         real = path.resolve()

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,8 @@ def socket_address(directory: str | os.PathLike[str]) -> str:
     inside = resolved / "run" / "broker.sock"
     if len(os.fsencode(inside)) <= MAX_SOCKET_PATH_BYTES:
         return f"ipc://{_private(inside.parent) / inside.name}"
+    import tempfile  # no other path needs it, and what it loads takes time at a program's start
+
     name = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:24]
     for base in (tempfile.gettempdir(), "/tmp"):
         path = Path(base) / f"dagbox-{os.getuid()}" / f"{name}.sock"

@@ -121,6 +121,12 @@ def test_importing_is_light(tmp_path: Path) -> None:
         "heavy = {'zmq', 'asyncio'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=ROOT)
+    again = (
+        "import sys, dagbox; dagbox.open(sys.argv[1]).close();"
+        "rare = {'tempfile', 'shutil', 'bz2', 'lzma', 'random', 'subprocess', 'click'} & set(sys.modules);"
+        "assert not rare, rare"
+    )
+    subprocess.run([sys.executable, "-c", again, str(tmp_path)], check=True, cwd=ROOT)
 
 
 def run_unasync(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

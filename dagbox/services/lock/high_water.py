@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +91,8 @@ def open_lock_store(directory: Path, boot: str, open_store: Callable[[Path], Sto
     path = directory / STORE_DIRECTORY
     kept = file.read()
     if kept is not None and kept.boot != boot and path.exists():
+        import shutil  # after a start of the machine only
+
         try:
             shutil.rmtree(path)
         except OSError as error:

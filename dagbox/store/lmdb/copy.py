@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from dagbox.errors import StoreUnavailable
@@ -22,6 +20,9 @@ def copy_to_directory(environment: LmdbEnvironment, path: str) -> None:
         StoreUnavailable: the directory is not empty or cannot be written.
         StoreFull: there is no room for the copy; nothing of it is left.
     """
+    import shutil  # programs that copy nothing start without them
+    import tempfile
+
     target = Path(path)
     try:
         refuse_filled(target)

@@ -8,8 +8,6 @@ own: of several processes that do this at once one wins, and all use its file.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import lmdb
@@ -31,6 +29,9 @@ def make_data_file(directory: Path) -> None:
     data = directory / DATA_FILE
     if data.exists():
         return
+    import shutil  # programs that find a data file start without them
+    import tempfile
+
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
     try:
         lmdb.open(os.fsencode(work), map_size=_FIRST_MAP_SIZE, mode=0o600).close()

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import lmdb
+import uuid_utils
 
 from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable, shown_value
 from dagbox.protocol.validate import flag, whole
@@ -147,7 +147,7 @@ class LmdbStore:
             return None, False
         writer.put(META, _FORMAT, number_to_bytes(FORMAT))
         writer.put(META, _ENGINE, f"lmdb {lmdb_version()}".encode())
-        writer.put(META, _STORE_ID, str(uuid.uuid4()).encode())
+        writer.put(META, _STORE_ID, str(uuid_utils.uuid4()).encode())
         writer.put(META, VERSION, number_to_bytes(0))
         for table in (*REQUESTS, FENCES, EXPIRY):
             writer.put(table, b"-", b"")

@@ -22,9 +22,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 from dagbox.errors import Conflict, DagBoxError, Fenced, InvalidArgument, LeaseLost, StoreBroken
+from dagbox.protocol.notes import Note
 from dagbox.protocol.operations.writes import (
     WRITER,
     AddRule,
@@ -44,6 +46,7 @@ from dagbox.protocol.operations.writes import (
 )
 from dagbox.protocol.traits import Combine, Traits
 from dagbox.services.base import Failed, Outcome, Request
+from dagbox.services.commits import CommitNotes
 from dagbox.services.lock.high_water import copy_high_water
 from dagbox.services.operations import Answers, receive, store_figures
 from dagbox.store.base import Applied, Batch, Store
@@ -122,6 +125,7 @@ class Writer:
         self._sweep_at = 0.0
         self._answers = Answers()
         self._refused: dict[bytes, Conflict] = {}
+        self._commits: CommitNotes | None = None
         self.broken: DagBoxError | None = None
         """The error after which the store must be opened again; the driver has to end the process."""
 
@@ -172,6 +176,12 @@ class Writer:
         """Return `{"store": figures}`, including commits."""
         return {"store": store_figures(self._store)}
 
+    def notes(self) -> list[Note]:
+        """Return in which commits requests were, for the longest commits since the last call."""
+        if self._commits is None:
+            self._commits = CommitNotes()
+        return self._commits.take()
+
     def close(self) -> None:
         """Close the store if `close_store` was given; otherwise the caller owns it. Idempotent."""
         close_store, self._close_store = self._close_store, None
@@ -217,7 +227,10 @@ class Writer:
                 raise self.broken
             if self._rule_check is not None and group[0].changes_rules:
                 self._rule_check(group[0].batch)
+            began = monotonic()
             answers = self._store.apply([write.batch for write in group])
+            if self._commits is not None and (took := monotonic() - began) > self._commits.least:
+                _note_commit(self._commits, began, took, group, answers)
         except DagBoxError as error:
             if isinstance(error, StoreBroken):
                 self.broken = error
@@ -263,6 +276,15 @@ class Writer:
 def _open_job(request: Request) -> _Job:
     operations, bare = receive(request.body, WRITER)
     return _Job(request, operations, bare)
+
+
+def _note_commit(
+    notes: CommitNotes, began: float, took: float, group: Sequence[_Pending], answers: Sequence[Applied | DagBoxError]
+) -> None:
+    versions = [answer.version for answer in answers if isinstance(answer, Applied)]
+    requests = [write.job.request.key for write in group if write.job.request is not None]
+    if versions and requests:
+        notes.add(began, took, versions, requests)
 
 
 def _carries_several(job: _Job) -> bool:

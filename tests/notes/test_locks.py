@@ -157,7 +157,12 @@ def test_who_holds_a_lock_is_in_the_trace_of_who_waited_for_it(tmp_path: Path) -
         other.join()
 
         def told() -> list[Any]:
-            return [note for each in watching.traces(service="lock") for note in each.notes if note.over]
+            return [
+                note
+                for each in watching.traces(service="lock")
+                for note in each.notes
+                if note.over and note.what == "blocked"
+            ]
 
         [ended] = until(told)
         assert (ended.what, ended.request) == ("blocked", trace.id)

@@ -31,6 +31,7 @@ torture: export DAGBOX_DAMAGES ?= 3000
 torture: export DAGBOX_DAMAGE_SEED ?= $(FIRST_SEED)
 torture: export DAGBOX_CRASH_SELECTIONS ?= 100
 torture: export DAGBOX_FAULT_STEP ?= 1
+torture: export DAGBOX_REENTRY_STEP ?= 1
 torture: export DAGBOX_STORM_S ?= 60
 torture: export DAGBOX_EXAMPLES ?= 10
 torture: export DAGBOX_PROGRAMS ?= 100000

@@ -443,7 +443,8 @@ class DirectDatabase(Database):
         return super().get_many(pairs, skip=skip) if found is None else found
 
     def close(self) -> None:
-        """Release all resources. Idempotent."""
+        """As `Database.close`."""
+        self._transport.refuse_reentry()
         self._keepalive.close()
         self._direct.close()
         super().close()

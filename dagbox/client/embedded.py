@@ -54,6 +54,11 @@ class EmbeddedTransport:
         except DagBoxError as error:
             return error
 
+    def refuse_reentry(self) -> None:
+        """As `EmbeddedNode.refuse_reentry`."""
+        if not self._closed:
+            self.node.refuse_reentry()
+
     def close(self) -> None:
         """Release the node. Idempotent."""
         if not self._closed:
@@ -109,7 +114,8 @@ class EmbeddedDatabase(Database, ShortReads):
         return self.get(bucket, key, default)
 
     def close(self) -> None:
-        """Release all resources. Idempotent."""
+        """As `Database.close`."""
+        self._transport.refuse_reentry()
         self._get_data = self._closed
         super().close()
 

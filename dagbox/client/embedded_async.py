@@ -97,6 +97,9 @@ class AsyncEmbeddedTransport:
         except DagBoxError as error:
             return error
 
+    def refuse_reentry(self) -> None:
+        """Do nothing: a loop runs signal handlers between its steps."""
+
     async def close(self) -> None:
         """Finish what is under way, and release the node. Idempotent."""
         if self._closed:

@@ -57,7 +57,7 @@ class DirectoryLocks:
         # To a process that takes it for another start of the machine, the table in use would be one to throw away.
         authority = LockAuthority(directory, shares=is_shared(self._boot))
         self.local = LocalLocks(authority, self._open_journal, fence)
-        self._gate = threading.Lock()
+        self._gate = threading.RLock()
         self._node: NodeLocks | None = None
 
     def _open_journal(self) -> OpenedJournal:
@@ -135,6 +135,10 @@ class DirectoryLocks:
         self.local.after_fork()
         if self._node is not None:
             self._node.after_fork()
+
+    def refuse_reentry(self) -> None:
+        """As `LocalLocks.refuse_reentry`."""
+        self.local.refuse_reentry()
 
     def close(self) -> None:
         """Give everything back. Leases stay in the journal."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dagbox.errors import DagBoxError, WorkerLost
+from dagbox.errors.reentry import refuse_inside
 
 _LOOK_S = 0.1
 """Seconds after which a thread that sleeps looks whether anybody leads."""
@@ -61,7 +62,13 @@ class GroupCommit:
         self._pending: list[_Waiting] = []
 
     def run(self, operations: Sequence[Any]) -> list[Any]:
-        """Have these operations done, with those of other threads; a result for each."""
+        """Have these operations done, with those of other threads; a result for each.
+
+        Raises:
+            Reentered: the caller is a signal handler that has interrupted another call of this thread.
+        """
+        if self._commit.locked() or self._state.locked():
+            refuse_inside(GroupCommit.run, self)
         mine = _Waiting(operations)
         try:
             with self._state:
@@ -78,6 +85,11 @@ class GroupCommit:
         if mine.error is not None:
             raise mine.error
         return mine.results
+
+    def refuse_reentry(self) -> None:
+        """Raise Reentered if this thread is in a call already, which a signal handler has interrupted."""
+        if self._commit.locked() or self._state.locked():
+            refuse_inside(GroupCommit.run, self)
 
     def _lead(self, mine: _Waiting) -> None:
         """Commit one group; with `_commit` held."""

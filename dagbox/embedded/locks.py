@@ -25,6 +25,7 @@ from dagbox.embedded.clock import SYSTEM_CLOCK, Clock
 from dagbox.embedded.gate import Gate
 from dagbox.embedded.turn import Turn
 from dagbox.errors import DagBoxError, DeadlineExceeded, InUse
+from dagbox.errors.reentry import refuse_owned
 from dagbox.protocol.operations.locks import LOCK, Acquire, LockStats, Release
 from dagbox.protocol.operations.writes import Fences
 from dagbox.services.lock.journal import LockJournal, Peers
@@ -266,6 +267,7 @@ class LocalLocks:
             for position, operation in enumerate(operations)
         ]
         until = time.monotonic() + patience_s(operations, timeout_s)
+        refuse_owned(self._gate.mutex)
         with self._gate.mutex:
             with self._turn(until) as table:
                 results = table.execute(calls, self._clock.monotonic())
@@ -407,6 +409,10 @@ class LocalLocks:
         self._authority.release()
         if self._opened is not None:
             self._opened.peers.close()
+
+    def refuse_reentry(self) -> None:
+        """Raise Reentered if this thread is in a call already, which a signal handler has interrupted."""
+        refuse_owned(self._gate.mutex)
 
     def close(self) -> None:
         """Give everything back. Leases stay in the journal."""

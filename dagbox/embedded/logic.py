@@ -30,7 +30,7 @@ class EmbeddedLogic:
         self._store = store
         self._read = read
         self._expire = expire
-        self._gate = threading.Lock()
+        self._gate = threading.RLock()
         self._numbers = count(1)
         self.made: LogicOperations | None = None
         """The operations, once something has asked for them."""

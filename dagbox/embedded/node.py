@@ -30,6 +30,7 @@ from dagbox.embedded.group_commit import GroupCommit
 from dagbox.embedded.logic import EmbeddedLogic
 from dagbox.embedded.turn import Turn
 from dagbox.errors import DagBoxError, DeadlineExceeded, InvalidArgument, NoService, StoreError, TooManyHops
+from dagbox.errors.reentry import refuse_owned
 from dagbox.protocol import frames
 from dagbox.protocol.operations.base import ServiceOperations
 from dagbox.protocol.operations.logic import LOGIC
@@ -88,7 +89,7 @@ class ServiceFigures:
 
 _nodes: weakref.WeakSet[EmbeddedNode] = weakref.WeakSet()
 _open_nodes: list[EmbeddedNode] = []
-_opening = threading.Lock()
+_opening = threading.RLock()
 
 
 def open_node(path: str | os.PathLike[str], **settings: Any) -> EmbeddedNode:
@@ -234,8 +235,8 @@ class EmbeddedNode:
         """Make what each process has for itself."""
         self._client = os.urandom(8)
         self._writes = GroupCommit(self._apply)
-        self._lock_gate = threading.Lock()
-        self._more_gate = threading.Lock()
+        self._lock_gate = threading.RLock()
+        self._more_gate = threading.RLock()
 
     # --- life
 
@@ -254,6 +255,14 @@ class EmbeddedNode:
         """Have one more service answered by this node."""
         self._more[service.name] = service
         self._figures[service.name] = ServiceFigures()
+
+    def refuse_reentry(self) -> None:
+        """Raise Reentered if this thread is in a call already, which a signal handler has interrupted."""
+        refuse_owned(_opening)
+        self._writes.refuse_reentry()
+        self.store.refuse_reentry()
+        if self._locks is not None:
+            self._locks.refuse_reentry()
 
     def close(self) -> None:
         """One user less; the last one's close gives everything back."""
@@ -429,6 +438,7 @@ class EmbeddedNode:
         now = time.monotonic()
         if service is self._writer:
             return Reply(request, pack(self._write(_operations(name, request.body))))
+        refuse_owned(self._more_gate)
         with self._more_gate:
             outcomes = _terminal(service.handle([request], now))
             while not outcomes:
@@ -526,7 +536,7 @@ def _terminal(outcomes: Sequence[Outcome]) -> list[Reply | Failed | Forward]:
 
 def _after_fork_in_child() -> None:
     global _opening
-    _opening = threading.Lock()
+    _opening = threading.RLock()
     for node in list(_nodes):
         node.after_fork()
 

@@ -24,6 +24,7 @@
     ├── NameTaken                another worker has that name
     ├── ServiceFailed            the handler of a service raised
     ├── TooManyHops              a request was forwarded in a circle
+    ├── Reentered                a signal handler or finalizer called what it had interrupted
     ├── Refused                  not allowed for this client
     ├── CannotConnect            no node answers at that address
     ├── MissingExtra             a package that this feature needs is not installed
@@ -89,6 +90,7 @@ from dagbox.errors.requests import (
     NoService,
     NotFound,
     ProtocolError,
+    Reentered,
     Refused,
     ServiceFailed,
     Stopping,
@@ -136,6 +138,7 @@ __all__ = [
     "ProtocolError",
     "QueryDeadline",
     "QueryLimit",
+    "Reentered",
     "Refused",
     "RuleSyntax",
     "ServiceFailed",

@@ -238,6 +238,17 @@ class TooManyHops(DagBoxError):
         )
 
 
+class Reentered(DagBoxError, RuntimeError):
+    """A signal handler or a finalizer made a call while it had interrupted one that must end first."""
+
+    code = "reentered"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a signal handler or finalizer interrupted a call that has to end first: note it there, and act afterwards"
+        )
+
+
 class Refused(DagBoxError):
     """The client may not do that. Fields: reason."""
 

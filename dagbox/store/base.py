@@ -238,5 +238,12 @@ class Store(Protocol):
     def backup(self, path: str) -> None:
         """Write a consistent copy to a directory that does not exist or is empty, while work goes on."""
 
+    def refuse_reentry(self) -> None:
+        """Raise Reentered if this thread is in a call already, which a signal handler has interrupted."""
+
     def close(self) -> None:
-        """Release all resources. Idempotent."""
+        """Release all resources. Idempotent.
+
+        Raises:
+            Reentered: as `refuse_reentry`; nothing is closed.
+        """

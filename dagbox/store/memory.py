@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dagbox.errors import DagBoxError, StoreError
+from dagbox.errors.reentry import refuse_owned
 from dagbox.protocol.values import check_bucket
 from dagbox.store.base import Applied, Batch, Entry, Found, Page, PageBounds, Stored
 from dagbox.store.batches import apply_batches, sweep_expired
@@ -203,7 +204,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], float] = time.time, new_key: Callable[[], str] = new_key) -> None:
         self._clock = clock
         self._new_key = new_key
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._tables: dict[str, _Table] | None = {}
         self._seen: set[str] = set()
         self._counters = {"commits": 0, "batches": 0, "commit_seconds": 0.0, "swept": 0}
@@ -230,6 +231,7 @@ class MemoryStore:
         return get_records(_Tables(self._committed()), refs, self._now_ms())
 
     def apply(self, batches: Sequence[Batch]) -> list[Applied | DagBoxError]:
+        refuse_owned(self._lock)
         with self._lock:
             began = time.perf_counter()
             commit = _Commit(self._committed())
@@ -243,6 +245,7 @@ class MemoryStore:
             return outcomes
 
     def sweep(self, limit: int = 1000) -> int:
+        refuse_owned(self._lock)
         with self._lock:
             commit = _Commit(self._committed())
             tx = Transaction(commit, self._now_ms(), self._new_key, self._seen)
@@ -264,7 +267,10 @@ class MemoryStore:
 
     def after_fork(self) -> None:
         """In a forked child: the thread that held the lock of commits is not there to release it."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+
+    def refuse_reentry(self) -> None:
+        refuse_owned(self._lock)
 
     def close(self) -> None:
         self._tables = None

@@ -64,6 +64,9 @@ class Transport(Protocol):
     def call_all(self, calls: Sequence[Call]) -> list[Any]:
         """Make all requests at once and wait for all; each answer is a value or an error."""
 
+    def refuse_reentry(self) -> None:
+        """Raise Reentered if it cannot be closed now: a signal handler has interrupted a call that has to end first."""
+
     def close(self) -> None:
         """Release all resources. Idempotent."""
 
@@ -82,6 +85,9 @@ class AsyncTransport(Protocol):
 
     async def call_all(self, calls: Sequence[Call]) -> list[Any]:
         """Make all requests at once, as `Transport.call_all`."""
+
+    def refuse_reentry(self) -> None:
+        """Do nothing: a loop runs signal handlers between its steps."""
 
     async def close(self) -> None:
         """Release all resources. Idempotent."""

@@ -26,11 +26,13 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 import zmq
 
 from dagbox.errors import Busy, CannotConnect, DagBoxError
+from dagbox.errors.reentry import code_of, refuse_inside, refuse_on_top, refuse_owned
 from dagbox.protocol import frames
 from dagbox.protocol.values import pack, unpack
 from dagbox.transport import sockets
@@ -209,7 +211,13 @@ class _Link:
     # --- waiting: leader and followers
 
     def _do(self, waiter: _Waiter, begin: Callable[[], None]) -> None:
-        """Begin requests and wait for their answers; whatever is raised meanwhile, the thread then holds no role."""
+        """Begin requests and wait for their answers; whatever is raised meanwhile, the thread then holds no role.
+
+        Raises:
+            Reentered: a signal handler asks that has interrupted a call of this thread.
+        """
+        if self.gate.locked() or any(role.thread == waiter.thread for role in self._roles()):
+            refuse_inside(_Link._do, self, _is_giving)
         try:
             with self.gate:
                 if self.closed:
@@ -226,10 +234,15 @@ class _Link:
         finally:
             self._leave(waiter)
 
+    def _roles(self) -> tuple[_Waiter, ...]:
+        """Return the leader and the followers, if there is a leader."""
+        leader = self._leader
+        return () if leader is None else (leader, *self._followers)
+
     def _join(self, waiter: _Waiter) -> bool:
         """Return True if the thread is to lead; with the gate held."""
-        for other in (self._leader, *self._followers) if self._leader is not None else ():
-            if other is not None and other.thread == waiter.thread and not other.giving:
+        for other in self._roles():
+            if other.thread == waiter.thread and not other.giving:
                 self._release(other)  # an exception came before it could give up its role
         if self._leader is None or self._leader.thread == waiter.thread:
             self._leader = waiter
@@ -384,6 +397,11 @@ class _Link:
 
     # --- the end
 
+    def refuse_reentry(self) -> None:
+        """Raise Reentered if this thread holds the gate already."""
+        if self.gate.locked():
+            refuse_on_top(_is_call)
+
     def close(self) -> None:
         """Fail whoever waits, and give everything back."""
         with self.gate:
@@ -408,6 +426,16 @@ class _Link:
             sockets.leave(self._socket, self.core.leave())
         self._presence.forget()
         self._wake.close()
+
+
+def _is_call(frame: FrameType) -> bool:
+    """Return True of a call, which holds the gate of its link now and then."""
+    return frame.f_code is code_of(_Link._do)
+
+
+def _is_giving(frame: FrameType) -> bool:
+    """Return True of a function through which a part is with the program, which may make calls."""
+    return frame.f_code is code_of(_Waiter.give) and bool(frame.f_locals["self"].giving)
 
 
 _transports: weakref.WeakSet[RemoteTransport] = weakref.WeakSet()
@@ -444,7 +472,7 @@ class RemoteTransport:
         self._prepare = prepare
         self._identity = identity or Identity()
         self._link: _Link | None = None
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
         self._closed = False
         _transports.add(self)
 
@@ -460,6 +488,7 @@ class RemoteTransport:
                 raise
 
     def _open(self) -> _Link:
+        refuse_owned(self._opening)
         with self._opening:
             if self._closed:
                 raise CannotConnect(self.address, "this client is closed")
@@ -490,6 +519,12 @@ class RemoteTransport:
         except CannotConnect:
             return  # the next request finds out what is the matter, and says so to somebody who asked
 
+    def refuse_reentry(self) -> None:
+        """Raise Reentered if this thread is at the socket already, and a signal handler interrupted it."""
+        refuse_owned(self._opening)
+        if self._link is not None:
+            self._link.refuse_reentry()
+
     def close(self) -> None:
         """Release all resources. Whoever still waits gets an error."""
         with self._opening:
@@ -500,7 +535,7 @@ class RemoteTransport:
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's link alone; the next call makes one."""
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
         self._context = None
         if self._link is not None:
             _inherited.append(self._link)

@@ -232,6 +232,9 @@ class AsyncRemoteTransport:
 
     # --- the end
 
+    def refuse_reentry(self) -> None:
+        """Do nothing: a loop runs signal handlers between its steps."""
+
     async def close(self) -> None:
         """Release all resources. Whoever still waits gets an error."""
         if self._closed:

@@ -95,7 +95,8 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Release all resources. Idempotent."""
+        """Release all resources. Idempotent. `Reentered` tells a signal handler that a call has to end first."""
+        self._transport.refuse_reentry()
         self._keepalive.close()
         self._transport.close()
 
@@ -541,8 +542,7 @@ class Database:
         """Events as of `events`, and how many were missed; after a change of `epoch` begin at 0 again.
 
         Args:
-            after: only those with a higher `seq`.
-            limit: how many at most, the last ones.
+            after, limit: as of `events`; the last ones.
         """
         body = {"after": operations.limit_of(after), "limit": operations.limit_of(limit)}
         return operations.map_of("events", EventLog, self._broker_call("events", body))

@@ -98,7 +98,7 @@ class RunningJobs:
     """The jobs of this process; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._jobs: dict[str, Job] = {}
 
     def add(self, job: Job) -> None:

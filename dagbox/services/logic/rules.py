@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagbox.errors import InvalidArgument
+from dagbox.errors.reentry import refuse_owned
 from dagbox.store.base import Snapshot
 from dagbox.store.facts.rules import parse_stored, stored_rules
 from dagbox.store.facts.schema import read_schema_version
@@ -30,7 +31,7 @@ class RuleBook:
     """The compiled rules of one store; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self.compiling = threading.Lock()
+        self.compiling = threading.RLock()
         """Held by the thread that compiles."""
         self._engines: dict[int, Engine] = {}
 
@@ -44,6 +45,7 @@ class RuleBook:
         engine = self._engines.get(number)
         if engine is None:
             check = check_of(budget)
+            refuse_owned(self.compiling)
             while not self.compiling.acquire(timeout=_LOOK_S):
                 check()
             try:

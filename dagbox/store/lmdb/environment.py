@@ -31,11 +31,13 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import lmdb
 
 from dagbox.errors import LimitExceeded, StoreBroken, StoreCorrupt, StoreFull, StoreUnavailable
+from dagbox.errors.reentry import refuse_on_top, refuse_owned
 from dagbox.store.foreign import text_or_none
 from dagbox.store.lmdb.errors import from_lmdb
 from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE, Identity, StoreFiles
@@ -56,6 +58,21 @@ MAX_MAP_SIZE = 1 << 45
 """The most bytes that the map may have: a quarter of the addresses that a process has."""
 _COPY_FILL = 0.5
 """Above this fill the map is doubled before a copy."""
+
+_SNAPSHOTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "snapshot.py")
+_STORE = os.path.join(os.path.dirname(_SNAPSHOTS), "store.py")
+_SHORT_READS = frozenset(("get_data", "get", "get_many"))
+
+
+def _is_reader(frame: FrameType) -> bool:
+    """Return True of a function that is inside LMDB to read; `begin_read` is so only before it calls anything."""
+    code = frame.f_code
+    return code.co_filename == _SNAPSHOTS or (code.co_filename == _STORE and code.co_name in _SHORT_READS)
+
+
+def _is_beginning(frame: FrameType) -> bool:
+    return frame.f_code is LmdbEnvironment.begin_read.__code__
+
 
 _environments: weakref.WeakSet[LmdbEnvironment] = weakref.WeakSet()
 _inherited: list[tuple[str, lmdb.Environment]] = []
@@ -153,9 +170,9 @@ class LmdbEnvironment:
         _environments.add(self)
 
     def _renew_locks(self) -> None:
-        self.write_lock = threading.Lock()
-        self._handle_lock = threading.Lock()
-        self._copy_lock = threading.Lock()
+        self.write_lock = threading.RLock()
+        self._handle_lock = threading.RLock()
+        self._copy_lock = threading.RLock()
 
     def _open(self) -> None:
         _close_inherited()
@@ -311,10 +328,12 @@ class LmdbEnvironment:
     def _find_tables(self) -> None:
         """Open the handles of all unknown tables."""
         if self.readonly:
+            refuse_owned(self._handle_lock)
             with self._handle_lock:
                 self._find_tables_reading()
             return
         slot = WriteSlot()
+        refuse_owned(self.write_lock)
         with self.write_lock:
             try:
                 self.begin_write(slot)
@@ -371,6 +390,7 @@ class LmdbEnvironment:
 
     def adopt_map_size(self) -> None:
         """Resize the map to the size that another process has given it."""
+        refuse_owned(self.write_lock)
         with self.write_lock:
             if self._env is not None:
                 self._resize(0)
@@ -415,6 +435,7 @@ class LmdbEnvironment:
         if not can_map(wanted - int(info["map_size"])):
             reason = f"the system lets this process have no map of {wanted} bytes (ulimit -v)"
             raise StoreFull(self.path, reason) if size else StoreUnavailable(self.path, reason)
+        self._refuse_on_reader()
         with self._copy_lock:
             try:
                 self.barrier.close()
@@ -490,6 +511,7 @@ class LmdbEnvironment:
     def _make_room(self) -> None:
         """Double the map if half of it is used: it cannot be resized during a copy, and commits would wait."""
         if not self.readonly:
+            refuse_owned(self.write_lock)
             with self.write_lock:
                 if self.fill() > _COPY_FILL:
                     self._resize(self.map_size() * 2)
@@ -513,6 +535,16 @@ class LmdbEnvironment:
         """Return our error for one of LMDB's."""
         return self._lost if self._lost is not None else from_lmdb(self.path, error)
 
+    def refuse_reentry(self) -> None:
+        """Raise Reentered if this thread is inside already, and a signal handler interrupted it."""
+        refuse_owned(self.write_lock)
+        self._refuse_on_reader()
+
+    def _refuse_on_reader(self) -> None:
+        """Raise Reentered if a read of this thread was interrupted, for whose end this thread would wait."""
+        if self.barrier.occupied:
+            refuse_on_top(_is_reader, _is_beginning)
+
     def hold_still(self) -> ExitStack:
         """Keep all threads from writing, copying and entering LMDB until the returned stack is closed."""
         with ExitStack() as stack:
@@ -531,7 +563,12 @@ class LmdbEnvironment:
         self.barrier.reset()
 
     def close(self) -> None:
-        """Release all resources once the readers inside have left. Idempotent."""
+        """Release all resources once the readers inside have left. Idempotent.
+
+        Raises:
+            Reentered: a signal handler closes it that has interrupted a call of this thread.
+        """
+        self.refuse_reentry()
         with self.write_lock:
             self._closed = True
             if self._files is not None:

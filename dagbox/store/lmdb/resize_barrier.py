@@ -81,7 +81,7 @@ class ResizeBarrier(Generic[Handle, Txn]):
         self.buckets: dict[str, Handle] = {}
         self.snapshots: dict[int, tuple[int, float]] = {}
         self.known: dict[str, Handle] = {}
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self.closed = False
         self.draining = False
 
@@ -101,6 +101,11 @@ class ResizeBarrier(Generic[Handle, Txn]):
         except BaseException:
             self.leave()
             raise
+
+    @property
+    def occupied(self) -> bool:
+        """True if a reader is inside."""
+        return bool(self._inside)
 
     def wait_inside(self) -> None:
         """Stand back until the barrier is open: for one that has announced itself and found it closed."""

@@ -21,6 +21,7 @@ import lmdb
 import uuid_utils
 
 from dagbox.errors import DagBoxError, InvalidArgument, StoreUnavailable, shown_value
+from dagbox.errors.reentry import refuse_owned
 from dagbox.protocol.validate import flag, whole
 from dagbox.protocol.values import Durability, check_bucket
 from dagbox.store.base import Applied, Batch, Found, Stored
@@ -239,6 +240,7 @@ class LmdbStore:
         """Do work in a write transaction, again and again while the map has to grow for it."""
         environment = self._environment
         environment.check_writable()
+        refuse_owned(environment.write_lock)
         with environment.write_lock:
             began = time.perf_counter()
             environment.grow_ahead()
@@ -264,6 +266,9 @@ class LmdbStore:
 
     def backup(self, path: str) -> None:
         copy_to_directory(self._environment, path)
+
+    def refuse_reentry(self) -> None:
+        self._environment.refuse_reentry()
 
     def close(self) -> None:
         self._environment.close()

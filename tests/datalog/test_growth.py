@@ -11,7 +11,7 @@ from dagbox.datalog import Program
 from dagbox.datalog.language.parser import parse_program
 from dagbox.datalog.language.terms import Statement
 from dagbox.datalog.language.types import kinds_of
-from dagbox.errors import LogicError, NotStratified, TypeMismatch
+from dagbox.errors import ArityMismatch, LogicError, NotStratified, TypeMismatch
 from tests.datalog.test_long_goals import calls_of
 from tests.differential.cases import make
 
@@ -136,6 +136,14 @@ def test_types_that_change_are_followed_to_those_who_use_them() -> None:
         program.with_statements(added)
     assert grow(program, "b(X) :- s(X).").types["a"] == ("text",)
     assert "b" not in program.types
+
+
+@pytest.mark.parametrize("added", ["q(X, X) :- q(X).", "p(X) :- q(X), not q(X, 1).", "a(X) :- b(X). b(1, 2)."])
+def test_two_numbers_of_arguments_in_what_is_added_are_seen(added: str) -> None:
+    statements = parse_program(added)
+    assert Program().grown(statements, lambda name: (), lambda: None) is None
+    with pytest.raises(ArityMismatch):
+        Program().with_statements(statements)
 
 
 def test_what_a_check_raises_ends_the_growth() -> None:

@@ -123,9 +123,9 @@ class Growth:
     def take(self, added: Sequence[Statement]) -> bool:
         """Check what the statements change; whether all of it is seen to be right."""
         for statement in added:
-            if any(self.index.arities.get(name, arity) != arity for name, arity in named(statement)):
-                return False
             self.index.add(statement)
+            if any(self.index.arities[name] != arity for name, arity in named(statement)):
+                return False
         rules = [one for one in added if isinstance(one, Rule) and not one.is_fact]
         return all(map(self.is_stratified, rules)) and self.fits_types(added)
 

@@ -28,6 +28,9 @@ from dagbox.text.terminal import printable
 
 log = logging.getLogger("dagbox.process")
 
+SWITCH_S = 0.0005
+"""How long a thread of a logic worker computes before one that waits gets its turn: that which takes requests in must
+not wait ten times as long for each of its steps. Few change places, since long queries compute one at a time."""
 SERVICES = ("reader", "writer", "lock", "logic")
 EXIT_DRAINED = 10
 """The exit status of a worker that an operator drained: its supervisor does not start it again."""
@@ -199,6 +202,8 @@ def run_worker(
     address = resolve(connect if connect is not None else data)
     shown = name or f"{service}-{platform.node()}-{os.getpid()}"
     body = open_service(service, data, durability=durability, identity=identity)
+    if service == "logic":
+        sys.setswitchinterval(SWITCH_S)
     loop = WorkerLoop(body, address, shown, parent=sys.stdin.fileno() if supervised else None)
     on_stop_signals(loop.stop, supervised=supervised)
     log.info("%s: serving %s with the data in %s", shown, service, data)

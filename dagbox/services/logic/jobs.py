@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dagbox.errors import Cancelled, QueryDeadline
+from dagbox.services.logic.lanes import Lanes
 
 if TYPE_CHECKING:
     from dagbox.datalog.engine.budget import Budget, QueryProgress
@@ -50,6 +51,8 @@ class Job:
     goal: str = ""
     progress: tuple[int, int] = (0, 0)
     stopped: bool = False
+    lanes: Lanes | None = None
+    """The turns that it takes, while it is at work beside others."""
 
     def stop(self) -> None:
         """Have it end with `Cancelled` soon; from any thread."""
@@ -71,12 +74,17 @@ class Job:
     def _checker(self, began: float, allowed: float) -> Callable[[QueryProgress], None]:
         ends = began + allowed
 
-        def check(progress: QueryProgress) -> None:
-            self.progress = derived, read = max(self.progress, progress)
+        def look() -> None:
             if self.stopped:
                 raise Cancelled("logic")
             if time.monotonic() >= ends:
-                raise QueryDeadline("logic", max(1, round(allowed * 1000)), derived, read)
+                raise QueryDeadline("logic", max(1, round(allowed * 1000)), *self.progress)
+
+        def check(progress: QueryProgress) -> None:
+            self.progress = max(self.progress, progress)
+            look()
+            if self.lanes is not None:
+                self.lanes.step(self, look)
 
         return check
 
@@ -100,14 +108,19 @@ class RunningJobs:
     def __init__(self) -> None:
         self._mutex = threading.RLock()
         self._jobs: dict[str, Job] = {}
+        self._lanes = Lanes()
 
     def add(self, job: Job) -> None:
         """A job begins."""
+        job.lanes = self._lanes
+        self._lanes.enter(job)
         with self._mutex:
             self._jobs[job.id] = job
 
     def remove(self, job: Job) -> None:
         """A job has ended."""
+        self._lanes.leave(job)
+        job.lanes = None
         with self._mutex:
             if self._jobs.get(job.id) is job:
                 del self._jobs[job.id]

@@ -7,8 +7,8 @@ Rules:
 2. `running` and `stop` are answered at once, by whichever thread drives the service.
 3. A query ends by itself: at the request's deadline (a little before, so that its own error, which tells how far it
    came, arrives in time), at its budget, when it is stopped, or when its client takes it back.
-4. Python runs one thread at a time and changes every few milliseconds: long queries slow others down, but
-   never hold them up. More workers make more of them run at once.
+4. Python runs one thread at a time: long queries compute one at a time, and step aside for short ones (`lanes`). More
+   workers make more of them run at once.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from typing import Any
 
 from dagbox.errors import BadSetting, UnknownSetting
 from dagbox.protocol.values import Durability
+from dagbox.text.files import why_unreadable
 
 FILE_NAME = "dagbox.toml"
 FORMATS = ("table", "json")
@@ -97,8 +98,7 @@ def _from_file(named: str | None, directory: Path | None) -> dict[str, Any]:
             raise BadSetting("DAGBOX_CONFIG", named, "there is no such file", "the environment") from None
         return {}
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BadSetting("the file", str(path), f"it cannot be read: {reason}", str(path)) from None
+        raise BadSetting("the file", str(path), f"it cannot be read: {why_unreadable(error)}", str(path)) from None
     for name in found:
         if name not in _CHECKS:
             raise UnknownSetting(name, str(path), get_close_matches(name, _CHECKS, 3), sorted(_CHECKS))
@@ -143,7 +143,9 @@ def _checked(name: str, value: Any, source: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return "" if isinstance(value, str) and value else "it is not a text"
+    if not isinstance(value, str) or not value:
+        return "it is not a text"
+    return "it has a null character, which no path has" if "\0" in value else ""
 
 
 def _one_of(*allowed: str) -> Callable[[Any], str]:

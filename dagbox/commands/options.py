@@ -171,12 +171,14 @@ class Json(Kind):
     def _read(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
             if value == "-":
-                return sys.stdin.read().removeprefix("\ufeff")
+                text = sys.stdin.read().removeprefix("\ufeff")
+                text.encode()
+                return text
             if value.startswith("@") and self._names_file(value[1:]):
                 return path_of(value[1:]).read_text(encoding="utf-8-sig")
         except OSError as error:
             self.fail(f"{value}: {error.strerror}", param, ctx)
-        except UnicodeDecodeError:
+        except UnicodeError:
             self.fail(f"{value}: it is not UTF-8 text", param, ctx)
         return value
 

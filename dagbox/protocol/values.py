@@ -292,6 +292,8 @@ def pack_data(value: object) -> bytes:
 
 def _cannot_pack(error: Exception) -> InvalidArgument:
     detail = str(error)
+    if isinstance(error, UnicodeEncodeError):
+        detail = "it holds text that is not valid Unicode"
     if "recursion limit" in detail or isinstance(error, RecursionError | msgpack.StackError):
         detail = f"it is nested more than {MAX_NESTING} deep, or holds itself"
     return InvalidArgument(f"cannot pack the value: {detail}")

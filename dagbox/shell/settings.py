@@ -24,6 +24,7 @@ from typing import Any
 from dagbox.shell.grammar.command_spec import FORMATS
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.render.palette import ENVIRONMENT_COLOURS
+from dagbox.text.files import why_unreadable
 
 _SWITCH = ("on", "off")
 
@@ -152,7 +153,7 @@ def load_configuration(path: Path) -> Configuration:
     except FileNotFoundError:
         return Configuration(settings)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"cannot read {path}: {error}") from None
+        raise CommandFailed(f"cannot read {path}: {why_unreadable(error)}") from None
     unknown = set(content) - {"settings", "environments"}
     if unknown:
         raise CommandFailed(f"{path}: no section {', '.join(sorted(unknown))}: there are settings and environments")

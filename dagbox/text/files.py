@@ -16,6 +16,25 @@ def path_of(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Return the path without links; what is not there is resolved as far as it is.
+
+    Raises:
+        OSError: its links lead in a circle; pathlib raises RuntimeError for that, which nobody expects.
+    """
+    try:
+        return Path(path).resolve()
+    except RuntimeError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path)) from None
+
+
+def why_unreadable(error: OSError | ValueError) -> str:
+    """Return why the text of a file could not be read, in words for people."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def make_private_directory(path: str | os.PathLike[str]) -> None:
     """Make a directory that only its owner may enter, and those above it as usual. One that is there stays as it is.
 
@@ -58,7 +77,7 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
 
     try:
         old = path.stat() if path.exists() else None
-        real = path.resolve()
+        real = resolved(path)
         if old is not None and not stat.S_ISREG(old.st_mode):
             part, descriptor = None, os.open(path, os.O_WRONLY)  # not `real`: the name of a pipe leads nowhere
         else:

@@ -61,7 +61,8 @@ def prepare_standard_streams() -> None:
     """Prepare standard input, output and error of this process.
 
     One that is closed is the null device: who closes it does not want to see it. Output escapes what its encoding
-    lacks. Input that is taken for ASCII is taken for UTF-8, of which that is a part.
+    lacks. Input that is taken for ASCII is taken for UTF-8, of which that is a part; bytes that are no text become
+    surrogates, as in arguments, and are refused where a text is needed.
     """
     codecs.register_error(ESCAPING, _escape)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -71,5 +72,6 @@ def prepare_standard_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=ESCAPING)
-    if isinstance(sys.stdin, TextIOWrapper) and codecs.lookup(sys.stdin.encoding).name == "ascii":
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    if isinstance(sys.stdin, TextIOWrapper):
+        ascii_only = codecs.lookup(sys.stdin.encoding).name == "ascii"
+        sys.stdin.reconfigure(encoding="utf-8" if ascii_only else None, errors="surrogateescape")

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from dagbox.errors import CannotConnect, InvalidArgument, StoreUnavailable
-from dagbox.text.files import make_private_directory, private
+from dagbox.text.files import make_private_directory, private, resolved
+from dagbox.text.numbers import whole_number
 
 NODE_FILE = "node.json"
 NODE_FORMAT = 1
 MAX_SOCKET_PATH_BYTES = 100
 """The longest path of a Unix socket that every system takes (Linux has 107, others 103)."""
 _MOST_PATH_BYTES = 103
+MOST_PORT = 65_535
 SCHEMES = ("ipc", "tcp", "inproc")
 
 
@@ -54,7 +56,7 @@ def check_url(target: str) -> str:
     """The address if it is one that can be used.
 
     Raises:
-        InvalidArgument: an unknown scheme, nothing after it, or an abstract socket.
+        InvalidArgument: an unknown scheme, nothing after it, an abstract socket, or no port that there is.
     """
     scheme, separator, rest = target.partition("://")
     if not separator or scheme not in SCHEMES or not rest:
@@ -62,9 +64,17 @@ def check_url(target: str) -> str:
         raise InvalidArgument(f"not an address: {target!r}: it begins with one of {known}")
     if scheme == "ipc" and rest.startswith("@"):
         raise InvalidArgument(f"not an address: {target!r}: every user may open an abstract socket, use a path")
-    if scheme == "tcp" and not rest.rpartition(":")[2].isdecimal():
-        raise InvalidArgument(f"not an address: {target!r}: a port is missing, as in tcp://HOST:PORT")
+    if scheme == "tcp":
+        _check_port(rest.rpartition(":")[2], target)
     return target
+
+
+def _check_port(text: str, target: str) -> None:
+    port = whole_number(text)
+    if port is None or not text.isascii():
+        raise InvalidArgument(f"not an address: {target!r}: a port is missing, as in tcp://HOST:PORT")
+    if port > MOST_PORT:  # ZeroMQ would take its last 16 bits
+        raise InvalidArgument(f"not an address: {target!r}: the highest port is {MOST_PORT}")
 
 
 def socket_address(directory: str | os.PathLike[str]) -> str:
@@ -76,13 +86,16 @@ def socket_address(directory: str | os.PathLike[str]) -> str:
     Raises:
         StoreUnavailable: no directory for it can be made that belongs to the user alone.
     """
-    resolved = Path(directory).resolve()
-    inside = resolved / "run" / "broker.sock"
+    try:
+        real = resolved(directory)
+    except OSError as error:
+        raise StoreUnavailable(str(directory), error.strerror or str(error)) from None
+    inside = real / "run" / "broker.sock"
     if len(os.fsencode(inside)) <= MAX_SOCKET_PATH_BYTES:
         return f"ipc://{_private(inside.parent) / inside.name}"
     import tempfile  # no other path needs it, and what it loads takes time at a program's start
 
-    name = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:24]
+    name = hashlib.sha256(os.fsencode(real)).hexdigest()[:24]
     for base in (tempfile.gettempdir(), "/tmp"):
         path = Path(base) / f"dagbox-{os.getuid()}" / f"{name}.sock"
         if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:

@@ -25,10 +25,6 @@ NO_TEXT_OF_OTHERS = {
     ("dagbox/commands/bench/command.py", "sys.stderr.write"): "a line of figures that is written again and again",
     ("dagbox/commands/options.py", "click.confirm"): "the one question, which filters",
     ("dagbox/shell/main.py", "click.confirm"): "one question, about a directory that is made printable",
-    ("dagbox/bench/command.py", "click.echo"): "figures",
-    ("dagbox/bench/dashboard.py", "print"): "figures",
-    ("dagbox/bench/datalog.py", "sys.stdout.write"): "figures",
-    ("dagbox/bench/logic.py", "sys.stdout.write"): "figures",
 }
 COMMANDS = (
     "buckets",
@@ -166,6 +162,8 @@ def test_text_leaves_the_program_by_its_filters_alone() -> None:
     found = set[tuple[str, str]]()
     for path in sorted((ROOT / "dagbox").rglob("*.py")):
         name = str(path.relative_to(ROOT))
+        if name.startswith("dagbox/bench/") and not name.startswith("dagbox/bench/load/"):
+            continue  # benchmarks of developers: they print figures of their own
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)

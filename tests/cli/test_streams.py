@@ -68,3 +68,47 @@ def test_a_full_disk_behind_the_output_is_one_line(place: Path) -> None:
         ended = run(place, arguments, redirect=">/dev/full")
         assert ended.returncode == 1
         assert ended.stderr.decode().splitlines()[-1].endswith("No space left on device")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_input_that_is_no_text_is_refused_in_one_line(place: Path, encoding: str) -> None:
+    for arguments, given, told in (
+        (["put", "b/x", "-"], b'{"a": "\xff"}', "it is not UTF-8 text"),
+        (["shell", str(place)], b"get b/k\n\xff\xfe\n", "no command \\udcff\\udcfe"),
+        (["shell", str(place)], b'put b/x {"a": "\xff"}\n', "not valid Unicode"),
+        (["import", "-"], b'{"a": "\xff"}', "line 1: it is not UTF-8"),
+    ):
+        ended = run(place, arguments, given=given, encoding=encoding)
+        assert ended.returncode in (1, 2), arguments
+        err = ended.stderr.decode("ascii", "replace")
+        assert told in err.splitlines()[-1], err
+        assert "fault of dagbox" not in err
+        assert "codec" not in err
+
+
+def test_files_that_are_no_text_or_lead_in_a_circle_are_told(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").write_bytes(b"\xff")
+    (tmp_path / "loop").symlink_to("loop")
+    for arguments, told in (
+        (["put", "b/x", f"@{tmp_path}/bin"], "it is not UTF-8 text"),
+        (["shell", str(place), "-c", f"source {tmp_path}/bin"], "it is not UTF-8 text"),
+        (["shell", str(place), "-c", f"source {tmp_path}/loop"], "Too many levels of symbolic links"),
+        (["shell", str(place), "-c", f"ls > {tmp_path}/loop/x"], "Too many levels of symbolic links"),
+        (["export", f"{tmp_path}/loop/x"], "Too many levels of symbolic links"),
+        (["up", f"{tmp_path}/loop/x", "--headless"], "Too many levels of symbolic links"),
+        (["get", "b/k", "--at", f"{tmp_path}/loop"], "there is no such directory"),
+        (["get", "b/k", "--at", "tcp://127.0.0.1:65536"], "the highest port is 65535"),
+        (["up", str(tmp_path / "new"), "--headless", "--listen", "tcp://127.0.0.1:65536"], "the highest port is 65535"),
+    ):
+        ended = run(place, arguments)
+        assert ended.returncode in (1, 2, 3), arguments
+        err = ended.stderr.decode()
+        assert told in err, (arguments, err)
+        assert "fault of dagbox" not in err
+    for content, told in ((b"\xff", "it is not UTF-8 text"), (b'at = "a\\u0000b"', "null character")):
+        (tmp_path / "dagbox.toml").write_bytes(content)
+        for arguments in (["get", "b/k"], ["shell", "-c", "ls"]):
+            words = [sys.executable, "-m", "dagbox", *arguments]
+            environment = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("DAGBOX_")}
+            ended = subprocess.run(words, capture_output=True, env=environment, cwd=tmp_path, timeout=60, check=False)
+            assert (ended.returncode, told in ended.stderr.decode()) == (2, True), ended.stderr

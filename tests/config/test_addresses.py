@@ -40,7 +40,9 @@ def test_addresses_that_may_be_of_others(address: str) -> None:
         check_listen(address, secure=False, insecure=False)
 
 
-@pytest.mark.parametrize("address", ["ipc://@x", "ipc://", "tcp://127.0.0.1", "http://x:1", "x"])
+@pytest.mark.parametrize(
+    "address", ["ipc://@x", "ipc://", "tcp://127.0.0.1", "tcp://127.0.0.1:65536", "tcp://h:\u0661", "http://x:1", "x"]
+)
 def test_no_addresses(address: str) -> None:
     for insecure in (False, True):
         with pytest.raises(InvalidArgument, match="not an address"):

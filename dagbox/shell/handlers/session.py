@@ -16,7 +16,7 @@ from dagbox.shell.session import Shell
 from dagbox.shell.settings import SETTINGS
 from dagbox.text.amounts import plural
 from dagbox.text.durations import format_duration
-from dagbox.text.files import path_of
+from dagbox.text.files import path_of, resolved, why_unreadable
 from dagbox.text.limits import last_of
 from dagbox.text.terminal import cell_width, one_line, truncate, truncate_middle
 
@@ -99,7 +99,10 @@ def source(shell: Shell, path: str) -> None:
     Raises:
         CommandFailed: it cannot be read, runs itself, or one of its commands failed.
     """
-    file = path_of(path).resolve()
+    try:
+        file = resolved(path_of(path))
+    except OSError as error:
+        raise CommandFailed(f"cannot read {path}: {why_unreadable(error)}") from None
     if file in shell.sourcing:
         raise CommandFailed(f"{file} runs itself")
     if len(shell.sourcing) >= MOST_SOURCES:
@@ -117,7 +120,7 @@ def source(shell: Shell, path: str) -> None:
                 if not shell.keep_going:
                     raise CommandFailed(f"{file}, line {line}: stopped here")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
+        raise CommandFailed(f"cannot read {file}: {why_unreadable(error)}") from None
     finally:
         shell.sourcing = shell.sourcing[:-1]
     if failed:

@@ -92,7 +92,7 @@ def target_of(given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | 
 def _from_file(named: str | None, directory: Path | None) -> dict[str, Any]:
     path = Path(named) if named else (directory or Path()) / FILE_NAME
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         if named:
             raise BadSetting("DAGBOX_CONFIG", named, "there is no such file", "the environment") from None

@@ -124,12 +124,13 @@ def names_of(target: str) -> list[str]:
     return [target, f"ipc://{real}", os.path.dirname(os.path.dirname(real))]
 
 
-def _told_names(db: dagbox.Database) -> list[str]:
-    """Return the addresses that a node listens on, as far as it tells."""
+def told_names(db: dagbox.Database) -> list[str]:
+    """Return the names of the addresses that a node listens on, as far as it tells."""
     try:
-        return [db.address, *db.status().broker.addresses]
+        addresses = [db.address, *db.status().broker.addresses]
     except dagbox.DagBoxError:
-        return [db.address]
+        addresses = [db.address]
+    return [name for address in addresses for name in names_of(address)]
 
 
 def open_connection(
@@ -157,7 +158,7 @@ def open_connection(
     try:
         db = _connect(target, timeout_s)
         if configuration.environments:
-            names += _told_names(db)
+            names += told_names(db)
         return Connection(target, db, environment=_environment(configuration, names, read_only))
     except dagbox.CannotConnect:
         if is_url(target):

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -129,9 +130,21 @@ class Configuration:
     def environment_of(self, *names: str) -> Environment:
         """The environment of the first pattern that one of the names of a place matches."""
         for pattern, environment in self.environments:
-            if any(fnmatchcase(name, pattern) for name in names):
+            if any(fnmatchcase(name, form) for form in _forms_of(pattern) for name in names):
                 return environment
         return Environment()
+
+
+def _forms_of(pattern: str) -> list[str]:
+    """Return what a pattern stands for: as it was written, and for a directory the real path of it too.
+
+    Only `*` and `?` are special; a bracket is a character of the name.
+    """
+    forms = [pattern]
+    if "://" not in pattern:
+        path = os.path.expanduser(pattern)
+        forms += [os.path.normpath(path), os.path.realpath(path)]
+    return [form.replace("[", "[[]") for form in forms]
 
 
 def configuration_path() -> Path:
@@ -149,7 +162,7 @@ def load_configuration(path: Path) -> Configuration:
     """
     settings = Settings()
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return Configuration(settings)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -182,7 +195,10 @@ def _environments(path: Path, section: dict[str, Any]) -> list[tuple[str, Enviro
         read_only = entry.get("read_only", False)
         if not isinstance(read_only, bool):
             raise CommandFailed(f"{path}: environment {name}: read_only is true or false, not {read_only!r:.60}")
-        environment = Environment(str(entry.get("label", name)), colour, read_only)
+        label = entry.get("label", name)
+        if not isinstance(label, str):
+            raise CommandFailed(f"{path}: environment {name}: label is a text, not {label!r:.60}")
+        environment = Environment(label, colour, read_only)
         found.append((entry["match"], environment))
     return found
 

@@ -49,6 +49,11 @@ def test_the_error_for_a_wrong_file_names_setting_and_file(tmp_path: Path, text:
     assert caught.value.fields["source"] == str(path)
 
 
+def test_the_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "dagbox.toml").write_text("readers = 3\n", encoding="utf-8-sig")
+    assert load_settings({}, tmp_path).readers == 3
+
+
 def test_the_error_for_a_file_that_is_no_toml_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "dagbox.toml").write_text("readers = \n")
     with pytest.raises(BadSetting, match=r"it cannot be read: .*line 1"):

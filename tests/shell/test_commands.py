@@ -82,6 +82,8 @@ def test_a_value_comes_from_a_file(driven: Driven, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('{\n "x": nope}')
     assert driven.run(f"put a/c @{tmp_path}/value.json")
     assert driven.shell.db.get("a", "c") == {"x": dagbox.Ref("a", "b")}
+    (tmp_path / "marked.json").write_text("[1]", encoding="utf-8-sig")
+    assert driven.run(f"put a/m @{tmp_path}/marked.json")
     assert "bad.json, line 2, column 7: nope is not JSON" in driven.error(f"put a/d @{tmp_path}/bad.json")
     assert "cannot read" in driven.error(f"put a/d @{tmp_path}/absent.json")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dagbox
-from dagbox.shell.connection import open_connection
+from dagbox.shell.connection import open_connection, told_names
 from dagbox.shell.output import Output
 from dagbox.shell.problems import CommandFailed
 from dagbox.shell.session import Shell
@@ -74,6 +74,32 @@ def test_a_directory_is_known_by_every_path(
         assert db.get("user", "x") == 1
 
 
+@pytest.mark.parametrize(
+    "pattern", ["link", "DIR/link", "DIR/run/proddb/", "./run/proddb", "DIR/above/*", "~/run/proddb"]
+)
+def test_a_pattern_may_be_any_path_that_leads_to_the_directory(
+    place: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    above = place.parent.parent
+    monkeypatch.setenv("HOME", str(above))
+    configuration = Configuration(environments=((pattern.replace("DIR", str(above)), PRODUCTION),))
+    for name in NAMES:
+        assert shell_at(name(place), configuration).read_only, name(place)
+    assert not shell_at("other", configuration).read_only
+
+
+def test_brackets_in_a_pattern_are_those_of_the_name(place: Path) -> None:
+    place.rename("data[1]")
+    configuration = Configuration(environments=(("*/data[1]", PRODUCTION),))
+    assert shell_at("data[1]", configuration).read_only
+
+
+def test_a_node_that_is_reached_by_the_network_is_known_by_its_directory(place: Path, node: dagbox.Database) -> None:
+    for pattern in ("*/proddb", str(place), "link"):
+        names = [each for each in told_names(node) if not each.startswith(("ipc:", "inproc:"))]
+        assert Configuration(environments=((pattern, PRODUCTION),)).environment_of(*names) == PRODUCTION
+
+
 @pytest.fixture
 def node(place: Path) -> Iterator[dagbox.Database]:
     with dagbox.open(place, serve=True) as db:
@@ -112,6 +138,7 @@ def test_one_leaves_the_protection_with_the_place_but_not_that_one_asked_for(pla
         ('[environments.x]\nmatch = "*"\nread_only = "false"', "read_only is true or false"),
         ("[environments.x]\nmatch = '*'\nread_only = 1", "read_only is true or false"),
         ("settings = 1", r"settings is a section, \[settings\]"),
+        ("[environments.x]\nmatch = '*'\nlabel = {a = 1}", "label is a text"),
         ("environments = [1]", r"environments is a section"),
         ("[environments]\nx = 'y'", r"x is a section, \[environments.x\]"),
     ],
@@ -121,3 +148,9 @@ def test_what_the_file_cannot_say_is_refused_with_its_place(tmp_path: Path, text
     path.write_text(text)
     with pytest.raises(CommandFailed, match=message):
         load_configuration(path)
+
+
+def test_the_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "shell.toml"
+    path.write_text('[settings]\nformat = "json"\n', encoding="utf-8-sig")
+    assert load_configuration(path).settings["format"] == "json"

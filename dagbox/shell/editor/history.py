@@ -22,15 +22,23 @@ MOST_COMMAND_BYTES = 20_000
 
 _SECRET = re.compile(
     r"""(?ix)
-    (?: passw(?:or)?d | pwd | passphrase | secret | credential | api[_-]?key | private[_-]?key | access[_-]?key
-      | auth[_-]?token | access[_-]?token | refresh[_-]?token | bearer )
-    s? (?![a-z])
-    | \bauthorization\b | \bset-cookie\b
-    | :// [^\s/@:]* : [^\s/@]+ @       # a password in a URL
+    (?: passw(?:or)?[dt] | passphrase | passcode | pwd | secret | credential | bearer | private[_-]?key
+      | (?: api | access | signing | encryption | ssh | master | service | account )[\s_-]?key
+      | (?: auth | access | refresh | id | session | csrf | bot | oauth )[_-]?token )
+    s? (?: [^a-z] | (?-i:[A-Z]) | (?: hash | value | id ) \b | $ )
+    | \bauthorization\b | \b(?:set-)?cookie["']?\s*: | \bBasic\s+[0-9A-Za-z+/]{8,}={0,2}(?![^"'\s])
+    | :// [^\s/@:"']* : [^\s/@]+ @                  # a password in a URL
+    | :// [^\s/@:"']{8,} @                          # a token in its place
+    | [?&][\w-]*(?: token | key | sig | signature | code )=
+    | \s(?: -u | --user )[\s=]+\S+:\S               # of curl
+    | \bmysql\w*\s(?:.*\s)?-p\S                     # of mysql
     | -----BEGIN
-    | \b (?: AKIA | ASIA ) [0-9A-Z]{16} \b | \b gh[pousr]_ [0-9A-Za-z]{20,} | \b xox[abprs]- [0-9A-Za-z-]{10,}
-    | \b sk- [0-9A-Za-z_-]{16,} | \b eyJ [0-9A-Za-z_-]{8,} \. eyJ [0-9A-Za-z_-]{8,} \.
-    | ["'](?:token|pin|cvv|ssn)["'] \s* :
+    | \b (?: AKIA | ASIA ) [0-9A-Z]{16} \b | \b gh[pousr]_ [0-9A-Za-z]{20,} | \b github_pat_ \w{16,}
+    | \b glpat- [\w-]{16,} | \b npm_ \w{30,} | \b pypi- [\w-]{16,} | \b AIza [\w-]{30,}
+    | \b SG\. [\w-]{16,} \. [\w-]{16,}
+    | \b (?: xox[a-z] | xapp ) - [0-9A-Za-z-]{10,} | \b hooks\.slack\.com/services/
+    | \b [rsp]k[_-] [0-9A-Za-z_-]{16,} | \b eyJ [0-9A-Za-z_-]{8,} \. eyJ [0-9A-Za-z_-]{8,} \.
+    | ["'{,] \s* (?: [\w-]* tokens? | pin(?:[_-]?code)? | cvv | cvc | ssn | pass | pw | auth | t?otp ) ["']? \s* :
     """
 )
 

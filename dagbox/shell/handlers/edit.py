@@ -84,7 +84,7 @@ def _edit_until_valid(shell: Shell, path: Path) -> Any:
     while True:
         _run_editor(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
             return load(text)
         except UnicodeDecodeError:
             problem = "The file is not text in UTF-8"

@@ -124,7 +124,7 @@ def read_file(value: FileValue) -> Any:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise CommandFailed(f"{path} is larger than {MAX_FILE_BYTES:,} bytes: use import")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise CommandFailed(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:

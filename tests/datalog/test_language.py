@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import pytest
@@ -121,6 +122,52 @@ WRONG = [
     ("p(X) :- q(X), X = " + "1 + " * 300 + "1.", 1, None, "nested deeper than 100"),
     ("p" * 121 + ".", 1, 1, "at most 120 characters"),
 ]
+
+
+ALIKE = {
+    "p(X), X == 1": "equal is written =",
+    "p(X), X === 1": "equal is written =",
+    "p(X), X <> 1": "different is written !=",
+    "p(X), X \\= 1": "different is written !=",
+    "p(X), X =\\= 1": "different is written !=",
+    "p(X), X !== 1": "different is written !=",
+    "p(X), X /= 1": "different is written !=",
+    "p(X), X =< 1": "at most is written <=",
+    "p(X), X => 1": "at least is written >=",
+    "p(X); q(X)": "write a rule for each",
+    "p(X) || q(X)": "write a rule for each",
+    "p(X) | q(X)": "write a rule for each",
+    "p(X) or q(X)": "write a rule for each",
+    "p(X) && q(X)": "a comma stands between conditions",
+    "p(X) & q(X)": "a comma stands between conditions",
+    "p(X) and q(X)": "a comma stands between conditions",
+    "p(X), !q(X)": "a negation is written not p(X)",
+    "p(X), ~q(X)": "a negation is written not p(X)",
+    "p(X), \\+ q(X)": "a negation is written not p(X)",
+    "?- p(X)": "without a question mark",
+    "p(X)?": "without a question mark",
+    "p(X) <- q(X)": "a rule is written",
+    "p(X) := q(X)": "a rule is written",
+}
+
+
+@pytest.mark.parametrize("text", ALIKE)
+def test_what_other_languages_write_is_told_as_it_is_written_here(text: str) -> None:
+    with pytest.raises(RuleSyntax) as caught:
+        parse_goal(text)
+    assert ALIKE[text] in caught.value.reason
+    if "mark" not in ALIKE[text]:
+        body = text if "rule is" in ALIKE[text] else f"h(X) :- {text}"
+        with pytest.raises(RuleSyntax, match=re.escape(ALIKE[text])):
+            parse_rule(f"{body}.")
+
+
+@pytest.mark.parametrize(
+    "text", ["p(X) q(X)", "p(X) orbit", "p(X) android(X)", "p(X), X = = 1", "p(X) -q", "p(X) :- q(X)"]
+)
+def test_what_looks_like_nothing_known_is_told_as_before(text: str) -> None:
+    with pytest.raises(RuleSyntax, match="cannot stand here"):
+        parse_goal(text)
 
 
 @pytest.mark.parametrize(("text", "line", "column", "words"), WRONG, ids=[one[3] for one in WRONG])

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dagbox.datalog.language.kept import Kept
+from dagbox.datalog.language.lookalikes import hint
 from dagbox.datalog.language.terms import (
     AGGREGATES,
     BOOLEANS,
@@ -192,7 +193,7 @@ def _parse(text: object, start: str, check: Check = no_check) -> Any:
         raise _unexpected(text, start, error) from None
     except UnexpectedCharacters as error:
         at = Position(error.line, error.column)
-        raise _fail(text, at, describe_bad_character(text[error.pos_in_stream or 0 :])) from None
+        raise _fail(text, at, _bad_character(text, error.pos_in_stream or 0)) from None
     except UnexpectedInput as error:
         raise _fail(text, Position(error.line, error.column), "this is not a rule") from None
 
@@ -240,12 +241,19 @@ def _unexpected(text: str, start: str, error: Any) -> RuleSyntax:
     else:
         at = Position(token.line, token.column)
         found = f"{str(token)!r} cannot stand here"
+        alike = hint(text, token.start_pos)
+        if alike:
+            return _fail(text, at, alike)
     return _fail(text, at, f"{found}: expected {expected}" if expected else found)
 
 
 def _names(expected: Any) -> str:
     shown = sorted({_EXPECTED.get(name, name) for name in expected if name not in _HIDDEN})
     return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _bad_character(text: str, place: int) -> str:
+    return hint(text, place) or describe_bad_character(text[place:])
 
 
 def describe_bad_character(rest: str) -> str:
@@ -256,7 +264,7 @@ def describe_bad_character(rest: str) -> str:
         return "a number and a name stand together: put a space or quotes"
     if rest[:1] == "$":
         return "a $ is followed by the name of a parameter"
-    return f"{rest[:1]!r} is no part of the language: put text between quotes"
+    return hint(rest, 0) or f"{rest[:1]!r} is no part of the language: put text between quotes"
 
 
 def _fail(text: str, at: Position, reason: str) -> RuleSyntax:

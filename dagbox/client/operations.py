@@ -18,6 +18,8 @@ from dagbox.client.clauses import clauses_to_wire, params_to_wire
 from dagbox.client.fields import FieldMap, LockWaiter, fields_of
 from dagbox.client.values import Fact, LockInfo, Rows, Rule
 from dagbox.errors import DagBoxError, InvalidArgument, NotFound, ProtocolError, UnreadableRecord
+from dagbox.protocol import validate
+from dagbox.protocol.frames import MAX_SERVICE_BYTES
 from dagbox.protocol.operations.limits import MAX_DATA_BYTES, MAX_FENCES, MAX_TTL_MS
 from dagbox.protocol.operations.locks import CLAIM_BYTES, Acquire
 from dagbox.protocol.operations.logic import Explain, ListFacts, Query, StopQuery, Why
@@ -106,6 +108,14 @@ def span_ms(name: str, seconds: Any, *, least_s: float = 0.0) -> int:
     if not math.isfinite(seconds) or seconds < least_s or seconds > 10**10:
         raise InvalidArgument(f"{name} is {seconds!r}: it must be a number of seconds from {least_s:g} up")
     return max(1, round(seconds * 1000)) if seconds else 0
+
+
+def check_service(service: object) -> None:
+    """Refuse what is no name of a service: text that is not empty, not too long, and valid Unicode."""
+    if type(service) is not str or not service:
+        text("a service", service)
+    elif len(service) > MAX_SERVICE_BYTES or not service.isascii():
+        validate.text(service, "the name of a service", MAX_SERVICE_BYTES)
 
 
 def text(name: str, value: Any) -> str:

@@ -179,3 +179,12 @@ def test_the_log_has_it_in_lines_of_its_own(node: Served, log: io.StringIO) -> N
     for line in lines:
         assert_inert(line, breaks="")
         assert line.startswith("  ") or line[:4].isdigit(), ascii(line)
+
+
+@pytest.mark.parametrize(("name", "told"), [("x" * 101, "101"), ("é" * 51, "102"), ("\udcff", "not valid Unicode")])
+def test_what_is_no_name_of_a_service_is_told_by_node_and_directory(node: Served, name: str, told: str) -> None:
+    for database in (dagbox.open(":memory:"), dagbox.connect(node.address)):
+        with database as db, pytest.raises((dagbox.LimitExceeded, dagbox.InvalidArgument)) as refused:
+            db.call(name, 1)
+        assert str(refused.value).startswith("the name of a service")
+        assert told in str(refused.value)

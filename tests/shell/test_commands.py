@@ -535,3 +535,8 @@ def test_the_line_above_a_watch_fits_the_terminal(
         assert cell_width(header) <= columns
         assert header.startswith("every 2.0 s: get" if columns == 80 else "every 2.0 s: ")
         assert header.endswith("Ctrl-C ends it" if columns == 80 else "…")
+
+
+@pytest.mark.parametrize("text", ["ls > a\0b", "ls | cat a\0b", "source a\0b", "connect a\0b", "g\0e\0t\0 \0b", "\0"])
+def test_a_null_character_is_refused_wherever_it_stands(people: Driven, text: str) -> None:
+    assert "a null character is no part of a command" in people.error(text).splitlines()[-1]

@@ -509,8 +509,7 @@ class AsyncDatabase:
             ServiceFailed: the handler raised.
         """
         payload = Packed(pack(payload))
-        if type(service) is not str or not service:
-            operations.text("a service", service)
+        operations.check_service(service)
         call = Call(service, payload, self._timeout_of(timeout), repeatable, on_part=on_part, untraced=untraced)
         return await self._transport.call(call)
 

@@ -502,8 +502,7 @@ class Database:
             ServiceFailed: the handler raised.
         """
         payload = Packed(pack(payload))
-        if type(service) is not str or not service:
-            operations.text("a service", service)
+        operations.check_service(service)
         call = Call(service, payload, self._timeout_of(timeout), repeatable, on_part=on_part, untraced=untraced)
         return self._transport.call(call)
 

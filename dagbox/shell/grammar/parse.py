@@ -33,6 +33,9 @@ def parse(text: str, bucket: str | None = None) -> ParsedCommand:
     scanner = Scanner(text, bucket)
     parsed = ParsedCommand(text, expected=scanner.expected, spans=scanner.spans)
     try:
+        null = text.find("\0")
+        if null >= 0:  # no path has one, and no argument of a program
+            raise SyntaxProblem("a null character is no part of a command: is the text in UTF-8?", null, null + 1)
         _read_command(scanner, parsed)
     except SyntaxProblem as problem:
         parsed.problem = problem

@@ -10,6 +10,9 @@ from dagbox.errors import DagBoxError, InvalidArgument
 
 T = TypeVar("T")
 
+_OPEN, _ANSWERED, _DONE, _FAILED = range(4)
+"""The states of a future: without answer; with one that nobody has looked at; with a value; with an error."""
+
 
 class LockInfo(NamedTuple):
     """One holder of a lock.
@@ -60,18 +63,16 @@ class Rows(list[dict[str, Any]]):
 class Future(Generic[T]):
     """The result of one request of a pipeline or batch; there is none before the block ends."""
 
-    __slots__ = ("_decode", "_error", "_state", "_value")
+    __slots__ = ("_answer", "_decode", "_state", "_value")
 
     def __init__(self, decode: Callable[[Any], T]) -> None:
         self._decode = decode
-        self._state = "open"
-        self._value: Any = None
-        self._error: DagBoxError | None = None
+        self._state = _OPEN
 
     @property
     def done(self) -> bool:
         """Return True if there is a result or an error."""
-        return self._state != "open"
+        return self._state != _OPEN
 
     def result(self) -> T:
         """The result.
@@ -80,29 +81,35 @@ class Future(Generic[T]):
             DagBoxError: what the request failed with.
             InvalidArgument: the block has not ended, or was left with an exception.
         """
-        if self._state == "open":
-            raise InvalidArgument("no result yet: results are there when the block has ended without an exception")
-        if self._error is not None:
-            raise self._error
+        error = self.exception()
+        if error is not None:
+            raise error
         value: T = self._value
         return value
 
     def exception(self) -> DagBoxError | None:
         """Return the error that the request failed with, or None; raises InvalidArgument before the block has ended."""
-        if self._state == "open":
+        if self._state == _ANSWERED:
+            self._take()
+        elif self._state == _OPEN:
             raise InvalidArgument("no result yet: results are there when the block has ended without an exception")
-        return self._error
+        return self._value if self._state == _FAILED else None
 
     def resolve(self, answer: Any) -> None:
-        """Take the answer in: an error, or a value to decode."""
-        self._state = "done"
-        if isinstance(answer, DagBoxError):
-            self._error = answer
-            return
-        try:
-            self._value = self._decode(answer)
-        except DagBoxError as error:
-            self._error = error
+        """Take the answer in: an error, or a value that is decoded once somebody asks for it."""
+        self._answer = answer
+        self._state = _ANSWERED
+
+    def _take(self) -> None:
+        """Decode the answer; several threads may do that at once."""
+        value, state = self._answer, _FAILED
+        if not isinstance(value, DagBoxError):
+            try:
+                value, state = self._decode(value), _DONE
+            except DagBoxError as error:
+                value = error
+        self._value = value
+        self._state = state
 
 
 class AsyncFuture(Future[T]):

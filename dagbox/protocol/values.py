@@ -234,7 +234,10 @@ def _unpack_ext_of_message(code: int, payload: bytes) -> object:
 
 
 _packb = partial(msgpack.packb, default=_pack_other, datetime=True)
-_packb_data = partial(msgpack.packb, default=_pack_part_of_data, datetime=True)
+_data_packers: list[msgpack.Packer] = []
+"""Packers at rest. Who packs takes one out: a signal handler, or a `default` that packs, finds another one."""
+_KEPT_BYTES = 64 * 1024
+"""A packer keeps the room of the longest value that it packed: after one above this it is thrown away."""
 unpack_trusted = partial(msgpack.unpackb, ext_hook=_unpack_ext_of_message, strict_map_key=False, timestamp=3)
 """Faster `unpack` that raises msgpack's own errors, and TypeError for a list as a map key."""
 unpack_trusted_data = partial(msgpack.unpackb, ext_hook=extension_in_data, strict_map_key=False, timestamp=3)
@@ -278,7 +281,13 @@ def pack_data(value: object) -> bytes:
         InvalidArgument: as `pack`; an error; nesting beyond `MAX_NESTING`; a time finer than a microsecond.
     """
     try:
-        packed: bytes = _packb_data(value)
+        try:
+            packer = _data_packers.pop()
+        except IndexError:
+            packer = msgpack.Packer(default=_pack_part_of_data, datetime=True)
+        packed: bytes = packer.pack(value)
+        if len(packed) <= _KEPT_BYTES:
+            _data_packers.append(packer)
         if _LONG_TIMESTAMP in packed:
             _check_times(packed)
         if b"\xff" in packed and _may_have_fine_times(packed):

@@ -102,6 +102,12 @@ class _Commit(_Tables):
     def put(self, table: str, key: bytes, value: bytes) -> None:
         self._own(table)[key] = value
 
+    def replace(self, table: str, key: bytes, value: bytes) -> bytes | None:
+        rows = self._own(table)
+        old = rows.get(key)
+        rows[key] = value
+        return old
+
     def delete(self, table: str, key: bytes) -> None:
         self._own(table).pop(key, None)
 

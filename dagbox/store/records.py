@@ -28,12 +28,13 @@ def put(tx: Transaction, operation: Put) -> list[str | int]:
     bucket, key, data, ttl_ms = operation.bucket, operation.key, operation.data, operation.ttl_ms
     if key is None:
         key = tx.new_key()
-    place = _place(tx, bucket, key)
+    if bucket not in tx.tables_seen:
+        tx.tables_seen.add(check_table(bucket))
+    place = key.encode() if type(key) is str and key.isascii() and 0 < len(key) <= MAX_KEY_BYTES else _key_bytes(key)
     if type(data) is not bytes:
         data = _as_bytes(data)
-    old = tx.get(bucket, place)
     if operation.if_version is not None:
-        _demand(tx, bucket, key, old, operation.if_version)
+        _demand(tx, bucket, key, tx.get(bucket, place), operation.if_version)
     if ttl_ms is None:
         value = seal(tx.version, data)
     else:
@@ -41,7 +42,7 @@ def put(tx: Transaction, operation: Put) -> list[str | int]:
         if expires_ms > NUMBER_MAX:
             raise InvalidArgument(f"a time to live of {ttl_ms} ms is too long: leave it out for ever")
         value = seal(tx.version, data, expires_ms)
-    tx.set(bucket, place, value, old)
+    old = tx.replace(bucket, place, value)
     if old is not None and old[:1] != _PLAIN:
         _drop_from_index(tx, bucket, place, open_damaged(old))
     if tx.derivations and (declared := tx.derivations.get(bucket)):

@@ -84,6 +84,9 @@ class TableWriter(TableReader, Protocol):
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Write a value; the table comes into being with its first one."""
 
+    def replace(self, table: str, key: bytes, value: bytes) -> bytes | None:
+        """As `put`; return the value that was there."""
+
     def delete(self, table: str, key: bytes) -> None:
         """Remove a value; nothing happens if there is none."""
 

@@ -69,7 +69,13 @@ class Transaction:
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Write a value."""
-        self.set(table, key, value, self.get(table, key))
+        self.replace(table, key, value)
+
+    def replace(self, table: str, key: bytes, value: bytes) -> bytes | None:
+        """Write a value; return what was there."""
+        old = self._writer.replace(table, key, value)
+        self._undo.append((table, key, old))
+        return old
 
     def delete(self, table: str, key: bytes) -> bool:
         """Remove a value; whether there was one."""

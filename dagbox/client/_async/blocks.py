@@ -51,16 +51,17 @@ class AsyncBatch:
     def _add(self, operation: BatchItem, decode: Callable[[Any], Any]) -> AsyncFuture[Any]:
         if self._ended:
             raise InvalidArgument("the batch has ended: begin another")
+        future: AsyncFuture[Any] = AsyncFuture(decode)
         self._operations.append(operation)
-        self._futures.append(AsyncFuture(decode))
-        return self._futures[-1]
+        self._futures.append(future)
+        return future
 
     def put(
         self, bucket: str, data: Any, *, key: str | None = None, ttl: float | None = None, if_version: int | None = None
     ) -> AsyncFuture[Ref]:
         """Write a record, as `put` of the database."""
         operation = operations.put_operation(bucket, data, key, ttl, if_version)
-        return self._add(operation, lambda answer: operations.ref_of(bucket, answer))
+        return self._add(operation, partial(operations.ref_of, bucket))
 
     def delete(self, target: Target, key: str | None = None, *, if_version: int | None = None) -> AsyncFuture[bool]:
         """Remove a record, as `delete` of the database."""

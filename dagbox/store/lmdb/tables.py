@@ -124,6 +124,12 @@ class LmdbWriteTables:
             handle = self._create(table)
         self._slot.txn.put(key, value, True, True, False, handle)
 
+    def replace(self, table: str, key: bytes, value: bytes) -> bytes | None:
+        handle = self._handles.get(table)
+        if handle is None:
+            handle = self._create(table)
+        return self._slot.txn.replace(key, value, handle)
+
     def delete(self, table: str, key: bytes) -> None:
         handle = self._handles.get(table)
         if handle is not None:

@@ -349,6 +349,8 @@ class BrokerFigures(FieldMap):
     late_replies: int
     malformed: int
     undeliverable: int
+    notes_lost: int
+    """What workers noted of requests, and no trace keeps."""
     bytes_in: int
     bytes_out: int
 

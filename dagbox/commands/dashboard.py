@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from dagbox.text.files import make_private_directory, private
-from dagbox.text.streams import note
+from dagbox.text.streams import note, print_line
 
 LOG_FILE = "node.log"
 READY = "dagbox: serving"
@@ -34,6 +34,12 @@ def wants_dashboard(headless: bool) -> bool:
 def can_show_dashboard() -> bool:
     """Return True if the terminal can show the dashboard, which draws on standard error and moves its cursor."""
     return sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+def tell_of_standard_error() -> None:
+    """Say on the terminal that standard error is none, where messages about that are not seen."""
+    if sys.stdout.isatty() and not sys.stderr.isatty():
+        print_line("dagbox: no dashboard is shown: standard error goes elsewhere, which is where it would be drawn")
 
 
 def run_with_dashboard(directory: str, arguments: Sequence[str]) -> int:

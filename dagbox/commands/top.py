@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from dagbox.commands.dashboard import can_show_dashboard
+from dagbox.commands.dashboard import can_show_dashboard, tell_of_standard_error
 from dagbox.commands.options import default_target, target_argument
 
 
@@ -95,6 +95,7 @@ def top_command(
 
         return run_headless(options)
     if not can_show_dashboard() and "TEXTUAL_DRIVER" not in os.environ:
+        tell_of_standard_error()
         raise click.UsageError(
             "the dashboard needs a terminal that moves its cursor (TERM is not dumb), as standard output and as "
             "standard error: use dagbox status, or --web"

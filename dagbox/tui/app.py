@@ -112,7 +112,7 @@ class Dashboard(Host):
 
         if threading.current_thread() is threading.main_thread():
             loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
                 loop.add_signal_handler(number, partial(self.exit, None, 128 + number))
 
     def on_unmount(self) -> None:

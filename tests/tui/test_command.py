@@ -82,7 +82,7 @@ def test_in_a_terminal_it_shows_the_node_and_q_leaves(served: Served) -> None:
     assert child.exitstatus == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_gives_the_terminal_back(served: Served, number: signal.Signals) -> None:
     child = terminal(str(served.directory))
     child.expect("services")
@@ -123,6 +123,7 @@ def test_standard_error_that_goes_elsewhere_is_told_where_one_looks(served: Serv
     command = f"exec {sys.executable} -m dagbox top {served.directory} 2>{log}"
     environment = {**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm-256color"}
     child = pexpect.spawn("/bin/sh", ["-c", command], env=environment, timeout=20, encoding="utf-8")
+    child.expect("standard error goes elsewhere")
     child.expect(pexpect.EOF)
     child.wait()
     assert child.exitstatus == 2

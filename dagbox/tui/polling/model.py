@@ -167,6 +167,8 @@ class NodeModel:
         self.began_at = 0.0
         self.parts: dict[str, Any] = {}
         self.part_at: dict[str, float] = {}
+        self.part_follow: dict[str, dict[str, str]] = {}
+        """The filter that a part of traces was asked for with."""
         self.problems: dict[str, str] = {}
         self.missed: dict[str, int] = {}
         """How many traces ended between the last two polls and were not read, by part."""
@@ -218,6 +220,7 @@ class NodeModel:
                     continue
                 self.parts[name] = poll[name]
                 self.part_at[name] = at
+                self.part_follow[name] = poll.get("follow", {}) if name in ("traces", "slowest") else {}
         self._take_events(poll.get("events", []), at)
         self._take_services(poll.get("services", []), at, first)
         self._take_pulses(poll.get("workers", []))
@@ -313,9 +316,16 @@ class NodeModel:
         found = self.poll.get(name) if name in ("services", "workers") else self.parts.get(name)
         return found if isinstance(found, list) else []
 
-    def has(self, part: str) -> bool:
-        """Return True if the part was seen since the model began: "traces", "locks", "store", ..."""
-        return part in self.parts or (part not in PARTS and bool(self.poll.get(part)))
+    def has(self, part: str, follow: dict[str, str] | None = None) -> bool:
+        """Return True if the part was seen since the model began: "traces", "locks", "store", ...
+
+        Args:
+            follow: the filter of the traces, None for all; what was asked for with another one leaves out some that
+                pass this one.
+        """
+        if part in self.parts:
+            return self.part_follow[part].items() <= (follow or {}).items()
+        return part not in PARTS and bool(self.poll.get(part))
 
     def late_ms(self, part: str) -> float:
         """Return how long before the last poll a part was seen: a recording leaves out what did not change."""
@@ -358,6 +368,7 @@ def check_poll(poll: Map) -> None:
         if not isinstance(course, dict) or not all(_are_numbers(course.get(name, [])) for name in ("waiting", "rate")):
             raise dagbox.ProtocolError("the course of a service is not of lists of numbers")
     _check_entries("times", [worker["work"] for worker in poll.get("workers", []) if "work" in worker], _TIME_FIELDS)
+    _check_follow(poll.get("follow", {}))
     if not isinstance(store, dict) or not isinstance(poll.get("problems", {}), dict):
         raise dagbox.ProtocolError("the figures of the store are no map")
     _check_numbers("store", store, _STORE_FIELDS)
@@ -368,6 +379,11 @@ def check_poll(poll: Map) -> None:
     for name, numbers in (*by_name.items(), ("the missed traces", poll.get("missed", {}))):
         if not isinstance(numbers, dict) or not _are_numbers(list(numbers.values())):
             raise dagbox.ProtocolError(f"{name} are not numbers by name")
+
+
+def _check_follow(follow: Any) -> None:
+    if not isinstance(follow, dict) or not all(isinstance(each, str) for each in (*follow, *follow.values())):
+        raise dagbox.ProtocolError("the filter of the traces is not of texts")
 
 
 def _is_number(value: object) -> bool:

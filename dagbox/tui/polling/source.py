@@ -133,6 +133,8 @@ class LiveSource:
         if events:
             self._seq = events[-1]["seq"]
         poll: Map = {**answer, "at": self._clock()}
+        if request.traces:
+            poll["follow"] = request.follow
         problems: dict[str, str] = {}
         self._take_traces(poll, problems)
         served = {each["name"] for each in answer["services"] if each["live"] + each["late"]}

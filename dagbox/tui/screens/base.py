@@ -82,14 +82,20 @@ class NodeScreen(Screen[None]):
     def show(self, model: NodeModel) -> None:
         """Show the model as it is now."""
 
-    def show_part(self, table: LiveTable, part: str, rows: Sequence[Row], empty: str) -> None:
-        """Show the rows of a part of a poll; say why there are none if it is not known."""
+    def show_part(
+        self, table: LiveTable, part: str, rows: Sequence[Row], empty: str, follow: dict[str, str] | None = None
+    ) -> None:
+        """Show the rows of a part of a poll; say why there are none if it is not known.
+
+        Args:
+            follow: the filter of the traces.
+        """
         model = self.model
         problem = model.problems.get(part, "")
-        if not problem and not model.has(part):
+        if not problem and not model.has(part, follow):
             problem = f"not known: {model.lost}" if model.lost else "not known yet"
         table.empty = problem or empty
-        table.show([] if part in model.problems else rows)
+        table.show([] if problem else rows)
 
     def crumbs(self) -> Sequence[str]:
         """The way from the tab to here; nothing on the tab itself."""

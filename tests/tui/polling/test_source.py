@@ -96,3 +96,10 @@ def test_a_log_of_another_form_is_a_problem_of_the_traces(
     [poll] = source.polls(TRACES)
     assert "traces" not in poll
     assert list(poll["problems"]) == ["traces"]
+
+
+def test_a_poll_tells_the_filter_of_its_traces(source: LiveSource) -> None:
+    [all_of_them] = source.polls(TRACES)
+    [some] = source.polls(PollRequest(frozenset(("traces",)), (("service", "lock"),)))
+    assert "follow" not in all_of_them
+    assert some["follow"] == {"service": "lock"}

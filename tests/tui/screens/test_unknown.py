@@ -41,6 +41,18 @@ async def test_a_part_that_was_never_seen_is_unknown_on_every_screen(lost: bool)
             assert not [each for each in EMPTY if each in found], found
 
 
+@pytest.mark.parametrize(("follow", "keys"), [({"error": "conflict"}, ["2"]), ({"service": "lock"}, ["2", "w"])])
+async def test_traces_that_another_screen_asked_for_are_not_all(follow: dict[str, str], keys: list[str]) -> None:
+    poll = sample.poll(100) | {"traces": [], "slowest": [], "follow": follow}
+    app = Dashboard(Session(Silent(poll, "data"), first=[poll]), Options(refresh_s=60))
+    async with showing(app) as screen:
+        app.post_message(app.Delivered(Lost("nobody answers")))
+        await screen.until(lambda: app.session.model.lost, "the loss")
+        await screen.press("1", *keys)
+        await screen.sees("not known: nobody answers")
+        assert "no requests yet" not in screen.text()
+
+
 async def test_a_part_that_is_empty_is_shown_as_empty() -> None:
     poll = sample.poll(100) | {part: [] for part in PARTS}
     app = Dashboard(Session(Silent(poll, "data"), first=[poll]), Options(refresh_s=60))

@@ -76,7 +76,8 @@ the service keeps them until their turn comes (a lock); its workers, and its las
         if workers.styles.height is None or workers.styles.height.value != lines:
             workers.styles.height = lines
         followed = [each for each in model.list_of("traces") if self.service in requests.path_of(each).split(" → ")]
-        self.show_part(traces, "traces", requests.trace_rows(followed, model.late_ms("traces")), "no requests yet")
+        found = requests.trace_rows(followed, model.late_ms("traces"))
+        self.show_part(traces, "traces", found, "no requests yet", {"service": self.service})
         traces.set_title("last requests")
         self.query_one(Graphs).show(model.services.get(self.service, TimeSeries()))
 

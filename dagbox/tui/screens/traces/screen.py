@@ -106,7 +106,7 @@ While a break is set the broker looks into the bodies of requests; without one i
             self.show_part(traces, "open", rows.open_rows(model), "nothing is under way")
         else:
             found = rows.trace_rows(followed(model.list_of(self.which), self.follow), model.late_ms(self.which))
-            self.show_part(traces, self.which, found, "no requests yet")
+            self.show_part(traces, self.which, found, "no requests yet", self.follow)
         traces.set_title(self._title())
         self._preview()
 

@@ -73,7 +73,7 @@ def open_target(
         target: directory or address.
         timeout: how long calls wait for their answer, in seconds.
         durability: of a directory that is opened here, "full" or "process".
-        readonly: open a directory for reading only.
+        readonly: open a directory for reading only, as one that may not be written is opened anyway.
         create: make the directory and its store if they are missing; a function is asked only then.
 
     Raises:
@@ -90,9 +90,18 @@ def open_target(
                 raise
     if not holds_store(target):
         _check_new(target, create() if callable(create) else create)
-    if readonly:
+    if readonly or is_unwritable(target):
         return dagbox.open(target, timeout=timeout, readonly=True)
     return dagbox.open(target, timeout=timeout, durability=durability)
+
+
+def is_unwritable(directory: str | os.PathLike[str]) -> bool:
+    """Return True if the directory holds a database that this process may not write: it can be read all the same."""
+    if not holds_store(directory):
+        return False
+    from dagbox.store.lmdb.files import may_write
+
+    return not may_write(directory)
 
 
 def check_directory(target: str, create: bool) -> None:

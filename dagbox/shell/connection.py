@@ -163,9 +163,9 @@ def open_connection(
     except dagbox.CannotConnect:
         if is_url(target):
             raise
-    from dagbox.config.target import check_directory
+    from dagbox.config.target import check_directory, is_unwritable
 
-    environment = _environment(configuration, names, read_only)
+    environment = _environment(configuration, names, read_only or is_unwritable(target))
     made = is_missing(target)
     check_directory(target, create=made and not environment.read_only and may_make())
     if environment.read_only:

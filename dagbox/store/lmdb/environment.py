@@ -40,7 +40,7 @@ from dagbox.errors import LimitExceeded, StoreBroken, StoreCorrupt, StoreFull, S
 from dagbox.errors.reentry import refuse_on_top, refuse_owned
 from dagbox.store.foreign import text_or_none
 from dagbox.store.lmdb.errors import from_lmdb
-from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE, Identity, StoreFiles
+from dagbox.store.lmdb.files import DATA_FILE, LOCK_FILE, Identity, StoreFiles, why_read_only
 from dagbox.store.lmdb.fork import close_inherited
 from dagbox.store.lmdb.opening import can_map, follow_resizes, open_environment, opening_error, told_map_size
 from dagbox.store.lmdb.pages import is_cut_short
@@ -463,7 +463,7 @@ class LmdbEnvironment:
     def check_writable(self) -> None:
         """Raise StoreUnavailable if it is for reading only, StoreError if it is closed."""
         if self.readonly:
-            raise StoreUnavailable(self.path, "it was opened for reading only")
+            raise StoreUnavailable(self.path, why_read_only(self.path))
         if self.env is None:
             raise closed_error()
 

@@ -33,6 +33,16 @@ def file_identity(path: str | os.PathLike[str], *, directory: int | None = None)
     return found.st_dev, found.st_ino
 
 
+def may_write(directory: str | os.PathLike[str]) -> bool:
+    """Return True if this process may write the data file that is in a directory."""
+    return os.access(os.path.join(directory, DATA_FILE), os.W_OK, effective_ids=True)
+
+
+def why_read_only(directory: str) -> str:
+    """Return why a store that was opened for reading only is not written."""
+    return "it was opened for reading only" if may_write(directory) else "it may not be written"
+
+
 class StoreFiles:
     """The files of one store that this process opens.
 

@@ -40,6 +40,8 @@ GRACE_S = 5.0
 """Seconds from SIGTERM to SIGKILL for a command that lost its lock."""
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 _POLL_S = 0.1
+_PR_SET_PDEATHSIG = 1
+"""The number of that operation of prctl(2)."""
 
 
 class _LockCommand(click.Command):
@@ -85,7 +87,7 @@ def lock(
     If the lease is lost (the node was away for longer than its time to live, or an operator released the lock),
     the command is sent SIGTERM, and SIGKILL 5 s later; the exit status is 1. If the lock is not granted within
     --wait, the command does not run, and the exit status is 1 too. 127: no such command; 128 + N: the command
-    was ended by signal N.
+    was ended by signal N. If `dagbox lock` itself is killed, so is the command.
 
     Without a command the lock is held until Ctrl-C, and the token is printed.
     """
@@ -135,7 +137,7 @@ def _run(command: list[str], environment: dict[str, str], lease: Lease) -> int:
     # Ctrl-C reaches the command too, which decides what it means; SIGTERM and SIGHUP are passed on.
     with _Signals({signal.SIGINT: lambda _: None, signal.SIGTERM: relay.forward, signal.SIGHUP: relay.forward}):
         try:
-            child = subprocess.Popen(command, env=environment)
+            child = subprocess.Popen(command, env=environment, preexec_fn=_dies_with_this_process())
         except FileNotFoundError:
             report(f"no command {command[0]!r}")
             return NOT_FOUND
@@ -173,6 +175,23 @@ class _Relay:
             self._pending.append(number)
         else:
             self._child.send_signal(number)
+
+
+def _dies_with_this_process() -> Callable[[], None]:
+    """Return what a child does before it becomes the command: from then on it is killed when this process ends.
+
+    By SIGKILL, since nobody is left to see that it ends on a gentler one before the lease does.
+    """
+    import ctypes
+
+    prctl, parent = ctypes.CDLL(None, use_errno=True).prctl, os.getpid()
+
+    def prepare() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)  # it ended before the system was told
+
+    return prepare
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,20 @@ def test_sigterm_goes_to_the_command(spawn: Spawn) -> None:
     assert process.stdout.readline() == "ready\n"
     process.terminate()
     assert process.wait(10) == 5
+
+
+@pytest.mark.parametrize("script", ["", "trap '' TERM HUP; "])
+def test_a_command_ends_with_the_one_that_holds_its_lock(spawn: Spawn, script: str) -> None:
+    process = spawn("lock", "a", "--", "sh", "-c", f"{script}echo $$; while :; do sleep 0.05; done")
+    assert process.stdout is not None
+    command = os.pidfd_open(int(process.stdout.readline()))
+    try:
+        process.kill()
+        assert select.select([command], [], [], 10)[0], "it goes on without its lock"
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(command, signal.SIGKILL)
+        os.close(command)
 
 
 def test_ctrl_c_is_the_commands_to_handle(spawn: Spawn) -> None:

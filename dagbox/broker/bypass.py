@@ -18,6 +18,8 @@ def count_bypass(
     target.ever_served = True
     target.done += 1
     target.errors += fault
+    if code:
+        target.codes.add(code)
     target.failed_ops += bool(code) and not fault
     (target.line if waited else target.work).add(took_s)
     requests.counters.accepted += 1

@@ -29,6 +29,12 @@ def _middle_us(index: int) -> float:
     return low + (1 << shift) / 2
 
 
+MOST_CODES = 50
+OTHER_CODES = "other"
+CODES_WINDOW_S = 30.0
+"""Errors of the last one to two of these, in seconds, are recent."""
+
+
 class Histogram:
     """Durations in seconds, counted in microsecond buckets whose width grows with the value."""
 
@@ -160,3 +166,31 @@ class DirectFigures:
             "mean_ms": self.busy_s / self.sampled * 1e3 if self.sampled else 0.0,
             "max_ms": self.slowest_s * 1e3,
         }
+
+
+class CodeCounts:
+    """Requests that ended with an error, counted by its code: since the start, and in about the last minute."""
+
+    __slots__ = ("_before", "_marked", "_rotate_at", "totals")
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int] = {}
+        self._marked: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+        self._rotate_at = 0.0
+
+    def add(self, code: str) -> None:
+        """Count an error; codes beyond `MOST_CODES` count as one."""
+        if code not in self.totals and len(self.totals) >= MOST_CODES:
+            code = OTHER_CODES
+        self.totals[code] = self.totals.get(code, 0) + 1
+
+    def rotate(self, now: float) -> None:
+        """Forget what is older than two windows; call it about once a second."""
+        if self.totals and now >= self._rotate_at:
+            self._before, self._marked = self._marked, dict(self.totals)
+            self._rotate_at = now + CODES_WINDOW_S
+
+    def summary(self) -> dict[str, list[int]]:
+        """Return `{code: [since the start, recent]}`."""
+        return {code: [total, total - self._before.get(code, 0)] for code, total in self.totals.items()}

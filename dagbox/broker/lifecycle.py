@@ -515,6 +515,8 @@ class Lifecycle:
         if not request.flags & Flag.UNTRACED:
             request.service.done += 1
             request.service.errors += fault
+            if code:
+                request.service.codes.add(code)
             self.traces.add(request)
 
     def _drop(self, request: TrackedRequest) -> None:
@@ -569,6 +571,9 @@ class Lifecycle:
                 service.direct.rates.sample(now, service.direct.done, 0)
             service.wait.rotate(now)
             service.work.rotate(now)
+            service.codes.rotate(now)
+            starved = service.queue.waiting and not service.queue.credits.left()
+            service.starved_since = (service.starved_since or now) if starved else 0.0
             for request in [each for each in service.held.values() if each.held_until <= now]:
                 self.release(request, now)
         self.directory.forget_idle(now)

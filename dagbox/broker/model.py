@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from dagbox.broker.histograms import DirectFigures, Histogram, RateSeries
+from dagbox.broker.histograms import CodeCounts, DirectFigures, Histogram, RateSeries
 from dagbox.broker.queues import DispatchQueue
 from dagbox.protocol.claims import UNKNOWN
 from dagbox.protocol.names import shown_peer, shown_request
@@ -268,6 +268,7 @@ class ServiceEntry:
     """A service: its queue, its workers, its figures."""
 
     __slots__ = (
+        "codes",
         "direct",
         "done",
         "errors",
@@ -282,6 +283,7 @@ class ServiceEntry:
         "rates",
         "redelivered",
         "refused",
+        "starved_since",
         "wait",
         "work",
         "workers",
@@ -300,7 +302,10 @@ class ServiceEntry:
         self.errors = 0
         self.failed_ops = 0
         """As of its workers."""
+        self.codes = CodeCounts()
         self.refused = 0
+        self.starved_since = 0.0
+        """Since when requests have waited while no worker had credit left, to a second; 0 if they do not."""
         self.redelivered = 0
         self.wait = Histogram()
         self.work = Histogram()

@@ -31,6 +31,7 @@ class Queueable(Protocol):
     size: int
     waits: bool
     slot: int
+    queued_at: float
 
 
 class CreditHolder(Protocol):
@@ -105,6 +106,12 @@ class Lane(Generic[R]):
                 return request
             self._empty -= 1
         return None
+
+    def oldest_at(self) -> float:
+        """Return when the request was queued that waits longest; infinite if none waits."""
+        lines = chain((self._came_back,), self._by_client.values())
+        heads = (next((request for request in line if request.waits), None) for line in lines)
+        return min((request.queued_at for request in heads if request is not None), default=inf)
 
     def waiting_of(self, client: bytes) -> int:
         """Return the number of requests of one client."""
@@ -248,6 +255,10 @@ class DispatchQueue(Generic[R, W]):
         self.waiting -= 1
         self.waiting_bytes -= request.size
         (self._urgent if request.flags & Flag.URGENT else self._lane).leave_empty(self.waiting)
+
+    def oldest_at(self) -> float:
+        """Return when the request was queued that waits longest; infinite if none waits."""
+        return min(self._urgent.oldest_at(), self._lane.oldest_at()) if self.waiting else inf
 
     def requests(self) -> list[R]:
         """Return all waiting requests, the urgent ones first."""

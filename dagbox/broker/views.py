@@ -120,13 +120,13 @@ class Views:
     def services(self, body: Body, now: float) -> list[Body]:
         """Return all services by name, with their course unless the body says `"course": false`."""
         services = sorted(self._requests.services.values(), key=lambda s: s.name)
-        answers = [self._service(service) for service in services]
+        answers = [self._service(service, now) for service in services]
         if body.get("course", True) is not False:
             for service, answer in zip(services, answers, strict=True):
                 answer["course"] = {"rate": service.rates.rates(), "waiting": service.rates.levels()}
         return answers
 
-    def _service(self, service: ServiceEntry) -> Body:
+    def _service(self, service: ServiceEntry, now: float) -> Body:
         states = [worker.state for worker in service.workers.values()]
         dead = sum(1 for worker in self._registry.dead.values() if worker.service is service)
         queue = service.queue
@@ -134,6 +134,8 @@ class Views:
             "name": service.name,
             "waiting": queue.waiting,
             "waiting_bytes": queue.waiting_bytes,
+            "oldest_ms": (now - queue.oldest_at()) * 1e3 if queue.waiting else 0.0,
+            "starved_ms": (now - service.starved_since) * 1e3 if service.starved_since and queue.waiting else 0.0,
             "held": len(service.held),
             "in_flight": service.in_flight,
             "in_line": sum(len(worker.busy) for worker in service.workers.values() if worker.traits.patient),
@@ -145,6 +147,7 @@ class Views:
             "done": service.done,
             "errors": service.errors,
             "failed_ops": service.failed_ops,
+            "codes": service.codes.summary(),
             "refused": service.refused,
             "redelivered": service.redelivered,
             "rate": service.rates.rate,

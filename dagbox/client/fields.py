@@ -104,6 +104,10 @@ class ServiceStatus(FieldMap):
     waiting: int
     """Requests in the queue."""
     waiting_bytes: int
+    oldest_ms: float
+    """How long the first of them has waited; 0 if none waits."""
+    starved_ms: float
+    """How long requests have waited while no worker could take one more."""
     held: int
     """Requests that breakpoints hold."""
     in_flight: int
@@ -120,6 +124,8 @@ class ServiceStatus(FieldMap):
     errors: int
     failed_ops: int
     """Operations that were refused (a conflict, a lock that is held), or failed beside others in one request."""
+    codes: dict[str, list[int]]
+    """How often requests ended with each error code: since the start, and in the last minute or half of it."""
     refused: int
     redelivered: int
     rate: float
@@ -134,7 +140,7 @@ class ServiceStatus(FieldMap):
     direct: DirectCalls
 
     _nested = {"wait": Durations, "work": Durations, "line": Durations, "direct": DirectCalls}
-    _absent = {"failed_ops": 0}
+    _absent = {"failed_ops": 0, "oldest_ms": 0.0, "starved_ms": 0.0, "codes": {}}
 
 
 class WorkerStatus(FieldMap):

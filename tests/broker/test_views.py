@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from dagbox.broker.bypass import count_bypass, trace_bypass
-from dagbox.errors import InvalidArgument
+from dagbox.broker.histograms import MOST_CODES, OTHER_CODES, CodeCounts
+from dagbox.errors import Cancelled, DagBoxError, InvalidArgument
+from dagbox.protocol import frames
 from dagbox.protocol.frames import Kind
 from dagbox.protocol.values import pack
 from tests.broker.table import EPOCH, Table, peer
@@ -54,6 +56,72 @@ def test_parts_come_with_the_status(table: Table) -> None:
     assert all(isinstance(status[name], list) for name in names)
     assert isinstance(table.inspect("status", {"parts": {"colour": {}}}), InvalidArgument)
     assert isinstance(table.inspect("status", {"parts": [1]}), InvalidArgument)
+
+
+def test_a_service_tells_for_how_long_its_queue_has_waited(table: Table) -> None:
+    def told() -> tuple[float, float]:
+        [service] = table.inspect("services")
+        return round(service["oldest_ms"]), round(service["starved_ms"], -3)
+
+    table.register("w1", credit=1)
+    table.ask("ann", 1)
+    assert told() == (0, 0)
+    table.run(0.5, ("w1:reader",))
+    table.ask("ann", 2)
+    table.ask("bob", 3)
+    table.run(4.0, ("w1:reader",))
+    assert told() == (4000, 3000) or told() == (4000, 4000)
+    table.cancel("ann", 2)
+    table.run(1.0, ("w1:reader",))
+    assert told()[0] == 5000
+    table.answer("w1", "ann", 1)
+    assert told() == (0, 0)
+
+
+def test_the_oldest_of_many_is_found_wherever_it_stands(table: Table) -> None:
+    table.register("w1", credit=3)
+    table.control("pause", service="reader")
+    for n, client in enumerate(("ann", "bob", "eve")):
+        table.ask(client, n)
+        table.run(1.0, ("w1:reader",))
+    [service] = table.inspect("services")
+    assert round(service["oldest_ms"]) == 3000
+    table.cancel("ann", 0)
+    [service] = table.inspect("services")
+    assert round(service["oldest_ms"]) == 2000
+    assert service["starved_ms"] == 0
+
+
+def test_a_service_counts_the_errors_by_code(table: Table) -> None:
+    def codes() -> dict[str, list[int]]:
+        [service] = table.inspect("services")
+        found: dict[str, list[int]] = service["codes"]
+        return found
+
+    def ended(count: int, error: DagBoxError) -> None:
+        for n in range(count):
+            table.ask("ann", n)
+            table.answer("w1", "ann", n, frames.pack_error(error), kind=Kind.ERROR)
+
+    table.register("w1", credit=9)
+    ended(3, InvalidArgument("x"))
+    table.ask("ann", 77)
+    table.answer("w1", "ann", 77)
+    assert codes() == {"invalid_argument": [3, 3]}
+    for _ in range(3):
+        table.run(31.0, ("w1:reader",))
+    ended(2, Cancelled("reader"))
+    assert codes() == {"invalid_argument": [3, 0], "cancelled": [2, 2]}
+
+
+def test_so_many_codes_are_counted_apart() -> None:
+    counts = CodeCounts()
+    for n in range(MOST_CODES + 7):
+        counts.add(f"odd {n}")
+        counts.add("odd 0")
+    found = counts.summary()
+    assert len(found) == MOST_CODES + 1
+    assert (found["odd 0"][0], found[OTHER_CODES]) == (MOST_CODES + 8, [7, 7])
 
 
 def test_services_and_workers(table: Table) -> None:

@@ -36,6 +36,7 @@ def service(name: str, second: int, weight: float, **more: Any) -> dict[str, Any
         "name": name,
         "waiting": int(12 * wave * weight),
         "waiting_bytes": int(1800 * wave * weight),
+        "oldest_ms": 40.0 * int(12 * wave * weight),
         "held": 0,
         "in_flight": int(3 * wave),
         "in_line": 0,

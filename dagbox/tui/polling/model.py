@@ -361,7 +361,7 @@ def check_poll(poll: Map) -> None:
         _check_entries(name, poll.get(name, []), needed)
     for service in poll.get("services", []):
         _check_entries("times", [service["wait"], service["work"], service["line"]], _TIME_FIELDS)
-        _check_numbers("service", service, ("failed_ops", "oldest_ms"))
+        _check_numbers("service", service, ("failed_ops", "oldest_ms", "starved_ms"))
         if "direct" in service:
             _check_entries("direct calls", [service["direct"]], _DIRECT_FIELDS)
         course = service.get("course") or {}

@@ -40,6 +40,16 @@ def _queue(data: Data) -> Spans:
     return [*text.bar(waiting / data["deepest"], 4, role), (format_count(waiting).rjust(6), "")]
 
 
+def _oldest_ms(data: Data) -> float:
+    return float(data.get("oldest_ms") or 0.0)
+
+
+def _oldest(data: Data) -> Spans:
+    """Return how long the first request of the queue has waited."""
+    ms = _oldest_ms(data)
+    return [(format_ms(ms), slow_role(ms))] if ms else [("–", "dim")]
+
+
 def _members(data: Data) -> Spans:
     """A sign for each worker while they are few, and for many how many there are of each."""
     if data.get("lost"):
@@ -94,6 +104,7 @@ SERVICES = [
     Column("service", "service", 10, plain("name", "bold"), field("name"), grows=True, most=40, name=True),
     Column("queue", "queue", 10, _queue, field("waiting")),
     Column("why", "why", 9, lambda d: d["why"], rank=0, grows=True, most=18),
+    Column("oldest", "oldest", 7, _oldest, _oldest_ms, right=True, rank=2),
     Column("course", "course", 8, lambda d: [(text.course(d["depths"], 8, d["deepest"]), "bar")], None, rank=2),
     Column("flight", "busy", 4, number("busy"), field("busy"), right=True, rank=3),
     Column("workers", "workers", 8, _members, field("live"), rank=0),

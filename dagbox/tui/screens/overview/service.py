@@ -9,6 +9,7 @@ from textual.widgets import Static
 
 from dagbox.text.amounts import format_count, format_size
 from dagbox.text.durations import format_ms
+from dagbox.text.terminal import printable
 from dagbox.tui.display.palette import rendered
 from dagbox.tui.display.text import Spans, Styled
 from dagbox.tui.polling.model import NodeModel, TimeSeries, busy_of
@@ -22,13 +23,17 @@ from dagbox.tui.screens.traces import rows as requests
 from dagbox.tui.screens.traces.trace import TraceScreen
 from dagbox.tui.widgets.table import LiveTable
 
+MOST_CODES = 5
+"""Codes of errors that are shown of a service."""
+
 
 class ServiceScreen(WorkerActions):
     """One service: figures, graphs, workers, its last requests."""
 
     HELP = """
 One service: how long requests wait for a worker, how long they are worked on, and how long they are in line where
-the service keeps them until their turn comes (a lock); its workers, and its last requests.
+the service keeps them until their turn comes (a lock); the errors that they ended with, since the start and (in
+parentheses) in the last minute; its workers, and its last requests.
 """
 
     def __init__(self, service: str) -> None:
@@ -98,9 +103,10 @@ def service_text(service: Map, reason: Spans) -> Styled:
     result.append(service["name"], "bold")
     if reason:
         result.append("  ").extend(reason)
+    oldest = f", the first for {format_ms(service['oldest_ms'])}" if service.get("oldest_ms") else ""
     result.append(
         f"  {format_count(service['rate'])} req/s · {format_count(service['waiting'])} queued "
-        f"({format_size(service['waiting_bytes'])}) · {busy_of(service)} busy · "
+        f"({format_size(service['waiting_bytes'])}{oldest}) · {busy_of(service)} busy · "
         f"{service['in_line']} in line · {service['held']} held\n"
     )
     for name in ("wait", "work", *(("line",) if service["line"]["count"] else ())):
@@ -113,4 +119,20 @@ def service_text(service: Map, reason: Spans) -> Styled:
         f"{format_count(service['done'])} · {format_count(service['errors'])} errors"
         f" · {format_count(service['refused'])} refused · {format_count(service['redelivered'])} redelivered"
     )
+    if codes := _codes(service):
+        result.append("\nended with  ", "bold").append(codes)
     return result
+
+
+def _codes(service: Map) -> str:
+    """Return the codes of errors, those that came most in the last minute first, with these in parentheses."""
+    codes = service.get("codes")
+    counted = [(name, each) for name, each in codes.items() if _are_counts(each)] if isinstance(codes, dict) else []
+    most = sorted(counted, key=lambda code: (-code[1][1], -code[1][0]))[:MOST_CODES]
+    return " · ".join(
+        f"{printable(str(name))} {format_count(each[0])} ({format_count(each[1])})" for name, each in most
+    )
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)

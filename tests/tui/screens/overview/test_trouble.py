@@ -9,7 +9,8 @@ import pytest
 from dagbox.tui.app import Dashboard
 from dagbox.tui.options import Options
 from dagbox.tui.polling.model import NodeModel
-from dagbox.tui.screens.overview.rows import service_rows, worker_rows
+from dagbox.tui.screens.overview.rows import SERVICES, service_rows, worker_rows
+from dagbox.tui.screens.overview.service import service_text
 from dagbox.tui.screens.overview.trouble import queue_reason
 from dagbox.tui.session import Session
 from tests.tui import sample
@@ -46,6 +47,32 @@ def reason(**figures: Any) -> str:
 )
 def test_a_queue_has_its_reason(figures: dict[str, Any], says: str) -> None:
     assert reason(**figures) == says
+
+
+def test_a_service_tells_the_age_of_its_queue_and_the_errors_by_code() -> None:
+    codes = {
+        "conflict": [40, 2],
+        "\x1b[2J": [7, 7],
+        "odd": "many",
+        "none": [3, None],
+        **{f"e{n}": [1, 0] for n in range(9)},
+    }
+    service = sample.service("reader", 1, 0.0) | {"oldest_ms": 316.0, "codes": codes}
+    shown = service_text(service, []).plain
+    assert ", the first for 316 ms)" in shown
+    assert shown.splitlines()[-1] == "ended with  \\x1b[2J 7 (7) · conflict 40 (2) · e0 1 (0) · e1 1 (0) · e2 1 (0)"
+    odd: Any
+    for odd in (None, [], {}, "x"):
+        assert "ended with" not in service_text(service | {"codes": odd}, []).plain
+
+
+@pytest.mark.parametrize(("oldest_ms", "shown"), [(1_234.0, "1.2 s"), (0.0, "–"), (None, "–"), ("gone", "–")])
+def test_the_age_of_a_queue_has_its_column(oldest_ms: Any, shown: str) -> None:
+    service = sample.service("reader", 1, 0.0) | {"oldest_ms": oldest_ms}
+    if oldest_ms == "gone":
+        del service["oldest_ms"]
+    [column] = [column for column in SERVICES if column.id == "oldest"]
+    assert "".join(text for text, _ in column.spans(service)) == shown
 
 
 def test_what_is_in_trouble_comes_first_and_the_others_keep_their_order() -> None:

@@ -43,7 +43,11 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
     help="The value of $NAME in the goal, written as an argument of `facts`.",
 )
 @click.option(
-    "--order", multiple=True, metavar="[-]VAR", help="Sort by this variable, -VAR for descending order; repeatable."
+    "--order",
+    multiple=True,
+    metavar="[-]VAR|any",
+    help="Sort by this variable, -VAR for descending order; repeatable. With any a query ends at the limit, "
+    "instead of looking for all rows to sort them.",
 )
 @limit_option
 @target_option
@@ -79,7 +83,7 @@ def query(
             limit=limit,
             timeout=timeout,
             params=values or None,
-            order=order or None,
+            order="any" if order == ("any",) else order or None,
             skip=skip,
         )
     if output == "table" and rows and not rows[0]:

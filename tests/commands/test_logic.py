@@ -25,6 +25,8 @@ def test_queries_have_rows(run: Run, directory: str) -> None:
     assert run("query", "needs(lib, X)", "--at", directory, "--format", "json").rows == [{"X": 3}, {"X": "core"}]
     assert run("query", "needs(lib, X)", "--order", "-X", "--at", directory).out == "X\ncore\n3\n"
     assert run("query", "needs(app, X)", "-n", "1", "--at", directory, "--format", "json").rows == [{"X": 3}]
+    goal = ", ".join(f"needs(X{number}, Y{number})" for number in range(20))
+    assert len(run("query", goal, "-n", "2", "--order", "any", "--at", directory, "--format", "json").rows) == 2
     assert run("query", "needs($a, core)", "--param", "a=lib", "--at", directory).out == "yes\n"
     none = run("query", "needs(core, app)", "--at", directory)
     assert (none.status, none.out, none.err) == (0, "", "no rows\n")

@@ -406,6 +406,10 @@ def test_queries_give_rows_records_and_yes_or_no(logic: Driven) -> None:
     assert logic.documents("query reaches(eve, X) --order X") == [{"X": "ada"}, {"X": "bob"}]
     assert len(logic.documents("query reaches(eve, X) --limit 1")) == 1
     assert "there are more" in logic.take_errors()
+    # All rows, which are sorted for a limit too, are more than a query may derive.
+    goal = ", ".join(f"follows(X{number}, Y{number}), reaches(Z{number}, W{number})" for number in range(20))
+    assert len(logic.documents(f"query {goal} --limit 3 --order any")) == 3
+    logic.take_errors()
     assert logic.documents("query reaches(eve, ada)") == [{"holds": True}]
     assert logic.documents("query reaches(ada, eve)") == [{"holds": False}]
     rows = logic.documents("query reaches(eve, X) fetch X in user { team: via team } --order X")

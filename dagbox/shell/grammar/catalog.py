@@ -291,7 +291,13 @@ LOGIC = (
         (Param("query", Kind.QUERY, "QUERY [fetch X in BUCKET { RELATIONS }]"),),
         (
             Option("limit", "at most so many rows; the result says if there are more", Kind.COUNT, "N"),
-            Option("order", "sort by these variables, such as N,X; -N is from high to low", Kind.TEXT, "VARIABLES"),
+            Option(
+                "order",
+                "sort by these variables, such as N,X; -N is from high to low; any: as they are found, which ends the "
+                "query at the limit",
+                Kind.TEXT,
+                "VARIABLES",
+            ),
             _TIMEOUT,
         ),
         details=(

@@ -107,7 +107,7 @@ def query(shell: Shell, query: Query, limit: int | None, order: str | None, time
         fetch=query.fetch or None,
         limit=None if limit is None else limit + 1,
         timeout=timeout,
-        order=order.split(",") if order else None,
+        order="any" if order == "any" else order.split(",") if order else None,
         skip=unreadable.append,
     )
     if first_variable(query.text) is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 import pytest
 from textual import events
+from textual.keys import _character_to_key
 from textual.widgets import Input
 
 from dagbox.tui.app import Dashboard
@@ -47,6 +49,33 @@ async def test_a_goal_typed_in_one_burst_goes_into_the_query_line(served: Served
         burst(screen, "iis q(X, p)")
         await screen.until(lambda: screen.app.screen.query_one("#goal", Input).value == "is q(X, p)", "the goal")
         assert not screen.app.session.picture.frozen
+
+
+def all_keys(screen: Screen) -> str:
+    """Return the characters that do something on the screen on top."""
+    named = {active.binding.key for active in screen.app.screen.active_bindings.values()}
+    return "".join(char for char in map(chr, range(33, 127)) if _character_to_key(char) in named)
+
+
+@pytest.mark.parametrize("mode", "12345!")
+@pytest.mark.parametrize(("opens", "line"), [("/", "#filter"), (":", "CommandInput")])
+async def test_all_keys_of_a_screen_in_one_burst_go_into_the_line_that_the_first_one_opens(
+    mode: str, opens: str, line: str
+) -> None:
+    poll = sample.poll(100) | sample.parts(100)
+    app = Dashboard(Session(Polls(poll, "data"), first=[poll]), Options(refresh_s=60))
+    acts: list[Any] = []
+    async with showing(app) as screen:
+        app.do = acts.append  # type: ignore[method-assign, assignment]
+        await screen.press(mode)
+        at, keys = app.current_mode, all_keys(screen)
+        assert set("/?:qsvyY12345") <= set(keys)
+        burst(screen, opens + keys)
+        await screen.until(lambda: app.screen.query(line), "the line")
+        typed = app.screen.query_one(line, Input)
+        await screen.until(lambda: typed.value == keys, "the keys in the line")
+        assert (app.current_mode, app.session.picture.frozen, acts) == (at, False, [])
+        assert not screen.notices()
 
 
 async def test_a_question_is_not_answered_by_keys_that_were_typed_before_it_was_there() -> None:

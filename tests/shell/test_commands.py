@@ -126,11 +126,18 @@ def test_a_batch_is_all_or_nothing(people: Driven) -> None:
     assert "no batch is open" in people.error("commit")
 
 
-@pytest.mark.parametrize("text", ["get user/zoe", "get user/ada user/zoe", "get user/zoe { team: via team }"])
+@pytest.mark.parametrize(
+    "text", ["get user/zoe", "get user/ada user/zoe", "get user/zoe { team: via team }", "peek user/zoe"]
+)
 def test_a_record_that_is_missing_may_be_in_the_open_batch(people: Driven, text: str) -> None:
     assert people.error(text).rstrip() == "error: no record user/zoe"
     assert people.run("batch", "put user/zoe {}")
     assert "no record user/zoe, without the 1 write of the open batch: commit does them" in people.error(text)
+
+
+def test_a_scan_says_that_it_does_not_see_the_open_batch(people: Driven) -> None:
+    people.run("batch", "put user/zoe {}", "scan user")
+    assert "without the 1 write of the open batch: commit does them" in people.take_errors()
 
 
 def test_commit_asks_a_person_before_it_overwrites(people: Driven) -> None:

@@ -28,9 +28,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 
 def get(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: Mapping[str, Any] | None) -> Nodes:
     """Read records, each with the relations."""
-    unseen = (
-        f"without the {plural(len(shell.batch), 'write')} of the open batch: commit does them" if shell.batch else ""
-    )
+    unseen = _unseen(shell)
     if len(refs) == 1 and not relations and isinstance(refs[0], dagbox.Ref):
         try:
             result = Nodes([shell.db.get_record(refs[0])])
@@ -44,6 +42,11 @@ def get(shell: Shell, refs: list[dagbox.Ref | ReadRequest], relations: Mapping[s
     if unseen:
         result.notes.append(unseen)
     return result
+
+
+def _unseen(shell: Shell) -> str:
+    """Return what a read of records says of an open batch, which it does not see."""
+    return f"without the {plural(len(shell.batch), 'write')} of the open batch: commit does them" if shell.batch else ""
 
 
 def _read(
@@ -246,6 +249,8 @@ def scan(
         reverse=reverse,
     )
     result.items = _within(records, limit, result)
+    if unseen := _unseen(shell):
+        result.notes.append(unseen)
     return result
 
 
@@ -292,7 +297,12 @@ def buckets(shell: Shell) -> Rows:
 def peek(shell: Shell, ref: dagbox.Ref | ReadRequest) -> Detail:
     """Return what a record is, without its data."""
     (target,) = _plain_refs([ref])
-    record = shell.db.get_record(target)
+    try:
+        record = shell.db.get_record(target)
+    except dagbox.NotFound as error:
+        if unseen := _unseen(shell):
+            raise CommandFailed(f"{error}, {unseen}") from None
+        raise
     data = record.data
     parts: dict[str, Any] = {
         "version": record.version,

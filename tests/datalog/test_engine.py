@@ -372,6 +372,19 @@ def test_why_shows_the_steps_and_why_not_the_first_condition_that_fails() -> Non
     assert why_not(engine, "anc(abe, X)", facts) is None
 
 
+def test_a_proof_of_what_an_aggregate_gives_does_not_lean_on_a_rule_beside_it() -> None:
+    program = "p(Y, W) :- g(Y), p(W, 2). p(X, count(0)) :- g(Z), h(3, W, X)."
+    facts = MemoryFacts({"g": [(0,), (2,)], "h": [(3, 3, 2)]})
+    proof = why(Engine(Program.parse(program)), "p(0, X)", facts)
+    assert proof is not None
+    kinds = []
+    while proof.kind == "rule":
+        kinds.append(proof.text)
+        proof = proof.children[1]
+    assert (proof.kind, proof.text, len(proof.children)) == ("aggregate", "p(2, 2)", 2)
+    assert kinds == ["p(0, 0)", "p(0, 2)"]
+
+
 def test_why_not_takes_the_goal_s_values_whatever_their_types() -> None:
     engine = Engine(
         Program.parse("decl e(number, any). q(X) :- a(X), not n(X, 1), n(_, 2). n(X, count(Y)) :- e(X, Y).")

@@ -204,9 +204,11 @@ class _Prover:
             limit = MAX_PROOF_DEPTH if depth >= MAX_PROOF_DEPTH else MAX_PROOF_NODES
             return Proof("more", f"{text} (not shown: the proof has more than {limit} steps)")
         self.proven.add((predicate, row))
-        derivation = self.derivations.get((predicate, row))
-        if derivation is None:
-            return self.aggregated(predicate, row, text, depth)
+        # First, as rows of an aggregate are there before those of the rules beside it, which may need them.
+        proof = self.aggregated(predicate, row, text, depth)
+        if proof is not None:
+            return proof
+        derivation = self.derivations[predicate, row]
         source = derivation.rule.source
         children = self.conditions(derivation, source.body, depth)
         return Proof("rule", text, str(source), _shown(derivation.values), children)
@@ -226,8 +228,8 @@ class _Prover:
         assert isinstance(core, Compare)
         return Proof("compare", str(Compare(written.op, _fill(core.left, values), _fill(core.right, values))))
 
-    def aggregated(self, predicate: str, row: tuple[Value, ...], text: str, depth: int) -> Proof:
-        """The proof of a row that an aggregation gives: the solutions it goes over."""
+    def aggregated(self, predicate: str, row: tuple[Value, ...], text: str, depth: int) -> Proof | None:
+        """The proof of a row that an aggregation gives: the solutions it goes over; None if none gives it."""
         for grouping in self.core.groupings.get(predicate, []):
             members = self.members(grouping, row)
             if members and _total(grouping, members) == row:
@@ -237,7 +239,7 @@ class _Prover:
                 if len(shown) > MAX_CONTRIBUTIONS:
                     children.append(Proof("more", f"{len(shown) - MAX_CONTRIBUTIONS} more solutions (not shown)"))
                 return Proof("aggregate", text, str(grouping.source), {}, tuple(children))
-        raise AssertionError(f"no derivation of {text}")
+        return None
 
     def members(self, grouping: Grouping, row: tuple[Value, ...]) -> list[tuple[Value, ...]]:
         groups = [i for i, (func, _) in enumerate(grouping.columns) if not func]

@@ -37,6 +37,9 @@ SECTIONS: dict[str, dict[str, Subcommand]] = {
         "demo": Subcommand("dagbox.commands.demo:demo", "run a node on real data, with gentle traffic"),
         "broker": Subcommand("dagbox.runtime.process:broker_command", "run a broker alone"),
         "worker": Subcommand("dagbox.runtime.process:worker_command", "run one worker"),
+        "restart": Subcommand("dagbox.commands.node:restart", "start the process of a worker anew"),
+        "drain": Subcommand("dagbox.commands.node:drain", "have a worker finish what it has in hand, and leave"),
+        "add": Subcommand("dagbox.commands.node:add", "start one more reader, or a worker that was drained"),
         "bench": Subcommand("dagbox.commands.bench.command:bench", "measure how fast a database is, and compare"),
     },
     "Look": {

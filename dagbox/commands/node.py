@@ -1,4 +1,4 @@
-"""`dagbox up`: run a node."""
+"""`dagbox up`, `restart`, `drain` and `add`: run a node, and what an operator does to its workers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dagbox.commands.options import directory_of, settings
+from dagbox.commands.options import (
+    confirm,
+    directory_of,
+    open_database,
+    settings,
+    target_option,
+    timeout_option,
+    yes_option,
+)
+from dagbox.problems import acts
 from dagbox.settings import DURABILITIES, MOST_WORKERS
 from dagbox.text.streams import note
 
 if TYPE_CHECKING:
+    from dagbox import Database
     from dagbox.runtime.supervisor import NodeSettings, Supervisor
 
 readers_option = click.option(
@@ -99,3 +109,50 @@ def node_settings(
 
 def _announce(node: Supervisor) -> None:
     note(f"dagbox: serving {node.directory}; try: dagbox status {node.directory}  or  dagbox shell {node.directory}")
+
+
+def _node(db: Database) -> acts.Node:
+    return acts.Node(db.workers(), db.services())
+
+
+@click.command("restart", short_help="start the process of a worker anew")
+@click.argument("worker", metavar="WORKER")
+@yes_option
+@target_option
+@timeout_option
+def restart(worker: str, yes: bool, target: str | None, timeout: float) -> None:
+    """Start the process of a worker anew; it finishes what it has in hand first.
+
+    A worker that was drained, or is given up, starts too.
+    """
+    with open_database(target, timeout=timeout) as db:
+        confirm(f"Restart worker {worker}? {acts.restart(_node(db), worker)}", yes)
+        db.call("node", {"op": "restart", "worker": worker})
+    note(f"{worker} restarts")
+
+
+@click.command("drain", short_help="have a worker finish what it has in hand, and leave")
+@click.argument("worker", metavar="WORKER")
+@yes_option
+@target_option
+@timeout_option
+def drain(worker: str, yes: bool, target: str | None, timeout: float) -> None:
+    """Have a worker finish what it has in hand, and leave.
+
+    Of its requests none is lost. `dagbox add WORKER` brings it back, if the node started it.
+    """
+    with open_database(target, timeout=timeout) as db:
+        confirm(f"Drain worker {worker}? {acts.drain(_node(db), worker, f'dagbox add {worker}')}", yes)
+        db.control("drain", worker=worker)
+    note(f"{worker} drains")
+
+
+@click.command("add", short_help="start one more reader, or a worker that was drained")
+@click.argument("worker", metavar="WORKER")
+@target_option
+@timeout_option
+def add(worker: str, target: str | None, timeout: float) -> None:
+    """Start one more reader (`dagbox add reader`), or a worker that was drained."""
+    with open_database(target, timeout=timeout) as db:
+        found = db.call("node", acts.start(_node(db), worker))
+    note(f"{found if isinstance(found, str) else worker} starts")

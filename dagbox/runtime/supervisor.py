@@ -324,7 +324,8 @@ class Supervisor:
         child.last_exit = code
         if self._stopping or self.children.get(child.name) is not child:
             return
-        if not child.restart or code == EXIT_DRAINED:
+        asked_for = child.restart and child.state == "stopping"  # maybe while it was about to end as it was drained
+        if not child.restart or (code == EXIT_DRAINED and not asked_for):
             child.state = "drained"
             log.info("node: %s is drained and stays away until it is restarted", child.name)
             return

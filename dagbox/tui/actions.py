@@ -13,14 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dagbox.errors import Refused
+from dagbox.problems import acts
 from dagbox.text.amounts import format_count, format_size, plural
 from dagbox.text.durations import format_duration, format_ms
 from dagbox.tui.polling.model import NodeModel
 from dagbox.tui.polling.request import Map
 from dagbox.tui.polling.source import LiveSource
-
-SUPERVISOR = "node"
-"""The service of the process that starts and watches the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,10 @@ class Refusal:
 Offer = Action | Refusal
 
 
+def _node(model: NodeModel) -> acts.Node:
+    return acts.Node(model.list_of("workers"), model.list_of("services"))
+
+
 def _gone(subject: str) -> Refusal:
     return Refusal(f"{subject} is not there any more")
 
@@ -61,14 +64,15 @@ def _gone(subject: str) -> Refusal:
 
 def restart(model: NodeModel, name: str) -> Offer:
     """Have the node's supervisor start a worker's process anew."""
-    worker = model.worker(name)
-    if worker is None:
+    if model.worker(name) is None:
         return start_again(name)
-    if worker["service"] == SUPERVISOR:
-        return Refusal(f"{name} is the supervisor itself: restart the node instead")
+    try:
+        consequences = acts.restart(_node(model), name)
+    except Refused as error:
+        return Refusal(error.reason)
     return Action(
         f"Restart worker {name}?",
-        f"{_in_hand(worker)} {_left_to_others(model, worker, 'Until it is back')}",
+        consequences,
         lambda source: source.node("restart", worker=name),
         f"{name} restarts",
         harmful=True,
@@ -90,14 +94,15 @@ def drain(model: NodeModel, name: str) -> Offer:
     worker = model.worker(name)
     if worker is None:
         return _gone(name)
-    if worker["service"] == SUPERVISOR:
-        return Refusal(f"{name} is the supervisor: without it nothing could be restarted. Stop the node instead")
     if worker["state"] == "dead":
         return Refusal(f"{name} is dead: r restarts it, f takes it off the list")
+    try:
+        consequences = acts.drain(_node(model), name, "u")
+    except Refused as error:
+        return Refusal(error.reason)
     return Action(
         f"Drain worker {name}?",
-        f"It gets no more requests, finishes the {worker['in_use']} it has in hand, and goes. "
-        f"{_left_to_others(model, worker, 'From then on')} To bring it back: u, if this node started it.",
+        consequences,
         lambda source: source.control("drain", worker=name),
         f"{name} drains",
         harmful=True,
@@ -135,49 +140,21 @@ def remove_worker(model: NodeModel, name: str) -> Offer:
     if worker is None:
         return _gone(name)
     service = worker["service"]
-    if service == SUPERVISOR:
+    if service == acts.SUPERVISOR:
         return Refusal(f"{name} is the supervisor itself: stop the node instead")
-    if service != "reader" and not _others(model, worker):
+    if service != "reader" and not acts.others(_node(model), worker):
         return Refusal(
             f"{name} is the last worker of {service}, and nothing would bring it back. Drain it (d), or restart it (r)"
         )
     undo = "To undo: a adds a reader." if service == "reader" else "Only a restart of the node brings it back."
     return Action(
         f"Remove worker {name} from the node?",
-        f"{_in_hand(worker)} Its process ends and is not started again. "
-        f"{_left_to_others(model, worker, 'From then on')} {undo}",
+        f"{acts.in_hand(worker)} Its process ends and is not started again. "
+        f"{acts.left_to_others(_node(model), worker, 'From then on')} {undo}",
         lambda source: source.node("remove", worker=name),
         f"{name} is removed",
         harmful=True,
     )
-
-
-def _others(model: NodeModel, worker: Map) -> int:
-    """Return how many other workers take requests of the service."""
-    return sum(
-        1
-        for each in model.list_of("workers")
-        if each["service"] == worker["service"] and each["id"] != worker["id"] and each["state"] in ("live", "late")
-    )
-
-
-def _in_hand(worker: Map) -> str:
-    number = worker["in_use"]
-    if not number:
-        return "It has nothing in hand."
-    rest = "done again by another worker" if worker["repeatable"] else "failed with worker_lost"
-    return f"It has {plural(number, 'request')} in hand: they are finished, or {rest} if it is killed."
-
-
-def _left_to_others(model: NodeModel, worker: Map, when: str) -> str:
-    service = worker["service"]
-    others = _others(model, worker)
-    if others:
-        return f"{when} {plural(others, 'other worker')} of {service} {'does' if others == 1 else 'do'} its work."
-    found = model.service(service) or {}
-    rate, waiting = found.get("rate", 0.0), found.get("waiting", 0)
-    load = f" (now {format_count(rate)}/s, {format_count(waiting)} queued)" if rate or waiting else ""
-    return f"It is the last worker of {service}. {when} requests to {service}{load} wait, and fail at their deadline."
 
 
 def stop_node(model: NodeModel) -> Action:

@@ -397,6 +397,24 @@ NODE = (
         danger="node:danger_of_drain",
     ),
     CommandSpec(
+        "restart",
+        "Node",
+        "start the process of a worker anew",
+        "node:restart",
+        (Param("worker", Kind.WORKER),),
+        writes=True,
+        danger="node:danger_of_restart",
+    ),
+    CommandSpec(
+        "add",
+        "Node",
+        "start one more reader, or a worker that was drained",
+        "node:add",
+        (Param("worker", Kind.WORKER),),
+        examples=(("add reader", "one more reader"), ("add writer", "after `drain writer`")),
+        writes=True,
+    ),
+    CommandSpec(
         "dead-letters", "Node", "list requests that were given up since their workers died", "node:dead_letters"
     ),
     CommandSpec(

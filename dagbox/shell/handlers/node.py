@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dagbox.problems import acts
 from dagbox.shell.grammar.parsed import FileValue
 from dagbox.shell.handlers.records import read_file
 from dagbox.shell.problems import CommandFailed
@@ -193,8 +194,30 @@ def drain(shell: Shell, worker: str) -> Outcome:
 
 
 def danger_of_drain(shell: Shell, worker: str) -> str:
-    """Return what becomes of the worker."""
-    return f"have {worker} finish what it holds and leave"
+    """Return what becomes of the worker, and of its service."""
+    return f"have {worker} finish what it holds and leave. {acts.drain(_node(shell), worker, f'add {worker}')}"
+
+
+def restart(shell: Shell, worker: str) -> Outcome:
+    """Have the node start a worker's process anew."""
+    shell.db.call("node", {"op": "restart", "worker": worker})
+    return Outcome(f"{worker} restarts", {"restarted": worker})
+
+
+def danger_of_restart(shell: Shell, worker: str) -> str:
+    """Return what becomes of what the worker has in hand."""
+    return f"end the process of {worker} and start it anew. {acts.restart(_node(shell), worker)}"
+
+
+def add(shell: Shell, worker: str) -> Outcome:
+    """Have the node start one more reader, or a worker that was drained."""
+    found = shell.db.call("node", acts.start(_node(shell), worker))
+    name = found if isinstance(found, str) else worker
+    return Outcome(f"{name} starts", {"started": name})
+
+
+def _node(shell: Shell) -> acts.Node:
+    return acts.Node(shell.db.workers(), shell.db.services())
 
 
 def dead_letters(shell: Shell) -> Rows:

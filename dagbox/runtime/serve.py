@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from dagbox.errors import InvalidArgument
+from dagbox.errors import CannotConnect, InvalidArgument
 from dagbox.runtime.worker_loop import WorkerLoop
 from dagbox.services.function import FunctionService, ServiceFunction, service
 from dagbox.settings import target_of
 from dagbox.transport.address import resolve
+
+log = logging.getLogger("dagbox.worker")
 
 __all__ = ["serve", "service"]
 
@@ -29,6 +33,8 @@ def serve(
 ) -> None:
     """Provide services until interrupted (Ctrl-C, SIGTERM), stopped, or drained by an operator.
 
+    It waits for a node that is not there yet, and says so once in the log.
+
     Args:
         functions: made by `@dagbox.service`; each gets a worker of its own.
         connect: the node: its directory or URL; None: as `dagbox.connect` finds it.
@@ -38,7 +44,6 @@ def serve(
 
     Raises:
         InvalidArgument: no functions, or one that is not a service.
-        CannotConnect: the directory has no node.
         DagBoxError: the broker refused the worker.
     """
     if not functions:
@@ -46,15 +51,19 @@ def serve(
     for function in functions:
         if not isinstance(function, ServiceFunction):
             raise InvalidArgument(f"not a service: {function!r}: put @dagbox.service('name') on the function")
-    address = resolve(target_of(connect))
-    loops = [_loop(function, address, name) for function in functions]
-    threads = [threading.Thread(target=loop.run, name=f"worker {loop.name}", daemon=True) for loop in loops]
+    target, ended = target_of(connect), stop or threading.Event()
+    loops: list[WorkerLoop] = []
+    threads: list[threading.Thread] = []
     interrupted: list[int] = []
     previous = _note_signals(interrupted)
     try:
+        address = _wait_for_node(target, lambda: bool(interrupted) or ended.wait(_LOOK_S))
+        if address is not None:
+            loops = [_loop(function, address, name) for function in functions]
+            threads = [threading.Thread(target=loop.run, name=f"worker {loop.name}", daemon=True) for loop in loops]
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads) and not interrupted and not (stop and stop.is_set()):
+        while any(thread.is_alive() for thread in threads) and not interrupted and not ended.is_set():
             threads[0].join(_LOOK_S)
     finally:
         # From here on a second Ctrl-C does what it does anywhere: a handler may take long to finish.
@@ -68,6 +77,24 @@ def serve(
     failures = [loop.failed for loop in loops if loop.failed is not None]
     if failures:
         raise failures[0]
+
+
+def _wait_for_node(target: str | os.PathLike[str] | None, is_over: Callable[[], bool]) -> str | None:
+    """Return the address of a node once there is one; None if it is over before.
+
+    Args:
+        is_over: waits a moment, and tells.
+    """
+    told = False
+    while True:
+        try:
+            return resolve(target)
+        except CannotConnect as error:
+            if not told:
+                log.warning("waiting for a node: %s", error)
+            told = True
+        if is_over():
+            return None
 
 
 def _loop(function: ServiceFunction, address: str, name: str | None) -> WorkerLoop:

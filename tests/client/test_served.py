@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import dagbox
 from dagbox.broker import directory
 from dagbox.services.function import ServiceRequest
 from tests.client.driven import Driven
-from tests.runtime.nodes import ENVIRONMENT
+from tests.runtime.nodes import ENVIRONMENT, until
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -189,3 +189,36 @@ async def test_many_calls_of_others_services_wait_at_once(tmp_path: Path) -> Non
         assert await asyncio.gather(*waiting) == list(range(20))
         stop.set()
         await running
+
+
+@contextmanager
+def serving_from(directory: Path) -> Iterator[threading.Thread]:
+    """Serve a function from a directory on a thread."""
+
+    @dagbox.service("shout")
+    def shout(payload: str, request: object) -> str:
+        return payload.upper()
+
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: dagbox.serve(shout, connect=directory, stop=stop))
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_program_serves_as_soon_as_there_is_a_node(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with serving_from(tmp_path / "data") as thread:
+        until(lambda: "waiting for a node" in caplog.text)
+        assert thread.is_alive()
+        with dagbox.open(tmp_path / "data", serve=True) as db:
+            assert until(lambda: db.call("shout", "hello", timeout=5)) == "HELLO"
+    assert caplog.text.count("waiting for a node") == 1
+
+
+def test_a_program_that_waits_for_a_node_can_be_stopped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with serving_from(tmp_path / "data"):
+        until(lambda: "waiting for a node" in caplog.text)

@@ -181,6 +181,16 @@ class ClientCore:
         self._start(request, message, service, now, timeout_ms, bool(flags & frames.Flag.REPEATABLE))
         return request, message
 
+    def wait_anew(self, request: bytes, message: frames.Message, service: str, now: float, timeout_s: float) -> None:
+        """Wait anew for a request that may be repeated, and had ended, but whose answer nobody has got.
+
+        Args:
+            message: it as `request` gave it; the caller sends it.
+            timeout_s: when it is to end, in seconds from now.
+        """
+        self.repeated += 1
+        self._start(request, message, service, now, max(1, int(timeout_s * 1000)), True)
+
     def ping(self, now: float, timeout_s: float, report: bytes = b"") -> tuple[bytes, frames.Message]:
         """Ask the broker for a sign of life: `Completed` when it comes.
 

@@ -87,16 +87,18 @@ def no_answer(address: str, timeout_s: float) -> CannotConnect:
 class _Waiter:
     """A thread and the requests it waits for.
 
-    `open` are its requests without an answer; `until` is when the last of them is over at the latest, in monotonic
+    `open` are its requests without an answer; `again` are the service and the message of those that may be asked again
+    under their id; `until` is when the last of them is over at the latest, in monotonic
     seconds; `parts` are those it has not been given yet; `giving`: the program is at work on one. The thread sleeps
     on `wake`, a lock that is free when it is to look.
     """
 
-    __slots__ = ("events", "giving", "on_part", "open", "parts", "thread", "until", "wake")
+    __slots__ = ("again", "events", "giving", "on_part", "open", "parts", "thread", "until", "wake")
 
     def __init__(self, size: int) -> None:
         self.events: list[Event | DagBoxError | None] = [None] * size
         self.open: set[bytes] = set()
+        self.again: dict[bytes, tuple[str, frames.Message]] = {}
         self.on_part: dict[bytes, Callable[[Any], None]] = {}
         self.parts: list[Partial] = []
         self.giving = False
@@ -195,6 +197,8 @@ class _Link:
                 continue
             if call.on_part is not None:
                 waiter.on_part[request] = call.on_part
+            elif call.repeatable:
+                waiter.again[request] = (call.service, message)
             self._begin(waiter, position, call.service, request, message)
 
     def _begin(self, waiter: _Waiter, position: int, service: str, request: bytes, message: frames.Message) -> None:
@@ -335,13 +339,27 @@ class _Link:
             self._give_back()
 
     def _recover(self) -> None:
-        """Hand out what an interrupted thread left, and end the requests whose answers were lost with it."""
+        """Hand out what an interrupted thread left, and ask again for answers that were lost with it."""
         self._hand_out()
-        for request in self._waiting:
-            if not self.core.waits_for(request):
+        for request, (waiter, _) in self._waiting.items():
+            if not self.core.waits_for(request) and not self._ask_again(waiter, request):
                 self._events.append(Failed(request, CannotConnect(self.address, _LOST)))
         self._hand_out()
         self._interrupted = False
+
+    def _ask_again(self, waiter: _Waiter, request: bytes) -> bool:
+        """Ask again for an answer that came and was lost; False if that cannot be."""
+        now = time.monotonic()
+        left_s = waiter.until - PATIENCE_S - now
+        if self.closed or request not in waiter.again or left_s <= 0:
+            return False
+        service, message = waiter.again[request]
+        self.core.wait_anew(request, message, service, now, left_s)
+        try:
+            sockets.send_dealer(self._socket, message.head, message.tail)
+        except zmq.Again:
+            pass  # asked again later, as long as the deadline allows
+        return True
 
     def _cancel(self, request: bytes) -> None:
         message = self.core.cancel(request)

@@ -65,8 +65,7 @@ def test_threads_that_follow_get_their_answers_when_the_leader_is_interrupted(se
         for thread in threads:
             thread.join(10)
             assert not thread.is_alive()
-        lost = [each for each in ended if each != 1]
-        assert all(isinstance(each, dagbox.CannotConnect) and "interrupted" in str(each) for each in lost), lost
+        assert [each for each in ended if each != 1] == []
 
 
 @pytest.mark.parametrize("number", range(0, 90, 6))

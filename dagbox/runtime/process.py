@@ -92,6 +92,11 @@ def _log_thread(ended: threading.ExceptHookArgs) -> None:
     log.error("process %d: the thread %s failed", os.getpid(), name, exc_info=error)
 
 
+OF_TERMINALS = frozenset((signal.SIGINT, signal.SIGHUP))
+"""What a terminal tells the whole group of processes, the supervisor among it, which starts the others with these
+blocked: before they listen to signals, one would end them with a traceback."""
+
+
 def on_stop_signals(stop: Callable[[], None], *, supervised: bool) -> None:
     """Have SIGTERM (and SIGINT and SIGHUP, unless a supervisor sees to those) call `stop`."""
 
@@ -99,8 +104,9 @@ def on_stop_signals(stop: Callable[[], None], *, supervised: bool) -> None:
         stop()
 
     signal.signal(signal.SIGTERM, on_signal)
-    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal tells the whole group, the supervisor among it
+    for number in OF_TERMINALS:
         signal.signal(number, signal.SIG_IGN if supervised else on_signal)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_TERMINALS)
 
 
 def raise_descriptor_limit() -> int:

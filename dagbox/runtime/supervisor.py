@@ -35,7 +35,7 @@ from dagbox.errors import DagBoxError, InvalidArgument, LimitExceeded, Stopping,
 from dagbox.runtime.filelock import RoleLock
 from dagbox.runtime.liveness import Liveness
 from dagbox.runtime.node_service import NodeService
-from dagbox.runtime.process import EXIT_DRAINED
+from dagbox.runtime.process import EXIT_DRAINED, OF_TERMINALS
 from dagbox.runtime.worker_loop import WorkerLoop
 from dagbox.store import open_store, store_identity
 from dagbox.text.files import make_private_directory
@@ -297,6 +297,7 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         command = [sys.executable, "-m", "dagbox.runtime.process", *child.arguments]
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINALS)
         try:
             child.process = subprocess.Popen(command, stdin=subprocess.PIPE)
         except OSError as error:
@@ -304,6 +305,8 @@ class Supervisor:
             child.state = "waiting"
             child.start_at = time.monotonic() + LONGEST_DELAY_S
             return
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         child.kill_at = 0.0
         child.state = "running"
         child.starts += 1

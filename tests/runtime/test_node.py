@@ -257,3 +257,13 @@ def test_a_broker_that_runs_alone_keeps_a_node_and_a_serving_program_away(tmp_pa
             Supervisor(data, NodeSettings())
         with pytest.raises(InUse, match="broker"):
             dagbox.open(data, serve=True)
+
+
+def test_ctrl_c_while_a_node_starts_is_no_fault_of_its_processes(tmp_path: Path) -> None:
+    """A terminal tells the whole group: also processes that have not begun to listen to signals."""
+    with running("dagbox", "up", str(tmp_path / "data"), "--headless") as program:
+        program.wait_for("writer runs as process")
+        os.killpg(program.process.pid, signal.SIGINT)
+        program.process.wait(20)
+    assert program.process.returncode in (0, 130)
+    assert not [line for line in program.lines if "Traceback" in line or "KeyboardInterrupt" in line]

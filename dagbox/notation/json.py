@@ -224,9 +224,9 @@ def dump(value: Any, *, indent: int | None = None) -> str:
 
 
 def write(value: Any) -> str:
-    """Return the value as it is typed in the shell: JSON, with refs as `@bucket/key`."""
-    if isinstance(value, Ref) and not value.version and not names_file(str(value)):
-        return f"@{quote(str(value))}"
+    """Return the value as it is typed in the shell: JSON, with refs as `@bucket/key` if a command can have these."""
+    if isinstance(value, Ref) and not value.version and not names_file(text := str(value)) and "\0" not in text:
+        return f"@{quote(text)}"
     if is_list(value):
         items = []
         for item in value:

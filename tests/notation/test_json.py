@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import dagbox
@@ -53,6 +53,7 @@ def test_a_value_survives_json(value: Any) -> None:
 
 
 @given(VALUES)
+@example(dagbox.Ref("_", "\0"))
 def test_what_the_shell_prints_it_reads_in_a_command(value: Any) -> None:
     for text in (dump(value), write(value)):
         for command, expected in ((f"put a/b [{text}]", [value]), (f"put a/b {text}", value)):

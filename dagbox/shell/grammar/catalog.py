@@ -411,7 +411,7 @@ NODE = (
         "start one more reader, or a worker that was drained",
         "node:add",
         (Param("worker", Kind.WORKER),),
-        examples=(("add reader", "one more reader"), ("add writer", "after `drain writer`")),
+        examples=(("add reader", "one more reader"), ("add writer", "after it was drained")),
         writes=True,
     ),
     CommandSpec(

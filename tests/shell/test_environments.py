@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -84,14 +85,17 @@ def test_a_pattern_may_be_any_path_that_leads_to_the_directory(
     monkeypatch.setenv("HOME", str(above))
     configuration = Configuration(environments=((pattern.replace("DIR", str(above)), PRODUCTION),))
     for name in NAMES:
-        assert shell_at(name(place), configuration).read_only, name(place)
-    assert not shell_at("other", configuration).read_only
+        with closing(shell_at(name(place), configuration)) as shell:
+            assert shell.read_only, name(place)
+    with closing(shell_at("other", configuration)) as shell:
+        assert not shell.read_only
 
 
 def test_brackets_in_a_pattern_are_those_of_the_name(place: Path) -> None:
     place.rename("data[1]")
     configuration = Configuration(environments=(("*/data[1]", PRODUCTION),))
-    assert shell_at("data[1]", configuration).read_only
+    with closing(shell_at("data[1]", configuration)) as shell:
+        assert shell.read_only
 
 
 def test_a_node_that_is_reached_by_the_network_is_known_by_its_directory(place: Path, node: dagbox.Database) -> None:

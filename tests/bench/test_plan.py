@@ -7,7 +7,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dagbox.bench.load.choice import EXPONENT, Zipf, chooser, stride
@@ -47,6 +47,7 @@ def test_a_plan_comes_back_from_its_map() -> None:
 
 
 @given(st.integers(1, 400), st.integers(1, 40), st.floats(0.1, 5))
+@example(90, 1, 1.1)  # 90 * 1.1 is a little more than 99
 def test_the_slots_of_a_rate_begin_every_request_once(rate: int, slots: int, duration_s: float) -> None:
     found = []
     for slot in range(slots):

@@ -94,5 +94,6 @@ class Pace:
 
 
 def planned(rate: float, duration_s: float) -> int:
-    """Return how many requests are due before the end, of all slots together."""
-    return math.ceil(rate * duration_s)
+    """Return how many requests are due before the end, of all slots together: as many as `Schedule.due` tells."""
+    count = math.ceil(rate * duration_s)
+    return count - 1 if count and (count - 1) / rate >= duration_s else count + (count / rate < duration_s)

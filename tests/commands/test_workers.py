@@ -37,6 +37,8 @@ def test_the_last_writer_is_drained_and_brought_back(run: Run, node: Path, shell
         assert status
         assert "It is the last worker of writer. From then on requests to writer wait" in told
         assert "add writer" in told
+        assert ".." not in told
+        assert ".:" not in told
         assert "writer" in names(db)
 
         assert do("drain", "writer", "--yes")[0] == 0
@@ -80,10 +82,12 @@ def test_one_more_reader_is_added(run: Run, node: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_refused(run: Run, node: Path, command: str, worker: str, words: str) -> None:
-    ended = run(command, worker, *([] if command == "add" else ["--yes"]), "--at", node)
-    assert ended.status == 1
-    assert words in ended.err
-    assert ended.err.count("\n") == 1
+    """Also to who was not asked."""
+    line = [command, worker, *([] if command == "add" else ["--yes"])]
+    for ended in (run(*line, "--at", node), run("shell", node, "-c", " ".join(line))):
+        assert ended.status == 1
+        assert words in ended.err
+        assert ended.err.count("\n") == 1
 
 
 def test_a_directory_without_a_node_has_no_workers_to_command(run: Run, tmp_path: Path) -> None:

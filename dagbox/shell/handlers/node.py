@@ -189,24 +189,30 @@ def resume(shell: Shell, service: str) -> Outcome:
 
 def drain(shell: Shell, worker: str) -> Outcome:
     """Give a worker no new requests."""
+    _told_of_drain(shell, worker)  # refuses; who says --yes is not asked
     shell.db.control("drain", worker=worker)
     return Outcome(f"{worker} finishes what it holds and leaves", {"drained": worker})
 
 
 def danger_of_drain(shell: Shell, worker: str) -> str:
     """Return what becomes of the worker, and of its service."""
-    return f"have {worker} finish what it holds and leave. {acts.drain(_node(shell), worker, f'add {worker}')}"
+    return f"have {worker} finish what it holds and leave. {_told_of_drain(shell, worker).rstrip('.')}"
+
+
+def _told_of_drain(shell: Shell, worker: str) -> str:
+    return acts.drain(_node(shell), worker, f"add {worker}")
 
 
 def restart(shell: Shell, worker: str) -> Outcome:
     """Have the node start a worker's process anew."""
+    acts.restart(_node(shell), worker)  # refuses; who says --yes is not asked
     shell.db.call("node", {"op": "restart", "worker": worker})
     return Outcome(f"{worker} restarts", {"restarted": worker})
 
 
 def danger_of_restart(shell: Shell, worker: str) -> str:
     """Return what becomes of what the worker has in hand."""
-    return f"end the process of {worker} and start it anew. {acts.restart(_node(shell), worker)}"
+    return f"end the process of {worker} and start it anew. {acts.restart(_node(shell), worker).rstrip('.')}"
 
 
 def add(shell: Shell, worker: str) -> Outcome:
